@@ -1,0 +1,72 @@
+//! The plaintext of a metadata record: one entry, and when the vault wrote it.
+
+use crate::event::Event;
+use crate::manifest::Map;
+use crate::op::Op;
+use crate::{Blob, ConfigId, PartNo, PointSeq, SegmentId};
+
+kinds! {
+    /// In what state the files of a point can be started from.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Consistency {
+        /// The applications had written out what they had (VSS with all writers).
+        1 = Application,
+        /// As after a power cut: all files of one instant.
+        2 = Crash,
+        /// Each file by itself is whole, but not all of one instant; the report names what changed while it was read.
+        3 = PerFile,
+    }
+}
+
+layout! {
+    /// One thing that a person should know about a capture.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ReportLine { pub path: Blob, pub what: String }
+}
+
+layout! {
+    /// What a capture cost, in bytes and files. `sent` is compressed, on the wire, without framing.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct PointStats { pub files: u64, pub bytes: u64, pub sent: u64, pub stored: u64 }
+}
+
+layout! {
+    /// All data segments below `segment`, and the first `bytes` of it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+    pub struct Watermark { pub segment: SegmentId, pub bytes: u64 }
+}
+
+layout! {
+    /// Where the data streams ended when a point was closed: the point is whole wherever all of that is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct DataUpTo { pub fresh: Watermark, pub bulk: Watermark }
+}
+
+kinds! {
+    /// What an entry says.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Body {
+        /// Part `part` of point `point`: visible once the point is closed.
+        1 = Part { config: ConfigId, point: PointSeq, part: PartNo, ops: Vec<Op> },
+        /// The point is whole.
+        2 = PointClosed {
+            config: ConfigId,
+            point: PointSeq,
+            parts: PartNo,
+            captured_ms: u64,
+            consistency: Consistency,
+            stats: PointStats,
+            data: DataUpTo,
+            report: Vec<ReportLine>,
+        },
+        /// Ranges of a long map; the pages of one map, joined in order, are its ranges. Chunk indices are the page's own.
+        3 = MapPage { map: Map },
+        4 = Event { event: Event },
+    }
+}
+
+layout! {
+    /// One entry. `vault_ms`: milliseconds since 1970-01-01 UTC on the vault's clock.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Entry { pub vault_ms: u64, pub body: Body }
+}

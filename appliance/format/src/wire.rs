@@ -1,0 +1,216 @@
+//! What our parts say to each other: frames inside TLS, each one message.
+//!
+//! A frame is the length of its body (32 bits) and the body; the body is a kind byte and that message's fields.
+//! Agent and box, operator and box, box and HQ all use the same frames; which messages are allowed is decided
+//! by the peer's certificate, never by what it says of itself.
+
+use crate::chunk::{Compression, Pack};
+use crate::entry::{Consistency, PointStats, ReportLine};
+use crate::node::NodeMeta;
+use crate::op::{Name, Step};
+use crate::segment::Stream;
+use crate::{
+    Blob, ChunkId, ComputerId, ConfigId, FileHash, NodeId, OrgId, PartNo, PointSeq, SegmentId, VaultId,
+};
+
+/// Versions of the protocol, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// First: packs, parts, catch-up, signatures, restore, segments to HQ.
+    V1 = 1,
+}
+
+/// The protocol this program speaks.
+pub const PROTOCOL: u16 = Protocol::V1 as u16;
+
+/// Bytes before each body: its length.
+pub const FRAME_HEADER_LEN: usize = 4;
+
+kinds! {
+    /// Why a peer refused. Each has its own exit code in the programs.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum RefusalCode {
+        1 = BadRequest,
+        2 = NotAllowed,
+        3 = WrongCode,
+        4 = WrongClock,
+        5 = OtherBox,
+        6 = OtherOrganisation,
+        7 = NoSuchComputer,
+        8 = NoSuchConfiguration,
+        9 = NoSuchPoint,
+        10 = NoSuchPath,
+        11 = DiskFull,
+        12 = ReadOnly,
+        13 = Busy,
+        14 = OutOfStep,
+        15 = Damaged,
+        16 = CopyNeeded,
+        17 = Internal,
+        18 = Version,
+        19 = BadConfiguration,
+        20 = Conflict,
+    }
+}
+
+layout! {
+    /// A refusal: a sentence for a person that ends with what to do.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Refusal { pub code: RefusalCode, pub sentence: String }
+}
+
+layout! {
+    /// A configuration as its computer gets it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ConfigText { pub config: ConfigId, pub name: String, pub revision: u32, pub toml: String }
+}
+
+layout! {
+    /// A point that has parts but isn't closed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Draft { pub point: PointSeq, pub parts: PartNo }
+}
+
+layout! {
+    /// Closes a point: everything that changed is in its parts. `captured_ms` is the agent's clock: data.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Close {
+        pub captured_ms: u64,
+        pub consistency: Consistency,
+        pub stats: PointStats,
+        pub report: Vec<ReportLine>,
+    }
+}
+
+kinds! {
+    /// What an agent must know of an operation that it sent once and has forgotten.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Recalled {
+        1 = Put { node: NodeId, meta: NodeMeta },
+        2 = Link { parent: NodeId, name: Name, node: NodeId },
+        3 = Unlink { parent: NodeId, name: Name },
+    }
+}
+
+layout! {
+    /// `len` bytes of a file from `at` are exactly this chunk.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ChunkAt { pub at: u64, pub len: u32, pub id: ChunkId }
+}
+
+kinds! {
+    /// Which memory of a version an agent asks for.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum SignatureKind {
+        /// A signature of each page.
+        1 = Pages,
+        /// The chunks that lie whole in the version.
+        2 = Chunks,
+    }
+}
+
+layout! {
+    /// Where an agent is with a configuration, for the screens.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AgentProgress {
+        pub config: ConfigId,
+        pub doing: String,
+        pub files: u64,
+        pub bytes: u64,
+        /// 0 where not known.
+        pub files_expected: u64,
+        pub bytes_expected: u64,
+    }
+}
+
+layout! {
+    /// A node to be restored. `path` is relative to the restored configuration's root, components joined by `/`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct RestoreNode {
+        pub index: u32,
+        pub path: Blob,
+        pub meta: NodeMeta,
+        /// Another name of the node with this index, which came before.
+        pub hard_link_to: Option<u32>,
+    }
+}
+
+layout! {
+    /// `len` bytes from `offset` of a pack's raw run belong at `at` in node `index`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Placement { pub index: u32, pub at: u64, pub len: u32, pub offset: u32 }
+}
+
+layout! {
+    /// How much of a segment a place has, durably.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SegmentHas { pub segment: SegmentId, pub bytes: u64, pub closed: bool }
+}
+
+kinds! {
+    /// One message.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Message {
+        // Opening.
+        1 = Hello { protocol: u16, program: String, clock_ms: u64 },
+        2 = Welcome { protocol: u16, name: String, vault: VaultId, org: OrgId, vault_ms: u64 },
+        3 = Refused { refusal: Refusal },
+        4 = Goodbye,
+
+        // Enrolment: the only messages without a client certificate.
+        /// `csr`: PKCS#10, DER. The secret is the first half of the code, see the link's enrolment.
+        10 = Enrol { secret: Blob, name: String, os: String, csr: Blob },
+        11 = Enrolled { computer: ComputerId, certificate: Blob, vault: VaultId, org: OrgId, chunk_key: [u8; 32] },
+        /// For a box at HQ: `recovery_key` is the organisation's public key.
+        12 = EnrolledBranch { certificate: Blob, branch: String, org: OrgId, chunk_key: [u8; 32], recovery_key: [u8; 32] },
+
+        // Agent and box.
+        20 = ConfigsWanted,
+        21 = Configs { configs: Vec<ConfigText> },
+        22 = Begin { config: ConfigId },
+        /// `head`: newest closed point, 0 where there's none yet.
+        23 = Begun { config: ConfigId, head: PointSeq, draft: Option<Draft>, next_node: NodeId },
+        /// Everything from that part of that point on.
+        24 = CatchupWanted { config: ConfigId, point: PointSeq, part: PartNo },
+        25 = CatchupPart { point: PointSeq, part: PartNo, ops: Vec<Recalled> },
+        26 = CatchupEnd,
+        /// Not answered by itself; the next `Committed` covers it.
+        27 = PackData { stream: Stream, pack: Pack },
+        28 = Part { config: ConfigId, point: PointSeq, part: PartNo, steps: Vec<Step>, close: Option<Close> },
+        /// Durable: all packs and parts up to this one.
+        29 = Committed { config: ConfigId, point: PointSeq, part: PartNo, closed: bool, vault_ms: u64 },
+        30 = SignatureWanted { config: ConfigId, node: NodeId, kind: SignatureKind },
+        /// Page signatures one after another, from that page on.
+        31 = SignaturePages { first_page: u64, signatures: Blob },
+        32 = SignatureChunks { chunks: Vec<ChunkAt> },
+        33 = SignatureEnd { size: u64 },
+        34 = Progress { progress: AgentProgress },
+        /// From the box, at any time.
+        35 = CaptureNow { config: ConfigId },
+        36 = ConfigsChanged,
+
+        // Restore.
+        50 = RestoreWanted { config: ConfigId, point: PointSeq, paths: Vec<Blob> },
+        51 = RestoreNodes { nodes: Vec<RestoreNode> },
+        52 = RestorePack { compression: Compression, raw_len: u32, placements: Vec<Placement>, payload: Blob },
+        /// Every node so far has all its bytes.
+        53 = RestoreBatchEnd,
+        54 = RestoreEnd { nodes: u64, bytes: u64, failed: Vec<ReportLine> },
+
+        // Operator: JSON documents, so that screens and programs see the same.
+        60 = Ask { json: Blob },
+        61 = Answer { json: Blob },
+        /// Before the answer, any number of times: what a long job is doing.
+        62 = Working { json: Blob },
+
+        // Box and HQ.
+        70 = BranchSegments,
+        71 = BranchHas { segments: Vec<SegmentHas> },
+        /// `closed_len`: the file's whole length once it is closed, 0 before.
+        72 = SegmentBytes { segment: SegmentId, offset: u64, closed_len: u64, bytes: Blob },
+        /// Durable at HQ up to `bytes`; `hash` once whole and verified.
+        73 = Receipt { segment: SegmentId, bytes: u64, hash: Option<FileHash> },
+        74 = SegmentWanted { segment: SegmentId, offset: u64 },
+        75 = SegmentForgotten { segment: SegmentId },
+    }
+}
