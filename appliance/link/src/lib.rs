@@ -1,1 +1,49 @@
+//! The wire's I/O side: what the agent, the box, HQ and the operator's program share to talk over mutual TLS.
+//!
+//! It sits directly above `coffer-format` and knows nothing of vaults, tapes or schedules. It moves
+//! [`Message`]s and says who the peer is; what a peer may do is its caller's decision, by the peer's [`Role`].
+//!
+//! - Who: [`Authority`] signs, [`Identity`] is shown, [`Role`] is the common name, [`EnrolmentCode`] starts it.
+//! - How: [`connect`], [`Listener`], and the [`Link`] that both give.
+//! - How much: [`ByteBudget`] bounds what a server's links hold in memory, [`Throttle`] what a thin line carries.
+#![forbid(unsafe_code)]
 
+mod authority;
+mod budget;
+mod certificate;
+mod client;
+mod code;
+mod enrol;
+mod error;
+mod failure;
+mod files;
+mod frame;
+mod identity;
+mod link;
+mod pin;
+mod reader;
+mod refusal;
+mod role;
+mod server;
+mod socket;
+mod throttle;
+mod tls;
+mod validity;
+mod verifier;
+mod writer;
+
+pub use authority::Authority;
+pub use budget::ByteBudget;
+pub use client::{connect, connect_to_enrol};
+pub use code::{CodeError, EnrolmentCode, secret_hash};
+pub use coffer_format::wire::Message;
+pub use enrol::{Enrolled, EnrolledBranch, enrol_branch, enrol_computer};
+pub use error::{IdentityError, LinkError};
+pub use identity::{Identity, PendingIdentity};
+pub use link::{Arrival, Link, Peer, Receiver, Sender};
+pub use pin::Pin;
+pub use refusal::refuse;
+pub use role::{Expect, ROLE_NAME_MAX, Role};
+pub use server::Listener;
+pub use throttle::Throttle;
+pub use validity::{ClockLimit, Validity};

@@ -1,1 +1,43 @@
+//! The vault: takes packs and parts in, keeps them in sealed segments, gives versions back.
+//!
+//! Segments (files of sealed records) are the truth; the catalog (SQLite) is an index over them that can be
+//! deleted at any time. Every change of the catalog is the application of one metadata record that is durable in a
+//! segment before the change is committed. The vault knows nothing of sockets, tapes or HQ: those pull
+//! from it (segments without a copy) and hand back what they did (a copy recorded).
+//!
+//! Order of durability, for everything acknowledged: packs are synced, then the metadata that names them is written and
+//! synced, then the catalog is committed, then the caller hears of it.
+#![forbid(unsafe_code)]
 
+pub mod browse;
+mod catalog;
+mod clock;
+mod commit;
+pub mod copies;
+pub mod disk;
+mod error;
+mod intake;
+mod keys;
+mod maps;
+pub mod mirror;
+mod reading;
+mod recall;
+mod rebuild;
+pub mod reclaim;
+pub mod registry;
+pub mod restore;
+pub mod retention;
+mod seal;
+mod segment;
+mod vault;
+pub mod verify;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::VaultError;
+pub use intake::{Committed, Session, Standing};
+pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic};
+pub use reading::Reading;
+pub use vault::{Options, SegmentState, Vault};
+
+/// Result of everything that the vault does.
+pub type Result<T> = std::result::Result<T, VaultError>;

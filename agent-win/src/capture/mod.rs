@@ -1,0 +1,80 @@
+//! One capture: find what changed, read it, send it, remember it.
+//!
+//! One thread looks and reads (`pass`, `reading`), workers name and compress, and the calling thread sends (`sender`).
+//! Every queue between them is bounded, so a slow line slows the reading and nothing piles up. The journal changes
+//! only when the box has committed; whatever goes wrong before that is simply looked at again.
+
+mod compare;
+mod group;
+mod item;
+mod outlet;
+mod pages;
+mod pass;
+mod reading;
+mod recollect;
+mod report;
+mod run;
+mod sender;
+mod sqlite_hold;
+
+use std::io;
+use std::path::PathBuf;
+
+use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::{NodeId, PartNo, PointSeq};
+
+use crate::journal::JournalError;
+use crate::wire::WireError;
+
+pub use run::{CaptureJob, Progress, Target, capture};
+
+/// Where a capture goes on: the point and part to send next, and the first free node number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    pub point: PointSeq,
+    pub part: PartNo,
+    pub next_node: NodeId,
+    /// No point of this configuration has been closed yet.
+    pub is_first: bool,
+}
+
+/// What came of a capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing had changed: there's no new point.
+    Unchanged { report: Vec<ReportLine> },
+    Closed(Closed),
+}
+
+/// A point that the box has closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    pub point: PointSeq,
+    pub consistency: Consistency,
+    /// Files and bytes that were new or changed, and bytes sent for them.
+    pub files: u64,
+    pub bytes: u64,
+    pub sent: u64,
+    pub report: Vec<ReportLine>,
+}
+
+/// Why a capture ended early. What was committed stays; the next capture goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the capture was stopped and goes on at the next start")]
+    Stopped,
+    #[error("the exclusions can't be used; correct the configuration")]
+    Patterns(#[from] globset::Error),
+    #[error("the agent couldn't start its threads; restart it")]
+    Threads(#[source] io::Error),
+    #[error("a thread of the agent failed; please report this with the agent's log")]
+    Panicked,
+    #[error("the agent's memory of {0} can't be written; free some space or check the disk")]
+    Memory(PathBuf, #[source] io::Error),
+    #[error("the box sent a map of file {0} that can't be used; check the box with `coffer verify`")]
+    BadAnswer(NodeId),
+}

@@ -1,0 +1,219 @@
+//! Reading a file that changes in place: page by page against the signatures of the version that the box has.
+//! Only changed pages are sent, gathered into chunks however far apart they lie; pages of zeros are never sent.
+
+use coffer_format::limits::PAGE;
+use coffer_format::manifest::{Range, Source};
+use coffer_format::page_signature;
+
+use super::reading::{FileTask, ReadError, Reading};
+use crate::cut::Ticket;
+use crate::journal::{PageSignature, PageSignatures};
+use crate::linux::SourceFile;
+use crate::scan::Stat;
+
+/// Bytes read at a time.
+const BLOCK: usize = 1 << 20;
+/// Pages of a part beyond which it's cut: every other page may be a range.
+const RANGES_MAX: usize = 24 << 10;
+
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// A file being read in pages.
+struct PagesReading<'a> {
+    ticket: Ticket,
+    task: &'a FileTask,
+    stat: &'a Stat,
+    base: Option<PageSignatures>,
+    /// Size of the version that the box has by now; `None` where it has none.
+    sent_size: Option<u64>,
+    ranges: Vec<Range>,
+    signatures: Vec<(u64, PageSignature)>,
+    changed_bytes: u64,
+    zero_page: PageSignature,
+}
+
+/// What reading came to.
+pub(super) struct PagesRead {
+    pub(super) ticket: Ticket,
+    pub(super) size: u64,
+    pub(super) ranges: Vec<Range>,
+    pub(super) signatures: Vec<(u64, PageSignature)>,
+    pub(super) sent_size: Option<u64>,
+    /// False where every byte is as the box has it.
+    pub(super) is_changed: bool,
+}
+
+impl Reading<'_> {
+    /// Reads from `start` (before which all has been sent).
+    pub(super) fn read_pages(
+        &mut self,
+        task: &FileTask,
+        source: &SourceFile,
+        stat: &Stat,
+        base: Option<PageSignatures>,
+        start: u64,
+    ) -> Result<PagesRead, ReadError> {
+        let sent_size = base.as_ref().map(PageSignatures::size);
+        let mut file = PagesReading {
+            ticket: self.outlet.ticket(),
+            task,
+            stat,
+            base,
+            sent_size,
+            ranges: Vec::new(),
+            signatures: Vec::new(),
+            changed_bytes: 0,
+            zero_page: page_signature(&self.chunk_key, &ZEROS),
+        };
+        let size = self.read_blocks(&mut file, source, start)?;
+        let is_changed = file.changed_bytes > 0 || file.sent_size != Some(size);
+        let PagesReading { ticket, ranges, signatures, sent_size, .. } = file;
+        Ok(PagesRead { ticket, size, ranges, signatures, sent_size, is_changed })
+    }
+
+    /// Returns where the file ended.
+    fn read_blocks(&mut self, file: &mut PagesReading<'_>, source: &SourceFile, start: u64) -> Result<u64, ReadError> {
+        let size = file.stat.size;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(BLOCK, 0);
+        let mut at = start;
+        while at < size {
+            if file.stat.is_sparse() {
+                let data = source.data_from(at, size)?.map_or(size, |range| range.at);
+                let hole_end = if data == size { size } else { data / PAGE as u64 * PAGE as u64 };
+                if hole_end > at {
+                    self.hole(file, at, hole_end)?;
+                    at = hole_end;
+                    continue;
+                }
+            }
+            let block_end = ((at / BLOCK as u64 + 1) * BLOCK as u64).min(size);
+            let count = source.read_at(&mut buffer[..(block_end - at) as usize], at)?;
+            if count == 0 {
+                break;
+            }
+            self.block(file, at, &buffer[..count])?;
+            at += count as u64;
+            self.read_so_far(count as u64)?;
+            if at < size && count.is_multiple_of(PAGE) {
+                self.maybe_partial(file, at)?;
+            }
+        }
+        self.buffer = buffer;
+        Ok(at)
+    }
+
+    fn hole(&mut self, file: &mut PagesReading<'_>, at: u64, end: u64) -> Result<(), ReadError> {
+        let mut page_at = at;
+        while page_at < end {
+            let step_end = (page_at + (BLOCK as u64) * 64).min(end);
+            let first = page_at / PAGE as u64;
+            let count = (step_end - page_at).div_ceil(PAGE as u64);
+            let before = match &file.base {
+                Some(base) => base.read(first, count as usize)?,
+                None => Vec::new(),
+            };
+            for index in 0..count {
+                let at = page_at + index * PAGE as u64;
+                let len = (end - at).min(PAGE as u64) as usize;
+                let signature = self.zero_signature(file, len);
+                self.zero_page(file, at, len, signature, before.get(index as usize));
+            }
+            page_at = step_end;
+            if page_at < end {
+                self.maybe_partial(file, page_at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn zero_signature(&self, file: &PagesReading<'_>, len: usize) -> PageSignature {
+        if len == PAGE { file.zero_page } else { page_signature(&self.chunk_key, &ZEROS[..len]) }
+    }
+
+    fn zero_page(
+        &self,
+        file: &mut PagesReading<'_>,
+        at: u64,
+        len: usize,
+        signature: PageSignature,
+        before: Option<&PageSignature>,
+    ) {
+        if before == Some(&signature) {
+            return;
+        }
+        file.signatures.push((at / PAGE as u64, signature));
+        file.changed_bytes += len as u64;
+        push_zero(&mut file.ranges, at, len as u64);
+    }
+
+    /// Compares a block's pages and sends the changed ones, neighbours together.
+    fn block(&mut self, file: &mut PagesReading<'_>, at: u64, bytes: &[u8]) -> Result<(), ReadError> {
+        let first = at / PAGE as u64;
+        let before = match &file.base {
+            Some(base) => base.read(first, bytes.len().div_ceil(PAGE))?,
+            None => Vec::new(),
+        };
+        let mut run = 0..0;
+        for (index, page) in bytes.chunks(PAGE).enumerate() {
+            let start = index * PAGE;
+            let before = before.get(index);
+            let is_zero = *page == ZEROS[..page.len()];
+            let is_sent = if is_zero {
+                let signature = self.zero_signature(file, page.len());
+                self.zero_page(file, at + start as u64, page.len(), signature, before);
+                false
+            } else {
+                before.is_none_or(|before| *before != page_signature(&self.chunk_key, page))
+            };
+            match is_sent {
+                true if run.end == start && !run.is_empty() => run.end += page.len(),
+                true => {
+                    self.send_run(file, at, bytes, run)?;
+                    run = start..start + page.len();
+                }
+                false => {}
+            }
+        }
+        self.send_run(file, at, bytes, run)
+    }
+
+    fn send_run(
+        &mut self,
+        file: &mut PagesReading<'_>,
+        at: u64,
+        bytes: &[u8],
+        run: std::ops::Range<usize>,
+    ) -> Result<(), ReadError> {
+        if run.is_empty() {
+            return Ok(());
+        }
+        file.changed_bytes += run.len() as u64;
+        Ok(self.outlet.add_pages(file.ticket, at + run.start as u64, &bytes[run])?)
+    }
+
+    /// Sends what there is of a file that's too large for one part; the rest follows as a change of it.
+    fn maybe_partial(&mut self, file: &mut PagesReading<'_>, done: u64) -> Result<(), ReadError> {
+        if !self.outlet.part_is_full() && file.ranges.len() < RANGES_MAX {
+            return Ok(());
+        }
+        if file.changed_bytes == 0 {
+            return Ok(self.outlet.cut_part()?);
+        }
+        let size = done.max(file.sent_size.unwrap_or(0));
+        let ranges = std::mem::take(&mut file.ranges);
+        let signatures = std::mem::take(&mut file.signatures);
+        self.put_partial(file.task, file.ticket, file.stat, file.sent_size, (done, size), ranges, signatures)?;
+        file.sent_size = Some(size);
+        file.changed_bytes = 0;
+        file.ticket = self.outlet.ticket();
+        Ok(self.outlet.cut_part()?)
+    }
+}
+
+fn push_zero(ranges: &mut Vec<Range>, at: u64, len: u64) {
+    match ranges.last_mut() {
+        Some(last) if last.end() == at => last.len += len,
+        _ => ranges.push(Range { at, len, source: Source::Zero }),
+    }
+}

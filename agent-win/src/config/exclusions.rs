@@ -1,0 +1,34 @@
+//! What nobody wants back: left out unless a configuration says `automatic_exclusions = false`.
+
+/// A pattern and the reason it's left out, for the screens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutomaticExclusion {
+    pub pattern: &'static str,
+    pub why: &'static str,
+}
+
+const fn out(pattern: &'static str, why: &'static str) -> AutomaticExclusion {
+    AutomaticExclusion { pattern, why }
+}
+
+/// Everything that is left out by itself. An included path is never left out by one of these.
+pub const AUTOMATIC_EXCLUSIONS: &[AutomaticExclusion] = &[
+    out("/proc", "the kernel's view of processes, not files"),
+    out("/sys", "the kernel's view of devices, not files"),
+    out("/dev", "made anew at each start"),
+    out("/run", "made anew at each start"),
+    out("/var/run", "made anew at each start"),
+    out("/var/lock", "made anew at each start"),
+    out("/tmp", "temporary files"),
+    out("/var/tmp", "temporary files"),
+    out("/swapfile", "memory that was moved to disk"),
+    out("/swap.img", "memory that was moved to disk"),
+    out("/**/lost+found", "left by file system checks"),
+    out("/home/*/.cache", "caches that programs rebuild"),
+    out("/root/.cache", "caches that programs rebuild"),
+    out("/var/cache", "caches that programs rebuild"),
+    out("/home/*/.local/share/Trash", "already thrown away"),
+    out("/root/.local/share/Trash", "already thrown away"),
+    out("/**/.Trash-*", "already thrown away"),
+    out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
+];

@@ -1,0 +1,60 @@
+//! A backup configuration as the box keeps it and sends it: TOML, checked whole before anything starts.
+//! No file is opened here, so the box uses the same parser to refuse a mistake where it's made.
+
+mod exclusions;
+mod parse;
+mod scope;
+mod when;
+mod window;
+
+use std::time::Duration;
+
+pub use exclusions::{AUTOMATIC_EXCLUSIONS, AutomaticExclusion};
+pub use scope::{Scope, Verdict};
+pub use when::When;
+pub use window::{Window, WindowTime};
+
+/// What of a computer is captured, when, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupConfig {
+    /// Absolute paths; each is captured with everything below it.
+    pub include: Vec<String>,
+    /// Patterns of paths that are left out with everything below them.
+    pub exclude: Vec<String>,
+    pub when: When,
+    /// A scheduled or continuous capture starts only inside one of these; at any time where there's none.
+    pub window: Vec<Window>,
+    /// False: a capture stops (and goes on later) when its window closes.
+    pub run_to_completion: bool,
+    pub automatic_exclusions: bool,
+    /// Continuous: how long a file must be quiet before it's captured.
+    pub settle: Duration,
+    /// More patterns of files that change in place and are cut in pages.
+    pub page_patterns: Vec<String>,
+    pub compression: CompressionChoice,
+}
+
+/// How much work compression may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionChoice {
+    /// Fast for the first copy, better for changes.
+    Auto,
+    Fast,
+    Best,
+}
+
+/// One mistake in a configuration. `line` counts from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}. {remedy}")]
+pub struct ConfigMistake {
+    pub line: usize,
+    pub what: String,
+    pub remedy: String,
+}
+
+impl BackupConfig {
+    /// Reads a configuration; every mistake is reported, not just the first.
+    pub fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
+        parse::parse(text)
+    }
+}

@@ -1,0 +1,202 @@
+//! From TOML to a [`BackupConfig`], collecting mistakes on the way.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{BackupConfig, CompressionChoice, ConfigMistake, When, Window};
+
+const KEYS: &str =
+    "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression";
+
+type Value<'a> = toml::Spanned<DeValue<'a>>;
+
+pub(super) fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
+    let mut found = Findings { text, mistakes: Vec::new() };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        found.mistake(span, error.message().trim().to_owned(), "Correct this line; it isn't valid TOML.");
+    }
+    let config = found.read(table.get_ref());
+    found.mistakes.sort_by_key(|mistake| mistake.line);
+    if found.mistakes.is_empty() { Ok(config) } else { Err(found.mistakes) }
+}
+
+struct Findings<'a> {
+    text: &'a str,
+    mistakes: Vec<ConfigMistake>,
+}
+
+impl Findings<'_> {
+    fn mistake(&mut self, span: Range<usize>, what: String, remedy: &str) {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        self.mistakes.push(ConfigMistake { line, what, remedy: remedy.to_owned() });
+    }
+
+    fn read(&mut self, table: &DeTable<'_>) -> BackupConfig {
+        let mut config = BackupConfig {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            when: When::Continuous,
+            window: Vec::new(),
+            run_to_completion: true,
+            automatic_exclusions: true,
+            settle: Duration::from_secs(2),
+            page_patterns: Vec::new(),
+            compression: CompressionChoice::Auto,
+        };
+        for (key, value) in table.iter() {
+            self.key(&mut config, key.get_ref(), key.span(), value);
+        }
+        if !table.contains_key("include") {
+            let remedy = "Add a line such as include = [\"/home\", \"/srv\"].";
+            self.mistake(0..0, "nothing is included".to_owned(), remedy);
+        }
+        config
+    }
+
+    fn key(&mut self, config: &mut BackupConfig, key: &str, at: Range<usize>, value: &Value<'_>) {
+        match key {
+            "include" => config.include = self.includes(value),
+            "exclude" => config.exclude = self.patterns(key, value),
+            "when" => config.when = self.parsed(key, value).unwrap_or(When::Continuous),
+            "window" => config.window = self.windows(value),
+            "run_to_completion" => config.run_to_completion = self.boolean(key, value),
+            "automatic_exclusions" => config.automatic_exclusions = self.boolean(key, value),
+            "settle_seconds" => config.settle = self.settle(value),
+            "cut" => config.page_patterns = self.cut(value),
+            "compression" => config.compression = self.compression(value),
+            _ => {
+                let remedy = format!("Remove it, or use one of: {KEYS}.");
+                self.mistake(at, format!("unknown key \"{key}\""), &remedy);
+            }
+        }
+    }
+
+    fn includes(&mut self, value: &Value<'_>) -> Vec<String> {
+        let paths = self.strings("include", value);
+        if paths.is_empty() {
+            let remedy = "Name at least one path, such as include = [\"/home\"].";
+            self.mistake(value.span(), "nothing is included".to_owned(), remedy);
+        }
+        for (path, span) in &paths {
+            let windows_drive = path.as_bytes().get(1) == Some(&b':');
+            let odd = path.split(['/', '\\']).any(|part| part == "..");
+            if odd || !(path.starts_with('/') || windows_drive) {
+                let remedy = "Write the whole path from the root, such as \"/srv/data\", without \"..\".";
+                self.mistake(span.clone(), format!("\"{path}\" is not an absolute path"), remedy);
+            }
+        }
+        paths.into_iter().map(|(path, _)| path).collect()
+    }
+
+    fn patterns(&mut self, key: &str, value: &Value<'_>) -> Vec<String> {
+        let patterns = self.strings(key, value);
+        for (pattern, span) in &patterns {
+            if let Err(error) = super::scope::glob(pattern) {
+                let what = format!("\"{pattern}\" is not a pattern: {}", error.kind());
+                self.mistake(span.clone(), what, "Write a pattern such as \"**/*.tmp\" or \"/home/*/.cache\".");
+            }
+        }
+        patterns.into_iter().map(|(pattern, _)| pattern).collect()
+    }
+
+    fn windows(&mut self, value: &Value<'_>) -> Vec<Window> {
+        let mut windows = Vec::new();
+        for (text, span) in self.strings("window", value) {
+            match text.parse() {
+                Ok(window) => windows.push(window),
+                Err(error) => self.mistake(span, format!("{error}"), super::window::REMEDY),
+            }
+        }
+        windows
+    }
+
+    fn cut(&mut self, value: &Value<'_>) -> Vec<String> {
+        let mut patterns = Vec::new();
+        let Some(table) = value.get_ref().as_table() else {
+            self.mistake(value.span(), "cut is not a table".to_owned(), "Write cut.pages = [\"*.dat\"].");
+            return patterns;
+        };
+        for (key, value) in table.iter() {
+            match key.get_ref().as_ref() {
+                "pages" => patterns = self.patterns("cut.pages", value),
+                other => {
+                    let what = format!("unknown key \"cut.{other}\"");
+                    self.mistake(key.span(), what, "Remove it; only cut.pages is known.");
+                }
+            }
+        }
+        patterns
+    }
+
+    fn settle(&mut self, value: &Value<'_>) -> Duration {
+        let seconds = value.get_ref().as_integer().and_then(|n| n.as_str().parse::<u64>().ok());
+        match seconds {
+            Some(seconds) if seconds <= 3600 => Duration::from_secs(seconds),
+            _ => {
+                let what = "settle_seconds is not a number of seconds from 0 to 3600".to_owned();
+                self.mistake(value.span(), what, "Write a whole number, such as settle_seconds = 2.");
+                Duration::from_secs(2)
+            }
+        }
+    }
+
+    fn compression(&mut self, value: &Value<'_>) -> CompressionChoice {
+        match value.get_ref().as_str() {
+            Some("auto") => CompressionChoice::Auto,
+            Some("fast") => CompressionChoice::Fast,
+            Some("best") => CompressionChoice::Best,
+            _ => {
+                let what = "compression is not one that is known".to_owned();
+                self.mistake(value.span(), what, "Write \"auto\", \"fast\" or \"best\".");
+                CompressionChoice::Auto
+            }
+        }
+    }
+
+    fn boolean(&mut self, key: &str, value: &Value<'_>) -> bool {
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let what = format!("{key} is neither true nor false");
+            self.mistake(value.span(), what, &format!("Write {key} = true or {key} = false."));
+            true
+        })
+    }
+
+    fn parsed(&mut self, key: &str, value: &Value<'_>) -> Option<When> {
+        let parsed = value.get_ref().as_str().map(str::parse::<When>);
+        match parsed {
+            Some(Ok(when)) => Some(when),
+            Some(Err(error)) => {
+                self.mistake(value.span(), format!("{error}"), super::when::REMEDY);
+                None
+            }
+            None => {
+                self.mistake(value.span(), format!("{key} is not a text"), super::when::REMEDY);
+                None
+            }
+        }
+    }
+
+    fn strings(&mut self, key: &str, value: &Value<'_>) -> Vec<(String, Range<usize>)> {
+        let Some(array) = value.get_ref().as_array() else {
+            let what = format!("{key} is not a list");
+            self.mistake(value.span(), what, &format!("Write {key} = [\"…\", \"…\"]."));
+            return Vec::new();
+        };
+        let mut strings = Vec::new();
+        for item in array.iter() {
+            match item.get_ref().as_str() {
+                Some(text) => strings.push((text.to_owned(), item.span())),
+                None => {
+                    let what = format!("{key} holds something that isn't a text");
+                    self.mistake(item.span(), what, "Put each entry between quotation marks.");
+                }
+            }
+        }
+        strings
+    }
+}

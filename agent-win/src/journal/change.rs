@@ -1,0 +1,321 @@
+//! Writing the journal: what one committed part changed, all of it or nothing.
+
+use std::path::{Path, PathBuf};
+
+use coffer_format::op::Name;
+use coffer_format::wire::Recalled;
+use coffer_format::{ChunkId, NodeId, VaultId};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::known::{Known, MemoryKind, attrs_hash};
+use super::position::{Position, Totals};
+use super::signatures::{PageSignature, PageSignatures};
+use super::{JournalError, JournalReader, PartAt, schema};
+use crate::scan::Stat;
+
+/// What is remembered of a node's bytes, to know later which of them changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// As before.
+    Kept,
+    None,
+    /// Lengths and ids of all chunks, in order.
+    Chunks(Vec<(u32, ChunkId)>),
+    /// Signatures of the pages that changed, in order, and the size of the version.
+    Pages { changed: Vec<(u64, PageSignature)>, size: u64 },
+}
+
+/// A node as it was sent, and what is remembered of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) known: Known,
+    pub(crate) memory: Memory,
+}
+
+/// One change of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JournalChange {
+    Put(Box<Remembered>),
+    Link { parent: NodeId, name: Name, node: NodeId },
+    Unlink { parent: NodeId, name: Name },
+}
+
+/// The journal of one configuration, open for writing.
+#[derive(Debug)]
+pub struct Journal {
+    connection: Connection,
+    path: PathBuf,
+    pages: PathBuf,
+}
+
+impl Journal {
+    /// Opens or makes the journal in `folder`.
+    pub fn open(folder: &Path) -> Result<Journal, JournalError> {
+        std::fs::create_dir_all(folder).map_err(|error| JournalError::Folder(folder.to_owned(), error))?;
+        let path = folder.join("journal.db");
+        let connection = schema::open(&path).map_err(|error| JournalError::Database(path.clone(), error))?;
+        Ok(Journal { connection, path, pages: folder.join("pages") })
+    }
+
+    /// A second connection, for the thread that compares.
+    pub(crate) fn reader(&self) -> Result<JournalReader, JournalError> {
+        let connection = schema::open_reader(&self.path).map_err(|error| self.failed(error))?;
+        Ok(JournalReader::new(connection, self.path.clone(), self.pages.clone()))
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> JournalError {
+        JournalError::Database(self.path.clone(), error)
+    }
+
+    /// How far it has come; `None` for a new one.
+    pub fn position(&self) -> Result<Option<Position>, JournalError> {
+        let sql = "SELECT vault, point, part, closed FROM position";
+        let read = self.connection.query_row(sql, [], |row| {
+            let at = PartAt {
+                point: coffer_format::PointSeq(row.get::<_, i64>(1)? as u64),
+                part: coffer_format::PartNo(row.get(2)?),
+            };
+            Ok(Position { vault: VaultId(row.get(0)?), at, closed: row.get(3)? })
+        });
+        read.optional().map_err(|error| self.failed(error))
+    }
+
+    /// What the open draft has cost so far.
+    pub(crate) fn totals(&self) -> Result<Totals, JournalError> {
+        let read = self.connection.query_row("SELECT files, bytes, sent FROM position WHERE closed = 0", [], |row| {
+            let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
+            Ok(Totals { files: number(0)?, bytes: number(1)?, sent: number(2)? })
+        });
+        Ok(read.optional().map_err(|error| self.failed(error))?.unwrap_or_default())
+    }
+
+    /// Forgets everything: it will be recalled from the box.
+    pub(crate) fn clear(&mut self) -> Result<(), JournalError> {
+        let sql = "DELETE FROM position; DELETE FROM nodes; DELETE FROM links; DELETE FROM chunks; DELETE FROM unlinked;";
+        self.connection.execute_batch(&format!("BEGIN; {sql} COMMIT;")).map_err(|error| self.failed(error))?;
+        match std::fs::remove_dir_all(&self.pages) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(JournalError::Folder(self.pages.clone(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes over what the part at `position` changed. Page signatures first: they name their part themselves.
+    pub(crate) fn commit(
+        &mut self,
+        position: Position,
+        totals: Totals,
+        changes: &[JournalChange],
+    ) -> Result<(), JournalError> {
+        for change in changes {
+            if let JournalChange::Put(put) = change {
+                self.advance_pages(put)?;
+            }
+        }
+        let gone = self.write(changes, Some((position, totals))).map_err(|error| self.failed(error))?;
+        self.forget_pages(&gone)
+    }
+
+    /// Takes over changes that the box needn't know of.
+    pub(crate) fn note(&mut self, changes: &[JournalChange]) -> Result<(), JournalError> {
+        self.write(changes, None).map(|_| ()).map_err(|error| self.failed(error))
+    }
+
+    /// Takes over operations that the box recalled, up to and with the part at `position`.
+    pub(crate) fn recall(&mut self, position: Position, ops: Vec<Recalled>) -> Result<(), JournalError> {
+        let changes: Vec<JournalChange> = ops.into_iter().map(|op| recalled(op, position.at)).collect();
+        let gone = self.write(&changes, Some((position, Totals::default()))).map_err(|error| self.failed(error))?;
+        self.forget_pages(&gone)
+    }
+
+    fn write(
+        &mut self,
+        changes: &[JournalChange],
+        position: Option<(Position, Totals)>,
+    ) -> rusqlite::Result<Vec<NodeId>> {
+        let transaction = self.connection.transaction()?;
+        for change in changes {
+            apply(&transaction, change)?;
+        }
+        let mut gone = Vec::new();
+        if let Some((position, totals)) = position {
+            put_position(&transaction, position, totals)?;
+            if position.closed {
+                gone = collect(&transaction)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    fn advance_pages(&self, put: &Remembered) -> Result<(), JournalError> {
+        let Memory::Pages { changed, size } = &put.memory else { return Ok(()) };
+        let (node, at) = (put.known.node, put.known.content);
+        let before = self.content_of(node).map_err(|error| self.failed(error))?;
+        let existing = before.and_then(|before| PageSignatures::open(&self.pages, node, before));
+        let advanced = match existing {
+            Some(mut signatures) => signatures.advance(changed, *size, at),
+            None => PageSignatures::create(&self.pages, node)
+                .and_then(|mut signatures| signatures.advance(changed, *size, at)),
+        };
+        advanced.map_err(|error| JournalError::Signatures(node, error))
+    }
+
+    fn content_of(&self, node: NodeId) -> rusqlite::Result<Option<PartAt>> {
+        let mut query = self.connection.prepare_cached("SELECT point, part FROM nodes WHERE node = ? AND memory = 3")?;
+        let at = query.query_row([node.0 as i64], |row| {
+            let point = coffer_format::PointSeq(row.get::<_, i64>(0)? as u64);
+            Ok(PartAt { point, part: coffer_format::PartNo(row.get(1)?) })
+        });
+        at.optional()
+    }
+
+    fn forget_pages(&self, gone: &[NodeId]) -> Result<(), JournalError> {
+        gone.iter().try_for_each(|node| {
+            PageSignatures::remove(&self.pages, *node).map_err(|error| JournalError::Signatures(*node, error))
+        })
+    }
+}
+
+fn recalled(op: Recalled, at: PartAt) -> JournalChange {
+    match op {
+        Recalled::Link { parent, name, node } => JournalChange::Link { parent, name, node },
+        Recalled::Unlink { parent, name } => JournalChange::Unlink { parent, name },
+        Recalled::Put { node, meta } => {
+            let stat = Stat {
+                kind: meta.kind,
+                size: meta.size,
+                mode: meta.mode,
+                uid: meta.uid,
+                gid: meta.gid,
+                mtime_ns: meta.mtime_ns,
+                ctime_ns: meta.ctime_ns,
+                btime_ns: meta.btime_ns,
+                device: meta.device,
+                inode: meta.inode,
+                rdev: meta.rdev,
+                links: 0,
+                kept_bytes: 0,
+            };
+            let known = Known {
+                node,
+                stat,
+                attrs: attrs_hash(&meta.attrs),
+                sent_size: meta.size,
+                memory: MemoryKind::Unknown,
+                content: at,
+                settled: meta.ctime_ns != 0,
+                done: None,
+            };
+            JournalChange::Put(Box::new(Remembered { known, memory: Memory::Kept }))
+        }
+    }
+}
+
+fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Result<()> {
+    match change {
+        JournalChange::Put(put) => apply_put(transaction, put),
+        JournalChange::Link { parent, name, node } => {
+            unlink(transaction, *parent, name)?;
+            let mut insert = transaction.prepare_cached("INSERT INTO links (parent, name, node) VALUES (?, ?, ?)")?;
+            insert.execute(params![parent.0 as i64, name.as_bytes(), node.0 as i64])?;
+            Ok(())
+        }
+        JournalChange::Unlink { parent, name } => unlink(transaction, *parent, name),
+    }
+}
+
+fn unlink(transaction: &Transaction<'_>, parent: NodeId, name: &Name) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM links WHERE parent = ? AND name = ? RETURNING node";
+    let mut delete = transaction.prepare_cached(sql)?;
+    let node: Option<i64> =
+        delete.query_row(params![parent.0 as i64, name.as_bytes()], |row| row.get(0)).optional()?;
+    if let Some(node) = node {
+        transaction.prepare_cached("INSERT OR IGNORE INTO unlinked VALUES (?)")?.execute([node])?;
+    }
+    Ok(())
+}
+
+fn apply_put(transaction: &Transaction<'_>, put: &Remembered) -> rusqlite::Result<()> {
+    let Known { node, stat, attrs, sent_size, memory, content, settled, done } = &put.known;
+    let node = node.0 as i64;
+    let sql = "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    transaction.prepare_cached(sql)?.execute(params![
+        node,
+        stat.kind.code(),
+        stat.size as i64,
+        stat.mode,
+        stat.uid,
+        stat.gid,
+        stat.mtime_ns,
+        stat.ctime_ns,
+        stat.btime_ns,
+        stat.device as i64,
+        stat.inode as i64,
+        stat.rdev as i64,
+        stat.links as i64,
+        stat.kept_bytes as i64,
+        attrs,
+        *sent_size as i64,
+        memory.code(),
+        content.point.0 as i64,
+        content.part.0,
+        settled,
+        done.map(|done| done as i64),
+    ])?;
+    match (&put.memory, memory) {
+        (Memory::Chunks(chunks), _) => {
+            let list = chunk_list(chunks);
+            transaction.prepare_cached("INSERT OR REPLACE INTO chunks VALUES (?, ?)")?.execute(params![node, list])?;
+        }
+        (Memory::Kept, MemoryKind::Chunks | MemoryKind::Pages) => {}
+        _ => {
+            transaction.prepare_cached("DELETE FROM chunks WHERE node = ?")?.execute([node])?;
+        }
+    }
+    Ok(())
+}
+
+fn chunk_list(chunks: &[(u32, ChunkId)]) -> Vec<u8> {
+    let mut list = Vec::with_capacity(chunks.len() * 36);
+    for (len, id) in chunks {
+        list.extend_from_slice(&len.to_le_bytes());
+        list.extend_from_slice(&id.0);
+    }
+    list
+}
+
+fn put_position(transaction: &Transaction<'_>, position: Position, totals: Totals) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?)";
+    transaction.prepare_cached(sql)?.execute(params![
+        position.vault.0,
+        position.at.point.0 as i64,
+        position.at.part.0,
+        position.closed,
+        totals.files as i64,
+        totals.bytes as i64,
+        totals.sent as i64,
+    ])?;
+    Ok(())
+}
+
+/// Forgets nodes that no name leads to any more, and everything below them.
+fn collect(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<NodeId>> {
+    let mut gone = Vec::new();
+    let next = "DELETE FROM unlinked WHERE node = (SELECT node FROM unlinked LIMIT 1) RETURNING node";
+    loop {
+        let node: Option<i64> = transaction.prepare_cached(next)?.query_row([], |row| row.get(0)).optional()?;
+        let Some(node) = node else { return Ok(gone) };
+        let linked = transaction.prepare_cached("SELECT 1 FROM links WHERE node = ? LIMIT 1")?.exists([node])?;
+        if linked {
+            continue;
+        }
+        let children = "INSERT OR IGNORE INTO unlinked SELECT node FROM links WHERE parent = ?";
+        for sql in [children, "DELETE FROM links WHERE parent = ?", "DELETE FROM chunks WHERE node = ?"] {
+            transaction.prepare_cached(sql)?.execute([node])?;
+        }
+        transaction.prepare_cached("DELETE FROM nodes WHERE node = ?")?.execute([node])?;
+        gone.push(NodeId(node as u64));
+    }
+}

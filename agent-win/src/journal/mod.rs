@@ -1,0 +1,40 @@
+//! What the agent remembers of what the box has: one SQLite file per configuration, and one signature file per file
+//! that's cut in pages. The journal is written only after the box said `Committed`, in the order of the parts. Losing it
+//! loses nothing: the box recalls all of it.
+
+mod change;
+mod known;
+mod position;
+mod reader;
+mod schema;
+mod signatures;
+
+use std::path::PathBuf;
+
+use coffer_format::{NodeId, PartNo, PointSeq};
+
+pub use change::Journal;
+pub(crate) use change::{JournalChange, Memory, Remembered};
+pub(crate) use known::{Known, MemoryKind, attrs_hash};
+pub use position::Position;
+pub(crate) use position::Totals;
+pub(crate) use reader::JournalReader;
+pub(crate) use signatures::{PageSignature, PageSignatures};
+
+/// One part of one point: names the state of the box right after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PartAt {
+    pub point: PointSeq,
+    pub part: PartNo,
+}
+
+/// Why the journal couldn't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the agent's journal {0} can't be used; it is rebuilt from the box when it's removed")]
+    Database(PathBuf, #[source] rusqlite::Error),
+    #[error("the agent's memory of page signatures of file {0} can't be kept; free some space or check the disk")]
+    Signatures(NodeId, #[source] std::io::Error),
+    #[error("the agent's folder {0} can't be used; check its permissions and the disk")]
+    Folder(PathBuf, #[source] std::io::Error),
+}

@@ -1,0 +1,131 @@
+//! Reading the journal while another thread writes it: each question sees what has been committed by then.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use coffer_format::op::Name;
+use coffer_format::{ChunkId, NodeId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::JournalError;
+use super::known::{self, COLUMNS, Known};
+use super::signatures::PageSignatures;
+use crate::scan::Stat;
+
+/// A journal open for reading.
+#[derive(Debug)]
+pub(crate) struct JournalReader {
+    connection: Connection,
+    path: PathBuf,
+    pages: PathBuf,
+}
+
+type Result<T> = std::result::Result<T, JournalError>;
+
+impl JournalReader {
+    pub(super) fn new(connection: Connection, path: PathBuf, pages: PathBuf) -> JournalReader {
+        JournalReader { connection, path, pages }
+    }
+
+    fn said<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
+        result.map_err(|error| JournalError::Database(self.path.clone(), error))
+    }
+
+    /// Everything that's known in a directory, by name.
+    pub(crate) fn children(&self, parent: NodeId) -> Result<HashMap<Vec<u8>, Known>> {
+        self.said(self.query_children(parent))
+    }
+
+    fn query_children(&self, parent: NodeId) -> rusqlite::Result<HashMap<Vec<u8>, Known>> {
+        let sql = format!("SELECT {COLUMNS}, l.name FROM links l JOIN nodes n ON n.node = l.node WHERE l.parent = ?");
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let rows = query.query_map([parent.0 as i64], |row| Ok((row.get(21)?, known::read(row)?)))?;
+        rows.collect()
+    }
+
+    /// What's known by one name.
+    pub(crate) fn child(&self, parent: NodeId, name: &[u8]) -> Result<Option<Known>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM links l JOIN nodes n ON n.node = l.node WHERE l.parent = ? AND l.name = ?"
+        );
+        let read = self.connection.prepare_cached(&sql).and_then(|mut query| {
+            query.query_row(params![parent.0 as i64, name], known::read).optional()
+        });
+        self.said(read)
+    }
+
+    pub(crate) fn node(&self, node: NodeId) -> Result<Option<Known>> {
+        let sql = format!("SELECT {COLUMNS} FROM nodes n WHERE n.node = ?");
+        let read = self
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut query| query.query_row([node.0 as i64], known::read).optional());
+        self.said(read)
+    }
+
+    /// The node that this object was when it was last seen, under whatever name.
+    pub(crate) fn same_object(&self, stat: &Stat) -> Result<Option<Known>> {
+        let sql = format!("SELECT {COLUMNS} FROM nodes n WHERE n.inode = ? AND n.device = ?");
+        let read = self.connection.prepare_cached(&sql).and_then(|mut query| {
+            let rows = query.query_map([stat.inode as i64, stat.device as i64], known::read)?;
+            rows.collect::<rusqlite::Result<Vec<Known>>>()
+        });
+        Ok(self.said(read)?.into_iter().find(|known| known.stat.is_same_object(stat)))
+    }
+
+    /// All names of a node.
+    pub(crate) fn names(&self, node: NodeId) -> Result<Vec<(NodeId, Name)>> {
+        let read = self.connection.prepare_cached("SELECT parent, name FROM links WHERE node = ?").and_then(|mut query| {
+            let rows = query.query_map([node.0 as i64], |row| {
+                Ok((NodeId(row.get::<_, i64>(0)? as u64), row.get::<_, Vec<u8>>(1)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let names = self.said(read)?.into_iter();
+        Ok(names.filter_map(|(parent, name)| Some((parent, Name::new(&name).ok()?))).collect())
+    }
+
+    /// The node at a path from the root.
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<NodeId>> {
+        let mut node = NodeId::ROOT;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            match self.child(node, name)? {
+                Some(known) => node = known.node,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(node))
+    }
+
+    /// Lengths and ids of a node's chunks.
+    pub(crate) fn chunks(&self, node: NodeId) -> Result<Vec<(u32, ChunkId)>> {
+        let read = self.connection.prepare_cached("SELECT list FROM chunks WHERE node = ?").and_then(|mut query| {
+            query.query_row([node.0 as i64], |row| row.get::<_, Vec<u8>>(0)).optional()
+        });
+        let list = self.said(read)?.unwrap_or_default();
+        Ok(list.chunks_exact(36).map(chunk_of).collect())
+    }
+
+    /// Page signatures of the version that was last sent; `None` where they're lost.
+    pub(crate) fn pages(&self, known: &Known) -> Option<PageSignatures> {
+        PageSignatures::open(&self.pages, known.node, known.content)
+    }
+
+    /// Where signature files are kept.
+    pub(crate) fn pages_folder(&self) -> &Path {
+        &self.pages
+    }
+
+    /// Nodes that are known, for showing progress.
+    pub(crate) fn count(&self) -> Result<u64> {
+        let read = self.connection.query_row("SELECT max(rowid) FROM nodes", [], |row| row.get::<_, Option<i64>>(0));
+        Ok(self.said(read)?.unwrap_or(0) as u64)
+    }
+}
+
+fn chunk_of(bytes: &[u8]) -> (u32, ChunkId) {
+    let (mut len, mut id) = ([0; 4], [0; 32]);
+    len.copy_from_slice(&bytes[..4]);
+    id.copy_from_slice(&bytes[4..]);
+    (u32::from_le_bytes(len), ChunkId(id))
+}

@@ -1,0 +1,7 @@
+//! Looking at the file system: what an object is, and walking directories with several threads.
+
+mod stat;
+mod walk;
+
+pub use stat::Stat;
+pub(crate) use walk::{Listing, Names, Pending, Walk};

@@ -1,0 +1,160 @@
+//! Directories are listed and their entries described by a few threads; one consumer gets the listings and
+//! says which directories come next. Last in, first out, so that what's pending stays as small as the tree is deep.
+//! At most `LISTINGS_MAX` listings wait for the consumer.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use coffer_format::NodeId;
+
+use crate::config::{Scope, Verdict};
+use crate::linux::{Directory, ListedEntry};
+
+const LISTINGS_MAX: usize = 16;
+
+/// Which entries of a directory to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Names {
+    All,
+    These(Vec<Vec<u8>>),
+}
+
+/// A directory to be listed.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) path: Vec<u8>,
+    pub(crate) node: NodeId,
+    /// Open parent and name in it; by path where there's none.
+    pub(crate) from: Option<(Arc<Directory>, Vec<u8>)>,
+    /// On another device than its parent: what kind of file system it is must be looked at.
+    pub(crate) is_mount: bool,
+    pub(crate) names: Names,
+}
+
+/// A directory's entries.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) path: Vec<u8>,
+    pub(crate) node: NodeId,
+    pub(crate) names: Names,
+    pub(crate) entries: io::Result<(Arc<Directory>, Vec<ListedEntry>)>,
+}
+
+/// A walk in progress.
+pub(crate) struct Walk {
+    shared: Arc<Shared>,
+    listings: Option<Receiver<Listing>>,
+    outstanding: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    scope: Arc<Scope>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    pending: Vec<Pending>,
+    closed: bool,
+}
+
+impl Walk {
+    pub(crate) fn start(scope: Arc<Scope>, threads: usize) -> Walk {
+        let shared = Arc::new(Shared { scope, queue: Mutex::default(), changed: Condvar::new() });
+        let (sender, listings) = sync_channel(LISTINGS_MAX);
+        let threads = (0..threads)
+            .map(|_| {
+                let (shared, sender) = (shared.clone(), sender.clone());
+                std::thread::spawn(move || shared.work(&sender))
+            })
+            .collect();
+        Walk { shared, listings: Some(listings), outstanding: 0, threads }
+    }
+
+    pub(crate) fn push(&mut self, pending: Pending) {
+        self.outstanding += 1;
+        self.shared.lock().pending.push(pending);
+        self.shared.changed.notify_one();
+    }
+
+    /// The next listing; `None` once nothing is pending.
+    pub(crate) fn next(&mut self) -> Option<Listing> {
+        if self.outstanding == 0 {
+            return None;
+        }
+        let listing = self.listings.as_ref()?.recv().ok()?;
+        self.outstanding -= 1;
+        Some(listing)
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        self.listings = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that lists directories panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, listings: &SyncSender<Listing>) {
+        while let Some(pending) = self.take() {
+            let entries = self.entries(&pending);
+            let Pending { path, node, names, .. } = pending;
+            if listings.send(Listing { path, node, names, entries }).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Pending> {
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(pending) = queue.pending.pop() {
+                return Some(pending);
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn entries(&self, pending: &Pending) -> io::Result<(Arc<Directory>, Vec<ListedEntry>)> {
+        let directory = match &pending.from {
+            Some((parent, name)) => parent.open_child(name)?,
+            None => Directory::open_path(&pending.path)?,
+        };
+        if pending.is_mount && directory.is_pseudo()? {
+            return Ok((Arc::new(directory), Vec::new()));
+        }
+        let path = std::cell::RefCell::new(pending.path.clone());
+        let wanted = |name: &[u8]| {
+            let mut path = path.borrow_mut();
+            path.truncate(pending.path.len());
+            path.push(b'/');
+            path.extend_from_slice(name);
+            self.scope.verdict(&path) != Verdict::Outside
+        };
+        let entries = match &pending.names {
+            Names::All => directory.list(wanted)?,
+            Names::These(names) => {
+                names.iter().filter(|name| wanted(name)).filter_map(|name| directory.entry(name)).collect()
+            }
+        };
+        Ok((Arc::new(directory), entries))
+    }
+}

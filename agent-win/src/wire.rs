@@ -1,0 +1,66 @@
+//! The line to the box as a capture sees it: two bounded queues of messages.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::Duration;
+
+use coffer_format::wire::{Message, Refusal};
+
+/// Most messages that wait to be sent: each may hold a pack of 1 MiB.
+pub const OUTGOING_MAX: usize = 4;
+/// Most messages that wait to be read.
+pub const INCOMING_MAX: usize = 64;
+
+/// A line to the box. Either end going away shows as [`WireError::Lost`].
+#[derive(Debug)]
+pub struct Wire {
+    to_box: SyncSender<Message>,
+    from_box: Receiver<Message>,
+}
+
+/// Why nothing more comes over the line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    #[error("the connection to the box was lost; it is tried again by itself")]
+    Lost,
+    #[error("{}", .0.sentence)]
+    Refused(Refusal),
+    #[error("the box answered something else than was asked ({0}); update agent and box to the same version")]
+    Unexpected(&'static str),
+}
+
+impl Wire {
+    pub fn new(to_box: SyncSender<Message>, from_box: Receiver<Message>) -> Wire {
+        Wire { to_box, from_box }
+    }
+
+    /// Waits while the queue is full.
+    pub fn send(&self, message: Message) -> Result<(), WireError> {
+        self.to_box.send(message).map_err(|_| WireError::Lost)
+    }
+
+    /// The next message if one comes in time. A refusal is an error.
+    pub fn receive(&self, timeout: Duration) -> Result<Option<Message>, WireError> {
+        match self.from_box.recv_timeout(timeout) {
+            Ok(message) => accepted(message).map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(WireError::Lost),
+        }
+    }
+
+    /// The next message if one is there.
+    pub fn try_receive(&self) -> Result<Option<Message>, WireError> {
+        match self.from_box.try_recv() {
+            Ok(message) => accepted(message).map(Some),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(WireError::Lost),
+        }
+    }
+}
+
+fn accepted(message: Message) -> Result<Message, WireError> {
+    match message {
+        Message::Refused { refusal } => Err(WireError::Refused(refusal)),
+        Message::Goodbye => Err(WireError::Lost),
+        message => Ok(message),
+    }
+}

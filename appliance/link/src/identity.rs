@@ -1,0 +1,155 @@
+//! What one of our programs shows when it connects: a certificate, its key, and the one authority it trusts.
+//!
+//! Kept in a directory as `certificate.pem`, `key.pem` and `authority.pem`.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use coffer_format::FileHash;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::authority::{AUTHORITY_FILE, making, new_key, spki_of};
+use crate::certificate::Facts;
+use crate::files::{self, CERTIFICATE, PRIVATE_KEY, PemFile};
+use crate::validity::Validity;
+use crate::{Authority, IdentityError, Pin, Role};
+
+const CERTIFICATE_FILE: &str = "certificate.pem";
+const KEY_FILE: &str = "key.pem";
+/// A certificate that we issue to ourselves is valid from this long ago: clocks in one building differ.
+const CLOCK_SLACK: Duration = Duration::from_secs(3600);
+
+/// A certificate, its private key and the authority that issued it. The three belong together, which is checked
+/// whenever an identity comes about; whether it's in date is checked when it's used.
+#[derive(Clone)]
+pub struct Identity {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authority: Vec<u8>,
+    facts: Facts,
+    authority_spki: FileHash,
+    role: Role,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({} of {})", self.role, self.authority_pin())
+    }
+}
+
+impl Identity {
+    /// The identity that `dir` holds.
+    pub fn load(dir: &Path) -> Result<Identity, IdentityError> {
+        let key = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
+        let certificate = files::read_pem_file(dir, CERTIFICATE_FILE, CERTIFICATE)?;
+        let authority = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
+        let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
+        Self::from_parts(KeyPair::try_from(key).map_err(damaged)?, certificate, authority)
+    }
+
+    /// Writes the identity to `dir`, durably, in place of one that is there.
+    pub fn save(&self, dir: &Path) -> Result<(), IdentityError> {
+        files::write_pem_files(
+            dir,
+            &[
+                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, der: &self.key },
+                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, der: &self.authority },
+                PemFile { name: CERTIFICATE_FILE, tag: CERTIFICATE, der: &self.certificate },
+            ],
+        )
+    }
+
+    /// A new key, certified on the spot: for a server's own identity and for local operators. Valid from an hour
+    /// ago until `lifetime` from now.
+    pub fn issue(authority: &Authority, role: Role, lifetime: Duration) -> Result<Identity, IdentityError> {
+        let pending = Self::request()?;
+        let not_before = SystemTime::now() - CLOCK_SLACK;
+        let lifetime = lifetime.saturating_add(CLOCK_SLACK);
+        let certificate = authority.sign_request(pending.csr_der(), &role, lifetime, not_before)?;
+        pending.complete(&certificate, authority.certificate_der())
+    }
+
+    /// A new key and the request to have it certified by someone else.
+    pub fn request() -> Result<PendingIdentity, IdentityError> {
+        let key = new_key()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let csr = params.serialize_request(&key).map_err(making)?;
+        Ok(PendingIdentity { csr: csr.der().to_vec(), key })
+    }
+
+    fn from_parts(key: KeyPair, certificate: Vec<u8>, authority: Vec<u8>) -> Result<Identity, IdentityError> {
+        let facts = Facts::read(&certificate)?;
+        if facts.spki != spki_of(&key) {
+            return Err(IdentityError::KeyMismatch);
+        }
+        check_issued_by(&certificate, &authority)?;
+        let (authority_spki, role) = (Facts::read(&authority)?.spki, facts.role()?);
+        Ok(Identity { certificate, key: key.serialize_der(), authority, facts, authority_spki, role })
+    }
+
+    /// Who this identity is to others.
+    pub fn role(&self) -> Role {
+        self.role.clone()
+    }
+
+    /// BLAKE3 of our public key (SPKI, DER): what the other side sees as [`crate::Peer::certificate`].
+    pub fn certificate_hash(&self) -> FileHash {
+        self.facts.spki
+    }
+
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The certificate of the authority that issued us and that we trust.
+    pub fn authority_der(&self) -> &[u8] {
+        &self.authority
+    }
+
+    pub fn authority_pin(&self) -> Pin {
+        Pin::of(&self.authority_spki)
+    }
+
+    /// From when until when the certificate can be used: to renew it in time.
+    pub fn validity(&self) -> Validity {
+        self.facts.validity
+    }
+
+    pub(crate) fn key_der(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// A key that waits for its certificate.
+pub struct PendingIdentity {
+    key: KeyPair,
+    csr: Vec<u8>,
+}
+
+impl PendingIdentity {
+    /// The request: PKCS#10, DER.
+    pub fn csr_der(&self) -> &[u8] {
+        &self.csr
+    }
+
+    /// Joins the key with its certificate; refuses one for another key or of another authority.
+    pub fn complete(self, certificate_der: &[u8], authority_der: &[u8]) -> Result<Identity, IdentityError> {
+        Identity::from_parts(self.key, certificate_der.to_vec(), authority_der.to_vec())
+    }
+}
+
+impl std::fmt::Debug for PendingIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PendingIdentity")
+    }
+}
+
+fn check_issued_by(certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
+    let read =
+        |der| X509Certificate::from_der(der).map(|(_, read)| read).map_err(|_| IdentityError::Certificate);
+    let (certificate, authority) = (read(certificate)?, read(authority)?);
+    let signed = certificate.verify_signature(Some(authority.public_key()));
+    signed.map_err(|_| IdentityError::OtherAuthority)
+}

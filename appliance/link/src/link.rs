@@ -1,0 +1,202 @@
+//! A link: one authenticated connection that carries messages both ways.
+//!
+//! Two tasks per link, with bounded queues between them and the caller. Dropping the sender closes our direction
+//! (the peer's `recv` gives `None`), dropping both halves closes the link. What was sent before is still
+//! delivered as long as the peer reads.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use coffer_format::FileHash;
+use coffer_format::limits::FRAME_BODY_MAX;
+use coffer_format::wire::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::failure::Context;
+use crate::reader::{Arrived, End, FrameReader, Outlets};
+use crate::writer::{FrameWriter, Signals};
+use crate::{ByteBudget, LinkError, Role, frame};
+
+/// Messages read and not yet taken by the caller.
+const ARRIVED_MAX: usize = 4;
+/// Frames sent and not yet written.
+const SENDING_MAX: usize = 2;
+/// A peer without a certificate may enrol and nothing else: short messages, and not for long.
+const STRANGERS_BODY_MAX: usize = 64 << 10;
+const STRANGERS_LIFE_MAX: Duration = Duration::from_secs(60);
+/// After writing failed, how long we wait for reading to say why: an alert may be on its way.
+const REASON_WAIT: Duration = Duration::from_secs(2);
+
+/// The other end of a link, as its certificate shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// `None` for a client without a certificate.
+    pub role: Option<Role>,
+    /// BLAKE3 of its public key (SPKI, DER).
+    pub certificate: Option<FileHash>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Link {
+    pub peer: Peer,
+    pub sender: Sender,
+    pub receiver: Receiver,
+}
+
+/// Sends messages. Clones share the link and its queue.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    frames: mpsc::Sender<Vec<u8>>,
+    end: watch::Receiver<Option<End>>,
+    failure: Arc<OnceLock<LinkError>>,
+    context: Arc<Context>,
+    runtime: Handle,
+}
+
+/// Takes messages in the order they came. The bytes of the last one taken count against the budget until the
+/// next call: whoever keeps messages longer bounds them himself.
+#[derive(Debug)]
+pub struct Receiver {
+    arrived: mpsc::Receiver<Result<Arrived, LinkError>>,
+    paid: Option<OwnedSemaphorePermit>,
+    failed: Option<LinkError>,
+    runtime: Handle,
+}
+
+/// What a look at a link found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    Message(Box<Message>),
+    /// Nothing has come yet.
+    Nothing,
+    /// The peer has closed its direction.
+    Closed,
+}
+
+impl Link {
+    /// Starts the two tasks over an established stream. Within a tokio runtime.
+    pub(crate) fn over<S>(stream: S, peer: Peer, budget: ByteBudget, context: Context) -> Link
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (read_half, write_half) = tokio::io::split(stream);
+        let (arrived_in, arrived) = mpsc::channel(ARRIVED_MAX);
+        let (frames, frames_out) = mpsc::channel(SENDING_MAX);
+        let (end_in, end) = watch::channel(None);
+        let (written_in, written) = oneshot::channel();
+        let (failure, runtime) = (Arc::new(OnceLock::new()), Handle::current());
+        let (body_max, life_max) = bounds(&peer);
+
+        let reader = FrameReader { stream: read_half, budget, body_max, life_max, context: context.clone() };
+        tokio::spawn(reader.run(Outlets { arrived: arrived_in, end: end_in, written }));
+        let writer = FrameWriter { stream: write_half, frames: frames_out, context: context.clone() };
+        let signals = Signals { end: end.clone(), failure: Arc::clone(&failure), written: written_in };
+        tokio::spawn(writer.run(signals));
+
+        let sender = Sender { frames, end, failure, context: Arc::new(context), runtime: runtime.clone() };
+        Link { peer, sender, receiver: Receiver { arrived, paid: None, failed: None, runtime } }
+    }
+}
+
+fn bounds(peer: &Peer) -> (usize, Option<Duration>) {
+    match peer.role {
+        Some(_) => (FRAME_BODY_MAX, None),
+        None => (STRANGERS_BODY_MAX, Some(STRANGERS_LIFE_MAX)),
+    }
+}
+
+impl Sender {
+    /// Queues a message, waiting while the queue is full. `Ok` means that it's on its way, not that it arrived.
+    pub async fn send(&self, message: Message) -> Result<(), LinkError> {
+        let frame = frame::encode(&message)?;
+        drop(message);
+        match self.frames.send(frame).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.reason().await),
+        }
+    }
+
+    /// The same from a thread outside the runtime; panics within it.
+    pub fn blocking_send(&self, message: Message) -> Result<(), LinkError> {
+        let frame = frame::encode(&message)?;
+        drop(message);
+        match self.frames.blocking_send(frame) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.runtime.block_on(self.reason())),
+        }
+    }
+
+    /// Why nothing can be sent any more. What reading found says more than a broken pipe.
+    async fn reason(&self) -> LinkError {
+        let mut end = self.end.clone();
+        let ended = timeout(REASON_WAIT, end.wait_for(Option::is_some)).await;
+        let found = ended.ok().and_then(Result::ok).and_then(|end| (*end).clone());
+        match (found, self.failure.get()) {
+            (Some(End::Failed(error)), _) => error,
+            (_, Some(error)) => error.clone(),
+            (_, None) => self.context.cut(),
+        }
+    }
+}
+
+impl Receiver {
+    /// The next message; `None` once the peer has said goodbye or closed. May be cancelled without loss.
+    pub async fn recv(&mut self) -> Result<Option<Message>, LinkError> {
+        self.paid = None;
+        let next = self.arrived.recv().await;
+        self.take(next)
+    }
+
+    /// The same from a thread outside the runtime; panics within it.
+    pub fn blocking_recv(&mut self) -> Result<Option<Message>, LinkError> {
+        self.paid = None;
+        let next = self.arrived.blocking_recv();
+        self.take(next)
+    }
+
+    /// The same, but waits no longer than `patience`.
+    pub fn blocking_recv_within(&mut self, patience: Duration) -> Result<Arrival, LinkError> {
+        let runtime = self.runtime.clone();
+        match runtime.block_on(async { timeout(patience, self.recv()).await }) {
+            Ok(next) => next.map(Arrival::of),
+            Err(_) => Ok(Arrival::Nothing),
+        }
+    }
+
+    /// Whatever is there now.
+    pub fn try_recv(&mut self) -> Result<Arrival, LinkError> {
+        self.paid = None;
+        let next = match self.arrived.try_recv() {
+            Ok(next) => Some(next),
+            Err(mpsc::error::TryRecvError::Empty) => return Ok(Arrival::Nothing),
+            Err(mpsc::error::TryRecvError::Disconnected) => None,
+        };
+        self.take(next).map(Arrival::of)
+    }
+
+    fn take(&mut self, next: Option<Result<Arrived, LinkError>>) -> Result<Option<Message>, LinkError> {
+        match next {
+            Some(Ok(Arrived { message, paid })) => {
+                self.paid = paid;
+                Ok(Some(message))
+            }
+            Some(Err(error)) => {
+                self.failed = Some(error.clone());
+                Err(error)
+            }
+            None => self.failed.clone().map_or(Ok(None), Err),
+        }
+    }
+}
+
+impl Arrival {
+    fn of(next: Option<Message>) -> Arrival {
+        next.map_or(Arrival::Closed, |message| Arrival::Message(Box::new(message)))
+    }
+}

@@ -1,0 +1,8 @@
+//! The link from outside: two real ends over loopback.
+
+mod enrolment;
+mod identities;
+mod messages;
+mod roles;
+mod trust;
+mod world;

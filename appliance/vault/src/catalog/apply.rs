@@ -1,0 +1,147 @@
+//! Folds one durable entry into the catalog. The same code runs at commit, after a crash, and in a rebuild.
+
+use coffer_format::entry::{Body, Entry};
+use coffer_format::event::{DropReason, Event};
+use coffer_format::{ConfigId, FileHash, Locator, Lsn, to_bytes};
+use rusqlite::{Connection, params};
+
+use super::{ALIVE, set_applied, tree};
+use crate::Result;
+
+/// Applies the entry at `lsn`. Entries are applied in order of their Lsn, each once.
+pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()> {
+    let now = entry.vault_ms;
+    match &entry.body {
+        Body::Part { config, point, part, ops } => {
+            db.prepare_cached(
+                "INSERT INTO points (config, point, parts, lsn) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (config, point) DO UPDATE SET parts = ?3",
+            )?
+            .execute(params![config.0, point.0, part.0 + 1, lsn.0])?;
+            db.prepare_cached("INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+                config.0, point.0, part.0, lsn.0
+            ])?;
+            for (op, operation) in ops.iter().enumerate() {
+                tree::apply_op(db, *config, *point, Locator { lsn, op: op as u32 }, operation)?;
+            }
+        }
+        Body::PointClosed { config, point, parts, captured_ms, consistency, stats, data, report } => {
+            db.prepare_cached(
+                "INSERT INTO points (config, point, parts, closed_ms, captured_ms, consistency, files, bytes, sent, stored,
+                   fresh_segment, fresh_bytes, bulk_segment, bulk_bytes, lsn, report_lines)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT (config, point) DO UPDATE SET parts = ?3, closed_ms = ?4, captured_ms = ?5, consistency = ?6,
+                   files = ?7, bytes = ?8, sent = ?9, stored = ?10, fresh_segment = ?11, fresh_bytes = ?12,
+                   bulk_segment = ?13, bulk_bytes = ?14, lsn = ?15, report_lines = ?16",
+            )?
+            .execute(params![
+                config.0,
+                point.0,
+                parts.0,
+                now,
+                captured_ms,
+                to_bytes(consistency)[0],
+                stats.files,
+                stats.bytes,
+                stats.sent,
+                stats.stored,
+                data.fresh.segment.0,
+                data.fresh.bytes,
+                data.bulk.segment.0,
+                data.bulk.bytes,
+                lsn.0,
+                report.len() as u64
+            ])?;
+        }
+        Body::MapPage { .. } => {}
+        Body::Event { event } => apply_event(db, lsn, now, event)?,
+    }
+    set_applied(db, lsn)
+}
+
+fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()> {
+    match event {
+        Event::CodeIssued { secret, computer_name, expires_ms } => db
+            .prepare_cached("INSERT OR REPLACE INTO codes VALUES (?1, ?2, ?3, NULL)")?
+            .execute(params![secret.0, computer_name, expires_ms])?,
+        Event::ComputerAdded { computer, name, os, certificate, secret } => {
+            db.execute("UPDATE codes SET used_by = ?2 WHERE secret = ?1", params![secret.0, computer.0])?;
+            db.prepare_cached("INSERT OR REPLACE INTO computers VALUES (?1, ?2, ?3, ?4, ?5, NULL)")?
+                .execute(params![computer.0, name, os, certificate.0, now])?
+        }
+        Event::ComputerRevoked { computer } => db
+            .prepare_cached("UPDATE computers SET revoked_ms = ?2 WHERE computer = ?1")?
+            .execute(params![computer.0, now])?,
+        Event::ConfigSet { config, computer, name, revision, toml } => db
+            .prepare_cached("INSERT OR REPLACE INTO configurations VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![config.0, computer.0, name, revision, toml, now])?,
+        Event::PointsExpired { config, points } => {
+            let mut expire =
+                db.prepare_cached("UPDATE points SET expired_ms = ?3 WHERE config = ?1 AND point = ?2")?;
+            for point in points {
+                expire.execute(params![config.0, point.0, now])?;
+            }
+            drop_unneeded_rows(db, *config)?
+        }
+        Event::SegmentDropped { segment, reason: DropReason::Evicted } => {
+            db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1", [segment.0])?
+        }
+        Event::SegmentDropped { segment, .. } => {
+            db.execute("DELETE FROM chunks WHERE segment = ?1", [segment.0])?;
+            db.execute("DELETE FROM copies WHERE segment = ?1", [segment.0])?;
+            db.execute("DELETE FROM damage WHERE segment = ?1", [segment.0])?;
+            db.execute("DELETE FROM segments WHERE segment = ?1", [segment.0])?;
+            db.execute("INSERT OR REPLACE INTO dropped VALUES (?1)", [segment.0])?
+        }
+        Event::SegmentReturned { segment } => {
+            db.execute("DELETE FROM damage WHERE segment = ?1", [segment.0])?;
+            db.execute("UPDATE segments SET on_disk = 1 WHERE segment = ?1", [segment.0])?
+        }
+        Event::CopyRecorded { segment, hash, place } => db
+            .prepare_cached("INSERT OR REPLACE INTO copies VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![segment.0, to_bytes(place), hash.0, now])?,
+        Event::CopyLost { segment, place } => db
+            .prepare_cached("DELETE FROM copies WHERE segment = ?1 AND place = ?2")?
+            .execute(params![segment.0, to_bytes(place)])?,
+        Event::CartridgeSet { barcode, state, set, number, containers, written } => db
+            .prepare_cached("INSERT OR REPLACE INTO cartridges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![barcode, to_bytes(state)[0], set, number, containers, written, now])?,
+        Event::Audit { who, what, previous } => {
+            let hash = audit_hash(previous, now, who, what);
+            db.prepare_cached("INSERT OR REPLACE INTO audit VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![lsn.0, now, who, what, hash.0])?
+        }
+        Event::RecordDamaged { segment, offset, detail } => {
+            db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset = ?2", params![segment.0, offset])?;
+            db.prepare_cached("INSERT OR REPLACE INTO damage VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![segment.0, offset, detail.0, now])?
+        }
+    };
+    Ok(())
+}
+
+/// Chains an audit entry to the one before it.
+pub(crate) fn audit_hash(previous: &FileHash, now: u64, who: &str, what: &str) -> FileHash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&previous.0).update(&now.to_le_bytes());
+    for text in [who, what] {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    FileHash(*hasher.finalize().as_bytes())
+}
+
+/// Deletes names and versions of the past that no kept point shows. What is still so is never touched.
+fn drop_unneeded_rows(db: &Connection, config: ConfigId) -> Result<usize> {
+    let mut dropped = 0;
+    for table in ["files", "versions"] {
+        dropped += db.execute(
+            &format!(
+                "DELETE FROM {table} WHERE config = ?1 AND until <> ?2 AND NOT EXISTS (
+                   SELECT 1 FROM points WHERE points.config = ?1 AND points.point >= {table}.since
+                     AND points.point < {table}.until AND points.expired_ms IS NULL)"
+            ),
+            params![config.0, ALIVE],
+        )?;
+    }
+    Ok(dropped)
+}

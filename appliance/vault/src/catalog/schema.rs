@@ -1,0 +1,112 @@
+//! Tables of the catalog. Rows grow with what changes, never with what stays.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::Result;
+
+/// Number of this layout; a catalog with another is rebuilt from the segments.
+const LAYOUT: i64 = 1;
+
+/// `until` of what is still so.
+pub(crate) const ALIVE: i64 = i64::MAX;
+
+const TABLES: &str = "
+CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO state VALUES ('applied', 0);
+
+CREATE TABLE computers (computer INTEGER PRIMARY KEY, name TEXT NOT NULL, os TEXT NOT NULL, certificate BLOB NOT NULL,
+  enrolled_ms INTEGER NOT NULL, revoked_ms INTEGER);
+CREATE TABLE codes (secret BLOB PRIMARY KEY, computer_name TEXT NOT NULL, expires_ms INTEGER NOT NULL, used_by INTEGER) WITHOUT ROWID;
+CREATE TABLE configurations (config INTEGER PRIMARY KEY, computer INTEGER NOT NULL, name TEXT NOT NULL,
+  revision INTEGER NOT NULL, toml TEXT NOT NULL, changed_ms INTEGER NOT NULL);
+
+-- A point without closed_ms is a draft: its parts are durable, but it can't be restored yet.
+CREATE TABLE points (config INTEGER, point INTEGER, parts INTEGER NOT NULL, closed_ms INTEGER, captured_ms INTEGER,
+  consistency INTEGER, files INTEGER, bytes INTEGER, sent INTEGER, stored INTEGER,
+  fresh_segment INTEGER, fresh_bytes INTEGER, bulk_segment INTEGER, bulk_bytes INTEGER,
+  lsn INTEGER NOT NULL, report_lines INTEGER, expired_ms INTEGER, PRIMARY KEY (config, point)) WITHOUT ROWID;
+CREATE TABLE parts (config INTEGER, point INTEGER, part INTEGER, lsn INTEGER NOT NULL, PRIMARY KEY (config, point, part)) WITHOUT ROWID;
+
+-- Names: `name` in directory `parent` was `node` at every point p with since <= p < until.
+CREATE TABLE files (config INTEGER, parent INTEGER, name BLOB, since INTEGER, until INTEGER NOT NULL, node INTEGER NOT NULL,
+  PRIMARY KEY (config, parent, name, since)) WITHOUT ROWID;
+CREATE INDEX files_alive ON files (config, node) WHERE until = 9223372036854775807;
+-- Versions of nodes, likewise. map_lsn/map_op: where the map is; ordinal: its number in its chain.
+CREATE TABLE versions (config INTEGER, node INTEGER, since INTEGER, until INTEGER NOT NULL, kind INTEGER NOT NULL,
+  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, lsn INTEGER NOT NULL, op INTEGER NOT NULL,
+  map_lsn INTEGER, map_op INTEGER, ordinal INTEGER, full_ranges INTEGER,
+  PRIMARY KEY (config, node, since)) WITHOUT ROWID;
+
+CREATE TABLE log (lsn INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL, record_len INTEGER NOT NULL);
+CREATE TABLE chunks (id BLOB PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL, record_len INTEGER NOT NULL,
+  raw_offset INTEGER NOT NULL, raw_len INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE segments (segment INTEGER PRIMARY KEY, stream INTEGER NOT NULL, closed INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  hash BLOB, created_ms INTEGER NOT NULL, on_disk INTEGER NOT NULL);
+CREATE TABLE dropped (segment INTEGER PRIMARY KEY);
+CREATE TABLE copies (segment INTEGER, place BLOB, hash BLOB NOT NULL, recorded_ms INTEGER NOT NULL, PRIMARY KEY (segment, place)) WITHOUT ROWID;
+CREATE TABLE cartridges (barcode TEXT PRIMARY KEY, state INTEGER NOT NULL, media_set TEXT NOT NULL, number INTEGER NOT NULL,
+  containers INTEGER NOT NULL, written INTEGER NOT NULL, changed_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE damage (segment INTEGER, offset INTEGER, detail BLOB NOT NULL, found_ms INTEGER NOT NULL, PRIMARY KEY (segment, offset)) WITHOUT ROWID;
+CREATE TABLE audit (lsn INTEGER PRIMARY KEY, ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, hash BLOB NOT NULL);
+";
+
+/// Opens the catalog for writing, making it where there is none. `true`: it's new and must be filled from the segments.
+pub(crate) fn open_writer(path: &Path) -> Result<(Connection, bool)> {
+    match try_open(path) {
+        Ok(found) => Ok(found),
+        Err(error) => {
+            tracing::warn!(%error, "the catalog can't be used; it's made anew from the segments");
+            remove(path);
+            try_open(path)
+        }
+    }
+}
+
+fn try_open(path: &Path) -> Result<(Connection, bool)> {
+    let mut db = Connection::open(path)?;
+    configure(&db)?;
+    let layout: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if layout == LAYOUT {
+        return Ok((db, false));
+    }
+    if layout != 0 {
+        drop(db);
+        remove(path);
+        db = Connection::open(path)?;
+        configure(&db)?;
+    }
+    db.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
+    Ok((db, true))
+}
+
+fn configure(db: &Connection) -> Result<()> {
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = 2000;
+         PRAGMA temp_store = FILE; PRAGMA journal_size_limit = 16777216;",
+    )?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Deletes the catalog's files; losing them loses nothing.
+fn remove(path: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        if let Err(error) = std::fs::remove_file(&file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(?file, %error, "could not remove a file of the old catalog");
+        }
+    }
+}
+
+pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.execute_batch("PRAGMA cache_size = -2000; PRAGMA query_only = ON;")?;
+    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    Ok(db)
+}

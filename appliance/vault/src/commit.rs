@@ -1,0 +1,265 @@
+//! Group commit. Whoever wants something durable queues it; one caller at a time takes the whole queue and makes it
+//! durable with three syncs: the packs, the metadata, the catalog.
+
+use std::sync::Arc;
+
+use coffer_format::entry::{Body, Entry};
+use coffer_format::event::Event;
+use coffer_format::manifest::Map;
+use coffer_format::op::{Content, MapBody, Op};
+use coffer_format::segment::{IndexEntry, RecordKind, Stream};
+use coffer_format::{FileHash, Locator, Lsn, Writer};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::catalog;
+use crate::reading::{MapLink, Reading, append_page, resolve};
+use crate::seal::{seal_record, write_compressed};
+use crate::segment::OpenSegment;
+use crate::vault::{MetaState, Vault};
+use crate::{Result, VaultError};
+
+/// A queued piece of work, which knows where its outcome goes.
+pub(crate) trait Work: Send {
+    /// Adds to the batch; `false` where it failed and must leave no trace.
+    fn run(&mut self, batch: &mut Batch<'_>) -> bool;
+    /// The batch didn't become durable, so nothing in it happened.
+    fn fail(&mut self, error: VaultError);
+}
+
+type Slot<T> = Arc<std::sync::Mutex<Option<Result<T>>>>;
+
+struct Job<T, F> {
+    work: Option<F>,
+    slot: Slot<T>,
+}
+
+impl<T: Send, F: FnOnce(&mut Batch<'_>) -> Result<T> + Send> Work for Job<T, F> {
+    fn run(&mut self, batch: &mut Batch<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let done = work(batch);
+        let well = done.is_ok();
+        *self.slot.lock().expect("nothing panics while it holds a slot") = Some(done);
+        well
+    }
+    fn fail(&mut self, error: VaultError) {
+        let mut slot = self.slot.lock().expect("nothing panics while it holds a slot");
+        if !matches!(*slot, Some(Err(_))) {
+            *slot = Some(Err(error));
+        }
+    }
+}
+
+/// Metadata that becomes durable together.
+pub(crate) struct Batch<'a> {
+    db: &'a Connection,
+    reading: &'a Reading,
+    segment: &'a OpenSegment,
+    now_ms: u64,
+    first_lsn: Lsn,
+    next_lsn: Lsn,
+    bytes: Vec<u8>,
+    records: Vec<IndexEntry>,
+    /// Entries of this batch, which can't be read from disk yet.
+    entries: Vec<(Lsn, Arc<Entry>)>,
+    pub(crate) data: coffer_format::entry::DataUpTo,
+}
+
+impl Batch<'_> {
+    pub(crate) fn db(&self) -> &Connection {
+        self.db
+    }
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Adds an entry and applies it to the catalog.
+    pub(crate) fn write(&mut self, body: Body) -> Result<Lsn> {
+        let lsn = self.next_lsn;
+        let entry = Entry { vault_ms: self.now_ms, body };
+        let mut plain = Writer::default();
+        write_compressed(&mut plain, &entry)?;
+        if plain.0.len() > coffer_format::limits::RECORD_PLAIN_MAX {
+            return Err(VaultError::refused(
+                coffer_format::wire::RefusalCode::BadRequest,
+                "one part is too large: the agent must send smaller parts",
+            ));
+        }
+        let record = seal_record(&self.segment.key, RecordKind::Meta, lsn, |w| w.bytes(&plain.0))?;
+        let index = IndexEntry {
+            offset: self.segment.len + self.bytes.len() as u64,
+            kind: RecordKind::Meta,
+            lsn,
+            record_len: record.len() as u64,
+            chunks: Vec::new(),
+        };
+        catalog::put_log(self.db, self.segment.id(), &index)?;
+        catalog::apply_entry(self.db, lsn, &entry)?;
+        self.bytes.extend_from_slice(&record);
+        self.records.push(index);
+        self.entries.push((lsn, Arc::new(entry)));
+        self.next_lsn = Lsn(lsn.0 + 1);
+        Ok(lsn)
+    }
+
+    pub(crate) fn write_event(&mut self, event: Event) -> Result<Lsn> {
+        self.write(Body::Event { event })
+    }
+
+    /// Adds an entry to the audit log, chained to the one before.
+    pub(crate) fn audit(&mut self, who: &str, what: &str) -> Result<()> {
+        let newest = self.db.query_row("SELECT hash FROM audit ORDER BY lsn DESC LIMIT 1", [], |row| row.get(0));
+        let previous = FileHash(newest.optional()?.unwrap_or([0; 32]));
+        self.write_event(Event::Audit { who: who.into(), what: what.into(), previous }).map(|_| ())
+    }
+
+    pub(crate) fn write_page(&mut self, map: Map) -> Result<Lsn> {
+        self.write(Body::MapPage { map })
+    }
+
+    pub(crate) fn entry(&self, lsn: Lsn) -> Result<Arc<Entry>> {
+        if lsn < self.first_lsn {
+            // Not through the readers: this transaction may have seen what they haven't.
+            return match catalog::find_log(self.db, lsn)? {
+                Some(_) => self.reading.entry(lsn),
+                None => Err(VaultError::Damaged {
+                    segment: self.segment.id(),
+                    offset: 0,
+                    what: format!("metadata record {lsn} is missing"),
+                }),
+            };
+        }
+        let found = self.entries.iter().find(|(at, _)| *at == lsn).map(|(_, entry)| entry.clone());
+        Ok(found.expect("every entry of the batch is kept until it's committed"))
+    }
+
+    /// The map that is kept at `at`, which may be in this very batch.
+    pub(crate) fn map_link(&self, at: Locator) -> Result<MapLink> {
+        if at.lsn < self.first_lsn {
+            return self.reading.map_link(at);
+        }
+        let entry = self.entry(at.lsn)?;
+        let Body::Part { ops, .. } = &entry.body else { unreachable!("locators point at parts") };
+        let Op::Put { content: Content::Map { ordinal, base, body }, .. } = &ops[at.op as usize] else {
+            unreachable!("locators point at maps")
+        };
+        let map = match body {
+            MapBody::Inline { map } => map.clone(),
+            MapBody::Pages { size, pages } => {
+                let mut whole = Map { size: *size, ..Map::default() };
+                for lsn in pages {
+                    let page = self.entry(*lsn)?;
+                    let Body::MapPage { map } = &page.body else { unreachable!("pages are pages") };
+                    append_page(&mut whole, map);
+                }
+                whole
+            }
+        };
+        Ok(MapLink { ordinal: *ordinal, base: *base, map })
+    }
+
+    /// Where every byte of a version is.
+    pub(crate) fn full_map(&self, at: Locator) -> Result<Map> {
+        resolve(at, |at| self.map_link(at))
+    }
+}
+
+impl Vault {
+    /// Makes `work` durable, together with whatever else is waiting. Returns after the catalog has it.
+    pub(crate) fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.check_writable()?;
+        let slot: Slot<T> = Slot::default();
+        let job = Box::new(Job { work: Some(work), slot: slot.clone() });
+        self.queue.lock().expect("nothing panics while queueing").push_back(job);
+        let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
+        let take = || slot.lock().expect("nothing panics while it holds a slot").take();
+        if let Some(done) = take() {
+            // Another caller's batch ran it, and that batch is over.
+            return done;
+        }
+        self.run_batch(&mut meta);
+        take().expect("a batch leaves an outcome for each of its works")
+    }
+
+    fn run_batch(&self, meta: &mut MetaState) {
+        let mut waiting: Vec<Box<dyn Work>> =
+            self.queue.lock().expect("nothing panics while queueing").drain(..).collect();
+        let Err(error) = self.check_writable().and_then(|()| self.try_batch(meta, &mut waiting)) else { return };
+        tracing::error!(%error, "a batch was not committed");
+        let full = match error {
+            VaultError::Full { free, reserve } => Some((free, reserve)),
+            _ => None,
+        };
+        if full.is_none() {
+            self.poison();
+        }
+        for work in &mut waiting {
+            work.fail(match full {
+                Some((free, reserve)) => VaultError::Full { free, reserve },
+                None => VaultError::ReadOnly,
+            });
+        }
+    }
+
+    fn try_batch(&self, meta: &mut MetaState, waiting: &mut [Box<dyn Work>]) -> Result<()> {
+        let synced = self.sync_data()?;
+        if meta.open.as_ref().is_some_and(|open| open.is_full()) {
+            self.close_meta(meta)?;
+        }
+        self.sync_closed_meta(meta)?;
+        if meta.open.is_none() {
+            meta.open = Some(self.create_segment(Stream::Meta)?);
+        }
+        let MetaState { db, open, next_lsn, .. } = meta;
+        let open = open.as_mut().expect("made above");
+        let transaction = db.transaction()?;
+        for (id, at) in &synced.chunks {
+            catalog::put_chunk(&transaction, id, at)?;
+        }
+        for row in &synced.segments {
+            catalog::put_segment(&transaction, row)?;
+        }
+        let mut batch = Batch {
+            db: &transaction,
+            reading: &self.reading,
+            segment: open,
+            now_ms: self.clock.now_ms(),
+            first_lsn: *next_lsn,
+            next_lsn: *next_lsn,
+            bytes: Vec::new(),
+            records: Vec::new(),
+            entries: Vec::new(),
+            data: synced.data,
+        };
+        for work in waiting {
+            run_one(&mut batch, &mut **work)?;
+        }
+        let Batch { bytes, records, next_lsn: after, .. } = batch;
+        if !bytes.is_empty() {
+            open.append_meta(&bytes, records)?;
+            self.sync_file(&*open.file)?;
+        }
+        catalog::put_segment(&transaction, &crate::vault::open_row(open))?;
+        transaction.commit()?;
+        *next_lsn = after;
+        self.forget_pending(synced.generation);
+        Ok(())
+    }
+}
+
+/// Runs one work; if it fails, leaves no trace of it in the batch.
+fn run_one(batch: &mut Batch<'_>, work: &mut dyn Work) -> Result<()> {
+    let before = (batch.bytes.len(), batch.records.len(), batch.entries.len(), batch.next_lsn);
+    batch.db.execute_batch("SAVEPOINT work")?;
+    if !work.run(batch) {
+        batch.db.execute_batch("ROLLBACK TO work")?;
+        batch.bytes.truncate(before.0);
+        batch.records.truncate(before.1);
+        batch.entries.truncate(before.2);
+        batch.next_lsn = before.3;
+    }
+    batch.db.execute_batch("RELEASE work")?;
+    Ok(())
+}

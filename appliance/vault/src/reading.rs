@@ -1,0 +1,212 @@
+//! Reading from segments by way of the catalog: entries, maps, packs. Shared by a vault and by HQ's mirror of one.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use coffer_format::chunk::{Compression, Pack};
+use coffer_format::entry::{Body, Entry};
+use coffer_format::manifest::{Map, compose};
+use coffer_format::op::{Content, MapBody, Op};
+use coffer_format::segment::RecordKind;
+use coffer_format::{ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId, from_bytes, limits};
+
+use crate::catalog::{self, ChunkLocation, Readers};
+use crate::disk::Disk;
+use crate::seal::{open_record, read_compressed};
+use crate::segment::SegmentFiles;
+use crate::{Result, VaultError};
+
+/// Decoded entries kept at hand.
+const ENTRIES_MAX: usize = 6;
+
+/// A vault's segments and catalog, to read from.
+pub struct Reading {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) files: SegmentFiles,
+    pub(crate) readers: Readers,
+    entries: Mutex<VecDeque<(Lsn, Arc<Entry>)>>,
+}
+
+impl Reading {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, files: SegmentFiles, catalog: &Path) -> Reading {
+        Reading { disk, dir: dir.into(), files, readers: Readers::new(catalog), entries: Mutex::default() }
+    }
+
+    /// The entry at `lsn`.
+    pub(crate) fn entry(&self, lsn: Lsn) -> Result<Arc<Entry>> {
+        if let Some((_, found)) = self.entries.lock().expect("no panics here").iter().find(|(at, _)| *at == lsn) {
+            return Ok(found.clone());
+        }
+        let place = self.readers.with(|db| catalog::find_log(db, lsn))?;
+        let (segment, offset, len) = place.ok_or_else(|| missing(lsn))?;
+        let entry = Arc::new(self.entry_at(segment, offset, len)?);
+        let mut entries = self.entries.lock().expect("no panics here");
+        if entries.len() >= ENTRIES_MAX {
+            entries.pop_front();
+        }
+        entries.push_back((lsn, entry.clone()));
+        Ok(entry)
+    }
+
+    pub(crate) fn entry_at(&self, segment: SegmentId, offset: u64, len: u64) -> Result<Entry> {
+        let mut record = Vec::new();
+        let plain = self.record(segment, offset, len, RecordKind::Meta, &mut record)?;
+        read_compressed(plain)
+    }
+
+    /// Reads and opens one record into `buffer`.
+    fn record<'a>(
+        &self,
+        segment: SegmentId,
+        offset: u64,
+        len: u64,
+        kind: RecordKind,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
+        let damaged = |what: &str| VaultError::Damaged { segment, offset, what: what.to_owned() };
+        let readable = self.files.get(segment)?;
+        if len > limits::RECORD_SEALED_MAX as u64 + 32 {
+            return Err(damaged("the catalog gives an impossible length"));
+        }
+        buffer.resize(len as usize, 0);
+        readable.file.read_at(offset, buffer).map_err(|e| damaged(&e.to_string()))?;
+        match open_record(&readable.key, buffer) {
+            Some((header, plain)) if header.kind == kind => Ok(plain),
+            Some(_) => Err(damaged("a record of another kind is there")),
+            None => Err(damaged("the record doesn't decrypt")),
+        }
+    }
+
+    /// One kept operation.
+    pub(crate) fn op(&self, at: Locator) -> Result<(Arc<Entry>, usize)> {
+        let entry = self.entry(at.lsn)?;
+        match &entry.body {
+            Body::Part { ops, .. } if (at.op as usize) < ops.len() => Ok((entry, at.op as usize)),
+            _ => Err(missing(at.lsn)),
+        }
+    }
+
+    /// The map that is kept at `at`, and where its base is.
+    pub(crate) fn map_link(&self, at: Locator) -> Result<MapLink> {
+        let (entry, op) = self.op(at)?;
+        let Body::Part { ops, .. } = &entry.body else { return Err(missing(at.lsn)) };
+        match &ops[op] {
+            Op::Put { content: Content::Map { ordinal, base, body }, .. } => {
+                Ok(MapLink { ordinal: *ordinal, base: *base, map: self.map_body(body)? })
+            }
+            _ => Err(missing(at.lsn)),
+        }
+    }
+
+    fn map_body(&self, body: &MapBody) -> Result<Map> {
+        match body {
+            MapBody::Inline { map } => Ok(map.clone()),
+            MapBody::Pages { size, pages } => {
+                let mut whole = Map { size: *size, ..Map::default() };
+                for lsn in pages {
+                    let entry = self.entry(*lsn)?;
+                    let Body::MapPage { map } = &entry.body else { return Err(missing(*lsn)) };
+                    append_page(&mut whole, map);
+                }
+                Ok(whole)
+            }
+        }
+    }
+
+    /// Where every byte of a version is.
+    pub(crate) fn full_map(&self, at: Locator) -> Result<Map> {
+        resolve(at, |at| self.map_link(at))
+    }
+
+    /// A pack as it was sealed. Its payload is still compressed.
+    pub(crate) fn pack(&self, segment: SegmentId, offset: u64, len: u64) -> Result<Pack> {
+        let mut record = Vec::new();
+        Ok(from_bytes(self.record(segment, offset, len, RecordKind::Pack, &mut record)?)?)
+    }
+
+    /// The raw bytes of a pack's chunks.
+    pub(crate) fn unpacked(&self, at: &ChunkLocation) -> Result<Vec<u8>> {
+        unpack(&self.pack(at.segment, at.offset, at.record_len)?)
+    }
+
+    /// The map of a node's version at a point: `None` where it has no bytes.
+    pub(crate) fn map_at(&self, config: ConfigId, node: NodeId, point: PointSeq) -> Result<Option<Map>> {
+        let at = self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT map_lsn, map_op FROM versions WHERE config = ?1 AND node = ?2 AND since <= ?3 AND until > ?3",
+            )?;
+            let row = query.query_row(rusqlite::params![config.0, node.0, point.0], |row| {
+                Ok((row.get::<_, Option<u64>>(0)?, row.get::<_, Option<u32>>(1)?))
+            });
+            Ok(rusqlite::OptionalExtension::optional(row)?)
+        })?;
+        match at {
+            Some((Some(lsn), Some(op))) => self.full_map(Locator { lsn: Lsn(lsn), op }).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A map as it's kept: a delta where it has a base.
+pub(crate) struct MapLink {
+    pub(crate) ordinal: u32,
+    pub(crate) base: Option<Locator>,
+    pub(crate) map: Map,
+}
+
+/// Follows a chain to its full map and puts the deltas on it.
+pub(crate) fn resolve(at: Locator, link_at: impl Fn(Locator) -> Result<MapLink>) -> Result<Map> {
+    let mut link = link_at(at)?;
+    let mut deltas = Vec::new();
+    while let Some(base) = link.base {
+        let next = link_at(base)?;
+        if next.ordinal >= link.ordinal {
+            return Err(missing(base.lsn));
+        }
+        deltas.push(link.map);
+        link = next;
+    }
+    let mut full = link.map;
+    while let Some(delta) = deltas.pop() {
+        full = compose(&full, &delta, true).map_err(|bad| damaged_map(at.lsn, bad))?;
+    }
+    full.check_full().map_err(|bad| damaged_map(at.lsn, bad))?;
+    Ok(full)
+}
+
+/// Joins a page to the map before it. Chunk indices become the whole map's.
+pub(crate) fn append_page(whole: &mut Map, page: &Map) {
+    use coffer_format::manifest::Source;
+    let first = whole.chunks.len() as u32;
+    whole.chunks.extend_from_slice(&page.chunks);
+    whole.ranges.extend(page.ranges.iter().map(|range| {
+        let mut range = *range;
+        if let Source::Chunk { chunk, .. } = &mut range.source {
+            *chunk += first;
+        }
+        range
+    }));
+}
+
+/// Decompresses a pack; checks its length, not its names.
+pub(crate) fn unpack(pack: &Pack) -> Result<Vec<u8>> {
+    let bad = |_| coffer_format::DecodeError::Invalid { what: "compressed payload of a pack" };
+    let raw = match pack.compression {
+        Compression::Raw => pack.payload.clone(),
+        Compression::Zstd => zstd::bulk::decompress(&pack.payload, pack.raw_len()).map_err(bad)?,
+    };
+    if raw.len() != pack.raw_len() {
+        return Err(coffer_format::DecodeError::Invalid { what: "raw length of a pack" }.into());
+    }
+    Ok(raw)
+}
+
+fn missing(lsn: Lsn) -> VaultError {
+    damaged_map(lsn, "the catalog and the segments disagree: run `coffer rebuild`")
+}
+
+fn damaged_map(lsn: Lsn, what: impl std::fmt::Display) -> VaultError {
+    VaultError::Damaged { segment: SegmentId(0), offset: 0, what: format!("metadata record {lsn}: {what}") }
+}

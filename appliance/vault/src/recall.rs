@@ -1,0 +1,178 @@
+//! Telling an agent what it sent once: after it lost its journal, or died between our commit and its own.
+
+use std::sync::Arc;
+
+use coffer_format::entry::Body;
+use coffer_format::limits::PAGE;
+use coffer_format::manifest::{Map, Source};
+use coffer_format::op::Op;
+use coffer_format::wire::{ChunkAt, Message, Recalled};
+use coffer_format::{Blob, ConfigId, Lsn, NodeId, PAGE_SIGNATURE_LEN, PartNo, PointSeq, page_signature};
+use rusqlite::params;
+
+use crate::catalog::{self, ChunkLocation};
+use crate::reading::Reading;
+use crate::{Result, VaultError};
+
+/// Pages in one message, and chunks in one message.
+const MESSAGE_PAGES: usize = 64 << 10;
+const MESSAGE_CHUNKS: usize = 16 << 10;
+
+impl Reading {
+    /// Sends every part from that one on, drafts included, then `CatchupEnd`.
+    pub fn recall(
+        &self,
+        config: ConfigId,
+        point: PointSeq,
+        part: PartNo,
+        send: &mut dyn FnMut(Message) -> Result<()>,
+    ) -> Result<()> {
+        let parts: Vec<(PointSeq, PartNo, Lsn)> = self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT point, part, lsn FROM parts WHERE config = ?1 AND (point, part) >= (?2, ?3) ORDER BY point, part",
+            )?;
+            let rows = query.query_map(params![config.0, point.0, part.0], |row| {
+                Ok((PointSeq(row.get(0)?), PartNo(row.get(1)?), Lsn(row.get(2)?)))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })?;
+        for (point, part, lsn) in parts {
+            let entry = self.entry(lsn)?;
+            let Body::Part { ops, .. } = &entry.body else { continue };
+            send(Message::CatchupPart { point, part, ops: ops.iter().map(recalled).collect() })?;
+        }
+        send(Message::CatchupEnd)
+    }
+
+    /// Sends the signature of each page of a node's newest version, then `SignatureEnd`.
+    pub fn sign_pages(
+        self: &Arc<Self>,
+        config: ConfigId,
+        node: NodeId,
+        send: &mut dyn FnMut(Message) -> Result<()>,
+    ) -> Result<()> {
+        let map = self.newest_map(config, node)?;
+        let key = self.files.keys().chunk;
+        let mut source = Bytes { reading: self, map: &map, last: None };
+        let mut signatures = Vec::new();
+        let (mut at, mut first_page) = (0, 0);
+        let mut page = [0; PAGE];
+        while at < map.size {
+            let len = (map.size - at).min(PAGE as u64) as usize;
+            source.read(at, &mut page[..len])?;
+            signatures.extend_from_slice(&page_signature(&key, &page[..len]));
+            at += len as u64;
+            if signatures.len() >= MESSAGE_PAGES * PAGE_SIGNATURE_LEN || at == map.size {
+                let full = std::mem::take(&mut signatures);
+                let pages = (full.len() / PAGE_SIGNATURE_LEN) as u64;
+                send(Message::SignaturePages { first_page, signatures: Blob(full) })?;
+                first_page += pages;
+            }
+        }
+        send(Message::SignatureEnd { size: map.size })
+    }
+
+    /// Sends the chunks that lie whole in a node's newest version, then `SignatureEnd`.
+    pub fn sign_chunks(&self, config: ConfigId, node: NodeId, send: &mut dyn FnMut(Message) -> Result<()>) -> Result<()> {
+        let map = self.newest_map(config, node)?;
+        let mut chunks = Vec::new();
+        for range in &map.ranges {
+            let Source::Chunk { chunk, offset: 0 } = range.source else { continue };
+            let id = map.chunks[chunk as usize];
+            let known = self.readers.with(|db| catalog::find_chunk(db, &id))?;
+            if known.is_some_and(|at| u64::from(at.raw_len) == range.len) {
+                chunks.push(ChunkAt { at: range.at, len: range.len as u32, id });
+            }
+            if chunks.len() >= MESSAGE_CHUNKS {
+                send(Message::SignatureChunks { chunks: std::mem::take(&mut chunks) })?;
+            }
+        }
+        send(Message::SignatureChunks { chunks })?;
+        send(Message::SignatureEnd { size: map.size })
+    }
+
+    fn newest_map(&self, config: ConfigId, node: NodeId) -> Result<Map> {
+        let head = self.readers.with(|db| catalog::find_head(db, config, node))?;
+        match head.and_then(|head| head.chain) {
+            Some(chain) => self.full_map(chain.at),
+            None => Err(VaultError::refused(
+                coffer_format::wire::RefusalCode::OutOfStep,
+                format!("the vault has no version of node {node}: the agent sends it whole"),
+            )),
+        }
+    }
+
+    /// The bytes of a file's version at a point, a piece at a time.
+    pub fn read_file(
+        self: &Arc<Self>,
+        config: ConfigId,
+        point: PointSeq,
+        node: NodeId,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<u64> {
+        let Some(map) = self.map_at(config, node, point)? else { return Ok(0) };
+        let mut source = Bytes { reading: self, map: &map, last: None };
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < map.size {
+            let len = (map.size - at).min(buffer.len() as u64) as usize;
+            source.read(at, &mut buffer[..len])?;
+            out(&buffer[..len])?;
+            at += len as u64;
+        }
+        Ok(map.size)
+    }
+}
+
+fn recalled(op: &Op) -> Recalled {
+    match op {
+        Op::Put { node, meta, .. } => Recalled::Put { node: *node, meta: meta.clone() },
+        Op::Link { parent, name, node } => Recalled::Link { parent: *parent, name: name.clone(), node: *node },
+        Op::Unlink { parent, name } => Recalled::Unlink { parent: *parent, name: name.clone() },
+    }
+}
+
+/// Reads a full map's bytes in ascending order, one pack at hand.
+struct Bytes<'a> {
+    reading: &'a Arc<Reading>,
+    map: &'a Map,
+    last: Option<(ChunkLocation, Arc<Vec<u8>>)>,
+}
+
+impl Bytes<'_> {
+    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<()> {
+        let end = at + out.len() as u64;
+        let first = self.map.ranges.partition_point(|range| range.end() <= at);
+        for range in self.map.ranges[first..].iter().take_while(|range| range.at < end) {
+            let (from, to) = (range.at.max(at), range.end().min(end));
+            let part = &mut out[(from - at) as usize..(to - at) as usize];
+            match range.source {
+                Source::Chunk { chunk, offset } => {
+                    let id = self.map.chunks[chunk as usize];
+                    let found = self.reading.readers.with(|db| catalog::find_chunk(db, &id))?;
+                    let place = found.ok_or_else(|| VaultError::Damaged {
+                        segment: coffer_format::SegmentId(0),
+                        offset: 0,
+                        what: format!("chunk {id} isn't in the catalog"),
+                    })?;
+                    let raw = self.raw(place)?;
+                    let start = (place.raw_offset + offset) as usize + (from - range.at) as usize;
+                    part.copy_from_slice(&raw[start..start + part.len()]);
+                }
+                Source::Zero | Source::Base { .. } => part.fill(0),
+            }
+        }
+        Ok(())
+    }
+
+    fn raw(&mut self, place: ChunkLocation) -> Result<Arc<Vec<u8>>> {
+        if let Some((at, raw)) = &self.last
+            && (at.segment, at.offset) == (place.segment, place.offset)
+        {
+            return Ok(raw.clone());
+        }
+        let raw = Arc::new(self.reading.unpacked(&place)?);
+        self.last = Some((place, raw.clone()));
+        Ok(raw)
+    }
+}

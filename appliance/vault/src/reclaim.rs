@@ -1,0 +1,359 @@
+//! Getting disk space back: plan, shown; then applied, each step checked again against what has come in meanwhile.
+//!
+//! A data segment that no kept point needs goes. One that is mostly not needed is compacted: what is
+//! needed is written to a new segment first. One that is needed leaves the disk (its index stays) only where the policy's
+//! number of verified copies is elsewhere. Metadata segments always stay.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use coffer_format::entry::Body;
+use coffer_format::event::{DropReason, Event};
+use coffer_format::manifest::Map;
+use coffer_format::op::{Content, MapBody, Op};
+use coffer_format::segment::{RecordKind, SegmentHeader, Stream};
+use coffer_format::wire::RefusalCode;
+use coffer_format::{ChunkId, FileHash, Locator, Lsn, SegmentId};
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::catalog;
+use crate::commit::Batch;
+use crate::reading::Reading;
+use crate::rebuild::remove_file;
+use crate::segment::{FileForm, read_contents, segment_path, segments_dir};
+use crate::vault::Vault;
+use crate::{Result, VaultError};
+
+/// When space is taken back.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Verified copies elsewhere before a needed segment may leave the disk. 0 means never.
+    pub copies_before_eviction: u32,
+    /// Evict (oldest first) until this many bytes are free; 0 evicts nothing.
+    pub free_target_bytes: u64,
+    /// Compact segments of which less than this part (in percent) is needed.
+    pub compact_below_percent: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy { copies_before_eviction: 1, free_target_bytes: 0, compact_below_percent: 40 }
+    }
+}
+
+/// One step of a plan. Bytes are those of the segment file, and of the records in it that kept points need.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    #[serde(serialize_with = "crate::vault::as_number")]
+    pub segment: SegmentId,
+    pub action: Action,
+    pub bytes: u64,
+    pub needed_bytes: u64,
+}
+
+/// What happens to a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Drop,
+    Compact,
+    Evict,
+}
+
+/// A plan, and the newest metadata record it took into account.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    #[serde(skip)]
+    upto: Lsn,
+    #[serde(skip)]
+    policy: Policy,
+}
+
+type Records = HashSet<(SegmentId, u64)>;
+
+impl Vault {
+    /// What could be taken back now.
+    pub fn plan_reclaim(&self, policy: Policy) -> Result<Plan> {
+        let reading = &self.reading;
+        let upto = reading.readers.with(catalog::applied)?;
+        let mut needed = Records::new();
+        mark_versions(reading, &mut needed)?;
+        let mut bytes_needed = std::collections::HashMap::new();
+        reading.readers.with(|db| {
+            let mut query = db.prepare("SELECT DISTINCT segment, offset, record_len FROM chunks")?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let (segment, offset, len): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                if needed.contains(&(SegmentId(segment), offset)) {
+                    *bytes_needed.entry(SegmentId(segment)).or_insert(0) += len;
+                }
+            }
+            Ok(())
+        })?;
+        let busy = self.busy_segments()?;
+        let mut steps = Vec::new();
+        let mut freed = 0;
+        for (segment, bytes, copies) in reading.readers.with(closed_data_segments)? {
+            let needed_bytes = bytes_needed.get(&segment).copied().unwrap_or(0);
+            let short = policy.free_target_bytes > self.free_bytes()? + freed;
+            let action = match () {
+                () if busy.contains(&segment) => continue,
+                () if needed_bytes == 0 => Action::Drop,
+                () if needed_bytes * 100 < bytes * u64::from(policy.compact_below_percent) => Action::Compact,
+                () if short && policy.copies_before_eviction > 0 && copies >= policy.copies_before_eviction => Action::Evict,
+                () => continue,
+            };
+            freed += if action == Action::Compact { bytes - needed_bytes } else { bytes };
+            steps.push(Step { segment, action, bytes, needed_bytes });
+        }
+        Ok(Plan { steps, upto, policy })
+    }
+
+    /// Carries out a plan. A step that no longer holds is left out. Returns the bytes taken back.
+    pub fn apply_reclaim(&self, plan: &Plan, who: &str) -> Result<u64> {
+        let mut freed = 0;
+        for step in &plan.steps {
+            let done = match step.action {
+                Action::Drop => self.drop_segment(plan, step, DropReason::Dead, HashSet::new(), who)?,
+                Action::Compact => self.compact(plan, step, who)?,
+                Action::Evict => self.evict(plan, step, who)?,
+            };
+            freed += if done { step.bytes } else { 0 };
+        }
+        Ok(freed)
+    }
+
+    fn compact(&self, plan: &Plan, step: &Step, who: &str) -> Result<bool> {
+        let mut needed = Records::new();
+        mark_versions(&self.reading, &mut needed)?;
+        let mut moved = HashSet::new();
+        let readable = self.reading.files.get(step.segment)?;
+        let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
+            return Err(VaultError::Damaged { segment: step.segment, offset: 0, what: "its index can't be read".into() });
+        };
+        for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
+            if needed.contains(&(step.segment, record.offset)) {
+                let pack = self.reading.pack(step.segment, record.offset, record.record_len)?;
+                self.append_pack(Stream::Bulk, &pack)?;
+                moved.insert(record.offset);
+            }
+        }
+        self.drop_segment(plan, step, DropReason::Compacted, moved, who)
+    }
+
+    /// Records that a segment goes, unless something came to need it since the plan; then removes its file.
+    fn drop_segment(&self, plan: &Plan, step: &Step, reason: DropReason, moved: HashSet<u64>, who: &str) -> Result<bool> {
+        let (segment, upto, who) = (step.segment, plan.upto, who.to_owned());
+        let shut = self.gate.write().map_err(|_| VaultError::ReadOnly)?;
+        if self.busy_segments()?.contains(&segment) {
+            return Ok(false);
+        }
+        let gone = self.transact(move |batch| {
+            if needed_since(batch, upto, segment, &moved)? {
+                return Ok(false);
+            }
+            batch.audit(&who, &format!("reclaim dropped segment {segment}"))?;
+            batch.write_event(Event::SegmentDropped { segment, reason })?;
+            Ok(true)
+        })?;
+        drop(shut);
+        if gone {
+            remove_file(&self.reading, segment, FileForm::Whole)?;
+        }
+        Ok(gone)
+    }
+
+    fn evict(&self, plan: &Plan, step: &Step, who: &str) -> Result<bool> {
+        let (segment, who, required) = (step.segment, who.to_owned(), plan.policy.copies_before_eviction);
+        self.write_stub(segment)?;
+        let gone = self.transact(move |batch| {
+            let copies: u32 = batch.db().query_row(
+                "SELECT COUNT(*) FROM copies JOIN segments USING (segment) WHERE segment = ?1 AND copies.hash = segments.hash",
+                [segment.0],
+                |row| row.get(0),
+            )?;
+            if copies < required {
+                return Ok(false);
+            }
+            batch.audit(&who, &format!("reclaim took segment {segment} off the disk, {copies} verified copies are elsewhere"))?;
+            batch.write_event(Event::SegmentDropped { segment, reason: DropReason::Evicted })?;
+            Ok(true)
+        })?;
+        remove_file(&self.reading, segment, if gone { FileForm::Whole } else { FileForm::Stub })?;
+        Ok(gone)
+    }
+
+    /// Keeps header, index and trailer of a segment, so that the catalog can still be rebuilt.
+    fn write_stub(&self, segment: SegmentId) -> Result<()> {
+        let reading = &self.reading;
+        let path = segment_path(&reading.dir, segment, FileForm::Whole);
+        let readable = reading.files.get(segment)?;
+        let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
+            return Err(VaultError::Damaged { segment, offset: 0, what: "its index can't be read".into() });
+        };
+        let tail = contents.trailer.file_len - contents.trailer.index_offset;
+        let mut bytes = vec![0; SegmentHeader::LEN + tail as usize];
+        let (head, rest) = bytes.split_at_mut(SegmentHeader::LEN);
+        readable.file.read_at(0, head).map_err(VaultError::io("read", &path))?;
+        readable.file.read_at(contents.trailer.index_offset, rest).map_err(VaultError::io("read", &path))?;
+        write_whole(reading, &segment_path(&reading.dir, segment, FileForm::Stub), &bytes)
+    }
+
+    /// Puts an evicted (or damaged) segment back on disk. Its bytes must hash to what the catalog says.
+    pub fn import_segment(&self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
+        let known = self.reading.readers.with(|db| {
+            Ok(db.query_row("SELECT hash FROM segments WHERE segment = ?1", [segment.0], |row| row.get::<_, [u8; 32]>(0))?)
+        })?;
+        let body = bytes.len().saturating_sub(coffer_format::segment::Trailer::LEN);
+        if FileHash(*blake3::hash(&bytes[..body]).as_bytes()) != FileHash(known) {
+            return Err(VaultError::refused(
+                RefusalCode::Damaged,
+                format!("the copy of segment {segment} isn't what was written: use another copy"),
+            ));
+        }
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        self.reading.files.forget(segment);
+        write_whole(&self.reading, &path, bytes)?;
+        self.reading.files.forget(segment);
+        self.record(vec![Event::SegmentReturned { segment }])?;
+        self.relist(segment)?;
+        let stub = segment_path(&self.reading.dir, segment, FileForm::Stub);
+        match self.reading.disk.remove(&stub) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(VaultError::io("remove", &stub)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lists a returned segment's chunks again: damage may have taken some off the list.
+    fn relist(&self, segment: SegmentId) -> Result<()> {
+        let readable = self.reading.files.get(segment)?;
+        let Some(contents) = read_contents(&*readable.file, &readable.key)? else { return Ok(()) };
+        self.transact(move |batch| {
+            for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
+                for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
+                    catalog::put_chunk(batch.db(), &id, &at)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Segments with chunks that a session has sent but may not have named yet.
+    fn busy_segments(&self) -> Result<BTreeSet<SegmentId>> {
+        let sessions: Vec<_> = {
+            let all = self.in_flight.lock().map_err(|_| VaultError::ReadOnly)?;
+            all.iter().filter_map(std::sync::Weak::upgrade).collect()
+        };
+        self.reading.readers.with(|db| {
+            let mut busy = BTreeSet::new();
+            for session in &sessions {
+                for id in session.lock().map_err(|_| VaultError::ReadOnly)?.ids() {
+                    busy.extend(catalog::find_chunk(db, id)?.map(|at| at.segment));
+                }
+            }
+            Ok(busy)
+        })
+    }
+}
+
+/// Writes a file so that it's there whole or not at all.
+pub(crate) fn write_whole(reading: &Reading, path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
+    match reading.disk.remove(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(VaultError::io("remove", &new)(error)),
+        _ => {}
+    }
+    let file = reading.disk.create(&new).map_err(VaultError::io("create", &new))?;
+    file.write_at(0, bytes).map_err(VaultError::io("write", &new))?;
+    file.sync().map_err(VaultError::io("sync", &new))?;
+    reading.disk.rename(&new, path).map_err(VaultError::io("rename", &new))?;
+    let dir = segments_dir(&reading.dir);
+    reading.disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
+}
+
+fn closed_data_segments(db: &Connection) -> Result<Vec<(SegmentId, u64, u32)>> {
+    let mut query = db.prepare(
+        "SELECT segment, bytes, (SELECT COUNT(*) FROM copies WHERE copies.segment = segments.segment AND copies.hash = segments.hash)
+         FROM segments WHERE closed = 1 AND on_disk = 1 AND stream <> ?1 ORDER BY segment",
+    )?;
+    let rows = query
+        .query_map([Stream::Meta.code()], |row| Ok((SegmentId(row.get(0)?), row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
+/// Marks every record that holds a chunk which a kept version's chain names. A chunk that a later delta of the
+/// chain covers is kept with it: chains are short, and their full maps are renewed.
+fn mark_versions(reading: &Arc<Reading>, needed: &mut Records) -> Result<()> {
+    let mut bases = HashSet::new();
+    let mut after = (0u64, 0u32);
+    loop {
+        let page = reading.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT DISTINCT map_lsn, map_op FROM versions WHERE (map_lsn, map_op) > (?1, ?2) AND map_lsn IS NOT NULL
+                 ORDER BY map_lsn, map_op LIMIT 10000",
+            )?;
+            let rows = query.query_map([after.0, u64::from(after.1)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<Vec<(u64, u32)>>>()?)
+        })?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = *last;
+        for (lsn, op) in page {
+            let mut at = Some(Locator { lsn: Lsn(lsn), op });
+            let mut first = true;
+            while let Some(here) = at {
+                if !first && !bases.insert(here) {
+                    break;
+                }
+                let link = reading.map_link(here)?;
+                mark_map(reading, &link.map, needed)?;
+                at = link.base;
+                first = false;
+            }
+        }
+    }
+}
+
+fn mark_map(reading: &Reading, map: &Map, needed: &mut Records) -> Result<()> {
+    reading.readers.with(|db| {
+        for id in &map.chunks {
+            needed.extend(catalog::find_chunk(db, id)?.map(|at| (at.segment, at.offset)));
+        }
+        Ok(())
+    })
+}
+
+/// Whether a part written after the plan names a chunk in the segment, other than in the moved records.
+fn needed_since(batch: &Batch<'_>, upto: Lsn, segment: SegmentId, moved: &HashSet<u64>) -> Result<bool> {
+    let lsns: Vec<u64> = {
+        let mut query = batch.db().prepare_cached("SELECT lsn FROM log WHERE lsn > ?1 ORDER BY lsn")?;
+        query.query_map([upto.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+    };
+    let lies_there = |id: &ChunkId| -> Result<bool> {
+        let at = catalog::find_chunk(batch.db(), id)?;
+        Ok(at.is_some_and(|at| at.segment == segment && !moved.contains(&at.offset)))
+    };
+    for lsn in lsns {
+        let entry = batch.entry(Lsn(lsn))?;
+        let maps: Vec<&Map> = match &entry.body {
+            Body::MapPage { map } => vec![map],
+            Body::Part { ops, .. } => ops.iter().filter_map(inline_map).collect(),
+            _ => continue,
+        };
+        for id in maps.iter().flat_map(|map| &map.chunks) {
+            if lies_there(id)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn inline_map(op: &Op) -> Option<&Map> {
+    match op {
+        Op::Put { content: Content::Map { body: MapBody::Inline { map }, .. }, .. } => Some(map),
+        _ => None,
+    }
+}

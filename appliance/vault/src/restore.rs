@@ -1,0 +1,287 @@
+//! Giving versions back: a stream of nodes and packs, in the order in which the packs lie in the segments.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use coffer_format::chunk::Compression;
+use coffer_format::entry::Body;
+use coffer_format::manifest::{Map, Source};
+use coffer_format::node::NodeKind;
+use coffer_format::op::Op;
+use coffer_format::wire::{Message, Placement, RestoreNode};
+use coffer_format::{Blob, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId};
+use rusqlite::params;
+
+use crate::browse::NodeAt;
+use crate::catalog::{self, ChunkLocation};
+use crate::reading::{Reading, unpack};
+use crate::{Result, VaultError};
+
+/// Most nodes and ranges that are worked on at once.
+const BATCH_NODES: usize = 4096;
+const BATCH_RANGES: usize = 200_000;
+/// Most nodes in one message.
+const MESSAGE_NODES: usize = 256;
+
+/// What is to be restored.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub config: ConfigId,
+    pub point: PointSeq,
+    /// Paths from the configuration's root; none means everything.
+    pub paths: Vec<Vec<u8>>,
+    /// Whether packs may be sent whole although only part of them is asked for: never to a computer.
+    pub trusted: bool,
+}
+
+/// What a restore gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Restored {
+    pub nodes: u64,
+    pub bytes: u64,
+}
+
+type Send<'a> = dyn FnMut(Message) -> Result<()> + 'a;
+
+impl Reading {
+    /// Sends everything wanted: `RestoreNodes`, then `RestorePack`s, then `RestoreBatchEnd`, as often as it takes.
+    pub fn restore(self: &Arc<Self>, wanted: &Wanted, send: &mut Send<'_>) -> Result<Restored> {
+        self.check_point(wanted.config, wanted.point)?;
+        let mut run = Run::new(self, wanted);
+        run.walk_all(&mut |run| run.send_batch(send))?;
+        run.send_batch(send)?;
+        Ok(run.done)
+    }
+
+    /// Segments that a restore needs and that aren't on disk.
+    pub fn missing_for(self: &Arc<Self>, wanted: &Wanted) -> Result<Vec<SegmentId>> {
+        self.check_point(wanted.config, wanted.point)?;
+        let mut missing = std::collections::BTreeSet::new();
+        let mut run = Run::new(self, wanted);
+        let mut look = |run: &mut Run<'_>| -> Result<()> {
+            let (_, packs) = run.take_batch()?;
+            missing.extend(packs.keys().map(|pack| pack.0));
+            Ok(())
+        };
+        run.walk_all(&mut look)?;
+        look(&mut run)?;
+        self.not_on_disk(missing.into_iter().collect())
+    }
+
+    fn not_on_disk(&self, mut segments: Vec<SegmentId>) -> Result<Vec<SegmentId>> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 1")?;
+            let mut error = None;
+            segments.retain(|segment| match query.exists([segment.0]) {
+                Ok(there) => !there,
+                Err(e) => {
+                    error = Some(e);
+                    true
+                }
+            });
+            error.map_or(Ok(()), Err)?;
+            Ok(segments)
+        })
+    }
+}
+
+struct Run<'a> {
+    reading: &'a Arc<Reading>,
+    wanted: &'a Wanted,
+    next_index: u32,
+    /// First name of each file, for hard links.
+    first_names: HashMap<NodeId, u32>,
+    batch: Vec<(Vec<u8>, NodeAt)>,
+    done: Restored,
+}
+
+/// A pack's place, and what of it goes where.
+type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placement>)>;
+
+impl<'a> Run<'a> {
+    fn new(reading: &'a Arc<Reading>, wanted: &'a Wanted) -> Run<'a> {
+        Run { reading, wanted, next_index: 0, first_names: HashMap::new(), batch: Vec::new(), done: Restored::default() }
+    }
+
+    /// Collects nodes; calls `full` whenever a batch is.
+    fn walk_all(&mut self, full: &mut dyn FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let (reading, wanted) = (self.reading, self.wanted);
+        let everything = [Vec::new()];
+        let paths = if wanted.paths.is_empty() { &everything[..] } else { &wanted.paths[..] };
+        let mut parents_sent = std::collections::HashSet::new();
+        for path in paths {
+            let mut above = Vec::new();
+            for name in crate::browse::components(path) {
+                if !above.is_empty() {
+                    above.push(b'/');
+                }
+                above.extend_from_slice(name);
+                if parents_sent.insert(above.clone()) {
+                    let node = reading.lookup(wanted.config, wanted.point, &above)?;
+                    self.batch.push((above.clone(), node));
+                }
+            }
+            let top = reading.lookup(wanted.config, wanted.point, path)?;
+            if top.kind != NodeKind::Directory {
+                continue;
+            }
+            reading.walk(wanted.config, wanted.point, top.node, &mut |below, listing| {
+                let mut whole = above.clone();
+                if !whole.is_empty() {
+                    whole.push(b'/');
+                }
+                whole.extend_from_slice(below);
+                if !parents_sent.is_empty() && parents_sent.contains(&whole) {
+                    return Ok(());
+                }
+                let kind = kind_of(listing.kind);
+                let since = PointSeq(listing.since);
+                let node = NodeAt { node: listing.node, kind, size: listing.size, mtime_ns: listing.mtime_ns, since };
+                self.batch.push((whole, node));
+                if self.batch.len() >= BATCH_NODES { full(self) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn send_batch(&mut self, send: &mut Send<'_>) -> Result<()> {
+        while !self.batch.is_empty() {
+            let (nodes, packs) = self.take_batch()?;
+            for nodes in nodes.chunks(MESSAGE_NODES) {
+                send(Message::RestoreNodes { nodes: nodes.to_vec() })?;
+            }
+            for ((segment, offset), (record_len, placements)) in packs {
+                self.send_pack(segment, offset, record_len, placements, send)?;
+            }
+            send(Message::RestoreBatchEnd)?;
+        }
+        Ok(())
+    }
+
+    /// Takes as many collected nodes as fit, and finds which packs hold their bytes.
+    fn take_batch(&mut self) -> Result<(Vec<RestoreNode>, Packs)> {
+        let mut nodes = Vec::new();
+        let mut packs = Packs::new();
+        let mut ranges = 0;
+        let waiting = std::mem::take(&mut self.batch);
+        let mut waiting = waiting.into_iter();
+        for (path, node) in waiting.by_ref() {
+            let index = self.next_index;
+            self.next_index += 1;
+            let is_file = node.kind == NodeKind::File;
+            let earlier = if is_file { self.first_names.get(&node.node).copied() } else { None };
+            let (meta, map) = self.version(&node)?;
+            self.done.nodes += 1;
+            nodes.push(RestoreNode { index, path: Blob(path), meta, hard_link_to: earlier });
+            if earlier.is_some() || !is_file {
+                continue;
+            }
+            self.first_names.insert(node.node, index);
+            if let Some(map) = map {
+                ranges += map.ranges.len();
+                self.done.bytes += map.size;
+                self.place(index, &map, &mut packs)?;
+            }
+            if ranges >= BATCH_RANGES {
+                break;
+            }
+        }
+        self.batch = waiting.collect();
+        Ok((nodes, packs))
+    }
+
+    fn version(&self, node: &NodeAt) -> Result<(coffer_format::node::NodeMeta, Option<Map>)> {
+        let row = self.reading.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT lsn, op, map_lsn, map_op FROM versions WHERE config = ?1 AND node = ?2 AND since = ?3",
+            )?;
+            Ok(query.query_row(params![self.wanted.config.0, node.node.0, node.since.0], |row| {
+                let at = Locator { lsn: Lsn(row.get(0)?), op: row.get(1)? };
+                Ok((at, row.get::<_, Option<u64>>(2)?, row.get::<_, Option<u32>>(3)?))
+            })?)
+        })?;
+        let (at, map_lsn, map_op) = row;
+        let (entry, op) = self.reading.op(at)?;
+        let Body::Part { ops, .. } = &entry.body else { unreachable!("`op` gives parts") };
+        let Op::Put { meta, .. } = &ops[op] else {
+            return Err(VaultError::Damaged { segment: SegmentId(0), offset: 0, what: format!("metadata record {}", at.lsn) });
+        };
+        let map = match (map_lsn, map_op) {
+            (Some(lsn), Some(op)) => Some(self.reading.full_map(Locator { lsn: Lsn(lsn), op })?),
+            _ => None,
+        };
+        Ok((meta.clone(), map))
+    }
+
+    fn place(&self, index: u32, map: &Map, packs: &mut Packs) -> Result<()> {
+        self.reading.readers.with(|db| {
+            for range in &map.ranges {
+                let Source::Chunk { chunk, offset } = range.source else { continue };
+                let id = map.chunks[chunk as usize];
+                let at = catalog::find_chunk(db, &id)?.ok_or_else(|| VaultError::Damaged {
+                    segment: SegmentId(0),
+                    offset: 0,
+                    what: format!("chunk {id} isn't in the catalog"),
+                })?;
+                let placement =
+                    Placement { index, at: range.at, len: range.len as u32, offset: at.raw_offset + offset };
+                let ChunkLocation { segment, offset, record_len, .. } = at;
+                packs.entry((segment, offset)).or_insert((record_len, Vec::new())).1.push(placement);
+            }
+            Ok(())
+        })
+    }
+
+    fn send_pack(
+        &self,
+        segment: SegmentId,
+        offset: u64,
+        record_len: u64,
+        placements: Vec<Placement>,
+        send: &mut Send<'_>,
+    ) -> Result<()> {
+        let pack = self.reading.pack(segment, offset, record_len)?;
+        let used: u64 = placements.iter().map(|placement| u64::from(placement.len)).sum();
+        let share = if self.wanted.trusted { used * 4 >= pack.raw_len() as u64 } else { used >= pack.raw_len() as u64 };
+        if share {
+            let raw_len = pack.raw_len() as u32;
+            return send(Message::RestorePack {
+                compression: pack.compression,
+                raw_len,
+                placements,
+                payload: Blob(pack.payload),
+            });
+        }
+        let raw = unpack(&pack)?;
+        let mut cut = Vec::with_capacity(used as usize);
+        let mut moved = Vec::with_capacity(placements.len());
+        for placement in placements {
+            let from = placement.offset as usize;
+            let bytes = raw.get(from..from + placement.len as usize).ok_or_else(|| VaultError::Damaged {
+                segment,
+                offset,
+                what: "a map reaches beyond its chunk".into(),
+            })?;
+            moved.push(Placement { offset: cut.len() as u32, ..placement });
+            cut.extend_from_slice(bytes);
+            if cut.len() >= coffer_format::limits::PACK_RAW_MAX {
+                send(raw_pack(std::mem::take(&mut cut), std::mem::take(&mut moved)))?;
+            }
+        }
+        if moved.is_empty() { Ok(()) } else { send(raw_pack(cut, moved)) }
+    }
+}
+
+fn raw_pack(bytes: Vec<u8>, placements: Vec<Placement>) -> Message {
+    Message::RestorePack {
+        compression: Compression::Raw,
+        raw_len: bytes.len() as u32,
+        placements,
+        payload: Blob(bytes),
+    }
+}
+
+fn kind_of(name: &str) -> NodeKind {
+    let all = (1..=7).filter_map(NodeKind::from_code);
+    all.into_iter().find(|kind| crate::browse::kind_name(*kind) == name).unwrap_or(NodeKind::File)
+}

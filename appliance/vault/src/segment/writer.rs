@@ -1,0 +1,130 @@
+//! A segment that is being written. Appending never touches what was appended before.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use coffer_format::chunk::ChunkEntry;
+use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer};
+use coffer_format::{Encode, FileHash, Lsn, SegmentId, Writer, limits};
+use ring::aead::LessSafeKey;
+
+use super::{FileForm, segment_path};
+use crate::disk::{Disk, DiskFile};
+use crate::keys::VaultKeys;
+use crate::seal::{seal_record, write_compressed};
+use crate::{Result, VaultError};
+
+/// A segment to append to.
+pub(crate) struct OpenSegment {
+    pub(crate) header: SegmentHeader,
+    pub(crate) key: LessSafeKey,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) len: u64,
+    index: SegmentIndex,
+    hasher: blake3::Hasher,
+    path: std::path::PathBuf,
+}
+
+/// What closing a segment gave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closed {
+    pub(crate) segment: SegmentId,
+    pub(crate) stream: Stream,
+    pub(crate) len: u64,
+    pub(crate) hash: FileHash,
+}
+
+impl OpenSegment {
+    /// Makes the file with its header, and makes its name durable.
+    pub(crate) fn create(disk: &dyn Disk, vault: &Path, keys: &VaultKeys, header: SegmentHeader) -> Result<OpenSegment> {
+        let path = segment_path(vault, header.segment, FileForm::Whole);
+        let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
+        let mut segment = OpenSegment {
+            key: keys.segment_key(&header.salt),
+            header,
+            file,
+            len: 0,
+            index: SegmentIndex::default(),
+            hasher: blake3::Hasher::new(),
+            path,
+        };
+        segment.write(&coffer_format::to_bytes(&segment.header))?;
+        disk.sync_dir(&super::segments_dir(vault)).map_err(VaultError::io("sync", &segment.path))?;
+        Ok(segment)
+    }
+
+    /// Takes up a segment whose records have been found by a scan, in order to close it.
+    pub(crate) fn resume(
+        vault: &Path,
+        keys: &VaultKeys,
+        header: SegmentHeader,
+        file: Arc<dyn DiskFile>,
+        index: SegmentIndex,
+        bytes: &[u8],
+    ) -> OpenSegment {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(bytes);
+        let path = segment_path(vault, header.segment, FileForm::Whole);
+        OpenSegment { key: keys.segment_key(&header.salt), header, file, len: bytes.len() as u64, index, hasher, path }
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.header.segment
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= limits::SEGMENT_TARGET
+    }
+
+    /// Appends a pack's record; returns its offset and length.
+    pub(crate) fn append_pack(&mut self, chunks: Vec<ChunkEntry>, plain: impl FnOnce(&mut Writer)) -> Result<(u64, u64)> {
+        let record = seal_record(&self.key, RecordKind::Pack, Lsn(0), plain)?;
+        let offset = self.len;
+        self.write(&record)?;
+        let record_len = record.len() as u64;
+        self.index.records.push(IndexEntry { offset, kind: RecordKind::Pack, lsn: Lsn(0), record_len, chunks });
+        Ok((offset, record_len))
+    }
+
+    /// Appends metadata records that were sealed with this segment's key.
+    pub(crate) fn append_meta(&mut self, bytes: &[u8], entries: Vec<IndexEntry>) -> Result<()> {
+        self.write(bytes)?;
+        self.index.records.extend(entries);
+        Ok(())
+    }
+
+    /// Writes index and trailer. The caller syncs the file before it counts on them.
+    /// If that fails (disk full), the segment stays open as it was.
+    pub(crate) fn close(&mut self) -> Result<Closed> {
+        let index_offset = self.len;
+        let mut plain = Writer::default();
+        write_compressed(&mut plain, &self.index)?;
+        let mut tail = Writer(seal_record(&self.key, RecordKind::Index, Lsn(0), |w| w.bytes(&plain.0))?);
+        let file_len = index_offset + (tail.0.len() + Trailer::LEN) as u64;
+        let hash = FileHash(*self.hasher.clone().update(&tail.0).finalize().as_bytes());
+        Trailer { index_offset, file_len, records: self.index.records.len() as u32, hash }.encode(&mut tail);
+        self.put(&tail.0)?;
+        Ok(Closed { segment: self.id(), stream: self.header.stream, len: file_len, hash })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.put(bytes)?;
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes at the end; a write that failed half-way (disk full) leaves the file as it was.
+    fn put(&self, bytes: &[u8]) -> Result<()> {
+        self.file.write_at(self.len, bytes).map_err(|source| {
+            let full = source.kind() == std::io::ErrorKind::StorageFull;
+            if self.file.truncate(self.len).is_err() {
+                return VaultError::ReadOnly;
+            }
+            match full {
+                true => VaultError::Full { free: 0, reserve: 0 },
+                false => VaultError::Io { doing: "write", path: self.path.clone(), source },
+            }
+        })
+    }
+}

@@ -1,0 +1,351 @@
+//! A vault that is open for writing: what it holds open, and how it's created, opened and closed.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use coffer_format::entry::{DataUpTo, Watermark};
+use coffer_format::segment::{SegmentHeader, Stream};
+use coffer_format::{ChunkId, FileHash, Lsn, OrgId, SegmentId, VaultId, from_bytes, to_bytes};
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::Connection;
+
+use crate::catalog::{self, ChunkLocation, SegmentRow};
+use crate::commit::Work;
+use crate::disk::{Disk, DiskFile};
+use crate::intake::Accepted;
+use crate::keys::{BoxKey, Opener, RecoveryPublic, VaultKeys};
+use crate::reading::Reading;
+use crate::segment::{OpenSegment, SegmentFiles, segments_dir};
+use crate::{Clock, Result, VaultError, rebuild};
+
+/// What an operator may set.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of the disk that intake leaves free, so that bookkeeping and restores still work.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { reserve_bytes: 512 << 20 }
+    }
+}
+
+/// An open vault. Cheap to share; every method may be called from any thread.
+pub struct Vault {
+    pub(crate) reading: Arc<Reading>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    pub(crate) identity: SegmentHeader,
+    pub(crate) data: Mutex<DataState>,
+    pub(crate) meta: Mutex<MetaState>,
+    pub(crate) queue: Mutex<VecDeque<Box<dyn Work>>>,
+    pub(crate) in_flight: Mutex<Vec<Weak<Mutex<Accepted>>>>,
+    /// Held for reading while a session looks chunks up and names them; for writing while a segment is dropped.
+    pub(crate) gate: std::sync::RwLock<()>,
+    next_segment: AtomicU64,
+    read_only: AtomicBool,
+    _lock: Option<Flock<std::fs::File>>,
+}
+
+/// The streams that packs go to.
+#[derive(Default)]
+pub(crate) struct DataState {
+    fresh: Option<OpenSegment>,
+    bulk: Option<OpenSegment>,
+    /// Chunks that the catalog doesn't list yet, with the generation of the sync that will cover them.
+    pub(crate) pending: HashMap<ChunkId, (u64, ChunkLocation)>,
+    closed: Vec<(u64, SegmentRow, Arc<dyn DiskFile>)>,
+    generation: u64,
+}
+
+/// The metadata stream, and the only connection that writes the catalog.
+pub(crate) struct MetaState {
+    pub(crate) db: Connection,
+    pub(crate) open: Option<OpenSegment>,
+    pub(crate) next_lsn: Lsn,
+    pub(crate) unsynced: Vec<(SegmentRow, Arc<dyn DiskFile>)>,
+}
+
+/// What a sync of the packs covered.
+pub(crate) struct Synced {
+    pub(crate) generation: u64,
+    pub(crate) chunks: Vec<(ChunkId, ChunkLocation)>,
+    pub(crate) segments: Vec<SegmentRow>,
+    pub(crate) data: DataUpTo,
+}
+
+/// A segment as tape and HQ see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct SegmentState {
+    #[serde(serialize_with = "crate::vault::as_number")]
+    pub segment: SegmentId,
+    #[serde(skip)]
+    pub stream: Stream,
+    pub closed: bool,
+    /// Bytes that are durable.
+    pub bytes: u64,
+    #[serde(skip)]
+    pub hash: Option<FileHash>,
+    pub on_disk: bool,
+}
+
+pub(crate) fn as_number<S: serde::Serializer>(segment: &SegmentId, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_u64(segment.0)
+}
+
+impl Vault {
+    /// Makes an empty vault in `dir`. Its keys are wrapped for the box and for the organisation.
+    pub fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        vault: VaultId,
+        org: OrgId,
+        chunk_key: [u8; 32],
+        box_key: &BoxKey,
+        recovery: &RecoveryPublic,
+        clock: &dyn Clock,
+    ) -> Result<()> {
+        disk.create_dir(&segments_dir(dir)).map_err(VaultError::io("create", dir))?;
+        let keys = VaultKeys::generate(box_key, recovery, chunk_key)?;
+        let identity = keys.header(vault, org, SegmentId(0), Stream::Meta, clock.now_ms())?;
+        write_identity(disk, dir, &identity)
+    }
+
+    /// Opens a vault: finishes what a power cut left unfinished and brings the catalog up to the segments.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, opener: Opener, clock: Arc<dyn Clock>, options: Options) -> Result<Vault> {
+        let lock = lock(dir)?;
+        let identity = read_identity(&*disk, dir)?;
+        let keys = VaultKeys::open(&opener, &identity.keys)?;
+        let catalog = catalog_path(dir);
+        let files = SegmentFiles::new(disk.clone(), dir.into(), opener, keys);
+        let (mut db, new) = catalog::open_writer(&catalog)?;
+        let reading = Arc::new(Reading::new(disk, dir, files, &catalog));
+        let found = rebuild::catch_up(&reading, &mut db, new)?;
+        Ok(Vault {
+            reading,
+            clock,
+            options,
+            identity,
+            data: Mutex::default(),
+            meta: Mutex::new(MetaState { db, open: None, next_lsn: found.next_lsn, unsynced: Vec::new() }),
+            queue: Mutex::default(),
+            in_flight: Mutex::default(),
+            gate: std::sync::RwLock::default(),
+            next_segment: AtomicU64::new(found.next_segment.0),
+            read_only: AtomicBool::new(false),
+            _lock: lock,
+        })
+    }
+
+    pub fn id(&self) -> VaultId {
+        self.identity.vault
+    }
+    pub fn org(&self) -> OrgId {
+        self.identity.org
+    }
+    /// The key that chunks are named with; computers of the organisation get it when they enrol.
+    pub fn chunk_key(&self) -> [u8; 32] {
+        self.reading.files.keys().chunk
+    }
+    /// Everything that can be read.
+    pub fn reading(&self) -> &Arc<Reading> {
+        &self.reading
+    }
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() { Err(VaultError::ReadOnly) } else { Ok(()) }
+    }
+    pub(crate) fn poison(&self) {
+        self.read_only.store(true, Ordering::SeqCst);
+    }
+
+    /// Refuses intake while less than the reserve is free.
+    pub(crate) fn check_room(&self) -> Result<()> {
+        let free = self.free_bytes()?;
+        let reserve = self.options.reserve_bytes;
+        if free < reserve { Err(VaultError::Full { free, reserve }) } else { Ok(()) }
+    }
+
+    /// Bytes free on the vault's disk.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let reading = &self.reading;
+        reading.disk.free_bytes(&reading.dir).map_err(VaultError::io("ask the size of", &reading.dir))
+    }
+
+    pub(crate) fn create_segment(&self, stream: Stream) -> Result<OpenSegment> {
+        let segment = SegmentId(self.next_segment.fetch_add(1, Ordering::SeqCst));
+        let keys = self.reading.files.keys();
+        let header = keys.header(self.identity.vault, self.identity.org, segment, stream, self.clock.now_ms())?;
+        OpenSegment::create(&*self.reading.disk, &self.reading.dir, &keys, header)
+    }
+
+    pub(crate) fn sync_file(&self, file: &dyn DiskFile) -> Result<()> {
+        file.sync().map_err(|error| {
+            tracing::error!(%error, "the disk could not make data durable; the vault is read-only now");
+            self.poison();
+            VaultError::ReadOnly
+        })
+    }
+
+    /// Makes all packs so far durable. Packs may go on coming in meanwhile.
+    pub(crate) fn sync_data(&self) -> Result<Synced> {
+        let (synced, files) = {
+            let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
+            let mut files: Vec<_> = data.closed.iter().map(|(_, _, file)| file.clone()).collect();
+            let mut segments: Vec<_> = data.closed.iter().map(|(_, row, _)| *row).collect();
+            let next = SegmentId(self.next_segment.load(Ordering::SeqCst));
+            let mut mark = |open: &Option<OpenSegment>| match open {
+                None => Watermark { segment: next, bytes: 0 },
+                Some(open) => {
+                    files.push(open.file.clone());
+                    segments.push(open_row(open));
+                    Watermark { segment: open.id(), bytes: open.len }
+                }
+            };
+            let up_to = DataUpTo { fresh: mark(&data.fresh), bulk: mark(&data.bulk) };
+            let chunks = data.pending.iter().map(|(id, (_, at))| (*id, *at)).collect();
+            let generation = data.generation;
+            data.generation += 1;
+            (Synced { generation, chunks, segments, data: up_to }, files)
+        };
+        files.iter().try_for_each(|file| self.sync_file(&**file))?;
+        Ok(synced)
+    }
+
+    /// The catalog has everything up to that sync.
+    pub(crate) fn forget_pending(&self, generation: u64) {
+        let Ok(mut data) = self.data.lock() else { return };
+        data.pending.retain(|_, (of, _)| *of > generation);
+        data.closed.retain(|(of, _, _)| *of > generation);
+    }
+
+    pub(crate) fn close_meta(&self, meta: &mut MetaState) -> Result<()> {
+        if let Some(open) = meta.open.as_mut() {
+            let closed = open.close()?;
+            meta.unsynced.push((closed_row(&closed, open.header.created_ms), open.file.clone()));
+            meta.open = None;
+        }
+        Ok(())
+    }
+
+    /// Closes the open segments, so that all that is durable now can be copied elsewhere.
+    pub fn roll(&self) -> Result<()> {
+        self.check_writable()?;
+        {
+            let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
+            data.close(Stream::Fresh)?;
+            data.close(Stream::Bulk)?;
+        }
+        // What the data streams held is listed first; then the metadata stream that lists it is closed.
+        self.transact(|_| Ok(()))?;
+        let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
+        self.close_meta(&mut meta)?;
+        self.sync_closed_meta(&mut meta)
+    }
+
+    /// Makes closed metadata segments durable, then lists them as closed.
+    pub(crate) fn sync_closed_meta(&self, meta: &mut MetaState) -> Result<()> {
+        for (row, file) in &meta.unsynced {
+            self.sync_file(&**file)?;
+            catalog::put_segment(&meta.db, row)?;
+        }
+        meta.unsynced.clear();
+        Ok(())
+    }
+}
+
+impl DataState {
+    /// The segment that packs of a stream go to now.
+    pub(crate) fn open_for(&mut self, vault: &Vault, stream: Stream) -> Result<&mut OpenSegment> {
+        if self.slot(stream).as_ref().is_some_and(OpenSegment::is_full) {
+            self.close(stream)?;
+        }
+        let slot = self.slot(stream);
+        if slot.is_none() {
+            *slot = Some(vault.create_segment(stream)?);
+        }
+        Ok(slot.as_mut().expect("made above"))
+    }
+
+    pub(crate) fn add_pending(&mut self, id: ChunkId, at: ChunkLocation) {
+        self.pending.insert(id, (self.generation, at));
+    }
+
+    fn slot(&mut self, stream: Stream) -> &mut Option<OpenSegment> {
+        if stream == Stream::Bulk { &mut self.bulk } else { &mut self.fresh }
+    }
+
+    fn close(&mut self, stream: Stream) -> Result<()> {
+        if let Some(open) = self.slot(stream).as_mut() {
+            let closed = open.close()?;
+            let (row, file) = (closed_row(&closed, open.header.created_ms), open.file.clone());
+            *self.slot(stream) = None;
+            self.closed.push((self.generation, row, file));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn open_row(open: &OpenSegment) -> SegmentRow {
+    SegmentRow {
+        segment: open.id(),
+        stream: open.header.stream,
+        closed: false,
+        bytes: open.len,
+        hash: None,
+        created_ms: open.header.created_ms,
+    }
+}
+
+pub(crate) fn closed_row(closed: &crate::segment::Closed, created_ms: u64) -> SegmentRow {
+    SegmentRow {
+        segment: closed.segment,
+        stream: closed.stream,
+        closed: true,
+        bytes: closed.len,
+        hash: Some(closed.hash),
+        created_ms,
+    }
+}
+
+pub(crate) fn catalog_path(dir: &Path) -> PathBuf {
+    dir.join("catalog.sqlite")
+}
+
+fn identity_path(dir: &Path) -> PathBuf {
+    dir.join("vault.id")
+}
+
+/// Writes who a vault is: a segment header with segment number 0.
+pub(crate) fn write_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
+    let path = identity_path(dir);
+    let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
+    file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &path))?;
+    file.sync().map_err(VaultError::io("sync", &path))?;
+    disk.sync_dir(dir).map_err(VaultError::io("sync", dir))
+}
+
+pub(crate) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<SegmentHeader> {
+    let path = identity_path(dir);
+    let file = disk.open(&path).map_err(VaultError::io("open", &path))?;
+    let mut bytes = [0; SegmentHeader::LEN];
+    file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
+    Ok(from_bytes(&bytes)?)
+}
+
+/// Takes the vault for this process; a crash gives it back.
+pub(crate) fn lock(dir: &Path) -> Result<Option<Flock<std::fs::File>>> {
+    std::fs::create_dir_all(dir).map_err(VaultError::io("create", dir))?;
+    let path = dir.join("lock");
+    let file = std::fs::File::create(&path).map_err(VaultError::io("create", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Some).map_err(|_| VaultError::Locked { path })
+}
