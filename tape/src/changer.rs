@@ -35,7 +35,10 @@ pub struct Changer {
 
 impl Changer {
     /// Asks the device who it is and where its elements are.
-    pub fn open(transport: Box<dyn ScsiTransport + Send>, waiter: Arc<dyn Waiter>) -> Result<Changer, TapeError> {
+    pub fn open(
+        transport: Box<dyn ScsiTransport + Send>,
+        waiter: Arc<dyn Waiter>,
+    ) -> Result<Changer, TapeError> {
         let mut device = Device::new(transport, waiter);
         let inquiry = ask_inquiry(&mut device)?;
         if inquiry.device_type != Inquiry::CHANGER {

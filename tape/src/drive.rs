@@ -61,6 +61,8 @@ pub enum SpaceOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocateOutcome {
     Done,
+    /// There is no such block: the tape stands where data ends.
+    EndOfData,
     Unsupported,
 }
 
@@ -96,7 +98,10 @@ pub struct Drive {
 
 impl Drive {
     /// Asks the device who it is; no cartridge is needed.
-    pub fn open(transport: Box<dyn ScsiTransport + Send>, waiter: Arc<dyn Waiter>) -> Result<Drive, TapeError> {
+    pub fn open(
+        transport: Box<dyn ScsiTransport + Send>,
+        waiter: Arc<dyn Waiter>,
+    ) -> Result<Drive, TapeError> {
         let mut device = Device::new(transport, waiter);
         let inquiry = ask_inquiry(&mut device)?;
         if inquiry.device_type != Inquiry::TAPE {
@@ -104,8 +109,11 @@ impl Drive {
         }
         let serial = ask_vpd(&mut device, 0x80)?.and_then(|page| decode_serial(&page).ok());
         let ids = ask_vpd(&mut device, 0x83)?.and_then(|page| decode_device_ids(&page).ok());
-        let features =
-            DriveFeatures { locate: Support::Unknown, position: Support::Unknown, tape_alert: Support::Unknown };
+        let features = DriveFeatures {
+            locate: Support::Unknown,
+            position: Support::Unknown,
+            tape_alert: Support::Unknown,
+        };
         let serial = serial.filter(|serial| !serial.is_empty());
         Ok(Drive { device, inquiry, serial, ids: ids.unwrap_or_default(), features, moved: true })
     }
@@ -171,7 +179,9 @@ impl Drive {
             Answer::Good { transferred } => Ok(ReadOutcome::Block(transferred)),
             Answer::Check { sense, .. } if sense.key == key::BLANK_CHECK => Ok(ReadOutcome::EndOfData),
             Answer::Check { sense, .. } if sense.filemark => Ok(ReadOutcome::Filemark),
-            Answer::Check { sense, transferred } if sense.is_done() => Ok(read_length(&sense, len, transferred)),
+            Answer::Check { sense, transferred } if sense.is_done() => {
+                Ok(read_length(&sense, len, transferred))
+            }
             Answer::Check { sense, .. } => Err(self.device.sense_error(&command, sense)),
         }
     }
@@ -228,6 +238,7 @@ impl Drive {
                 self.features.locate = Support::No;
                 Ok(LocateOutcome::Unsupported)
             }
+            Answer::Check { sense, .. } if sense.key == key::BLANK_CHECK => Ok(LocateOutcome::EndOfData),
             Answer::Check { sense, .. } if !sense.is_done() => Err(self.device.sense_error(&command, sense)),
             _ => {
                 self.features.locate = Support::Yes;
@@ -240,7 +251,10 @@ impl Drive {
     pub fn position(&mut self) -> Result<Option<BlockAddress>, TapeError> {
         let Some(position) = self.ask_position()? else { return Ok(None) };
         if self.moved && position.block == Some(0) {
-            tracing::warn!(drive = self.name(), "READ POSITION stays at 0: going by filemarks, which takes longer");
+            tracing::warn!(
+                drive = self.name(),
+                "READ POSITION stays at 0: going by filemarks, which takes longer"
+            );
             self.features.position = Support::No;
         }
         if self.features.position == Support::No {
@@ -342,7 +356,9 @@ impl Drive {
             Answer::Check { sense, .. } if sense.key == key::DATA_PROTECT && sense.asc == 0x27 => {
                 Err(TapeError::WriteProtected)
             }
-            Answer::Check { sense, .. } if sense.is_done() && sense.end_of_medium => Ok(WriteOutcome::EarlyWarning),
+            Answer::Check { sense, .. } if sense.is_done() && sense.end_of_medium => {
+                Ok(WriteOutcome::EarlyWarning)
+            }
             Answer::Check { sense, .. } if sense.is_done() && !sense.deferred => Ok(WriteOutcome::Written),
             Answer::Check { sense, .. } => Err(self.device.sense_error(command, sense)),
         }

@@ -25,16 +25,22 @@ pub enum ErrorClass {
 /// An error of the tape layer. Each names the object; what a person sees ends with what to do.
 #[derive(Debug, Error)]
 pub enum TapeError {
-    #[error("{command} could not be sent to {device}: check that the device exists, is switched on and is not in use by another program")]
+    #[error(
+        "{command} could not be sent to {device}: check that the device exists, is switched on and is not in use by another program"
+    )]
     Transport {
         device: String,
         command: &'static str,
         #[source]
         source: io::Error,
     },
-    #[error("{command} to {device} got lost on the way (host status {host_status:02X}h, driver status {driver_status:02X}h): check cable and power")]
+    #[error(
+        "{command} to {device} got lost on the way (host status {host_status:02X}h, driver status {driver_status:02X}h): check cable and power"
+    )]
     Link { device: String, command: &'static str, host_status: u16, driver_status: u16 },
-    #[error("{device} answered {command} with status {status:02X}h: switch the device off and on if this repeats")]
+    #[error(
+        "{device} answered {command} with status {status:02X}h: switch the device off and on if this repeats"
+    )]
     Status { device: String, command: &'static str, status: u8 },
     #[error("{device} is reserved by another computer: release it there")]
     Reserved { device: String },
@@ -76,7 +82,9 @@ pub enum TapeError {
 
     #[error("the cartridge holds data that is not Coffer's: use another tape, or overwrite it on purpose")]
     NotBlank,
-    #[error("the cartridge already holds a label of this program (tape {0}): overwrite it on purpose, or use another tape")]
+    #[error(
+        "the cartridge already holds a label of this program (tape {0}): overwrite it on purpose, or use another tape"
+    )]
     AlreadyLabelled(String),
     #[error("the cartridge has no label: label it first")]
     NotLabelled,
@@ -90,7 +98,9 @@ pub enum TapeError {
     Damaged { container: u32, block: u32, what: String },
     #[error("segment {segment} in container {container} is not the one that was written: use another copy")]
     WrongBytes { container: u32, segment: SegmentId },
-    #[error("where the data on this cartridge ends could not be found ({0}): use another tape and verify this one")]
+    #[error(
+        "where the data on this cartridge ends could not be found ({0}): use another tape and verify this one"
+    )]
     LostEnd(&'static str),
     #[error("the writer stopped after an error and can't be used on: open the cartridge again")]
     Stopped,
@@ -131,7 +141,10 @@ impl TapeError {
         matches!(self, TapeError::Sense { sense, .. } if sense.key == key::MEDIUM_ERROR)
     }
 
-    pub(crate) fn simulator(doing: &'static str, path: impl Into<std::path::PathBuf>) -> impl FnOnce(io::Error) -> TapeError {
+    pub(crate) fn simulator(
+        doing: &'static str,
+        path: impl Into<std::path::PathBuf>,
+    ) -> impl FnOnce(io::Error) -> TapeError {
         let path = path.into();
         move |source| TapeError::Simulator { doing, path, source }
     }

@@ -50,7 +50,8 @@ pub enum Whereabouts {
 impl Inventory {
     pub fn find(&self, barcode: &Barcode) -> Option<Whereabouts> {
         let is_it = |found: &Option<Barcode>| found.as_ref() == Some(barcode);
-        let place = |places: &[Place]| places.iter().find(|place| is_it(&place.barcode)).map(|place| place.element);
+        let place =
+            |places: &[Place]| places.iter().find(|place| is_it(&place.barcode)).map(|place| place.element);
         let drive = self.drives.iter().find(|drive| is_it(&drive.barcode));
         drive
             .map(|drive| Whereabouts::Drive(drive.drive))

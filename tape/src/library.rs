@@ -22,7 +22,10 @@ pub struct DriveIndex(pub usize);
 enum Bay {
     Known(Box<Drive>),
     /// Lent to a job.
-    Lent { device: String, serial: Option<String> },
+    Lent {
+        device: String,
+        serial: Option<String>,
+    },
     Unknown,
 }
 

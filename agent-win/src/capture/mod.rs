@@ -26,7 +26,7 @@ use coffer_format::{NodeId, PartNo, PointSeq};
 use crate::journal::JournalError;
 use crate::wire::WireError;
 
-pub use run::{CaptureJob, Progress, Target, capture};
+pub use run::{CaptureJob, Dirty, Progress, Target, capture};
 
 /// Where a capture goes on: the point and part to send next, and the first free node number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

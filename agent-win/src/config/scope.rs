@@ -104,7 +104,7 @@ fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, globset::
 /// One slash between components, none at the end.
 fn clean(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
-    for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(part, b"" | b".")) {
+    for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
         out.push(b'/');
         out.extend_from_slice(part);
     }

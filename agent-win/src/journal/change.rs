@@ -163,7 +163,7 @@ impl Journal {
     }
 
     fn content_of(&self, node: NodeId) -> rusqlite::Result<Option<PartAt>> {
-        let mut query = self.connection.prepare_cached("SELECT point, part FROM nodes WHERE node = ? AND memory = 3")?;
+        let mut query = self.connection.prepare_cached("SELECT point, part FROM nodes WHERE node = ?")?;
         let at = query.query_row([node.0 as i64], |row| {
             let point = coffer_format::PointSeq(row.get::<_, i64>(0)? as u64);
             Ok(PartAt { point, part: coffer_format::PartNo(row.get(1)?) })

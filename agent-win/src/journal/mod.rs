@@ -17,7 +17,7 @@ pub use change::Journal;
 pub(crate) use change::{JournalChange, Memory, Remembered};
 pub(crate) use known::{Known, MemoryKind, attrs_hash};
 pub use position::Position;
-pub(crate) use position::Totals;
+pub(crate) use position::{Standing, Totals};
 pub(crate) use reader::JournalReader;
 pub(crate) use signatures::{PageSignature, PageSignatures};
 

@@ -31,6 +31,16 @@ impl JournalReader {
         result.map_err(|error| JournalError::Database(self.path.clone(), error))
     }
 
+    /// Nodes that lost their last name since the last point was closed.
+    pub(crate) fn nameless(&self) -> Result<Vec<NodeId>> {
+        let sql = "SELECT node FROM unlinked u WHERE NOT EXISTS (SELECT 1 FROM links l WHERE l.node = u.node)";
+        let read = self.connection.prepare_cached(sql).and_then(|mut query| {
+            let rows = query.query_map([], |row| Ok(NodeId(row.get::<_, i64>(0)? as u64)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        self.said(read)
+    }
+
     /// Everything that's known in a directory, by name.
     pub(crate) fn children(&self, parent: NodeId) -> Result<HashMap<Vec<u8>, Known>> {
         self.said(self.query_children(parent))

@@ -78,3 +78,8 @@ fn described(entry: &std::fs::DirEntry) -> ListedEntry {
     let stat = entry.metadata().map(|metadata| stat::of(&metadata));
     ListedEntry { name: entry.file_name().into_vec(), stat }
 }
+
+/// The device that an open directory lies on.
+pub(crate) fn device_of(directory: &Directory) -> Option<u64> {
+    nix::sys::stat::fstat(directory.0.as_fd()).ok().map(|stat| stat.st_dev)
+}

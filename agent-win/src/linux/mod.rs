@@ -8,8 +8,8 @@ mod system;
 mod watcher;
 mod xattrs;
 
-pub(crate) use directory::{Directory, ListedEntry};
-pub(crate) use file::{DataRange, SourceFile};
+pub(crate) use directory::{Directory, ListedEntry, device_of};
+pub(crate) use file::SourceFile;
 pub(crate) use stat::stat_path;
 pub(crate) use system::{computer_name, raise_open_files, system_name};
 pub(crate) use watcher::{DirectoryWatcher, Noticed, WatchError};

@@ -4,42 +4,42 @@ use coffer_format::node::{NodeKind, NodeMeta};
 
 /// Identity and metadata of an object as it was a moment ago. Times in nanoseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
-    pub kind: NodeKind,
-    pub size: u64,
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub mtime_ns: i64,
-    pub ctime_ns: i64,
+pub(crate) struct Stat {
+    pub(crate) kind: NodeKind,
+    pub(crate) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime_ns: i64,
+    pub(crate) ctime_ns: i64,
     /// 0 where the file system doesn't know it.
-    pub btime_ns: i64,
-    pub device: u64,
-    pub inode: u64,
-    pub rdev: u64,
-    pub links: u64,
+    pub(crate) btime_ns: i64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) rdev: u64,
+    pub(crate) links: u64,
     /// Bytes that are really kept on the disk.
-    pub kept_bytes: u64,
+    pub(crate) kept_bytes: u64,
 }
 
 impl Stat {
     /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
-    pub fn is_same_object(&self, other: &Stat) -> bool {
+    pub(crate) fn is_same_object(&self, other: &Stat) -> bool {
         (self.device, self.inode, self.kind) == (other.device, other.inode, other.kind)
             && self.btime_ns == other.btime_ns
     }
 
     /// Whether the bytes may have changed between the two.
-    pub fn bytes_differ(&self, other: &Stat) -> bool {
+    pub(crate) fn bytes_differ(&self, other: &Stat) -> bool {
         (self.size, self.mtime_ns, self.ctime_ns) != (other.size, other.mtime_ns, other.ctime_ns)
     }
 
-    pub fn is_sparse(&self) -> bool {
+    pub(crate) fn is_sparse(&self) -> bool {
         self.kind == NodeKind::File && self.kept_bytes < self.size
     }
 
     /// As metadata of a version; attributes are the caller's to add.
-    pub fn meta(&self) -> NodeMeta {
+    pub(crate) fn meta(&self) -> NodeMeta {
         NodeMeta {
             kind: self.kind,
             size: if self.kind == NodeKind::File { self.size } else { 0 },

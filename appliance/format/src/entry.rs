@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::manifest::Map;
 use crate::op::Op;
-use crate::{Blob, ConfigId, PartNo, PointSeq, SegmentId};
+use crate::{Blob, ConfigId, Lsn, PartNo, PointSeq, SegmentId};
 
 kinds! {
     /// In what state the files of a point can be started from.
@@ -66,7 +66,9 @@ kinds! {
 }
 
 layout! {
-    /// One entry. `vault_ms`: milliseconds since 1970-01-01 UTC on the vault's clock.
+    /// One entry. `vault_ms`: milliseconds since 1970-01-01 UTC on the vault's clock. `batch`: first record of the
+    /// batch it became durable with. Batches are synced one after another, so where a record is missing, what follows
+    /// it in the same batch was never acknowledged, and what follows it in a later batch was.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Entry { pub vault_ms: u64, pub body: Body }
+    pub struct Entry { pub vault_ms: u64, pub batch: Lsn, pub body: Body }
 }

@@ -224,7 +224,8 @@ layout! {
     pub struct SegmentIndex { pub records: Vec<IndexEntry> }
 }
 
-/// The last 64 bytes of a closed segment, in clear.
+/// The last 64 bytes of a closed segment, in clear. They carry a check of their own: a trailer that a power cut tore is
+/// never taken for a closed end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
     /// Where the index record starts.
@@ -238,6 +239,18 @@ pub struct Trailer {
 
 impl Trailer {
     pub const LEN: usize = 64;
+
+    /// The first 4 bytes of BLAKE3 of the other fields.
+    fn check(&self) -> [u8; 4] {
+        let mut fields = Writer::default();
+        self.index_offset.encode(&mut fields);
+        self.file_len.encode(&mut fields);
+        self.records.encode(&mut fields);
+        self.hash.encode(&mut fields);
+        let hash = blake3::hash(&fields.0);
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        [a, b, c, d]
+    }
 }
 
 impl Encode for Trailer {
@@ -246,7 +259,7 @@ impl Encode for Trailer {
         self.index_offset.encode(w);
         self.file_len.encode(w);
         self.records.encode(w);
-        w.zeros(4);
+        w.bytes(&self.check());
         self.hash.encode(w);
     }
 }
@@ -255,10 +268,13 @@ impl Decode for Trailer {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         expect_magic(r, &TRAILER_MAGIC, "segment trailer")?;
         let (index_offset, file_len, records) = (r.get()?, r.get()?, r.get()?);
-        r.zeros(4, "segment trailer")?;
+        let check: [u8; 4] = r.get()?;
         let trailer = Trailer { index_offset, file_len, records, hash: r.get()? };
         bounded("segment", file_len, limits::SEGMENT_MAX)?;
-        if index_offset < SegmentHeader::LEN as u64 || index_offset >= file_len {
+        bounded("index of a segment", index_offset, file_len)?;
+        let least = (RecordHeader::LEN + Trailer::LEN) as u64;
+        let fits = index_offset >= SegmentHeader::LEN as u64 && file_len - index_offset > least;
+        if !fits || check != trailer.check() {
             return Err(DecodeError::Invalid { what: "segment trailer" });
         }
         Ok(trailer)

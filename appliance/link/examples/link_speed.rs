@@ -25,7 +25,10 @@ async fn main() -> Result<(), LinkError> {
     for at in 0..count {
         let bytes = vec![at as u8; MESSAGE_BYTES].into();
         let offset = at * MESSAGE_BYTES as u64;
-        sending.sender.send(Message::SegmentBytes { segment: SegmentId(1), offset, closed_len: 0, bytes }).await?;
+        sending
+            .sender
+            .send(Message::SegmentBytes { segment: SegmentId(1), offset, closed_len: 0, bytes })
+            .await?;
     }
     sending.sender.send(Message::Goodbye).await?;
     let received = counted.await.expect("counting doesn't panic")?;

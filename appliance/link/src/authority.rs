@@ -48,8 +48,8 @@ impl Authority {
         files::write_pem_files(
             dir,
             &[
-                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, der: key.serialized_der() },
-                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, der: &der },
+                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, blocks: &[key.serialized_der()] },
+                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, blocks: &[&der] },
             ],
         )?;
         Self::from_parts(der, key)
@@ -57,8 +57,8 @@ impl Authority {
 
     /// The authority that `dir` holds.
     pub fn open(dir: &Path) -> Result<Authority, IdentityError> {
-        let der = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
-        let key = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
+        let [der] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
+        let [key] = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
         let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
         Self::from_parts(der, KeyPair::try_from(key).map_err(damaged)?)
     }

@@ -43,3 +43,8 @@ impl Facts {
         }
     }
 }
+
+/// BLAKE3 of a certificate's public key (SPKI, DER): what [`crate::Peer::certificate`] is for its holder.
+pub fn certificate_hash(der: &[u8]) -> Result<FileHash, IdentityError> {
+    Facts::read(der).map(|facts| facts.spki)
+}

@@ -62,7 +62,8 @@ impl Context {
     /// We refused the peer's certificate.
     fn explain_certificate(&self, reason: &CertificateError) -> LinkError {
         use CertificateError::{
-            BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, Other, UnknownIssuer,
+            BadSignature, Expired, ExpiredContext, InvalidPurpose, InvalidPurposeContext, NotValidYet,
+            NotValidYetContext, Other, UnknownIssuer,
         };
         let address = self.address.clone();
         match reason {
@@ -73,7 +74,10 @@ impl Context {
                 self.peers_clock(*time, ClockLimit::NotBefore(seconds(*not_before)))
             }
             Expired | NotValidYet => LinkError::Foreign { address, detail: reason.to_string() },
-            UnknownIssuer | BadSignature => self.other_authority(),
+            // A certificate for another purpose is a computer's or an operator's, posing as a server.
+            UnknownIssuer | BadSignature | InvalidPurpose | InvalidPurposeContext { .. } => {
+                self.other_authority()
+            }
             Other(verdict) => match verdict.0.downcast_ref::<LinkError>() {
                 Some(error) => error.clone(),
                 None => LinkError::Foreign { address, detail: reason.to_string() },

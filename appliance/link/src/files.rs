@@ -12,11 +12,11 @@ const FILE_MAX: u64 = 64 << 10;
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
 
-/// One file to write: its name, its PEM tag and the DER in it. Private keys are for their owner's eyes alone.
+/// One file to write: its name, the tag of its PEM blocks and the DER in each. Private keys are for their owner's eyes alone.
 pub(crate) struct PemFile<'a> {
     pub name: &'static str,
     pub tag: &'static str,
-    pub der: &'a [u8],
+    pub blocks: &'a [&'a [u8]],
 }
 
 /// Writes all files to `dir` (made if missing). All are durable beside their places before the first is put
@@ -38,17 +38,20 @@ pub(crate) fn write_pem_files(dir: &Path, files: &[PemFile<'_>]) -> Result<(), I
     sync_dir(dir).map_err(failed(dir))
 }
 
-/// The DER of the only PEM block in a file, whose tag must be `tag`.
-pub(crate) fn read_pem_file(dir: &Path, name: &str, tag: &str) -> Result<Vec<u8>, IdentityError> {
+/// The DER in a file's `N` PEM blocks, each of which must have the tag `tag`.
+pub(crate) fn read_pem_file<const N: usize>(
+    dir: &Path,
+    name: &str,
+    tag: &str,
+) -> Result<[Vec<u8>; N], IdentityError> {
     let path = dir.join(name);
     let text = match read_bounded(&path) {
         Ok(text) => text,
         Err(source) => return Err(IdentityError::Read { path, source }),
     };
-    match pem::parse_many(text) {
-        Ok(blocks) if blocks.len() == 1 && blocks[0].tag() == tag => Ok(blocks[0].contents().to_vec()),
-        _ => Err(IdentityError::Damaged { path }),
-    }
+    let blocks = pem::parse_many(text).unwrap_or_default();
+    let tagged = blocks.into_iter().filter(|block| block.tag() == tag).map(pem::Pem::into_contents);
+    tagged.collect::<Vec<_>>().try_into().map_err(|_| IdentityError::Damaged { path })
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -68,7 +71,9 @@ fn write_synced(path: &Path, file: &PemFile<'_>) -> io::Result<()> {
         _ => {}
     }
     let mut out = create_new(path, file.tag == PRIVATE_KEY)?;
-    out.write_all(pem::encode(&pem::Pem::new(file.tag, file.der)).as_bytes())?;
+    for block in file.blocks {
+        out.write_all(pem::encode(&pem::Pem::new(file.tag, *block)).as_bytes())?;
+    }
     out.sync_all()
 }
 

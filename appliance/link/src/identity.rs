@@ -1,6 +1,7 @@
-//! What one of our programs shows when it connects: a certificate, its key, and the one authority it trusts.
+//! What one of our programs shows when it connects: a certificate, its issuer, its key, and the one authority it
+//! trusts, which is the issuer unless said otherwise.
 //!
-//! Kept in a directory as `certificate.pem`, `key.pem` and `authority.pem`.
+//! Kept in a directory as `certificate.pem` (certificate and issuer), `key.pem` and `authority.pem`.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -25,6 +26,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Identity {
     certificate: Vec<u8>,
+    issuer: Vec<u8>,
     key: Vec<u8>,
     authority: Vec<u8>,
     facts: Facts,
@@ -41,11 +43,11 @@ impl std::fmt::Debug for Identity {
 impl Identity {
     /// The identity that `dir` holds.
     pub fn load(dir: &Path) -> Result<Identity, IdentityError> {
-        let key = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
-        let certificate = files::read_pem_file(dir, CERTIFICATE_FILE, CERTIFICATE)?;
-        let authority = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
+        let [key] = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
+        let [certificate, issuer] = files::read_pem_file(dir, CERTIFICATE_FILE, CERTIFICATE)?;
+        let [authority] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
         let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
-        Self::from_parts(KeyPair::try_from(key).map_err(damaged)?, certificate, authority)
+        Self::from_parts(KeyPair::try_from(key).map_err(damaged)?, certificate, issuer)?.trusting(&authority)
     }
 
     /// Writes the identity to `dir`, durably, in place of one that is there.
@@ -53,9 +55,13 @@ impl Identity {
         files::write_pem_files(
             dir,
             &[
-                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, der: &self.key },
-                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, der: &self.authority },
-                PemFile { name: CERTIFICATE_FILE, tag: CERTIFICATE, der: &self.certificate },
+                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, blocks: &[&self.key] },
+                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, blocks: &[&self.authority] },
+                PemFile {
+                    name: CERTIFICATE_FILE,
+                    tag: CERTIFICATE,
+                    blocks: &[&self.certificate, &self.issuer],
+                },
             ],
         )
     }
@@ -79,14 +85,23 @@ impl Identity {
         Ok(PendingIdentity { csr: csr.der().to_vec(), key })
     }
 
-    fn from_parts(key: KeyPair, certificate: Vec<u8>, authority: Vec<u8>) -> Result<Identity, IdentityError> {
+    fn from_parts(key: KeyPair, certificate: Vec<u8>, issuer: Vec<u8>) -> Result<Identity, IdentityError> {
         let facts = Facts::read(&certificate)?;
         if facts.spki != spki_of(&key) {
             return Err(IdentityError::KeyMismatch);
         }
-        check_issued_by(&certificate, &authority)?;
-        let (authority_spki, role) = (Facts::read(&authority)?.spki, facts.role()?);
-        Ok(Identity { certificate, key: key.serialize_der(), authority, facts, authority_spki, role })
+        check_issued_by(&certificate, &issuer)?;
+        let (authority_spki, role) = (Facts::read(&issuer)?.spki, facts.role()?);
+        let (authority, key) = (issuer.clone(), key.serialize_der());
+        Ok(Identity { certificate, issuer, key, authority, facts, authority_spki, role })
+    }
+
+    /// The same identity, trusting another authority than its issuer (certificate, DER): for HQ's operators at a
+    /// box, which counts HQ among its other authorities.
+    pub fn trusting(mut self, authority_der: &[u8]) -> Result<Identity, IdentityError> {
+        self.authority_spki = Facts::read(authority_der)?.spki;
+        self.authority = authority_der.to_vec();
+        Ok(self)
     }
 
     /// Who this identity is to others.
@@ -103,7 +118,12 @@ impl Identity {
         &self.certificate
     }
 
-    /// The certificate of the authority that issued us and that we trust.
+    /// The certificate of the authority that issued ours.
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.issuer
+    }
+
+    /// The certificate of the authority that we trust.
     pub fn authority_der(&self) -> &[u8] {
         &self.authority
     }

@@ -34,6 +34,7 @@ mod writer;
 
 pub use authority::Authority;
 pub use budget::ByteBudget;
+pub use certificate::certificate_hash;
 pub use client::{connect, connect_to_enrol};
 pub use code::{CodeError, EnrolmentCode, secret_hash};
 pub use coffer_format::wire::Message;
@@ -46,4 +47,5 @@ pub use refusal::refuse;
 pub use role::{Expect, ROLE_NAME_MAX, Role};
 pub use server::Listener;
 pub use throttle::Throttle;
+pub use tls::https_config;
 pub use validity::{ClockLimit, Validity};

@@ -200,3 +200,94 @@ impl Arrival {
         next.map_or(Arrival::Closed, |message| Arrival::Message(Box::new(message)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coffer_format::SegmentId;
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::failure::Side;
+
+    /// A link over memory, and the other end's raw bytes.
+    fn raw(budget: &ByteBudget) -> (Link, DuplexStream) {
+        let (ours, theirs) = duplex(64 << 10);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Peer { address, role: Some(Role::Hq), certificate: None };
+        let context = Context { side: Side::Server, address: address.to_string(), own_validity: None };
+        (Link::over(ours, peer, budget.clone(), context), theirs)
+    }
+
+    fn bulk() -> Vec<u8> {
+        let bytes = vec![1; 1 << 20].into();
+        frame::encode(&Message::SegmentBytes { segment: SegmentId(1), offset: 0, closed_len: 0, bytes })
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_oversized_frame_is_refused_by_its_header() {
+        let budget = ByteBudget::for_client();
+        let (mut link, mut peer) = raw(&budget);
+        peer.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
+        let refused = link.receiver.recv().await;
+        assert!(matches!(refused, Err(LinkError::TooLong { found, .. }) if found == u64::from(u32::MAX)));
+        assert_eq!(budget.free_bytes(), budget.size_bytes());
+        assert!(matches!(link.receiver.recv().await, Err(LinkError::TooLong { .. })), "the reason stays");
+        assert!(matches!(link.sender.send(Message::Goodbye).await, Ok(()) | Err(LinkError::TooLong { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_end_within_a_frame_is_a_cut() {
+        for cut_at in [1, 3, 4, 5, 70_000] {
+            let budget = ByteBudget::for_client();
+            let (mut link, mut peer) = raw(&budget);
+            let frame = bulk();
+            let writing = tokio::spawn(async move { peer.write_all(&frame[..cut_at]).await });
+            assert!(matches!(link.receiver.recv().await, Err(LinkError::Cut { .. })), "{cut_at}");
+            writing.await.unwrap().unwrap();
+            assert_eq!(budget.free_bytes(), budget.size_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_message_are_refused() {
+        let (mut link, mut peer) = raw(&ByteBudget::for_client());
+        peer.write_all(&[2, 0, 0, 0, 255, 255]).await.unwrap();
+        assert!(matches!(link.receiver.recv().await, Err(LinkError::Decode { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_stops_within_a_frame_is_given_up() {
+        let (mut link, mut peer) = raw(&ByteBudget::for_client());
+        peer.write_all(&bulk()[..100]).await.unwrap();
+        assert!(matches!(link.receiver.recv().await, Err(LinkError::Cut { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (link, _peer) = raw(&ByteBudget::for_client());
+        let bytes = vec![1; 1 << 20].into();
+        let message = Message::SegmentBytes { segment: SegmentId(1), offset: 0, closed_len: 0, bytes };
+        let error = loop {
+            if let Err(error) = link.sender.send(message.clone()).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, LinkError::Cut { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn the_budget_comes_back_with_the_next_call() {
+        let budget = ByteBudget::for_client();
+        let (mut link, mut peer) = raw(&budget);
+        let writing = tokio::spawn(async move {
+            peer.write_all(&bulk()).await.unwrap();
+            peer
+        });
+        assert!(link.receiver.recv().await.unwrap().is_some());
+        assert!(budget.free_bytes() < budget.size_bytes());
+        drop(writing.await.unwrap());
+        assert_eq!(link.receiver.recv().await.unwrap(), None);
+        assert_eq!(budget.free_bytes(), budget.size_bytes());
+    }
+}

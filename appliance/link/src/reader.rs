@@ -16,6 +16,8 @@ pub(crate) const STALL: Duration = Duration::from_secs(300);
 /// How long what still arrives is read and thrown away after we are done, so that the peer gets our last words
 /// instead of a reset.
 const LINGER: Duration = Duration::from_secs(5);
+/// And how many bytes: more than a peer has on its way when it hears our last words.
+const LINGER_BYTES_MAX: u64 = 64 << 20;
 
 /// How reading ended.
 #[derive(Debug, Clone)]
@@ -131,8 +133,14 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
 
     async fn linger(mut self, written: oneshot::Receiver<()>) {
         let discard = async {
-            let mut scrap = vec![0; 16 << 10];
-            while self.stream.read(&mut scrap).await.is_ok_and(|read| read > 0) {}
+            let (mut scrap, mut discarded) = (vec![0; 64 << 10], 0);
+            while discarded < LINGER_BYTES_MAX {
+                match self.stream.read(&mut scrap).await {
+                    // It's over either way.
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => discarded += read as u64,
+                }
+            }
         };
         let patience = async {
             // An error means that the writer is gone, which is what we wait for.

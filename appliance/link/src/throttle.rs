@@ -210,3 +210,104 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Throttled<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const THIN: u64 = 7000;
+
+    async fn seconds_for(work: impl Future) -> f64 {
+        let started = Instant::now();
+        work.await;
+        started.elapsed().as_secs_f64()
+    }
+
+    /// Allows the burst and a piece each way, and nothing below.
+    fn assert_held(seconds: f64, wire_bytes: u64, rate: u64) {
+        let slack = (BURST_MIN.max(rate / 10) + 2 * on_wire(PIECE_MAX as usize).min(rate / 4)) as f64;
+        let (least, most) =
+            ((wire_bytes as f64 - slack) / rate as f64, wire_bytes as f64 / rate as f64 + 0.5);
+        assert!((least..most).contains(&seconds), "{seconds} s for {wire_bytes} bytes at {rate} bytes/s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writing_keeps_to_the_rate() {
+        for rate in [THIN, 125_000, 12_500_000] {
+            let throttle = Throttle::new(Some(rate));
+            let (ours, mut theirs) = duplex(1 << 20);
+            let mut ours = Throttled::new(ours, Some(throttle.clone()));
+            let payload = vec![0; rate as usize * 10];
+            let mut sink = tokio::io::sink();
+            let seconds = seconds_for(async {
+                let sending = async {
+                    ours.write_all(&payload).await.unwrap();
+                    drop(ours);
+                };
+                tokio::join!(sending, tokio::io::copy(&mut theirs, &mut sink)).1.unwrap()
+            });
+            assert_held(seconds.await, throttle.sent_bytes(), rate);
+            assert!(throttle.sent_bytes() > payload.len() as u64 * 103 / 100, "headers count");
+            assert_eq!(throttle.received_bytes(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_directions_of_two_links_share_the_line_and_all_advance() {
+        let throttle = Throttle::new(Some(THIN));
+        let payload = [0; 35_000];
+        let mut finished = Vec::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let (ours, theirs) = duplex(1 << 20);
+            let (mut our_read, mut our_write) =
+                tokio::io::split(Throttled::new(ours, Some(throttle.clone())));
+            let (mut their_read, mut their_write) = tokio::io::split(theirs);
+            tasks.spawn(async move { our_write.write_all(&payload).await.unwrap() });
+            tasks.spawn(async move {
+                our_read.read_exact(&mut [0; 35_000]).await.unwrap();
+            });
+            tasks.spawn(async move { their_write.write_all(&payload).await.unwrap() });
+            tasks.spawn(async move {
+                their_read.read_exact(&mut [0; 35_000]).await.unwrap();
+            });
+        }
+        let started = Instant::now();
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+            finished.push(started.elapsed().as_secs_f64());
+        }
+        let wire_bytes = throttle.sent_bytes() + throttle.received_bytes();
+        let last = finished.pop().unwrap();
+        assert_held(last, wire_bytes, THIN);
+        // The peers' own writing is not throttled; of the rest, nobody is done long before the others.
+        assert!(finished.iter().filter(|at| **at > 1.0).all(|at| *at > last * 0.9), "{finished:?} {last}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_changes_while_someone_waits() {
+        let throttle = Throttle::new(Some(0));
+        let (ours, _theirs) = duplex(1 << 20);
+        let mut ours = Throttled::new(ours, Some(throttle.clone()));
+        let writing = tokio::spawn(async move { ours.write_all(&[0; 100_000]).await });
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(throttle.sent_bytes(), 0);
+        throttle.set_rate(None);
+        assert!(seconds_for(writing).await < 1.0);
+        assert_eq!((throttle.sent_bytes(), throttle.rate()), (on_wire(100_000), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_line_saves_up_no_more_than_the_burst() {
+        let throttle = Throttle::new(Some(THIN));
+        let (ours, _theirs) = duplex(1 << 20);
+        let mut ours = Throttled::new(ours, Some(throttle.clone()));
+        ours.write_all(&[0; 10_000]).await.unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let before = throttle.sent_bytes();
+        let seconds = seconds_for(async { ours.write_all(&[0; 35_000]).await.unwrap() }).await;
+        assert_held(seconds, throttle.sent_bytes() - before, THIN);
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites, ..rustls::crypto::ring::default_provider() })
 }
 
-/// For a server that shows `identity` and its authority, and takes clients of that authority, of `others`
+/// For a server that shows `identity`, and takes clients of the authority that it trusts, of `others`
 /// (operators and HQ only), and clients without a certificate.
 pub(crate) fn server_config(
     identity: &Identity,
@@ -61,7 +61,18 @@ pub(crate) fn client_config(
 }
 
 fn shown(identity: &Identity) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let chain = [identity.certificate_der(), identity.authority_der()];
+    let chain = [identity.certificate_der(), identity.issuer_der()];
     let key = PrivatePkcs8KeyDer::from(identity.key_der().to_vec());
     (chain.map(|der| CertificateDer::from(der.to_vec())).to_vec(), key.into())
+}
+
+/// For a browser: shows `identity`, asks for no certificate, speaks HTTP/2 and HTTP/1.1.
+pub fn https_config(identity: &Identity) -> Result<Arc<ServerConfig>, IdentityError> {
+    let (chain, key) = shown(identity);
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|source| IdentityError::Tls { source })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }

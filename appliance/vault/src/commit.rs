@@ -8,7 +8,7 @@ use coffer_format::event::Event;
 use coffer_format::manifest::Map;
 use coffer_format::op::{Content, MapBody, Op};
 use coffer_format::segment::{IndexEntry, RecordKind, Stream};
-use coffer_format::{FileHash, Locator, Lsn, Writer};
+use coffer_format::{FileHash, Locator, Lsn, Writer, limits};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog;
@@ -75,10 +75,10 @@ impl Batch<'_> {
     /// Adds an entry and applies it to the catalog.
     pub(crate) fn write(&mut self, body: Body) -> Result<Lsn> {
         let lsn = self.next_lsn;
-        let entry = Entry { vault_ms: self.now_ms, body };
+        let entry = Entry { vault_ms: self.now_ms, batch: self.first_lsn, body };
         let mut plain = Writer::default();
-        write_compressed(&mut plain, &entry)?;
-        if plain.0.len() > coffer_format::limits::RECORD_PLAIN_MAX {
+        let raw_len = write_compressed(&mut plain, &entry)?;
+        if plain.0.len() > limits::RECORD_PLAIN_MAX || raw_len > 2 * limits::RECORD_PLAIN_MAX {
             return Err(VaultError::refused(
                 coffer_format::wire::RefusalCode::BadRequest,
                 "one part is too large: the agent must send smaller parts",

@@ -117,7 +117,7 @@ impl Vault {
             let mut tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
             let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for table in tables {
-                let mut query = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))?;
+                let mut query = db.prepare(&format!("SELECT * FROM {table}"))?;
                 let columns = query.column_count();
                 let mut lines = Vec::new();
                 let mut rows = query.query([])?;

@@ -139,23 +139,26 @@ impl Session {
         steps: Vec<Step>,
         close: Option<Close>,
     ) -> Result<Committed> {
+        self.prepare_part(config, point, part, steps, close)?.commit()
+    }
+
+    /// Checks a part, so that it can be committed while more packs come in. Parts are committed in their order.
+    pub fn prepare_part(
+        &mut self,
+        config: ConfigId,
+        point: PointSeq,
+        part: PartNo,
+        steps: Vec<Step>,
+        close: Option<Close>,
+    ) -> Result<PreparedPart> {
         self.vault.check_room()?;
         self.check_chunks(&steps)?;
-        let (computer, stored) = (self.computer, self.stored);
-        let closes = close.is_some();
-        let vault_ms = self.vault.transact(move |batch| {
-            check_owner(batch.db(), computer, config)?;
-            check_turn(&standing(batch.db(), config)?, point, part)?;
-            write_part(batch, config, point, part, steps)?;
-            if let Some(close) = close {
-                write_close(batch, config, point, part, close, stored)?;
-            }
-            Ok(batch.now_ms())
-        })?;
-        if closes {
+        let stored = self.stored;
+        if close.is_some() {
             self.stored = 0;
         }
-        Ok(Committed { point, part, closed: closes, vault_ms })
+        let (vault, computer) = (self.vault.clone(), self.computer);
+        Ok(PreparedPart { vault, computer, config, point, part, steps, close, stored })
     }
 
     /// A computer may only name what it has sent: or it could read another computer's data by guessing names.
@@ -177,6 +180,36 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// A checked part that isn't durable yet.
+pub struct PreparedPart {
+    vault: Arc<Vault>,
+    computer: ComputerId,
+    config: ConfigId,
+    point: PointSeq,
+    part: PartNo,
+    steps: Vec<Step>,
+    close: Option<Close>,
+    stored: u64,
+}
+
+impl PreparedPart {
+    /// Makes it durable, and with it all packs that came before it.
+    pub fn commit(self) -> Result<Committed> {
+        let PreparedPart { vault, computer, config, point, part, steps, close, stored } = self;
+        let closed = close.is_some();
+        let vault_ms = vault.transact(move |batch| {
+            check_owner(batch.db(), computer, config)?;
+            check_turn(&standing(batch.db(), config)?, point, part)?;
+            write_part(batch, config, point, part, steps)?;
+            if let Some(close) = close {
+                write_close(batch, config, point, part, close, stored)?;
+            }
+            Ok(batch.now_ms())
+        })?;
+        Ok(Committed { point, part, closed, vault_ms })
     }
 }
 
@@ -206,10 +239,7 @@ impl Vault {
             let (offset, record_len) = open.append_pack(pack.chunks.clone(), |w| pack.encode(w))?;
             Ok((open.id(), offset, record_len))
         });
-        if matches!(appended, Err(VaultError::Io { .. } | VaultError::ReadOnly)) {
-            self.poison();
-        }
-        let (segment, offset, record_len) = appended?;
+        let (segment, offset, record_len) = self.poison_unless_full(appended)?;
         for (id, at) in catalog::pack_locations(segment, offset, record_len, &pack.chunks) {
             data.add_pending(id, at);
         }

@@ -9,6 +9,7 @@
 //! synced, then the catalog is committed, then the caller hears of it.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 pub mod browse;
 mod catalog;
 mod clock;
@@ -20,6 +21,7 @@ mod intake;
 mod keys;
 mod maps;
 pub mod mirror;
+pub mod query;
 mod reading;
 mod recall;
 mod rebuild;
@@ -34,7 +36,7 @@ pub mod verify;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::VaultError;
-pub use intake::{Committed, Session, Standing};
+pub use intake::{Committed, PreparedPart, Session, Standing};
 pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic};
 pub use reading::Reading;
 pub use vault::{Options, SegmentState, Vault};

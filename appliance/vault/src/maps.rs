@@ -4,7 +4,7 @@
 //! A delta that has grown to half of the chain's full map is replaced by a new full map: then `k` is 0 again. So
 //! metadata costs what changed, times the logarithm of the number of versions, whatever the size of the file.
 
-use coffer_format::manifest::{Map, base_ordinal, compose};
+use coffer_format::manifest::{Map, Source, base_ordinal, compose};
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::op::{Content, MapBody, Op, Step, StepContent};
 use coffer_format::wire::RefusalCode;
@@ -50,6 +50,7 @@ fn keep_content(
         StepContent::Whole { map } => {
             map.check_full().map_err(|e| bad(&e.to_string()))?;
             same_size(&map, meta)?;
+            check_reach(batch, &map)?;
             keep_map(batch, 0, None, map)
         }
         StepContent::Same => {
@@ -63,6 +64,7 @@ fn keep_content(
             let (head, chain) = base_of(batch, config, node)?;
             map.check_delta(head.size).map_err(|e| bad(&e.to_string()))?;
             same_size(&map, meta)?;
+            check_reach(batch, &map)?;
             keep_delta(batch, chain, map)
         }
     }
@@ -70,6 +72,30 @@ fn keep_content(
 
 fn same_size(map: &Map, meta: &NodeMeta) -> Result<()> {
     if map.size == meta.size { Ok(()) } else { Err(bad("a file's size and its map's differ")) }
+}
+
+/// Every chunk is there, and long enough: what lies next to it in its pack may be another computer's.
+fn check_reach(batch: &Batch<'_>, map: &Map) -> Result<()> {
+    let mut reach = vec![0; map.chunks.len()];
+    for range in &map.ranges {
+        if let Source::Chunk { chunk, offset } = range.source {
+            let end = &mut reach[chunk as usize];
+            *end = (u64::from(offset) + range.len).max(*end);
+        }
+    }
+    for (id, reach) in map.chunks.iter().zip(reach) {
+        match catalog::find_chunk(batch.db(), id)? {
+            Some(at) if reach <= u64::from(at.raw_len) => {}
+            Some(_) => return Err(bad("a map reaches beyond a chunk")),
+            None => {
+                return Err(VaultError::refused(
+                    RefusalCode::OutOfStep,
+                    "a part names a chunk that the vault has no more: the agent begins again",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn base_of(batch: &Batch<'_>, config: ConfigId, node: NodeId) -> Result<(Head, ChainEnd)> {
@@ -118,7 +144,6 @@ fn keep_map(batch: &mut Batch<'_>, ordinal: u32, base: Option<Locator>, map: Map
 
 /// A page with the chunks that its own ranges name.
 fn page_of(map: &Map, ranges: &[coffer_format::manifest::Range]) -> Map {
-    use coffer_format::manifest::Source;
     let mut page = Map { size: map.size, ..Map::default() };
     let mut known = std::collections::HashMap::new();
     for range in ranges {

@@ -50,6 +50,11 @@ impl Reading {
         Ok(entry)
     }
 
+    /// Reads every entry from disk again.
+    pub(crate) fn forget_entries(&self) {
+        self.entries.lock().expect("no panics here").clear();
+    }
+
     pub(crate) fn entry_at(&self, segment: SegmentId, offset: u64, len: u64) -> Result<Entry> {
         let mut record = Vec::new();
         let plain = self.record(segment, offset, len, RecordKind::Meta, &mut record)?;

@@ -2,17 +2,23 @@
 //!
 //! A segment that wasn't closed is walked record by record; what is torn at its end is cut off and the segment is closed. Nothing
 //! is ever appended to a segment of an earlier run.
+//!
+//! Damage never keeps a vault from opening: what can't be read is logged, listed as damaged and left out, and the rest is
+//! there. `coffer verify` then says what it touches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream};
-use coffer_format::{Lsn, SegmentId, limits};
-use rusqlite::Connection;
+use coffer_format::entry::Entry;
+use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer};
+use coffer_format::{Lsn, SegmentId, from_bytes, limits};
+use ring::aead::LessSafeKey;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog::{self, SegmentRow};
 use crate::disk::DiskFile;
 use crate::reading::Reading;
+use crate::seal::{open_record, read_compressed};
 use crate::segment::{self, FileForm, OpenSegment, read_contents, segment_path, segments_dir};
 use crate::vault::closed_row;
 use crate::{Result, VaultError};
@@ -28,6 +34,8 @@ struct Listed {
     row: SegmentRow,
     index: SegmentIndex,
     form: FileForm,
+    /// Stretches that can't be read: offset and length.
+    damaged: Vec<(u64, u64)>,
 }
 
 /// Closes what is open, lists what isn't listed, applies what isn't applied. `all`: the catalog is new.
@@ -43,7 +51,8 @@ pub(crate) fn catch_up(reading: &Reading, db: &mut Connection, all: bool) -> Res
         if known.contains(segment) {
             continue;
         }
-        match list_segment(reading, *segment, *form)? {
+        let durable = listed_bytes(&transaction, *segment)?;
+        match list_segment(reading, *segment, *form, durable)? {
             Some(listed) => list(&transaction, &listed, &mut log)?,
             None => {
                 removed.insert(*segment);
@@ -56,9 +65,16 @@ pub(crate) fn catch_up(reading: &Reading, db: &mut Connection, all: bool) -> Res
     let mut applied = catalog::applied(&transaction)?;
     for (segment, record) in &log {
         if record.lsn > applied {
-            let entry = reading.entry_at(*segment, record.offset, record.record_len)?;
-            catalog::apply_entry(&transaction, record.lsn, &entry)?;
             applied = record.lsn;
+            match reading.entry_at(*segment, record.offset, record.record_len) {
+                Ok(entry) => catalog::apply_entry(&transaction, record.lsn, &entry)?,
+                Err(error @ (VaultError::Damaged { .. } | VaultError::Decode(_))) => {
+                    tracing::error!(%segment, lsn = %record.lsn, %error, "a metadata record is damaged; the catalog goes on without it");
+                    put_damage(&transaction, *segment, record.offset)?;
+                    catalog::set_applied(&transaction, applied)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     for (segment, form) in forms.iter().filter(|(segment, _)| !known.contains(segment)) {
@@ -107,8 +123,20 @@ fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Bytes of a segment that the catalog knows to be durable.
+fn listed_bytes(db: &Connection, segment: SegmentId) -> Result<u64> {
+    let mut query = db.prepare_cached("SELECT bytes FROM segments WHERE segment = ?1")?;
+    Ok(query.query_row([segment.0], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+fn put_damage(db: &Connection, segment: SegmentId, offset: u64) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO damage VALUES (?1, ?2, ?3, 0)")?
+        .execute(rusqlite::params![segment.0, offset, &b"found when the vault was opened"[..]])?;
+    Ok(())
+}
+
 /// Finds what a segment holds; closes it if an earlier run couldn't. `None`: there was nothing in it, and it's gone.
-fn list_segment(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<Option<Listed>> {
+fn list_segment(reading: &Reading, segment: SegmentId, form: FileForm, durable: u64) -> Result<Option<Listed>> {
     let readable = match reading.files.open(segment, form) {
         Ok(readable) => readable,
         // A power cut while the file was being made: no record can be in it.
@@ -116,6 +144,7 @@ fn list_segment(reading: &Reading, segment: SegmentId, form: FileForm) -> Result
             remove_file(reading, segment, form)?;
             return Ok(None);
         }
+        Err(VaultError::Damaged { what, .. }) => return list_damaged(reading, segment, form, &what).map(Some),
         Err(error) => return Err(error),
     };
     if let Some(contents) = read_contents(&*readable.file, &readable.key)? {
@@ -127,12 +156,34 @@ fn list_segment(reading: &Reading, segment: SegmentId, form: FileForm) -> Result
             hash: Some(contents.trailer.hash),
             created_ms: readable.header.created_ms,
         };
-        return Ok(Some(Listed { row, index: contents.index, form }));
+        return Ok(Some(Listed { row, index: contents.index, form, damaged: Vec::new() }));
     }
     if form == FileForm::Stub {
-        return Err(VaultError::Damaged { segment, offset: 0, what: "the stub has no valid end".into() });
+        return list_damaged(reading, segment, form, "the stub has no valid end").map(Some);
     }
-    recover(reading, &readable.header, readable.file)
+    recover(reading, &readable.header, readable.file, durable)
+}
+
+/// A segment whose header or stub can't be read. Its file stays as it is, for a copy of it to be put in its place.
+fn list_damaged(reading: &Reading, segment: SegmentId, form: FileForm, what: &str) -> Result<Listed> {
+    tracing::error!(%segment, what, "a segment can't be read; restore it from tape or HQ, then run `coffer rebuild`");
+    let path = segment_path(&reading.dir, segment, form);
+    let file = reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
+    let size = file.size().map_err(VaultError::io("read", &path))?;
+    let mut start = [0; 11];
+    let stream = file.read_at(0, &mut start).ok().and_then(|()| Stream::from_code(start[10]));
+    let mut end = [0; Trailer::LEN];
+    let at = size.saturating_sub(Trailer::LEN as u64);
+    let trailer = file.read_at(at, &mut end).ok().and_then(|()| from_bytes::<Trailer>(&end).ok());
+    let row = SegmentRow {
+        segment,
+        stream: stream.unwrap_or(Stream::Bulk),
+        closed: trailer.is_some(),
+        bytes: trailer.map_or(size, |trailer| trailer.file_len),
+        hash: trailer.map(|trailer| trailer.hash),
+        created_ms: 0,
+    };
+    Ok(Listed { row, index: SegmentIndex::default(), form, damaged: vec![(0, row.bytes)] })
 }
 
 fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<bool> {
@@ -141,8 +192,13 @@ fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileF
     Ok(size <= SegmentHeader::LEN as u64)
 }
 
-/// Cuts off what is torn, and closes.
-fn recover(reading: &Reading, header: &SegmentHeader, file: Arc<dyn DiskFile>) -> Result<Option<Listed>> {
+/// Cuts off what is torn, and closes. The first `durable` bytes are never cut.
+fn recover(
+    reading: &Reading,
+    header: &SegmentHeader,
+    file: Arc<dyn DiskFile>,
+    durable: u64,
+) -> Result<Option<Listed>> {
     let segment = header.segment;
     let path = segment_path(&reading.dir, segment, FileForm::Whole);
     let size = file.size().map_err(VaultError::io("read", &path))?;
@@ -153,7 +209,10 @@ fn recover(reading: &Reading, header: &SegmentHeader, file: Arc<dyn DiskFile>) -
     file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
     let keys = reading.files.keys();
     let key = keys.segment_key(&header.salt);
-    let scanned = segment::scan(&bytes, &key, SegmentHeader::LEN as u64);
+    let mut scanned = segment::scan(&bytes, &key, SegmentHeader::LEN as u64);
+    if header.stream == Stream::Meta {
+        cut_torn_batch(&mut scanned, &bytes, &key, durable);
+    }
     for (offset, len) in &scanned.damaged {
         tracing::error!(%segment, offset, len, "part of a segment doesn't decrypt; run `coffer verify`");
     }
@@ -164,17 +223,46 @@ fn recover(reading: &Reading, header: &SegmentHeader, file: Arc<dyn DiskFile>) -
     }
     tracing::info!(%segment, torn = size - scanned.end, "closing a segment that an earlier run left open");
     file.truncate(scanned.end).map_err(VaultError::io("truncate", &path))?;
-    let index = scanned.index.clone();
+    let (index, damaged) = (scanned.index.clone(), scanned.damaged);
     let kept = &bytes[..scanned.end as usize];
     let mut open = OpenSegment::resume(&reading.dir, &keys, *header, file, scanned.index, kept);
     let closed = open.close()?;
     open.file.sync().map_err(VaultError::io("sync", &path))?;
-    Ok(Some(Listed { row: closed_row(&closed, header.created_ms), index, form: FileForm::Whole }))
+    Ok(Some(Listed { row: closed_row(&closed, header.created_ms), index, form: FileForm::Whole, damaged }))
+}
+
+/// Metadata counts up to the first record that is missing from the last batch: what follows it there was never
+/// acknowledged, and may need it. Batches before the last were synced: what is missing from them is damage.
+fn cut_torn_batch(scanned: &mut segment::Scanned, bytes: &[u8], key: &LessSafeKey, durable: u64) {
+    let Some(last) = scanned.index.records.last().and_then(|record| batch_of(record, bytes, key)) else { return };
+    let torn = scanned.damaged.iter().map(|(offset, _)| *offset).find(|offset| {
+        let next = scanned.index.records.iter().find(|record| record.offset > *offset);
+        *offset >= durable && next.is_some_and(|next| next.lsn > last)
+    });
+    if let Some(cut) = torn {
+        scanned.index.records.retain(|record| record.offset < cut);
+        scanned.damaged.retain(|(offset, _)| *offset < cut);
+        scanned.end = cut;
+    }
+}
+
+/// First record of the batch that a metadata record was written with.
+fn batch_of(record: &IndexEntry, bytes: &[u8], key: &LessSafeKey) -> Option<Lsn> {
+    let mut sealed = bytes[record.offset as usize..(record.offset + record.record_len) as usize].to_vec();
+    let (_, plain) = open_record(key, &mut sealed)?;
+    Some(read_compressed::<Entry>(plain).ok()?.batch)
 }
 
 fn list(db: &Connection, listed: &Listed, log: &mut Vec<(SegmentId, IndexEntry)>) -> Result<()> {
     let segment = listed.row.segment;
     catalog::put_segment(db, &listed.row)?;
+    for (offset, len) in &listed.damaged {
+        put_damage(db, segment, *offset)?;
+        db.execute(
+            "DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2 AND offset < ?2 + ?3",
+            rusqlite::params![segment.0, offset, len],
+        )?;
+    }
     if listed.form == FileForm::Stub {
         db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1", [segment.0])?;
     }
@@ -193,7 +281,10 @@ fn list_chunks(reading: &Reading, db: &Connection, segment: SegmentId, form: Fil
     if !there.exists(rusqlite::params![segment.0, Stream::Meta.code()])? {
         return Ok(());
     }
-    let readable = reading.files.open(segment, form)?;
+    let readable = match reading.files.open(segment, form) {
+        Err(VaultError::Damaged { .. }) => return Ok(()),
+        other => other?,
+    };
     let Some(contents) = read_contents(&*readable.file, &readable.key)? else { return Ok(()) };
     for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
         for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
@@ -205,12 +296,19 @@ fn list_chunks(reading: &Reading, db: &Connection, segment: SegmentId, form: Fil
 
 /// Removes files that a power cut left behind after it was recorded that they go.
 fn remove_left_over(reading: &Reading, db: &Connection, forms: &BTreeMap<SegmentId, FileForm>) -> Result<()> {
-    let mut gone = db.prepare(
-        "SELECT 1 FROM dropped WHERE segment = ?1 UNION ALL SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 0",
-    )?;
-    for (segment, form) in forms {
-        if *form == FileForm::Whole && gone.exists([segment.0])? {
+    let mut dropped = db.prepare("SELECT 1 FROM dropped WHERE segment = ?1")?;
+    let mut evicted = db.prepare("SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 0")?;
+    for (segment, _) in forms.iter().filter(|(_, form)| **form == FileForm::Whole) {
+        if dropped.exists([segment.0])? {
             remove_file(reading, *segment, FileForm::Whole)?;
+        } else if evicted.exists([segment.0])? {
+            // A stub is written before an eviction is recorded: without one, the file came back from a cartridge.
+            match reading.disk.open(&segment_path(&reading.dir, *segment, FileForm::Stub)) {
+                Ok(_) => remove_file(reading, *segment, FileForm::Whole)?,
+                Err(_) => {
+                    db.execute("UPDATE segments SET on_disk = 1 WHERE segment = ?1", [segment.0])?;
+                }
+            }
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use coffer_format::manifest::{Map, Source};
 use coffer_format::node::NodeKind;
 use coffer_format::op::Op;
 use coffer_format::wire::{Message, Placement, RestoreNode};
+use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::{Blob, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::params;
 
@@ -22,6 +23,8 @@ const BATCH_NODES: usize = 4096;
 const BATCH_RANGES: usize = 200_000;
 /// Most nodes in one message.
 const MESSAGE_NODES: usize = 256;
+/// Most placements in one message: with a whole pack they stay well below the longest frame.
+const MESSAGE_PLACEMENTS: usize = 64 << 10;
 
 /// What is to be restored.
 #[derive(Debug, Clone)]
@@ -64,7 +67,9 @@ impl Reading {
             Ok(())
         };
         run.walk_all(&mut look)?;
-        look(&mut run)?;
+        while !run.batch.is_empty() {
+            look(&mut run)?;
+        }
         self.not_on_disk(missing.into_iter().collect())
     }
 
@@ -242,18 +247,20 @@ impl<'a> Run<'a> {
     ) -> Result<()> {
         let pack = self.reading.pack(segment, offset, record_len)?;
         let used: u64 = placements.iter().map(|placement| u64::from(placement.len)).sum();
-        let share = if self.wanted.trusted { used * 4 >= pack.raw_len() as u64 } else { used >= pack.raw_len() as u64 };
+        let raw_len = pack.raw_len() as u64;
+        let share = if self.wanted.trusted { used * 4 >= raw_len } else { covered(&placements) == raw_len };
         if share {
-            let raw_len = pack.raw_len() as u32;
-            return send(Message::RestorePack {
-                compression: pack.compression,
-                raw_len,
-                placements,
-                payload: Blob(pack.payload),
+            return placements.chunks(MESSAGE_PLACEMENTS).try_for_each(|placements| {
+                send(Message::RestorePack {
+                    compression: pack.compression,
+                    raw_len: raw_len as u32,
+                    placements: placements.to_vec(),
+                    payload: Blob(pack.payload.clone()),
+                })
             });
         }
         let raw = unpack(&pack)?;
-        let mut cut = Vec::with_capacity(used as usize);
+        let mut cut = Vec::with_capacity(used.min(PACK_RAW_MAX as u64) as usize);
         let mut moved = Vec::with_capacity(placements.len());
         for placement in placements {
             let from = placement.offset as usize;
@@ -262,14 +269,27 @@ impl<'a> Run<'a> {
                 offset,
                 what: "a map reaches beyond its chunk".into(),
             })?;
-            moved.push(Placement { offset: cut.len() as u32, ..placement });
-            cut.extend_from_slice(bytes);
-            if cut.len() >= coffer_format::limits::PACK_RAW_MAX {
+            if cut.len() + bytes.len() > PACK_RAW_MAX || moved.len() >= MESSAGE_PLACEMENTS {
                 send(raw_pack(std::mem::take(&mut cut), std::mem::take(&mut moved)))?;
             }
+            moved.push(Placement { offset: cut.len() as u32, ..placement });
+            cut.extend_from_slice(bytes);
         }
         if moved.is_empty() { Ok(()) } else { send(raw_pack(cut, moved)) }
     }
+}
+
+/// How many different bytes of a pack the placements take; what is taken twice counts once.
+fn covered(placements: &[Placement]) -> u64 {
+    let mut taken: Vec<(u64, u64)> =
+        placements.iter().map(|one| (u64::from(one.offset), u64::from(one.offset) + u64::from(one.len))).collect();
+    taken.sort_unstable();
+    let (mut covered, mut end) = (0, 0);
+    for (from, to) in taken {
+        covered += to.saturating_sub(from.max(end));
+        end = end.max(to);
+    }
+    covered
 }
 
 fn raw_pack(bytes: Vec<u8>, placements: Vec<Placement>) -> Message {

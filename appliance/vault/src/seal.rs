@@ -44,13 +44,13 @@ pub(crate) fn open_record<'a>(key: &LessSafeKey, record: &'a mut [u8]) -> Option
     Some((header, plain))
 }
 
-/// Writes a value compressed: its raw length, then one zstd frame.
-pub(crate) fn write_compressed(w: &mut Writer, value: &impl Encode) -> Result<()> {
+/// Writes a value compressed: its raw length (which is returned), then one zstd frame.
+pub(crate) fn write_compressed(w: &mut Writer, value: &impl Encode) -> Result<usize> {
     let raw = coffer_format::to_bytes(value);
     let packed = zstd::bulk::compress(&raw, 3).map_err(VaultError::io("compress", "a record"))?;
     (raw.len() as u32).encode(w);
     w.bytes(&packed);
-    Ok(())
+    Ok(raw.len())
 }
 
 /// Reads a value written by [`write_compressed`].

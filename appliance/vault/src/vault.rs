@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use coffer_format::entry::{DataUpTo, Watermark};
 use coffer_format::segment::{SegmentHeader, Stream};
+use coffer_format::wire::RefusalCode;
 use coffer_format::{ChunkId, FileHash, Lsn, OrgId, SegmentId, VaultId, from_bytes, to_bytes};
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::Connection;
@@ -242,14 +243,21 @@ impl Vault {
         self.check_writable()?;
         {
             let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
-            data.close(Stream::Fresh)?;
-            data.close(Stream::Bulk)?;
+            self.poison_unless_full(data.close(Stream::Fresh).and_then(|()| data.close(Stream::Bulk)))?;
         }
         // What the data streams held is listed first; then the metadata stream that lists it is closed.
         self.transact(|_| Ok(()))?;
         let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
-        self.close_meta(&mut meta)?;
-        self.sync_closed_meta(&mut meta)
+        let closed = self.close_meta(&mut meta).and_then(|()| self.sync_closed_meta(&mut meta));
+        self.poison_unless_full(closed)
+    }
+
+    /// After an error of the disk nothing is taken in any more; a full disk only has to be waited for.
+    pub(crate) fn poison_unless_full<T>(&self, outcome: Result<T>) -> Result<T> {
+        if matches!(outcome, Err(VaultError::Io { .. } | VaultError::ReadOnly | VaultError::Catalog(_))) {
+            self.poison();
+        }
+        outcome
     }
 
     /// Makes closed metadata segments durable, then lists them as closed.
@@ -276,7 +284,10 @@ impl DataState {
         Ok(slot.as_mut().expect("made above"))
     }
 
+    /// Of several places of a chunk the newest segment counts, as everywhere.
     pub(crate) fn add_pending(&mut self, id: ChunkId, at: ChunkLocation) {
+        let known = self.pending.get(&id).map(|(_, known)| *known);
+        let at = known.filter(|known| known.segment > at.segment).unwrap_or(at);
         self.pending.insert(id, (self.generation, at));
     }
 
@@ -328,9 +339,18 @@ fn identity_path(dir: &Path) -> PathBuf {
 /// Writes who a vault is: a segment header with segment number 0.
 pub(crate) fn write_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
     let path = identity_path(dir);
-    let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
-    file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &path))?;
-    file.sync().map_err(VaultError::io("sync", &path))?;
+    let new = path.with_extension("new");
+    match disk.remove(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(VaultError::io("remove", &new)(error)),
+        _ => {}
+    }
+    if disk.open(&path).is_ok() {
+        return Err(VaultError::refused(RefusalCode::Conflict, "there's a vault here already: choose another folder"));
+    }
+    let file = disk.create(&new).map_err(VaultError::io("create", &new))?;
+    file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &new))?;
+    file.sync().map_err(VaultError::io("sync", &new))?;
+    disk.rename(&new, &path).map_err(VaultError::io("rename", &path))?;
     disk.sync_dir(dir).map_err(VaultError::io("sync", dir))
 }
 

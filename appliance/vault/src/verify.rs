@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use coffer_format::event::Event;
-use coffer_format::segment::SegmentHeader;
+use coffer_format::manifest::Source;
+use coffer_format::segment::{SegmentHeader, Trailer};
 use coffer_format::{Blob, ChunkId, ConfigId, FileHash, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
+use crate::catalog;
 use crate::reading::Reading;
 use crate::seal::open_record;
 use crate::segment::{read_contents, scan};
@@ -48,24 +50,47 @@ impl Vault {
     /// stored anew when they come again.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         let mut report = Report::default();
-        let mut events = Vec::new();
+        self.reading.forget_entries();
         for state in self.segments()?.into_iter().filter(|state| state.on_disk) {
             let found = self.reading.check_segment(state.segment, state.bytes)?;
+            if !found.is_empty() && !self.is_on_disk(state.segment)? {
+                // Reclaim took it off the disk meanwhile.
+                continue;
+            }
             report.segments += 1;
             report.bytes += state.bytes;
             progress(report.bytes);
             report.damage.extend(found);
         }
-        report.touched = self.reading.touched(&report.damage)?;
-        for damage in &report.damage {
-            let detail = Blob(damage.what.clone().into_bytes());
-            events.push(Event::RecordDamaged { segment: damage.segment, offset: damage.offset, detail });
+        let known: BTreeSet<_> = self.reading.known_damage()?.into_iter().collect();
+        let (records, names) = self.reading.damaged_names(&report.damage)?;
+        if !report.damage.is_empty() || !known.is_empty() {
+            report.touched = self.reading.touched(&names)?;
         }
+        let events: Vec<_> = records
+            .into_iter()
+            .filter(|(place, _)| !known.contains(place))
+            .map(|((segment, offset), detail)| Event::RecordDamaged { segment, offset, detail })
+            .collect();
         if !events.is_empty() {
             self.record(events)?;
         }
         Ok(report)
     }
+
+    fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {
+        Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
+    }
+}
+
+/// Damaged records by their place, each with what is wrong with it.
+type DamagedRecords = BTreeMap<(SegmentId, u64), Blob>;
+
+/// What lies in damaged records.
+#[derive(Default)]
+struct DamagedNames {
+    chunks: HashSet<ChunkId>,
+    lsns: HashSet<Lsn>,
 }
 
 impl Reading {
@@ -75,53 +100,53 @@ impl Reading {
         self.files.forget(segment);
         let readable = match self.files.get(segment) {
             Ok(readable) => readable,
+            // Without the header nothing of it can be read.
             Err(VaultError::NotOnDisk(_)) => return Ok(vec![damage(0, durable, "the file is missing")]),
-            Err(VaultError::Damaged { what, .. }) => return Ok(vec![damage(0, SegmentHeader::LEN as u64, &what)]),
+            Err(VaultError::Damaged { what, .. }) => return Ok(vec![damage(0, durable, &what)]),
             Err(error) => return Err(error),
         };
-        let size = readable.file.size().unwrap_or(0).min(durable);
-        if size < durable {
-            return Ok(vec![damage(size, durable - size, "the file is shorter than it was")]);
-        }
+        let size = readable.file.size().map_err(VaultError::io("read", "a segment"))?.min(durable);
         let mut bytes = vec![0; size as usize];
         if let Err(error) = readable.file.read_at(0, &mut bytes) {
             return Ok(vec![damage(0, size, &format!("the disk can't read it: {error}"))]);
         }
+        let mut found = Vec::new();
+        if size < durable {
+            found.push(damage(size, durable - size, "the file is shorter than it was"));
+        }
         let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
             // Still open, or its end is damaged: the records speak for themselves.
             let scanned = scan(&bytes, &readable.key, SegmentHeader::LEN as u64);
-            let mut found: Vec<_> =
-                scanned.damaged.iter().map(|(offset, len)| damage(*offset, *len, "a record doesn't decrypt")).collect();
+            found.extend(scanned.damaged.iter().map(|(at, len)| damage(*at, *len, "a record doesn't decrypt")));
             if scanned.end < size {
                 found.push(damage(scanned.end, size - scanned.end, "the end of the segment doesn't decrypt"));
             }
             return Ok(found);
         };
-        let body = bytes.len() - coffer_format::segment::Trailer::LEN;
+        let body = bytes.len().saturating_sub(Trailer::LEN);
         if FileHash(*blake3::hash(&bytes[..body]).as_bytes()) == contents.trailer.hash {
-            return Ok(Vec::new());
+            return Ok(found);
         }
-        let mut found = Vec::new();
         for record in &contents.index.records {
             let range = record.offset as usize..(record.offset + record.record_len) as usize;
-            if open_record(&readable.key, &mut bytes[range]).is_none() {
+            if bytes.get_mut(range).is_none_or(|sealed| open_record(&readable.key, sealed).is_none()) {
                 found.push(damage(record.offset, record.record_len, "a record doesn't decrypt"));
             }
         }
         if found.is_empty() {
-            found.push(damage(0, size, "bytes outside the records changed"));
+            found.push(damage(0, SegmentHeader::LEN as u64, "bytes outside the records changed"));
         }
         Ok(found)
     }
 
     /// Names the versions that need something damaged.
-    fn touched(self: &Arc<Self>, damage: &[Damage]) -> Result<Vec<Touched>> {
-        if damage.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (chunks, lsns) = self.damaged_names(damage)?;
+    fn touched(self: &Arc<Self>, damaged: &DamagedNames) -> Result<Vec<Touched>> {
         let versions = self.readers.with(|db| {
-            let mut query = db.prepare("SELECT config, node, since, lsn, map_lsn, map_op FROM versions")?;
+            // What no kept point shows (and no draft will) can't be asked for.
+            let mut query = db.prepare(
+                "SELECT config, node, since, lsn, map_lsn, map_op FROM versions v WHERE EXISTS (SELECT 1 FROM points
+                   WHERE points.config = v.config AND point >= v.since AND point < v.until AND expired_ms IS NULL)",
+            )?;
             let rows = query.query_map([], |row| {
                 let map = row.get::<_, Option<u64>>(4)?.map(Lsn).zip(row.get(5)?);
                 Ok((ConfigId(row.get(0)?), NodeId(row.get(1)?), row.get::<_, u64>(2)?, Lsn(row.get(3)?), map))
@@ -130,9 +155,9 @@ impl Reading {
         })?;
         let mut touched = BTreeSet::new();
         for (config, node, since, lsn, map) in versions {
-            let hit = lsns.contains(&lsn)
+            let hit = damaged.lsns.contains(&lsn)
                 || match map {
-                    Some((lsn, op)) => self.needs_any(Locator { lsn, op }, &chunks, &lsns)?,
+                    Some((lsn, op)) => self.needs_any(Locator { lsn, op }, damaged)?,
                     None => false,
                 };
             if hit {
@@ -143,57 +168,60 @@ impl Reading {
         Ok(touched.into_iter().collect())
     }
 
-    /// Chunks and metadata records that lie in damaged stretches.
-    fn damaged_names(&self, damage: &[Damage]) -> Result<(HashSet<ChunkId>, HashSet<Lsn>)> {
-        let mut by_segment: BTreeMap<SegmentId, Vec<&Damage>> = BTreeMap::new();
-        for one in damage {
-            by_segment.entry(one.segment).or_default().push(one);
-        }
-        let hit = |damage: &[&Damage], offset: u64, len: u64| {
-            damage.iter().any(|one| offset < one.offset + one.len && one.offset < offset + len)
-        };
+    /// The records that the catalog has in damaged stretches, and what lies in them. Damage that was found before counts too.
+    fn damaged_names(&self, damage: &[Damage]) -> Result<(DamagedRecords, DamagedNames)> {
+        let mut stretches: Vec<_> =
+            damage.iter().map(|one| (one.segment, one.offset, one.len, Blob::from(one.what.as_str()))).collect();
+        stretches.extend(self.known_damage()?.into_iter().map(|(segment, offset)| (segment, offset, 1, Blob::default())));
         self.readers.with(|db| {
-            let (mut chunks, mut lsns) = (HashSet::new(), HashSet::new());
-            for (segment, damage) in by_segment {
-                let mut query = db.prepare_cached("SELECT id, offset, record_len FROM chunks WHERE segment = ?1")?;
-                let mut rows = query.query([segment.0])?;
+            let (mut records, mut names) = (DamagedRecords::new(), DamagedNames::default());
+            let mut chunks = db.prepare_cached(
+                "SELECT id, offset FROM chunks WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
+            )?;
+            let mut log = db.prepare_cached(
+                "SELECT lsn, offset FROM log WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
+            )?;
+            for (segment, offset, len, what) in stretches {
+                let before = records.len();
+                let mut rows = chunks.query(params![segment.0, offset, len])?;
                 while let Some(row) = rows.next()? {
-                    if hit(&damage, row.get(1)?, row.get(2)?) {
-                        chunks.insert(ChunkId(row.get(0)?));
-                    }
+                    names.chunks.insert(ChunkId(row.get(0)?));
+                    records.insert((segment, row.get(1)?), what.clone());
                 }
-                let mut query = db.prepare_cached("SELECT lsn, offset, record_len FROM log WHERE segment = ?1")?;
-                let mut rows = query.query([segment.0])?;
+                let mut rows = log.query(params![segment.0, offset, len])?;
                 while let Some(row) = rows.next()? {
-                    if hit(&damage, row.get(1)?, row.get(2)?) {
-                        lsns.insert(Lsn(row.get(0)?));
-                    }
+                    names.lsns.insert(Lsn(row.get(0)?));
+                    records.insert((segment, row.get(1)?), what.clone());
+                }
+                if records.len() == before {
+                    // Nothing of it is used, but a person should know.
+                    records.insert((segment, offset), what);
                 }
             }
-            Ok((chunks, lsns))
+            Ok((records, names))
         })
     }
 
-    /// Whether a version's bytes need one of those. A chain that can't be read needs them all.
-    fn needs_any(&self, at: Locator, chunks: &HashSet<ChunkId>, lsns: &HashSet<Lsn>) -> Result<bool> {
-        if lsns.contains(&at.lsn) {
+    /// Whether a version's bytes need one of those, or a chunk that isn't listed. A chain that can't be read needs them all.
+    fn needs_any(&self, at: Locator, damaged: &DamagedNames) -> Result<bool> {
+        if damaged.lsns.contains(&at.lsn) {
             return Ok(true);
         }
-        match self.full_map(at) {
-            Ok(map) => {
-                let used: HashSet<u32> = map
-                    .ranges
-                    .iter()
-                    .filter_map(|range| match range.source {
-                        coffer_format::manifest::Source::Chunk { chunk, .. } => Some(chunk),
-                        _ => None,
-                    })
-                    .collect();
-                Ok(used.iter().any(|chunk| chunks.contains(&map.chunks[*chunk as usize])))
+        let map = match self.full_map(at) {
+            Ok(map) => map,
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        self.readers.with(|db| {
+            for range in &map.ranges {
+                let Source::Chunk { chunk, .. } = range.source else { continue };
+                let id = &map.chunks[chunk as usize];
+                if damaged.chunks.contains(id) || catalog::find_chunk(db, id)?.is_none() {
+                    return Ok(true);
+                }
             }
-            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) => Ok(true),
-            Err(error) => Err(error),
-        }
+            Ok(false)
+        })
     }
 
     /// A path that a node had at a point. Slow: for reports on damage.

@@ -1,1 +1,19 @@
+//! The box: a vault with everything around it that makes it an appliance.
+//!
+//! It composes what the crates below offer and adds who may do what: agents add, operators ask and restore, the tape job and
+//! the WAN job pull. Every part works on the vault alone; none knows of another.
 
+pub mod client;
+pub mod layout;
+pub mod operator;
+pub mod restorer;
+pub mod serve;
+pub mod settings;
+pub mod setup;
+pub mod status;
+
+mod copies;
+mod housekeeping;
+mod live;
+mod page;
+pub mod tape_job;

@@ -115,7 +115,8 @@ pub fn initialize_element_status() -> Cdb {
 
 /// SMC-3 6.6. Not repeated by itself: a move that was done can't be done twice.
 pub fn move_medium(transport: ElementAddress, from: ElementAddress, to: ElementAddress) -> Cdb {
-    let ([th, tl], [fh, fl], [dh, dl]) = (transport.0.to_be_bytes(), from.0.to_be_bytes(), to.0.to_be_bytes());
+    let ([th, tl], [fh, fl], [dh, dl]) =
+        (transport.0.to_be_bytes(), from.0.to_be_bytes(), to.0.to_be_bytes());
     Cdb::new("MOVE MEDIUM", LONG_MS, &[0xa5, 0, th, tl, fh, fl, dh, dl, 0, 0, 0, 0])
 }
 

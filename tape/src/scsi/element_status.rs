@@ -91,7 +91,11 @@ fn decode_element(kind: ElementKind, tags: Tags, bytes: &[u8]) -> Result<Element
     r.take(3, WHAT)?;
     let source_valid = byte(&mut r, WHAT)? & 0x80 != 0;
     let source = ElementAddress(be16(&mut r, WHAT)?);
-    let barcode = if tags.primary() { text(r.take(VOLUME_TAG_LEN, WHAT)?.get(..32).unwrap_or_default()) } else { String::new() };
+    let barcode = if tags.primary() {
+        text(r.take(VOLUME_TAG_LEN, WHAT)?.get(..32).unwrap_or_default())
+    } else {
+        String::new()
+    };
     if tags.alternate() {
         r.take(VOLUME_TAG_LEN, WHAT)?;
     }

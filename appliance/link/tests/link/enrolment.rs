@@ -14,9 +14,12 @@ use crate::world::{DAY, World, computer};
 async fn serve_enrolment(world: &World, code: &EnrolmentCode, role: Role) -> Link {
     let mut link = world.listener.accept().await.unwrap();
     assert_eq!(link.peer.role, None);
-    let Some(Message::Enrol { secret, csr, .. }) = link.receiver.recv().await.unwrap() else { panic!("no request") };
+    let Some(Message::Enrol { secret, csr, .. }) = link.receiver.recv().await.unwrap() else {
+        panic!("no request")
+    };
     let answer = if secret_hash(&secret) == secret_hash(&code.secret) {
-        let certificate = world.authority.sign_request(&csr, &role, DAY, SystemTime::now() - DAY / 2).unwrap();
+        let certificate =
+            world.authority.sign_request(&csr, &role, DAY, SystemTime::now() - DAY / 2).unwrap();
         enrolled(role, certificate)
     } else {
         refuse(RefusalCode::WrongCode, "This code isn't valid here: ask for a new one.")
@@ -46,12 +49,18 @@ async fn a_code_becomes_a_computer() {
     let enrolling = enrol_computer(&address, &code, "till 3", "Windows 11", &dir);
     let (enrolled, _) = tokio::join!(enrolling, serve_enrolment(&world, &code, computer(7)));
     let enrolled = enrolled.unwrap();
-    assert_eq!((enrolled.computer, enrolled.org, enrolled.chunk_key), (ComputerId(7), OrgId([2; 16]), [3; 32]));
+    assert_eq!(
+        (enrolled.computer, enrolled.org, enrolled.chunk_key),
+        (ComputerId(7), OrgId([2; 16]), [3; 32])
+    );
 
     let identity = Identity::load(&dir).unwrap();
     let _client = world.connect_as(&identity).await.unwrap();
     let peer = world.listener.accept().await.unwrap().peer;
-    assert_eq!((peer.role, peer.certificate), (Some(computer(7)), Some(enrolled.identity.certificate_hash())));
+    assert_eq!(
+        (peer.role, peer.certificate),
+        (Some(computer(7)), Some(enrolled.identity.certificate_hash()))
+    );
 }
 
 #[tokio::test]
@@ -70,7 +79,8 @@ async fn a_code_becomes_a_branch() {
 #[tokio::test]
 async fn a_used_up_code_is_refused_with_the_servers_sentence() {
     let world = World::new().await;
-    let (code, other) = (EnrolmentCode::new(&world.authority).unwrap(), EnrolmentCode::new(&world.authority).unwrap());
+    let (code, other) =
+        (EnrolmentCode::new(&world.authority).unwrap(), EnrolmentCode::new(&world.authority).unwrap());
     let (dir, address) = (world.dir.path().join("agent"), world.address());
     let enrolling = enrol_computer(&address, &other, "till 3", "Windows 11", &dir);
     let (refused, _) = tokio::join!(enrolling, serve_enrolment(&world, &code, computer(7)));
@@ -83,7 +93,8 @@ async fn a_used_up_code_is_refused_with_the_servers_sentence() {
 async fn the_secret_is_not_told_to_another_box() {
     let (world, other) = (World::new().await, World::new().await);
     let code = EnrolmentCode::new(&world.authority).unwrap();
-    let refused = enrol_computer(&other.address(), &code, "till 3", "Linux", &world.dir.path().join("agent")).await;
+    let refused =
+        enrol_computer(&other.address(), &code, "till 3", "Linux", &world.dir.path().join("agent")).await;
     assert!(matches!(refused, Err(LinkError::OtherBox { .. })), "{refused:?}");
 }
 

@@ -3,6 +3,7 @@
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_format::{ConfigId, limits};
 use coffer_link::{Arrival, ByteBudget, Identity, LinkError, refuse};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{World, computer, segment_bytes, the_box};
 
@@ -46,9 +47,8 @@ async fn threads_outside_the_runtime_can_use_a_link() {
         assert_eq!(nothing, Arrival::Nothing);
         server
     });
-    let (client, server) = tokio::task::spawn_blocking(move || (sending.join().unwrap(), taking.join().unwrap()))
-        .await
-        .unwrap();
+    let (client, server) =
+        tokio::task::spawn_blocking(move || (sending.join().unwrap(), taking.join().unwrap())).await.unwrap();
     drop(client);
     let closed = tokio::task::spawn_blocking(move || {
         let mut server = server;
@@ -83,7 +83,8 @@ async fn the_last_words_arrive_although_the_speaker_left_without_listening() {
     let world = World::new().await;
     let (client, server) = world.pair().await;
     let mut client_in = client.receiver;
-    let uploading = tokio::spawn(async move { while client.sender.send(segment_bytes(1 << 20)).await.is_ok() {} });
+    let uploading =
+        tokio::spawn(async move { while client.sender.send(segment_bytes(1 << 20)).await.is_ok() {} });
     server.sender.send(refuse(RefusalCode::DiskFull, "The box is full: free space.")).await.unwrap();
     drop(server);
     let last = client_in.recv().await.unwrap();
@@ -102,6 +103,32 @@ async fn sending_to_someone_who_left_fails() {
         }
     };
     assert!(matches!(error, LinkError::Cut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_between_two_messages_is_a_cut() {
+    let world = World::new().await;
+    let line = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, box_address) = (line.local_addr().unwrap().to_string(), world.listener.local_addr());
+    let (breaking, broken) = tokio::sync::oneshot::channel::<()>();
+    let carrying = tokio::spawn(async move {
+        let (mut near, _) = line.accept().await.unwrap();
+        let mut far = TcpStream::connect(box_address).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            _ = broken => {}
+        }
+    });
+    let mut client =
+        coffer_link::connect(&address, &world.issue(computer(7)), the_box(), None).await.unwrap();
+    let mut server = world.listener.accept().await.unwrap();
+    client.sender.send(Message::ConfigsWanted).await.unwrap();
+    assert_eq!(server.receiver.recv().await.unwrap(), Some(Message::ConfigsWanted));
+    breaking.send(()).unwrap();
+    carrying.await.unwrap();
+    assert!(matches!(server.receiver.recv().await, Err(LinkError::Cut { .. })));
+    assert!(matches!(client.receiver.recv().await, Err(LinkError::Cut { .. })));
+    assert!(matches!(client.receiver.recv().await, Err(LinkError::Cut { .. })), "the reason stays");
 }
 
 #[tokio::test]
@@ -133,14 +160,17 @@ async fn many_uploads_at_once_stay_within_the_budget() {
     while world.budget.free_bytes() > 2 << 20 {
         tokio::task::yield_now().await;
     }
-    let mut taken = 0;
+    let mut taking = tokio::task::JoinSet::new();
     for mut server in servers {
-        while server.receiver.recv().await.unwrap().is_some() {
-            taken += 1;
-            assert!(world.budget.free_bytes() <= world.budget.size_bytes());
-        }
+        taking.spawn(async move {
+            let mut taken = 0;
+            while server.receiver.recv().await.unwrap().is_some() {
+                taken += 1;
+            }
+            taken
+        });
     }
-    assert_eq!(taken, 180);
+    assert_eq!(taking.join_all().await.iter().sum::<u32>(), 180);
     for upload in uploads {
         upload.await.unwrap();
     }

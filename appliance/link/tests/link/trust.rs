@@ -1,11 +1,18 @@
 //! Certificates of others, and clocks that disagree.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coffer_link::{Authority, ClockLimit, Identity, LinkError, Message, Pin, connect_to_enrol};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::world::{DAY, World, computer, dated, the_box};
 
@@ -62,12 +69,38 @@ async fn another_pin_is_another_box() {
 
 #[tokio::test]
 async fn the_pinned_certificate_alone_proves_nothing() {
-    // A server that shows the pinned authority (which is public) but a certificate of its own making.
+    // A server that shows the pinned authority (which is public) after a certificate of its own making.
     let (world, thief) = (World::new().await, World::new().await);
-    let stolen = thief.issue(the_box()).trusting(world.authority.certificate_der()).unwrap();
-    let fake = World::with_server(TempDir::new().unwrap(), thief.authority, &stolen, &[]).await;
-    let refused = connect_to_enrol(&fake.address(), &world.authority.pin()).await;
+    let chain = [thief.issue(the_box()), world.issue(the_box())];
+    let (address, serving) = serve_tls(&thief, &chain[0], chain[1].authority_der()).await;
+    let refused = connect_to_enrol(&address, &world.authority.pin()).await;
     assert!(matches!(refused, Err(LinkError::OtherBox { .. })), "{refused:?}");
+    assert!(serving.await.unwrap().is_err());
+}
+
+/// A plain TLS server for one connection, with `leaf` and then `above` as its chain.
+async fn serve_tls(
+    world: &World,
+    leaf: &Identity,
+    above: &[u8],
+) -> (String, JoinHandle<std::io::Result<TlsStream<TcpStream>>>) {
+    let place = world.dir.path().join("served");
+    leaf.save(&place).unwrap();
+    let key = PrivateKeyDer::from_pem_file(place.join("key.pem")).unwrap();
+    let chain = [leaf.certificate_der(), above].map(|der| CertificateDer::from(der.to_vec()));
+    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.to_vec(), key)
+        .unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let serving = async move {
+        let (stream, _) = socket.accept().await?;
+        TlsAcceptor::from(Arc::new(config)).accept(stream).await
+    };
+    (address, tokio::spawn(serving))
 }
 
 #[tokio::test]

@@ -56,9 +56,13 @@ pub(super) fn apply_op(db: &Connection, config: ConfigId, point: PointSeq, at: L
                 ALIVE,
                 node.0
             ])?;
-            // A node that lost its last name earlier in this point lives on: it was moved.
-            db.prepare_cached("UPDATE versions SET until = ?4 WHERE config = ?1 AND node = ?2 AND until = ?3")?
-                .execute(params![config.0, node.0, point.0, ALIVE])?;
+            // A node that lost its last name earlier in this point lives on: it was moved. Only its newest version
+            // does: one that a later step of this point replaced has ended.
+            db.prepare_cached(
+                "UPDATE versions SET until = ?4 WHERE config = ?1 AND node = ?2 AND until = ?3
+                 AND since = (SELECT MAX(since) FROM versions WHERE config = ?1 AND node = ?2)",
+            )?
+            .execute(params![config.0, node.0, point.0, ALIVE])?;
             Ok(())
         }
         Op::Unlink { parent, name } => unlink(db, config, point, *parent, name.as_bytes()),

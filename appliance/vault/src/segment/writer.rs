@@ -35,7 +35,8 @@ pub(crate) struct Closed {
 }
 
 impl OpenSegment {
-    /// Makes the file with its header, and makes its name durable.
+    /// Makes the file with its header, and makes both durable before anything is appended: so a header that can't be
+    /// read is damage, never a torn write, unless nothing follows it.
     pub(crate) fn create(disk: &dyn Disk, vault: &Path, keys: &VaultKeys, header: SegmentHeader) -> Result<OpenSegment> {
         let path = segment_path(vault, header.segment, FileForm::Whole);
         let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
@@ -49,6 +50,7 @@ impl OpenSegment {
             path,
         };
         segment.write(&coffer_format::to_bytes(&segment.header))?;
+        segment.sync()?;
         disk.sync_dir(&super::segments_dir(vault)).map_err(VaultError::io("sync", &segment.path))?;
         Ok(segment)
     }
@@ -95,7 +97,10 @@ impl OpenSegment {
 
     /// Writes index and trailer. The caller syncs the file before it counts on them.
     /// If that fails (disk full), the segment stays open as it was.
+    ///
+    /// Everything before them is synced first: an index and a trailer that a power cut left whole vouch for it.
     pub(crate) fn close(&mut self) -> Result<Closed> {
+        self.sync()?;
         let index_offset = self.len;
         let mut plain = Writer::default();
         write_compressed(&mut plain, &self.index)?;
@@ -105,6 +110,13 @@ impl OpenSegment {
         Trailer { index_offset, file_len, records: self.index.records.len() as u32, hash }.encode(&mut tail);
         self.put(&tail.0)?;
         Ok(Closed { segment: self.id(), stream: self.header.stream, len: file_len, hash })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|error| {
+            tracing::error!(%error, path = %self.path.display(), "the disk could not make a segment durable");
+            VaultError::ReadOnly
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

@@ -1,0 +1,289 @@
+//! Comparing one directory entry with what the box has: which node it is, and whether anything of it is news.
+
+use std::collections::HashSet;
+
+use coffer_format::NodeId;
+use coffer_format::node::{Attr, NodeKind};
+use coffer_format::op::Name;
+
+use super::item::{Memorize, Put, Said};
+use super::pass::{Here, Pass};
+use super::reading::{FileTask, says_the_same};
+use super::CaptureError;
+use crate::config::Verdict;
+use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, attrs_hash};
+use crate::linux::{ListedEntry, attrs_of_path, stat_path};
+use crate::path::as_path;
+use crate::scan::{Stat, Walk};
+
+/// Which node an entry is.
+enum Identity {
+    /// The one that had this name.
+    Same(Box<Known>),
+    /// One that had (or has) another name.
+    Moved(Box<Known>),
+    /// A new file under a name whose file is gone: it goes on as that one's next version.
+    Successor(Box<Known>),
+    /// Another name of a file that's new in this capture.
+    AnotherName(NodeId),
+    New,
+}
+
+type Result<T> = std::result::Result<T, CaptureError>;
+
+impl Pass<'_> {
+    pub(super) fn entry(
+        &mut self,
+        walk: &mut Walk,
+        here: &Here<'_>,
+        present: &HashSet<u64>,
+        entry: ListedEntry,
+        before: Option<Known>,
+        tasks: &mut Vec<FileTask>,
+    ) -> Result<()> {
+        let path = here.child(&entry.name);
+        if self.is_held(&path) {
+            return Ok(());
+        }
+        let stat = match entry.stat {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.reading.report.unreadable(&path, &error);
+                return Ok(());
+            }
+        };
+        let Ok(name) = Name::new(&entry.name) else {
+            self.reading.report.add(&path, "has a name that's too long to be kept; rename it");
+            return Ok(());
+        };
+        let had_name = before.is_some();
+        let identity = self.identity(&stat, before, present)?;
+        let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
+        if is_replaced {
+            self.reading.outlet.unlink(here.node, name.clone())?;
+        }
+        match (identity, stat.kind) {
+            (Identity::AnotherName(node), _) => {
+                self.link_later(here.node, name, node);
+                Ok(())
+            }
+            (identity, NodeKind::Directory) => self.directory(walk, here, path, name, stat, identity),
+            (identity, NodeKind::File) => {
+                tasks.extend(self.file(here, path, name, stat, identity)?);
+                Ok(())
+            }
+            (identity, _) => self.bare(here, &path, name, stat, identity).map(|_| ()),
+        }
+    }
+
+    fn identity(&mut self, stat: &Stat, before: Option<Known>, present: &HashSet<u64>) -> Result<Identity> {
+        if let Some(known) = &before
+            && is_same_here(&known.stat, stat)
+            && !self.taken_over.contains(&known.node)
+        {
+            return Ok(before.map_or(Identity::New, |known| Identity::Same(Box::new(known))));
+        }
+        let may_have_names = stat.kind != NodeKind::Directory && stat.links > 1;
+        if may_have_names && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
+            && !self.unsent.contains(node)
+        {
+            return Ok(Identity::AnotherName(*node));
+        }
+        if let Some(known) = self.reading.journal.same_object(stat)?
+            && !self.taken_over.contains(&known.node)
+            && !(stat.kind == NodeKind::Directory && self.is_still_there(&known)?)
+        {
+            return Ok(Identity::Moved(Box::new(known)));
+        }
+        match before {
+            Some(known) if self.is_succeeded(&known, stat, present)? => {
+                self.taken_over.insert(known.node);
+                Ok(Identity::Successor(Box::new(known)))
+            }
+            _ => Ok(Identity::New),
+        }
+    }
+
+    /// Programs save by writing a new file and renaming it over the old one.
+    fn is_succeeded(&self, known: &Known, stat: &Stat, present: &HashSet<u64>) -> Result<bool> {
+        let is_file = stat.kind == NodeKind::File && known.stat.kind == NodeKind::File;
+        Ok(is_file && !present.contains(&known.stat.inode) && self.reading.journal.names(known.node)?.len() == 1)
+    }
+
+    /// A directory that's seen at a second place at the same time is mounted there again: another node.
+    fn is_still_there(&self, known: &Known) -> Result<bool> {
+        let mut path = Vec::new();
+        let mut node = known.node;
+        while node != NodeId::ROOT {
+            let Some((parent, name)) = self.reading.journal.names(node)?.into_iter().next() else { return Ok(false) };
+            path.splice(0..0, [b"/", name.as_bytes()].concat());
+            node = parent;
+        }
+        Ok(stat_path(as_path(&path)).is_ok_and(|stat| stat.is_same_object(&known.stat)))
+    }
+
+    fn directory(
+        &mut self,
+        walk: &mut Walk,
+        here: &Here<'_>,
+        path: Vec<u8>,
+        name: Name,
+        stat: Stat,
+        identity: Identity,
+    ) -> Result<()> {
+        let is_known_here = matches!(identity, Identity::Same(_));
+        let last_name = name.as_bytes().to_vec();
+        let node = self.bare(here, &path, name, stat, identity)?;
+        if here.is_whole || !is_known_here {
+            let is_mount = crate::linux::device_of(here.directory).is_none_or(|device| device != stat.device);
+            self.push_directory(walk, here, &last_name, node, is_mount);
+        }
+        Ok(())
+    }
+
+    /// Anything without bytes of its own.
+    fn bare(&mut self, here: &Here<'_>, path: &[u8], name: Name, stat: Stat, identity: Identity) -> Result<NodeId> {
+        let (known, is_moved) = match identity {
+            Identity::Same(known) | Identity::Successor(known) => (Some(known), false),
+            Identity::Moved(known) => (Some(known), true),
+            Identity::AnotherName(_) | Identity::New => (None, false),
+        };
+        let Some(known) = known else {
+            let node = self.allocate();
+            let attrs = self.attrs(path, stat.kind).unwrap_or_default();
+            if stat.links > 1 && stat.kind != NodeKind::Directory {
+                self.remember_object((stat.device, stat.inode), node)?;
+            }
+            let known = bare_known(node, stat, attrs_hash(&attrs));
+            self.put_bare(known, attrs, Some((here.node, name)))?;
+            return Ok(node);
+        };
+        let node = known.node;
+        if known.stat.ctime_ns != stat.ctime_ns || known.stat.device != stat.device {
+            match self.attrs(path, stat.kind) {
+                Some(attrs) => {
+                    let now = bare_known(node, stat, attrs_hash(&attrs));
+                    if self.is_old_news(path, &known, &now) {
+                        self.note(now)?;
+                    } else {
+                        self.put_bare(now, attrs, None)?;
+                    }
+                }
+                None => return Ok(node),
+            }
+        }
+        if is_moved {
+            self.reading.outlet.link(here.node, name, node)?;
+        }
+        Ok(node)
+    }
+
+    /// A directory on the way to an included one has other entries, whose coming and going is no news.
+    fn is_old_news(&self, path: &[u8], known: &Known, now: &Known) -> bool {
+        let mut now = now.clone();
+        if self.reading.scope.verdict(path) == Verdict::Toward {
+            now.stat.mtime_ns = known.stat.mtime_ns;
+        }
+        says_the_same(known, &now)
+    }
+
+    /// `None` where they can't be read; that's reported.
+    fn attrs(&mut self, path: &[u8], kind: NodeKind) -> Option<Vec<Attr>> {
+        match attrs_of_path(as_path(path), kind) {
+            Ok(attrs) => Some(attrs),
+            Err(error) => {
+                self.reading.report.unreadable(path, &error);
+                None
+            }
+        }
+    }
+
+    fn put_bare(&mut self, known: Known, attrs: Vec<Attr>, link: Option<(NodeId, Name)>) -> Result<()> {
+        let mut meta = known.stat.meta();
+        meta.attrs = attrs;
+        let (said, memorize, ranges) = (Said::None, Memorize::Nothing, Vec::new());
+        self.reading.outlet.put(Put { ticket: None, meta, said, ranges, known, memorize, link })
+    }
+
+    fn note(&mut self, known: Known) -> Result<()> {
+        let memory = Memory::Kept;
+        self.reading.outlet.note(JournalChange::Put(Box::new(Remembered { known, memory })))
+    }
+
+    /// What must be read; `None` where nothing needs to.
+    fn file(
+        &mut self,
+        here: &Here<'_>,
+        path: Vec<u8>,
+        name: Name,
+        stat: Stat,
+        identity: Identity,
+    ) -> Result<Option<FileTask>> {
+        let (known, is_moved) = match identity {
+            Identity::Same(known) | Identity::Successor(known) => (known, false),
+            Identity::Moved(known) => (known, true),
+            Identity::AnotherName(_) | Identity::New => {
+                let node = self.allocate();
+                if stat.links > 1 {
+                    self.remember_object((stat.device, stat.inode), node)?;
+                }
+                return Ok(Some(FileTask { path, node, stat, known: None, link: Some((here.node, name)) }));
+            }
+        };
+        if is_moved {
+            self.reading.outlet.link(here.node, name, known.node)?;
+        }
+        if stat.links > 1 && !self.visited.insert(known.node) {
+            return Ok(None);
+        }
+        if self.is_read_already(&path, &stat, &known, is_moved)? {
+            return Ok(None);
+        }
+        Ok(Some(FileTask { path, node: known.node, stat, known: Some(*known), link: None }))
+    }
+
+    /// Whether the box has the file's bytes. A change time alone doesn't mean new bytes where something else explains
+    /// it: a new name, other permissions, another link.
+    fn is_read_already(&mut self, path: &[u8], stat: &Stat, known: &Known, is_moved: bool) -> Result<bool> {
+        let before = &known.stat;
+        let is_quiet = known.settled && known.done.is_none();
+        if !is_quiet || !is_same_here(before, stat) || (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns) {
+            return Ok(false);
+        }
+        let now = Known { stat: *stat, ..known.clone() };
+        if before.ctime_ns == stat.ctime_ns {
+            if before != stat {
+                self.note(now)?;
+            }
+            return Ok(true);
+        }
+        let Some(attrs) = self.attrs(path, stat.kind) else { return Ok(true) };
+        let now = Known { attrs: attrs_hash(&attrs), ..now };
+        let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
+        let is_linked = before.links != 0 && before.links != stat.links;
+        let is_explained = is_moved || is_linked || owner(before) != owner(stat) || now.attrs != known.attrs;
+        if !is_explained {
+            return Ok(false);
+        }
+        if says_the_same(known, &now) {
+            self.note(now)?;
+            return Ok(true);
+        }
+        let mut meta = stat.meta();
+        meta.attrs = attrs;
+        let (said, memorize, ranges) = (Said::Same, Memorize::Kept, Vec::new());
+        self.reading.outlet.put(Put { ticket: None, meta, said, ranges, known: now, memorize, link: None })?;
+        Ok(true)
+    }
+}
+
+/// Under the same name a device's number says nothing: it changes from one start of the computer to the next.
+fn is_same_here(before: &Stat, now: &Stat) -> bool {
+    let same = (before.inode, before.kind, before.btime_ns) == (now.inode, now.kind, now.btime_ns);
+    same && (before.device == now.device || now.btime_ns != 0)
+}
+
+fn bare_known(node: NodeId, stat: Stat, attrs: [u8; 16]) -> Known {
+    let content = Default::default();
+    Known { node, stat, attrs, sent_size: 0, memory: MemoryKind::None, content, settled: true, done: None }
+}

@@ -1,0 +1,299 @@
+//! One look at everything that's to be captured.
+//!
+//! Order of a first copy: files are read as their directories are listed, but those of 16 MiB and more wait until all
+//! small ones are done and are then read newest first. So most files, and what people work on now, are safe long before
+//! the big old ones; and only the big ones (few, by nature) need to be remembered meanwhile.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use coffer_format::NodeId;
+use coffer_format::node::NodeKind;
+use coffer_format::op::Name;
+
+use super::group::{database_of, grouped};
+use super::reading::{FileRead, FileTask, Reading};
+use super::{CaptureError, Target};
+use crate::config::Scope;
+use crate::linux::{Directory, stat_path};
+use crate::scan::{Listing, Names, Pending, Walk};
+
+const SCAN_THREADS: usize = 3;
+/// Files from this many bytes on wait for the small ones.
+const DEFER_FROM: u64 = 16 << 20;
+/// At most so many wait.
+const DEFERRED_MAX: usize = 10_000;
+/// At most so many second names of new files are remembered.
+const NEW_OBJECTS_MAX: usize = 500_000;
+
+/// A look in progress.
+pub(super) struct Pass<'a> {
+    pub(super) reading: Reading<'a>,
+    scope: Arc<Scope>,
+    next_node: NodeId,
+    /// From the second look on, databases that were read under a hold stay as they were read.
+    pub(super) held: HashSet<Vec<u8>>,
+    /// New files with several names, by device and inode.
+    pub(super) new_objects: HashMap<(u64, u64), NodeId>,
+    /// Files with several names that were looked at under one of them.
+    pub(super) visited: HashSet<NodeId>,
+    /// Nodes that live on under another object that took their name.
+    pub(super) taken_over: HashSet<NodeId>,
+    deferred: Vec<FileTask>,
+    /// Second names of new files, until the file itself has been sent.
+    late_links: Vec<(NodeId, Name, NodeId)>,
+    /// New files that couldn't be read: the box doesn't know them.
+    pub(super) unsent: HashSet<NodeId>,
+    torn: Vec<Vec<u8>>,
+}
+
+type Result<T> = std::result::Result<T, CaptureError>;
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(reading: Reading<'a>, scope: Arc<Scope>, next_node: NodeId) -> Pass<'a> {
+        Pass {
+            reading,
+            scope,
+            next_node,
+            held: HashSet::new(),
+            new_objects: HashMap::new(),
+            visited: HashSet::new(),
+            taken_over: HashSet::new(),
+            deferred: Vec::new(),
+            late_links: Vec::new(),
+            unsent: HashSet::new(),
+            torn: Vec::new(),
+        }
+    }
+
+    /// Looks at the target once; returns what changed while it was read.
+    pub(super) fn look(&mut self, target: &Target) -> Result<Vec<Vec<u8>>> {
+        self.reading.report.clear();
+        self.visited.clear();
+        self.taken_over.clear();
+        let mut walk = Walk::start(self.scope.clone(), SCAN_THREADS);
+        match target {
+            Target::Everything => {
+                self.missing_includes();
+                walk.push(whole(Vec::new(), NodeId::ROOT));
+            }
+            Target::These(dirty) => self.push_dirty(&mut walk, &dirty.0)?,
+        }
+        while let Some(listing) = walk.next() {
+            self.reading.progress.check()?;
+            self.listing(&mut walk, listing)?;
+            self.reading.outlet.breathe()?;
+        }
+        self.read_deferred()?;
+        Ok(std::mem::take(&mut self.torn))
+    }
+
+    /// A removed directory takes everything below it along: each name is taken back, so that the box need not search
+    /// for what nobody can reach any more. Everything before must have settled.
+    pub(super) fn unlink_below_removed(&mut self) -> Result<()> {
+        let mut removed = self.reading.journal.nameless()?;
+        while let Some(directory) = removed.pop() {
+            for (name, known) in self.reading.journal.children(directory)? {
+                let is_last = self.reading.journal.names(known.node)?.len() == 1;
+                if known.stat.kind == NodeKind::Directory && is_last {
+                    removed.push(known.node);
+                }
+                if let Ok(name) = Name::new(&name) {
+                    self.reading.outlet.unlink(directory, name)?;
+                }
+                self.reading.outlet.breathe()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn allocate(&mut self) -> NodeId {
+        let node = self.next_node;
+        self.next_node = NodeId(node.0 + 1);
+        node
+    }
+
+    fn missing_includes(&mut self) {
+        let scope = self.scope.clone();
+        for include in scope.includes().filter(|include| !include.is_empty()) {
+            if let Err(error) = stat_path(crate::path::as_path(include)) {
+                self.reading.report.add(include, format!("is included but can't be found ({error}); mount or correct it"));
+            }
+        }
+    }
+
+    /// Directories in which something was noticed; one that isn't known yet is reached from the nearest that is.
+    fn push_dirty(&mut self, walk: &mut Walk, dirty: &BTreeMap<Vec<u8>, Names>) -> Result<()> {
+        let mut wanted: BTreeMap<Vec<u8>, Names> = BTreeMap::new();
+        for (path, names) in dirty.iter().filter(|(path, _)| self.scope.is_reachable(path)) {
+            let mut path = path.clone();
+            if self.reading.journal.find(&path)?.is_some() {
+                merge(&mut wanted, path.clone(), names.clone());
+            }
+            // Its own times have changed as well.
+            while let Some((parent, name)) = crate::path::split(&path) {
+                merge(&mut wanted, parent.to_vec(), Names::These(vec![name.to_vec()]));
+                let (parent, known) = (parent.to_vec(), self.reading.journal.find(parent)?.is_some());
+                if known {
+                    break;
+                }
+                path = parent;
+            }
+        }
+        for (path, names) in wanted {
+            if let Some(node) = self.reading.journal.find(&path)? {
+                walk.push(Pending { names, ..whole(path, node) });
+            }
+        }
+        Ok(())
+    }
+
+    fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
+        let Listing { path, node, names, entries } = listing;
+        let (directory, entries) = match entries {
+            Ok(listed) => listed,
+            // Gone or replaced since its parent was listed: the next look sees that.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
+                return Ok(());
+            }
+            Err(error) => {
+                self.reading.report.unreadable(&path, &error);
+                return Ok(());
+            }
+        };
+        let mut known = match &names {
+            Names::All => self.reading.journal.children(node)?,
+            Names::These(names) => {
+                let mut known = HashMap::new();
+                for name in names {
+                    known.extend(self.reading.journal.child(node, name)?.map(|found| (name.clone(), found)));
+                }
+                known
+            }
+        };
+        let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All };
+        let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
+        let mut tasks = Vec::new();
+        for entry in entries {
+            let before = known.remove(&entry.name);
+            self.entry(walk, &here, &present, entry, before, &mut tasks)?;
+        }
+        let gone: Vec<Vec<u8>> = known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
+        for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
+            self.reading.outlet.unlink(node, name)?;
+        }
+        let groups = grouped(tasks);
+        for (database, tasks) in groups.databases {
+            self.read_database(node, database, tasks)?;
+        }
+        groups.single.into_iter().try_for_each(|task| self.read_or_defer(task))?;
+        self.link_sent()
+    }
+
+    pub(super) fn is_held(&self, path: &[u8]) -> bool {
+        !self.held.is_empty() && self.held.contains(database_of(path))
+    }
+
+    pub(super) fn push_directory(&self, walk: &mut Walk, here: &Here<'_>, name: &[u8], node: NodeId, is_mount: bool) {
+        let path = here.child(name);
+        // Asked for by name: captured whatever it lies on.
+        let is_mount = is_mount && !self.scope.includes().any(|include| include == path);
+        let from = Some((here.directory.clone(), name.to_vec()));
+        walk.push(Pending { path, node, from, is_mount, names: Names::All });
+    }
+
+    /// Gives a file that's new in this capture another name, once it has been sent.
+    pub(super) fn link_later(&mut self, parent: NodeId, name: Name, node: NodeId) {
+        self.late_links.push((parent, name, node));
+    }
+
+    /// Sends the second names of files that have been sent.
+    fn link_sent(&mut self) -> Result<()> {
+        if self.late_links.is_empty() {
+            return Ok(());
+        }
+        let waiting: HashSet<NodeId> = self.deferred.iter().map(|task| task.node).collect();
+        for (parent, name, node) in std::mem::take(&mut self.late_links) {
+            match () {
+                () if waiting.contains(&node) => self.late_links.push((parent, name, node)),
+                () if self.unsent.contains(&node) => {}
+                () => self.reading.outlet.link(parent, name, node)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember_object(&mut self, object: (u64, u64), node: NodeId) -> Result<()> {
+        if self.new_objects.len() >= NEW_OBJECTS_MAX {
+            self.read_deferred()?;
+            self.reading.outlet.settle()?;
+            self.new_objects.clear();
+        }
+        self.new_objects.insert(object, node);
+        Ok(())
+    }
+
+    pub(super) fn read_or_defer(&mut self, task: FileTask) -> Result<()> {
+        if task.stat.size < DEFER_FROM {
+            return self.read_now(task).map(|_| ());
+        }
+        self.deferred.push(task);
+        if self.deferred.len() >= DEFERRED_MAX { self.read_deferred() } else { Ok(()) }
+    }
+
+    pub(super) fn read_now(&mut self, task: FileTask) -> Result<FileRead> {
+        let (path, node, is_new) = (task.path.clone(), task.node, task.known.is_none());
+        let read = self.reading.read_file(task)?;
+        if is_new && matches!(read, FileRead::Failed | FileRead::Replaced) {
+            self.unsent.insert(node);
+        }
+        if matches!(read, FileRead::Torn | FileRead::Replaced) {
+            self.torn.push(path);
+        }
+        Ok(read)
+    }
+
+    fn read_deferred(&mut self) -> Result<()> {
+        let mut tasks = std::mem::take(&mut self.deferred);
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.stat.mtime_ns));
+        for task in tasks {
+            self.read_now(task)?;
+        }
+        self.link_sent()
+    }
+}
+
+/// The directory that's being compared.
+pub(super) struct Here<'a> {
+    pub(super) path: &'a [u8],
+    pub(super) node: NodeId,
+    pub(super) directory: &'a Arc<Directory>,
+    /// All of its entries are looked at, and everything below.
+    pub(super) is_whole: bool,
+}
+
+impl Here<'_> {
+    pub(super) fn child(&self, name: &[u8]) -> Vec<u8> {
+        [self.path, b"/", name].concat()
+    }
+}
+
+fn whole(path: Vec<u8>, node: NodeId) -> Pending {
+    Pending { path, node, from: None, is_mount: false, names: Names::All }
+}
+
+fn merge(wanted: &mut BTreeMap<Vec<u8>, Names>, path: Vec<u8>, names: Names) {
+    match (wanted.get_mut(&path), names) {
+        (None, names) => {
+            wanted.insert(path, names);
+        }
+        (Some(Names::These(have)), Names::These(more)) => {
+            for name in more {
+                if !have.contains(&name) {
+                    have.push(name);
+                }
+            }
+        }
+        (Some(have), _) => *have = Names::All,
+    }
+}

@@ -1,0 +1,444 @@
+//! Reading one file: how it's cut, what the box has of it already, and whether it held still meanwhile.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use coffer_format::manifest::{Range, Source};
+use coffer_format::node::NodeMeta;
+use coffer_format::op::Name;
+use coffer_format::segment::Stream;
+use coffer_format::{ChunkId, NodeId, chunk_id};
+
+use super::item::{Memorize, Put, Said};
+use super::outlet::Outlet;
+use super::report::Report;
+use super::{CaptureError, Progress};
+use crate::config::Scope;
+use crate::cut::{CONTENT_MAX, Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, next_cut, style_of};
+use crate::journal::{JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, attrs_hash};
+use crate::linux::{SourceFile, attrs_of_file};
+use crate::scan::Stat;
+
+/// Times on files are this coarse: a change so soon after another may leave no trace.
+const CLOCK_GRAIN_NS: i64 = 20_000_000;
+/// Bytes read at a time where a file is cut by its content.
+const WINDOW: usize = 1 << 20;
+/// Versions up to this are sent again rather than asking the box what it remembers of them.
+const NOT_WORTH_ASKING: u64 = WHOLE_MAX;
+
+/// A file to be read.
+#[derive(Debug)]
+pub(super) struct FileTask {
+    pub(super) path: Vec<u8>,
+    pub(super) node: NodeId,
+    /// As it was when the directory was listed.
+    pub(super) stat: Stat,
+    pub(super) known: Option<Known>,
+    /// A new name for it.
+    pub(super) link: Option<(NodeId, Name)>,
+}
+
+/// What came of reading a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileRead {
+    Unchanged,
+    Changed,
+    /// It changed while it was read.
+    Torn,
+    /// Another file was there than the one that was listed: nothing was sent.
+    Replaced,
+    Failed,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("the file can't be read")]
+    Source(#[from] io::Error),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+}
+
+/// The reading side's tools.
+pub(super) struct Reading<'a> {
+    pub(super) outlet: Outlet<'a>,
+    pub(super) journal: JournalReader,
+    pub(super) chunk_key: [u8; 32],
+    pub(super) scope: &'a Scope,
+    pub(super) progress: &'a Progress,
+    pub(super) report: Report,
+    pub(super) buffer: Vec<u8>,
+    /// Where set, files stay open after they were read (see `sqlite_hold`).
+    pub(super) kept_open: Option<Vec<SourceFile>>,
+    link: Option<(NodeId, Name)>,
+    ticket: Option<Ticket>,
+}
+
+/// What reading a whole file came to.
+struct Content {
+    ticket: Option<Ticket>,
+    size: u64,
+    said: Said,
+    ranges: Vec<Range>,
+    memorize: Memorize,
+    memory: MemoryKind,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        outlet: Outlet<'a>,
+        journal: JournalReader,
+        chunk_key: [u8; 32],
+        scope: &'a Scope,
+        progress: &'a Progress,
+    ) -> Reading<'a> {
+        let (report, buffer) = (Report::default(), Vec::new());
+        Reading {
+            outlet,
+            journal,
+            chunk_key,
+            scope,
+            progress,
+            report,
+            buffer,
+            kept_open: None,
+            link: None,
+            ticket: None,
+        }
+    }
+
+    /// Reads a file and says what's new of it. A file that can't be read is reported and left as the box has it.
+    pub(super) fn read_file(&mut self, mut task: FileTask) -> Result<FileRead, CaptureError> {
+        self.link = task.link.take();
+        self.ticket = None;
+        let stream = self.outlet.stream();
+        if task.known.is_none() && task.stat.size >= PAGES_FROM {
+            self.outlet.set_stream(Stream::Bulk)?;
+        }
+        let read = match self.try_file(&task) {
+            Ok(read) => read,
+            Err(ReadError::Capture(error)) => return Err(error),
+            Err(ReadError::Source(error)) => {
+                if let Some(ticket) = self.ticket.take() {
+                    self.outlet.abandon(ticket)?;
+                }
+                self.report.unreadable(&task.path, &error);
+                FileRead::Failed
+            }
+        };
+        self.progress.file_done();
+        self.outlet.set_stream(stream)?;
+        self.outlet.breathe()?;
+        Ok(read)
+    }
+
+    fn try_file(&mut self, task: &FileTask) -> Result<FileRead, ReadError> {
+        let started_ns = crate::clock::now_ns();
+        let source = SourceFile::open(Path::new(OsStr::from_bytes(&task.path)))?;
+        let before = source.stat()?;
+        if !before.is_same_object(&task.stat) {
+            return Ok(FileRead::Replaced);
+        }
+        let mut meta = before.meta();
+        meta.attrs = attrs_of_file(source.file())?;
+        let content = self.content(task, &source, &before)?;
+        let is_torn = source.stat()?.bytes_differ(&before);
+        if let Some(kept) = &mut self.kept_open {
+            kept.push(source);
+        }
+        meta.size = content.size;
+        let is_settled = !is_torn && before.mtime_ns.max(before.ctime_ns) < started_ns - CLOCK_GRAIN_NS;
+        let is_changed = content.said != Said::Same;
+        self.finish(task, before, meta, content, is_settled, is_torn)?;
+        Ok(match (is_torn, is_changed) {
+            (true, _) => FileRead::Torn,
+            (false, true) => FileRead::Changed,
+            (false, false) => FileRead::Unchanged,
+        })
+    }
+
+    fn finish(
+        &mut self,
+        task: &FileTask,
+        stat: Stat,
+        mut meta: NodeMeta,
+        content: Content,
+        settled: bool,
+        is_torn: bool,
+    ) -> Result<(), CaptureError> {
+        let attrs = attrs_hash(&meta.attrs);
+        let before = task.known.as_ref();
+        let known = Known {
+            node: task.node,
+            stat,
+            attrs,
+            sent_size: content.size,
+            memory: content.memory,
+            content: before.map(|known| known.content).unwrap_or_default(),
+            settled,
+            done: None,
+        };
+        let is_same = content.said == Said::Same && before.is_some_and(|before| says_the_same(before, &known));
+        if is_same {
+            if let Some(ticket) = content.ticket {
+                self.outlet.abandon(ticket)?;
+            }
+            self.outlet.note(JournalChange::Put(Box::new(Remembered { known, memory: Memory::Kept })))?;
+            return match self.link.take() {
+                Some((parent, name)) => self.outlet.link(parent, name, task.node),
+                None => Ok(()),
+            };
+        }
+        if is_torn {
+            // An agent that loses its journal must not take this version for the file's last.
+            meta.ctime_ns = 0;
+        }
+        let Content { ticket, said, ranges, memorize, .. } = content;
+        self.outlet.put(Put { ticket, meta, said, ranges, known, memorize, link: self.link.take() })
+    }
+
+    /// Says what there is so far of a large file: `done` bytes are new, and the version has `size` bytes.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn put_partial(
+        &mut self,
+        task: &FileTask,
+        ticket: Ticket,
+        stat: &Stat,
+        sent_size: Option<u64>,
+        (done, size): (u64, u64),
+        ranges: Vec<Range>,
+        signatures: Vec<(u64, PageSignature)>,
+    ) -> Result<(), CaptureError> {
+        let mut meta = stat.meta();
+        meta.size = size;
+        // Never to be taken for the whole file, even where the size is the same.
+        meta.ctime_ns = 0;
+        let known = Known {
+            node: task.node,
+            stat: *stat,
+            attrs: [0; 16],
+            sent_size: size,
+            memory: MemoryKind::Pages,
+            content: Default::default(),
+            settled: false,
+            done: Some(done),
+        };
+        let said = if sent_size.is_some() { Said::Change } else { Said::Whole };
+        let memorize = Memorize::Pages(signatures);
+        self.outlet.put(Put { ticket: Some(ticket), meta, said, ranges, known, memorize, link: self.link.take() })
+    }
+
+    /// Counts bytes read, and stops where that's wanted.
+    pub(super) fn read_so_far(&self, bytes: u64) -> Result<(), CaptureError> {
+        self.progress.read(bytes);
+        self.progress.check()
+    }
+
+    fn content(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
+        let before = task.known.as_ref().and_then(|known| match known.memory {
+            MemoryKind::Pages => Some(Style::Pages),
+            MemoryKind::Chunks if known.sent_size > WHOLE_MAX => Some(Style::Content),
+            _ => None,
+        });
+        let mut head = [0; 64];
+        let head_len = if before.is_none() && stat.size > WHOLE_MAX { source.read_at(&mut head, 0)? } else { 0 };
+        let looks = Looks {
+            name: &task.path,
+            size: stat.size,
+            is_sparse: stat.is_sparse(),
+            head: &head[..head_len],
+            pages_wanted: self.scope.is_cut_in_pages(&task.path),
+            before,
+        };
+        match style_of(looks) {
+            Style::Whole => self.whole(task, source, stat),
+            Style::Content => self.by_content(task, source, stat),
+            Style::Pages => self.in_pages(task, source, stat),
+        }
+    }
+
+    fn in_pages(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
+        let base = match &task.known {
+            Some(known) => self.known_pages(known)?,
+            None => None,
+        };
+        let resumed = task.known.as_ref().filter(|known| base.is_some() && !known.stat.bytes_differ(stat));
+        let start = resumed.and_then(|known| known.done).unwrap_or(0);
+        if stat.size > WINDOW as u64 {
+            source.expect_sequential();
+        }
+        let read = self.read_pages(task, source, stat, base, start)?;
+        let said = match (read.sent_size, read.is_changed) {
+            (Some(_), false) => Said::Same,
+            (Some(_), true) => Said::Change,
+            (None, _) => Said::Whole,
+        };
+        let memorize = if said == Said::Same { Memorize::Kept } else { Memorize::Pages(read.signatures) };
+        let (ticket, size, ranges) = (Some(read.ticket), read.size, read.ranges);
+        Ok(Content { ticket, size, said, ranges, memorize, memory: MemoryKind::Pages })
+    }
+
+    fn whole(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(WINDOW, 0);
+        let len = source.read_at(&mut buffer[..stat.size.min(WHOLE_MAX) as usize], 0)?;
+        let content = self.whole_bytes(task, &buffer[..len]);
+        self.buffer = buffer;
+        self.read_so_far(len as u64)?;
+        Ok(content?)
+    }
+
+    fn whole_bytes(&mut self, task: &FileTask, bytes: &[u8]) -> Result<Content, CaptureError> {
+        let size = bytes.len() as u64;
+        let content = Content {
+            ticket: None,
+            size,
+            said: Said::Same,
+            ranges: Vec::new(),
+            memorize: Memorize::Kept,
+            memory: MemoryKind::Chunks,
+        };
+        if let Some(known) = &task.known
+            && known.memory == MemoryKind::Chunks
+            && known.sent_size == size
+        {
+            let before = self.journal.chunks(known.node)?;
+            let same = match before[..] {
+                [] => size == 0,
+                [(_, id)] => id == chunk_id(&self.chunk_key, bytes),
+                _ => false,
+            };
+            if same {
+                return Ok(content);
+            }
+        }
+        let mut ticket = None;
+        if !bytes.is_empty() {
+            let new = self.outlet.ticket();
+            self.outlet.add_chunk(new, 0, bytes)?;
+            ticket = Some(new);
+        }
+        Ok(Content { ticket, said: Said::Whole, memorize: Memorize::SentChunks, ..content })
+    }
+
+    fn by_content(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
+        let base = match &task.known {
+            Some(known) if known.sent_size > NOT_WORTH_ASKING => self.known_chunks(known)?,
+            _ => Vec::new(),
+        };
+        let sent_size = task.known.as_ref().map(|known| known.sent_size);
+        let ticket = self.outlet.ticket();
+        self.ticket = Some(ticket);
+        let mut cutting = Cutting::new(ticket, &base);
+        source.expect_sequential();
+        let mut window = std::mem::take(&mut self.buffer);
+        window.resize(WINDOW, 0);
+        let (mut start, mut filled, mut at) = (0, 0, 0u64);
+        loop {
+            let is_last = at + (filled - start) as u64 >= stat.size;
+            if filled - start < CONTENT_MAX && !is_last {
+                window.copy_within(start..filled, 0);
+                (start, filled) = (0, filled - start);
+                let left = stat.size - at - filled as u64;
+                let room = (WINDOW - filled).min(usize::try_from(left).unwrap_or(usize::MAX));
+                let count = source.read_at(&mut window[filled..filled + room], at + filled as u64)?;
+                self.read_so_far(count as u64)?;
+                filled += count;
+                if count < room {
+                    // Shorter than it was said to be: what's there is cut, and the file is read again.
+                    self.cut_rest(&mut cutting, &window[start..filled], at)?;
+                    at += (filled - start) as u64;
+                    break;
+                }
+                continue;
+            }
+            if start == filled {
+                break;
+            }
+            let len = next_cut(&window[start..filled.min(start + CONTENT_MAX)]);
+            self.chunk(&mut cutting, at, &window[start..start + len])?;
+            start += len;
+            at += len as u64;
+        }
+        self.buffer = window;
+        Ok(cutting.content(at, sent_size))
+    }
+
+    fn cut_rest(&mut self, cutting: &mut Cutting, mut bytes: &[u8], mut at: u64) -> Result<(), CaptureError> {
+        while !bytes.is_empty() {
+            let len = next_cut(&bytes[..bytes.len().min(CONTENT_MAX)]);
+            self.chunk(cutting, at, &bytes[..len])?;
+            bytes = &bytes[len..];
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, cutting: &mut Cutting, at: u64, bytes: &[u8]) -> Result<(), CaptureError> {
+        if cutting.base.is_empty() {
+            return self.outlet.add_chunk(cutting.ticket, at, bytes);
+        }
+        let (id, len) = (chunk_id(&self.chunk_key, bytes), bytes.len() as u64);
+        cutting.list.push((len as u32, id));
+        match cutting.base.get(&id) {
+            Some(offset) if *offset == at => {
+                cutting.matched += len;
+                Ok(())
+            }
+            Some(offset) => {
+                cutting.matched += len;
+                cutting.ranges.push(Range { at, len, source: Source::Base { offset: *offset } });
+                Ok(())
+            }
+            None => {
+                cutting.is_new = true;
+                self.outlet.add_chunk(cutting.ticket, at, bytes)
+            }
+        }
+    }
+}
+
+/// A file being cut by its content.
+struct Cutting {
+    ticket: Ticket,
+    /// Where the version that the box has holds which chunk.
+    base: HashMap<ChunkId, u64>,
+    list: Vec<(u32, ChunkId)>,
+    ranges: Vec<Range>,
+    matched: u64,
+    is_new: bool,
+}
+
+impl Cutting {
+    fn new(ticket: Ticket, chunks: &[(u32, u64, ChunkId)]) -> Cutting {
+        let base = chunks.iter().map(|(_, at, id)| (*id, *at)).collect();
+        Cutting { ticket, base, list: Vec::new(), ranges: Vec::new(), matched: 0, is_new: false }
+    }
+
+    fn content(self, size: u64, sent_size: Option<u64>) -> Content {
+        let ticket = Some(self.ticket);
+        let memory = MemoryKind::Chunks;
+        if self.base.is_empty() {
+            let (said, memorize) = (Said::Whole, Memorize::SentChunks);
+            return Content { ticket, size, said, ranges: Vec::new(), memorize, memory };
+        }
+        let is_same = !self.is_new && self.ranges.is_empty() && sent_size == Some(size);
+        let said = match () {
+            () if is_same => Said::Same,
+            () if self.matched == 0 => Said::Whole,
+            () => Said::Change,
+        };
+        Content { ticket, size, said, ranges: self.ranges, memorize: Memorize::Chunks(self.list), memory }
+    }
+}
+
+/// Whether a version with the same bytes needs no word at all: a change time alone is no news.
+pub(super) fn says_the_same(before: &Known, now: &Known) -> bool {
+    let said = |known: &Known| {
+        let stat = &known.stat;
+        (stat.kind, stat.mode, stat.uid, stat.gid, stat.mtime_ns, stat.rdev, known.attrs, known.sent_size)
+    };
+    before.done.is_none() && said(before) == said(now)
+}

@@ -1,0 +1,169 @@
+//! A conversation with the box: opening, configurations, and getting in step before each capture.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coffer_format::wire::{ConfigText, Message, PROTOCOL};
+use coffer_format::{ConfigId, NodeId, PartNo, PointSeq, VaultId};
+
+use crate::capture::{self, CaptureError, CaptureJob, Outcome, Progress, Start, Target};
+use crate::config::{CompressionChoice, Scope};
+use crate::journal::{Journal, PartAt, Position, Standing};
+use crate::wire::{Wire, WireError};
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// An open conversation.
+pub struct Session {
+    wire: Wire,
+    vault: VaultId,
+    /// The box's own name, for messages.
+    box_name: String,
+    /// What the box asked for while something else was going on.
+    aside: Vec<Message>,
+}
+
+/// What a capture is of, and how it's done.
+pub struct CaptureOrder<'a> {
+    pub config: ConfigId,
+    pub scope: Arc<Scope>,
+    pub compression: CompressionChoice,
+    pub chunk_key: [u8; 32],
+    pub target: Target,
+    pub progress: &'a Progress,
+}
+
+impl Session {
+    /// Says hello.
+    pub fn open(wire: Wire) -> Result<Session, WireError> {
+        let program = format!("coffer-agent {}", env!("CARGO_PKG_VERSION"));
+        wire.send(Message::Hello { protocol: PROTOCOL, program, clock_ms: crate::clock::now_ms() })?;
+        let mut session = Session { wire, vault: VaultId([0; 16]), box_name: String::new(), aside: Vec::new() };
+        match session.answer()? {
+            Message::Welcome { name, vault, .. } => {
+                session.vault = vault;
+                session.box_name = name;
+                Ok(session)
+            }
+            _ => Err(WireError::Unexpected("no welcome")),
+        }
+    }
+
+    pub fn box_name(&self) -> &str {
+        &self.box_name
+    }
+
+    /// The configurations of this computer.
+    pub fn configs(&mut self) -> Result<Vec<ConfigText>, WireError> {
+        self.wire.send(Message::ConfigsWanted)?;
+        match self.answer()? {
+            Message::Configs { configs } => Ok(configs),
+            _ => Err(WireError::Unexpected("no configurations")),
+        }
+    }
+
+    /// What the box asked for, if anything comes in time.
+    pub fn asked(&mut self, timeout: Duration) -> Result<Vec<Message>, WireError> {
+        let mut asked = std::mem::take(&mut self.aside);
+        if asked.is_empty() {
+            asked.extend(self.wire.receive(timeout)?);
+        }
+        while let Some(message) = self.wire.try_receive()? {
+            asked.push(message);
+        }
+        Ok(asked)
+    }
+
+    pub fn goodbye(self) {
+        if let Err(error) = self.wire.send(Message::Goodbye) {
+            tracing::debug!(%error, "the box was gone already");
+        }
+    }
+
+    /// Gets in step with the box, then captures.
+    pub fn capture(&mut self, journal: &mut Journal, order: CaptureOrder<'_>) -> Result<Outcome, CaptureError> {
+        let CaptureOrder { config, scope, compression, chunk_key, mut target, progress } = order;
+        let start = self.begin(journal, config)?;
+        if start.part > PartNo(0) || start.is_first {
+            // What a draft still lacks was noticed by an agent that's gone.
+            target = Target::Everything;
+        }
+        let (wire, vault, aside) = (&self.wire, self.vault, &mut self.aside);
+        capture::capture(CaptureJob {
+            wire,
+            journal,
+            config,
+            vault,
+            chunk_key,
+            scope,
+            compression,
+            start,
+            target,
+            progress,
+            aside,
+        })
+    }
+
+    fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
+        self.wire.send(Message::Begin { config })?;
+        let Message::Begun { config: begun, head, draft, next_node } = self.answer()? else {
+            return Err(WireError::Unexpected("the capture was not begun").into());
+        };
+        if begun != config {
+            return Err(WireError::Unexpected("another configuration was begun").into());
+        }
+        match Position::standing(journal.position()?, self.vault, head, draft) {
+            Standing::InStep => {}
+            Standing::Behind(from) => self.catch_up(journal, config, from, head)?,
+            Standing::Astray => {
+                journal.clear()?;
+                self.catch_up(journal, config, PartAt::default(), head)?;
+            }
+        }
+        let point = draft.map_or(PointSeq(head.0 + 1), |draft| draft.point);
+        let part = draft.map_or(PartNo(0), |draft| draft.parts);
+        let next_node = next_node.max(NodeId(NodeId::ROOT.0 + 1));
+        Ok(Start { point, part, next_node, is_first: head == PointSeq(0) })
+    }
+
+    /// Takes over what the box knows and the journal doesn't, from that part on.
+    fn catch_up(
+        &mut self,
+        journal: &mut Journal,
+        config: ConfigId,
+        from: PartAt,
+        head: PointSeq,
+    ) -> Result<(), CaptureError> {
+        tracing::info!(%config, point = %from.point, "recalling from the box what it has");
+        self.wire.send(Message::CatchupWanted { config, point: from.point, part: from.part })?;
+        let vault = self.vault;
+        let mut at = journal.position()?.map_or(PartAt::default(), |position| position.at);
+        loop {
+            match self.answer()? {
+                Message::CatchupPart { point, part, ops } => {
+                    let next = PartAt { point, part };
+                    if next < from || next < at {
+                        return Err(WireError::Unexpected("parts out of order").into());
+                    }
+                    at = next;
+                    journal.recall(Position { vault, at, closed: false }, ops)?;
+                }
+                Message::CatchupEnd => {
+                    let closed = at.point <= head;
+                    journal.recall(Position { vault, at, closed }, Vec::new())?;
+                    return Ok(());
+                }
+                _ => return Err(WireError::Unexpected("something other than was recalled").into()),
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<Message, WireError> {
+        loop {
+            match self.wire.receive(ANSWER_TIMEOUT)?.ok_or(WireError::Lost)? {
+                message @ (Message::CaptureNow { .. } | Message::ConfigsChanged) => self.aside.push(message),
+                message => return Ok(message),
+            }
+        }
+    }
+}

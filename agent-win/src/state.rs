@@ -1,0 +1,116 @@
+//! The agent's own folder: who it is, which box it belongs to, and a journal per configuration.
+//! Everything in it can be made anew by enrolling again; the keys in it are for the agent's user alone.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use coffer_format::{ConfigId, FileHash};
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// Why it couldn't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("{} can't be read; enrol this computer with `coffer-agent enrol`, or run as the user who did", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    #[error("{} can't be written; check its permissions and the disk", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+    #[error("{} is damaged; enrol this computer again with a new code", .0.display())]
+    Damaged(PathBuf),
+    #[error("another agent is using {}; stop it first", .0.display())]
+    InUse(PathBuf),
+}
+
+/// Keeps every other agent out of the folder while it lives.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: fs::File,
+}
+
+const CHUNK_KEY: &str = "chunk.key";
+const SERVER: &str = "server";
+
+impl StateDir {
+    /// Makes the folder where it isn't there.
+    pub fn create(path: &Path) -> Result<StateDir, StateError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| StateError::Write(path.to_owned(), error))?;
+        StateDir::open(path)
+    }
+
+    pub fn open(path: &Path) -> Result<StateDir, StateError> {
+        let path = fs::canonicalize(path).map_err(|error| StateError::Read(path.to_owned(), error))?;
+        Ok(StateDir { path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where certificate and key are.
+    pub fn identity(&self) -> PathBuf {
+        self.path.join("identity")
+    }
+
+    /// Where the journal of a configuration is.
+    pub fn journal(&self, config: ConfigId) -> PathBuf {
+        self.path.join(format!("config-{config}"))
+    }
+
+    /// Keeps others out, or says that another is in.
+    pub fn lock(&self) -> Result<StateLock, StateError> {
+        let path = self.path.join("lock");
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = opened.map_err(|error| StateError::Write(path.clone(), error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(StateLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse(self.path.clone())),
+            Err(fs::TryLockError::Error(error)) => Err(StateError::Write(path, error)),
+        }
+    }
+
+    pub fn save_chunk_key(&self, key: &[u8; 32]) -> Result<(), StateError> {
+        self.save(CHUNK_KEY, FileHash(*key).to_string().as_bytes())
+    }
+
+    pub fn chunk_key(&self) -> Result<[u8; 32], StateError> {
+        let text = self.read(CHUNK_KEY)?;
+        let key: FileHash = text.trim().parse().map_err(|_| StateError::Damaged(self.path.join(CHUNK_KEY)))?;
+        Ok(key.0)
+    }
+
+    pub fn save_server(&self, address: &str) -> Result<(), StateError> {
+        self.save(SERVER, address.as_bytes())
+    }
+
+    /// The box's address, as it was given at enrolment.
+    pub fn server(&self) -> Result<String, StateError> {
+        Ok(self.read(SERVER)?.trim().to_owned())
+    }
+
+    fn read(&self, name: &str) -> Result<String, StateError> {
+        let path = self.path.join(name);
+        fs::read_to_string(&path).map_err(|error| StateError::Read(path, error))
+    }
+
+    /// All of it or nothing, whatever happens meanwhile.
+    fn save(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!("{name}.new"));
+        let saved = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&temporary, &path));
+        saved.map_err(|error| StateError::Write(path, error))
+    }
+}

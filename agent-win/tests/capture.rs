@@ -1,0 +1,347 @@
+//! Captures against a box in memory: what a user would notice.
+
+mod support;
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::time::{Duration, SystemTime};
+
+use coffer_agent::capture::{Outcome, Target};
+use coffer_format::entry::Consistency;
+use coffer_format::op::{Step, StepContent};
+use support::{Bench, closed, noise};
+
+fn names_only(steps: &[&Step]) -> bool {
+    steps.iter().all(|step| !matches!(step, Step::Put { content: StepContent::Whole { .. } | StepContent::Change { .. }, .. }))
+}
+
+fn age(path: &std::path::Path) {
+    let old = SystemTime::now() - Duration::from_secs(1000);
+    fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+}
+
+#[test]
+fn everything_arrives_and_nothing_is_sent_twice() {
+    let bench = Bench::new();
+    bench.write("a/small.txt", "hello");
+    bench.write("a/empty", "");
+    bench.write("a/b/medium.bin", noise(3_000_000, 1));
+    bench.write("big.bin", noise(70 << 20, 2));
+    symlink("a/small.txt", bench.path("link")).unwrap();
+    let first = closed(bench.capture());
+    assert_eq!(first.consistency, Consistency::Crash);
+    assert!(first.report.is_empty(), "{:?}", first.report);
+    bench.assert_all_there();
+    let received = bench.received();
+    assert!(matches!(bench.capture(), Outcome::Unchanged { .. }));
+    assert_eq!(bench.received(), received);
+    assert_eq!(bench.state().head, 1);
+}
+
+#[test]
+fn a_changed_page_costs_a_page() {
+    let bench = Bench::new();
+    bench.write("base.mdf", noise(20 << 20, 3));
+    bench.capture();
+    let before = bench.received();
+    let file = fs::File::options().write(true).open(bench.path("base.mdf")).unwrap();
+    file.write_all_at(&noise(8192, 4), 8192 * 100).unwrap();
+    file.write_all_at(b"x", 8192 * 2000 + 5).unwrap();
+    let point = closed(bench.capture());
+    assert_eq!(bench.received() - before, 2 * 8192);
+    assert_eq!((point.files, point.bytes), (1, 2 * 8192));
+    bench.assert_all_there();
+}
+
+#[test]
+fn an_insertion_costs_an_insertion() {
+    let bench = Bench::new();
+    let mut bytes = noise(10 << 20, 5);
+    bench.write("letters.mbox", &bytes);
+    bench.capture();
+    let before = bench.received();
+    bytes.splice(4_000_000..4_000_000, noise(1000, 6));
+    bench.write("letters.mbox", &bytes);
+    bench.capture();
+    let cost = bench.received() - before;
+    assert!(cost < 600_000, "{cost} bytes for an insertion");
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_renamed_tree_costs_names_only() {
+    let bench = Bench::new();
+    for number in 0..50 {
+        bench.write(&format!("old/deep/{number}.txt"), noise(5000, number));
+    }
+    bench.write("other/x", "x");
+    bench.capture();
+    let before = bench.received();
+    fs::rename(bench.path("old/deep"), bench.path("other/moved")).unwrap();
+    fs::rename(bench.path("other/x"), bench.path("old/y")).unwrap();
+    bench.capture();
+    assert_eq!(bench.received(), before);
+    let state = bench.state();
+    let steps = state.last_steps();
+    assert!(names_only(&steps) && steps.len() < 12, "{steps:?}");
+    drop(state);
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_removed_tree_leaves_nothing_behind() {
+    let bench = Bench::new();
+    for number in 0..20 {
+        bench.write(&format!("tree/d{}/{number}", number % 3), noise(100, number));
+    }
+    bench.write("kept", "k");
+    bench.capture();
+    fs::rename(bench.path("tree/d1"), bench.path("saved")).unwrap();
+    fs::remove_dir_all(bench.path("tree")).unwrap();
+    bench.capture();
+    bench.assert_all_there();
+    let state = bench.state();
+    let parents: std::collections::BTreeSet<_> = state.links.values().copied().collect();
+    let lost = state.links.keys().filter(|(parent, _)| parent.0 != 1 && !parents.contains(parent)).count();
+    assert_eq!(lost, 0, "names in directories that nothing leads to");
+}
+
+#[test]
+fn names_swapped_and_rotated_keep_their_bytes() {
+    let bench = Bench::new();
+    bench.write("log", noise(100_000, 1));
+    bench.write("log.1", noise(90_000, 2));
+    bench.capture();
+    let before = bench.received();
+    fs::rename(bench.path("log.1"), bench.path("log.2")).unwrap();
+    fs::rename(bench.path("log"), bench.path("log.1")).unwrap();
+    bench.write("log", "begun anew");
+    bench.capture();
+    assert_eq!(bench.received() - before, 10);
+    bench.assert_all_there();
+    fs::rename(bench.path("log.1"), bench.path("swap")).unwrap();
+    fs::rename(bench.path("log.2"), bench.path("log.1")).unwrap();
+    fs::rename(bench.path("swap"), bench.path("log.2")).unwrap();
+    let before = bench.received();
+    bench.capture();
+    assert_eq!(bench.received(), before);
+    bench.assert_all_there();
+}
+
+#[test]
+fn saving_by_renaming_a_new_file_over_the_old_sends_the_change() {
+    let bench = Bench::new();
+    let mut bytes = noise(5 << 20, 8);
+    bench.write("report.odt", &bytes);
+    bench.capture();
+    let before = bench.received();
+    bytes[1_000_000] ^= 1;
+    bench.write("report.odt.tmp", &bytes);
+    fs::rename(bench.path("report.odt.tmp"), bench.path("report.odt")).unwrap();
+    bench.capture();
+    assert!(bench.received() - before < 600_000);
+    bench.assert_all_there();
+}
+
+#[test]
+fn hard_links_are_one_file() {
+    let bench = Bench::new();
+    bench.write("one", noise(40_000, 1));
+    bench.write("big", noise(17 << 20, 2));
+    fs::hard_link(bench.path("one"), bench.path("two")).unwrap();
+    fs::hard_link(bench.path("big"), bench.path("also-big")).unwrap();
+    bench.capture();
+    assert_eq!(bench.received(), 40_000 + (17 << 20));
+    fs::hard_link(bench.path("one"), bench.path("three")).unwrap();
+    bench.capture();
+    assert_eq!(bench.received(), 40_000 + (17 << 20));
+    let state = bench.state();
+    let nodes: Vec<_> = ["one", "two", "three"].map(|name| state.find(&bench.path(name)).unwrap()).into();
+    assert!(nodes.iter().all(|node| *node == nodes[0]));
+    drop(state);
+    bench.assert_all_there();
+    fs::remove_file(bench.path("one")).unwrap();
+    bench.write("two", "other bytes");
+    bench.capture();
+    bench.assert_all_there();
+}
+
+#[test]
+fn holes_are_not_sent() {
+    let bench = Bench::new();
+    let mut file = fs::File::create(bench.path("disk.img")).unwrap();
+    file.set_len(300 << 20).unwrap();
+    file.write_all(&noise(10_000, 1)).unwrap();
+    file.seek(SeekFrom::Start((200 << 20) + 77)).unwrap();
+    file.write_all(&noise(10_000, 2)).unwrap();
+    bench.capture();
+    assert!(bench.received() <= 6 * 8192, "{}", bench.received());
+    bench.assert_all_there();
+    file.set_len(100 << 20).unwrap();
+    file.write_all_at(&noise(100, 3), 50 << 20).unwrap();
+    let before = bench.received();
+    bench.capture();
+    assert_eq!(bench.received() - before, 8192);
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_touch_sends_no_bytes() {
+    let bench = Bench::new();
+    bench.write("small", noise(100, 1));
+    bench.write("medium", noise(1 << 20, 2));
+    bench.write("base.db", noise(1 << 20, 3));
+    bench.capture();
+    let before = bench.received();
+    for name in ["small", "medium", "base.db"] {
+        age(&bench.path(name));
+    }
+    fs::set_permissions(bench.path("small"), fs::Permissions::from_mode(0o600)).unwrap();
+    bench.capture();
+    assert_eq!(bench.received(), before);
+    let same = bench.state().last_steps().iter().filter(|step| matches!(step, Step::Put { content: StepContent::Same, .. })).count();
+    assert_eq!(same, 3);
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_lost_journal_is_recalled_and_nothing_is_sent_again() {
+    let bench = Bench::new();
+    bench.write("a/medium", noise(2 << 20, 1));
+    bench.write("base.mdf", noise(9 << 20, 2));
+    bench.write("a/small", "small");
+    bench.capture();
+    bench.write("a/small", "other");
+    fs::remove_file(bench.path("a/medium")).unwrap();
+    bench.write("a/second", noise(2 << 20, 7));
+    bench.capture();
+    let before = bench.received();
+    bench.forget();
+    let outcome = bench.capture();
+    assert!(matches!(outcome, Outcome::Unchanged { .. }), "{:?}", bench.state().last_steps());
+    assert_eq!(bench.received(), before);
+    assert_eq!(bench.state().catchups, 2, "one for the first capture, one for the loss");
+    bench.forget();
+    let file = fs::File::options().write(true).open(bench.path("base.mdf")).unwrap();
+    file.write_all_at(b"changed", 8192 * 7).unwrap();
+    let file = fs::File::options().write(true).open(bench.path("a/second")).unwrap();
+    file.write_all_at(b"changed", 1_000_000).unwrap();
+    bench.capture();
+    assert!(bench.received() - before < 400_000, "{}", bench.received() - before);
+    assert_eq!(bench.state().signatures_asked, 2);
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_box_set_back_to_an_older_state_is_followed() {
+    let bench = Bench::new();
+    bench.write("one", "1");
+    bench.capture();
+    let old = {
+        let state = bench.state();
+        (state.nodes.clone(), state.links.clone(), state.parts.clone())
+    };
+    bench.write("two", "2");
+    bench.capture();
+    {
+        let mut state = bench.state();
+        (state.nodes, state.links, state.parts) = old;
+        state.head = 1;
+    }
+    bench.capture();
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_line_cut_anywhere_costs_only_what_was_not_committed() {
+    let bench = Bench::new();
+    bench.write("huge.bin", noise(600 << 20, 1));
+    for number in 0..20 {
+        bench.write(&format!("s/{number}"), noise(20_000, 100 + number));
+    }
+    let mut cuts = 0;
+    for step in 0.. {
+        match bench.try_capture(Some(40 + step * 97), Target::Everything) {
+            Ok(outcome) => {
+                closed(outcome);
+                break;
+            }
+            Err(_) => cuts += 1,
+        }
+    }
+    assert!(cuts > 3, "{cuts}");
+    assert_eq!(bench.state().sent_again, 0);
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_cut_during_changes_heals() {
+    let bench = Bench::new();
+    for number in 0..30 {
+        bench.write(&format!("d{}/f{number}", number % 4), noise(3000 * number as usize, number));
+    }
+    bench.write("base.db", noise(2 << 20, 99));
+    bench.capture();
+    for cut in 1..12 {
+        bench.write(&format!("d1/new{cut}"), noise(70_000, cut));
+        bench.write("d2/f2", noise(500, cut));
+        let file = fs::File::options().write(true).open(bench.path("base.db")).unwrap();
+        file.write_all_at(&noise(10, cut), cut * 10_000).unwrap();
+        fs::rename(bench.path(&format!("d3/f{}", 3 + 4 * (cut % 6))), bench.path(&format!("d0/r{cut}"))).ok();
+        let _cut = bench.try_capture(Some(cut), Target::Everything);
+        if cut % 3 == 0 {
+            bench.forget();
+        }
+        match bench.try_capture(None, Target::Everything) {
+            Ok(_) => bench.assert_all_there(),
+            Err(error) => panic!("cut after {cut}: {error:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_stops_nothing() {
+    let bench = Bench::new();
+    bench.write("good", "good");
+    let name = "n".repeat(200);
+    bench.write(&name, "fine");
+    let bench = Bench { more_includes: vec!["/nowhere/at/all".to_owned()], ..bench };
+    let point = closed(bench.capture());
+    assert!(point.report.iter().any(|line| &line.path.0[..] == b"/nowhere/at/all"), "{:?}", point.report);
+    assert_eq!(bench.state().file(&bench.path("good")).unwrap(), b"good");
+}
+
+#[test]
+fn only_what_was_noticed_is_looked_at() {
+    let bench = Bench::new();
+    bench.write("a/x", "1");
+    bench.write("b/y", "1");
+    bench.capture();
+    bench.write("a/x", "22");
+    bench.write("b/y", "22");
+    bench.write("c/new/deep/file", "33");
+    let mut target = Target::nothing();
+    let bytes = |name: &str| bench.path(name).into_os_string().into_encoded_bytes();
+    target.notice(bytes("a"), b"x".to_vec());
+    target.notice(bytes("c/new"), b"deep".to_vec());
+    bench.try_capture(None, target).unwrap();
+    let state = bench.state();
+    assert_eq!(state.file(&bench.path("a/x")).unwrap(), b"22");
+    assert_eq!(state.file(&bench.path("b/y")).unwrap(), b"1");
+    assert_eq!(state.file(&bench.path("c/new/deep/file")).unwrap(), b"33");
+}
+
+#[test]
+fn exclusions_hold_and_leave_when_they_come_later() {
+    let mut bench = Bench::new();
+    bench.write("keep.txt", "k");
+    bench.write("drop.tmp", "d");
+    bench.write("sub/drop.tmp", "d");
+    bench.capture();
+    bench.toml_more = "exclude = [\"**/*.tmp\"]\n".to_owned();
+    bench.capture();
+    let state = bench.state();
+    assert!(state.find(&bench.path("keep.txt")).is_some());
+    assert!(state.find(&bench.path("drop.tmp")).is_none() && state.find(&bench.path("sub/drop.tmp")).is_none());
+}

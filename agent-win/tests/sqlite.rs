@@ -1,0 +1,72 @@
+//! A database that's written all the time while it's captured.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Connection;
+use support::Bench;
+
+fn write_until(stop: Arc<AtomicBool>, path: std::path::PathBuf, mode: &'static str) -> std::thread::JoinHandle<u64> {
+    let connection = Connection::open(path).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    connection.pragma_update(None, "journal_mode", mode).unwrap();
+    connection.pragma_update(None, "wal_autocheckpoint", 50).unwrap();
+    connection.execute_batch("CREATE TABLE IF NOT EXISTS t (k INTEGER PRIMARY KEY, v BLOB, w BLOB); CREATE INDEX IF NOT EXISTS i ON t (v);").unwrap();
+    std::thread::spawn(move || {
+        let mut rounds = 0u64;
+        while !stop.load(Ordering::Relaxed) || rounds < 20 {
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            for number in 0..40 {
+                let key = (rounds * 7919 + number * 104_729) % 5000;
+                connection.execute("INSERT OR REPLACE INTO t VALUES (?, randomblob(40), randomblob(400))", [key as i64]).unwrap();
+            }
+            connection.execute_batch("COMMIT").unwrap();
+            rounds += 1;
+        }
+        rounds
+    })
+}
+
+fn captured_while_written(mode: &'static str) {
+    let bench = Bench::new();
+    let database = bench.path("live.db");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = write_until(stop.clone(), database.clone(), mode);
+    for round in 0..6 {
+        bench.capture();
+        let restored = tempfile::tempdir().unwrap();
+        for name in ["live.db", "live.db-wal", "live.db-journal"] {
+            if let Some(bytes) = bench.state().file(&bench.path(name)) {
+                std::fs::write(restored.path().join(name), bytes).unwrap();
+            }
+        }
+        let connection = Connection::open(restored.path().join("live.db")).unwrap();
+        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok", "{mode}, round {round}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(writer.join().unwrap() > 0);
+}
+
+#[test]
+fn with_a_write_ahead_log_it_is_whole() {
+    captured_while_written("wal");
+}
+
+#[test]
+fn with_a_rollback_journal_it_is_whole() {
+    captured_while_written("delete");
+}
+
+#[test]
+fn nothing_is_made_beside_a_database_at_rest() {
+    let bench = Bench::new();
+    let connection = Connection::open(bench.path("rest.db")).unwrap();
+    connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1);").unwrap();
+    drop(connection);
+    bench.capture();
+    let names: Vec<_> = std::fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["rest.db"]);
+}

@@ -1,0 +1,69 @@
+//! Making a vault's directory from segments that came from elsewhere: cartridges, or HQ. Opening it then rebuilds the catalog.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coffer_format::segment::{SegmentHeader, Stream, Trailer};
+use coffer_format::wire::RefusalCode;
+use coffer_format::{FileHash, SegmentId, from_bytes};
+
+use crate::disk::Disk;
+use crate::segment::{FileForm, segment_path, segments_dir};
+use crate::vault::write_identity;
+use crate::{Result, VaultError};
+
+/// A vault's directory that is being filled.
+pub struct Adoption {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    first: Option<SegmentHeader>,
+}
+
+impl Adoption {
+    /// Begins in an empty directory.
+    pub fn begin(disk: Arc<dyn Disk>, dir: &Path) -> Result<Adoption> {
+        let segments = segments_dir(dir);
+        disk.create_dir(&segments).map_err(VaultError::io("create", &segments))?;
+        let there = disk.list(&segments).map_err(VaultError::io("list", &segments))?;
+        if !there.is_empty() {
+            return Err(VaultError::refused(
+                RefusalCode::Conflict,
+                format!("{} holds segments already: choose an empty directory", dir.display()),
+            ));
+        }
+        Ok(Adoption { disk, dir: dir.into(), first: None })
+    }
+
+    /// Takes a whole segment; refuses one that isn't what was closed, or of another vault. `false`: it was there already.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<bool> {
+        let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
+        let body = bytes.len().saturating_sub(Trailer::LEN);
+        let trailer: Trailer = from_bytes(&bytes[body..])?;
+        let damaged = |what: &str| VaultError::Damaged { segment: header.segment, offset: 0, what: what.into() };
+        if trailer.file_len != bytes.len() as u64 || trailer.hash != FileHash(*blake3::hash(&bytes[..body]).as_bytes()) {
+            return Err(damaged("its bytes don't hash to what its end says"));
+        }
+        let first = *self.first.get_or_insert(header);
+        if first.vault != header.vault {
+            return Err(VaultError::refused(RefusalCode::OtherBox, "a segment of another vault was left out"));
+        }
+        let path = segment_path(&self.dir, header.segment, FileForm::Whole);
+        let file = match self.disk.create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+            other => other.map_err(VaultError::io("create", &path))?,
+        };
+        file.write_at(0, bytes).map_err(VaultError::io("write", &path))?;
+        file.sync().map_err(VaultError::io("sync", &path))?;
+        Ok(true)
+    }
+
+    /// Makes the directory a vault.
+    pub fn finish(self) -> Result<()> {
+        let segments = segments_dir(&self.dir);
+        self.disk.sync_dir(&segments).map_err(VaultError::io("sync", &segments))?;
+        let first = self.first.ok_or_else(|| {
+            VaultError::refused(RefusalCode::NoSuchPath, "there was no segment to make a vault of: give the cartridges of the box")
+        })?;
+        write_identity(&*self.disk, &self.dir, &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..first })
+    }
+}

@@ -1,0 +1,202 @@
+//! Taking bytes in: appended, hashed on the way, synced; whole once they hash to what their trailer says.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use coffer_format::segment::{SegmentHeader, Trailer};
+use coffer_format::wire::RefusalCode;
+use coffer_format::{FileHash, SegmentId, from_bytes, limits};
+
+use super::{Here, Mirror};
+use crate::disk::DiskFile;
+use crate::segment::{FileForm, scan, segment_path, segments_dir};
+use crate::{Result, VaultError};
+
+/// Most segments whose hash under way is kept; a box sends few at a time.
+const TAILS_MAX: usize = 16;
+/// What is read at once to take up a hash.
+const READ_LEN: usize = 1 << 20;
+
+/// A segment that is growing.
+pub(super) struct Tail {
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    hasher: blake3::Hasher,
+    /// Bytes that the hasher has seen.
+    hashed: u64,
+}
+
+impl Mirror {
+    /// Adds bytes at the end of a segment and makes them durable. Returns how much is here now, and the hash once
+    /// the segment is whole and hashes to what its trailer says. No bytes at the end of a whole segment ask for its
+    /// hash again.
+    pub fn append(&self, segment: SegmentId, offset: u64, closed_len: u64, bytes: &[u8]) -> Result<(u64, Option<FileHash>)> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(VaultError::ReadOnly);
+        }
+        let here = self.here().get(&segment).copied().unwrap_or_default();
+        let end = offset + bytes.len() as u64;
+        let fits = end <= limits::SEGMENT_MAX && (closed_len == 0 || end <= closed_len);
+        if here.bytes != offset || !fits || (here.hash.is_some() && !bytes.is_empty()) {
+            return Err(out_of_step(segment, offset, here.bytes));
+        }
+        if here.hash.is_some() {
+            return Ok((offset, here.hash));
+        }
+        let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
+        let mut tail = match tails.remove(&segment).filter(|tail| tail.len == offset) {
+            Some(tail) => tail,
+            None => self.open_tail(segment)?,
+        };
+        if tail.len != offset {
+            return Err(out_of_step(segment, offset, tail.len));
+        }
+        self.write(segment, &mut tail, bytes)?;
+        self.here().insert(segment, Here { bytes: end, ..Here::default() });
+        if here.forgotten {
+            self.db()?.execute("DELETE FROM dropped WHERE segment = ?1", [segment.0])?;
+        }
+        tail.hash_up_to(if closed_len > 0 { closed_len.saturating_sub(Trailer::LEN as u64) } else { end })?;
+        if closed_len > 0 && end == closed_len {
+            return self.finish(segment, &tail);
+        }
+        if tails.len() < TAILS_MAX {
+            tails.insert(segment, tail);
+        }
+        Ok((end, None))
+    }
+
+    fn write(&self, segment: SegmentId, tail: &mut Tail, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        if let Err(source) = tail.file.write_at(tail.len, bytes) {
+            // A disk that is full leaves the file as it was.
+            tail.file.truncate(tail.len).map_err(|_| VaultError::ReadOnly)?;
+            return Err(VaultError::Io { doing: "write", path, source });
+        }
+        if let Err(error) = tail.file.sync() {
+            tracing::error!(%error, path = %path.display(), "the disk could not make a segment durable");
+            self.failed.store(true, Ordering::SeqCst);
+            return Err(VaultError::ReadOnly);
+        }
+        tail.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn open_tail(&self, segment: SegmentId) -> Result<Tail> {
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        let disk = &self.reading.disk;
+        let file = match disk.open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
+                let dir = segments_dir(&self.reading.dir);
+                disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))?;
+                file
+            }
+            other => other.map_err(VaultError::io("open", &path))?,
+        };
+        let len = file.size().map_err(VaultError::io("read", &path))?;
+        Ok(Tail { file, len, hasher: blake3::Hasher::new(), hashed: 0 })
+    }
+
+    /// All bytes have come.
+    fn finish(&self, segment: SegmentId, tail: &Tail) -> Result<(u64, Option<FileHash>)> {
+        if let Some(hash) = tail.verified()? {
+            self.here().insert(segment, Here { bytes: tail.len, hash: Some(hash), forgotten: false });
+            return Ok((tail.len, Some(hash)));
+        }
+        let kept = self.cut_damage(segment, &*tail.file)?;
+        tracing::warn!(%segment, kept, "a segment didn't hash to what its end says; what doesn't decrypt is cut off");
+        Ok((kept, None))
+    }
+
+    /// Cuts a segment off where its records stop to decrypt, so that only that is sent again. Returns what is left.
+    fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        let db = self.db()?;
+        let kept = self.sound_len(segment, file)?;
+        file.truncate(kept).and_then(|()| file.sync()).map_err(VaultError::io("truncate", &path))?;
+        self.reading.files.forget(segment);
+        db.execute("UPDATE segments SET closed = 0, hash = NULL, bytes = MIN(bytes, ?2) WHERE segment = ?1", [segment.0, kept])?;
+        db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2", [segment.0, kept])?;
+        self.here().insert(segment, Here { bytes: kept, ..Here::default() });
+        Ok(kept)
+    }
+
+    /// How far a file's records decrypt without a gap; 0 where there's no use in it at all.
+    fn sound_len(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
+        let io = |source| VaultError::Io { doing: "read", path: format!("segment {segment}").into(), source };
+        let size = file.size().map_err(io)?;
+        let Ok(readable) = self.reading.files.open(segment, FileForm::Whole) else { return Ok(0) };
+        let mut bytes = vec![0; size as usize];
+        file.read_at(0, &mut bytes).map_err(io)?;
+        let found = scan(&bytes, &readable.key, SegmentHeader::LEN as u64);
+        if found.index.records.is_empty() {
+            return Ok(0);
+        }
+        Ok(found.damaged.first().map_or(found.end, |(offset, _)| *offset))
+    }
+
+    /// What is to be kept of a segment that the catalog doesn't know as whole, after a stop of any kind.
+    pub(super) fn settle(&self, segment: SegmentId) -> Result<Here> {
+        let mut tail = self.open_tail(segment)?;
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        // What an earlier run wrote counts as durable from now on, so it must be.
+        tail.file.sync().map_err(VaultError::io("sync", &path))?;
+        if self.reading.files.open(segment, FileForm::Whole).is_err() {
+            tail.file.truncate(0).map_err(VaultError::io("truncate", &path))?;
+            return Ok(Here::default());
+        }
+        if tail.ends_with_trailer()? {
+            tail.hash_up_to(tail.len - Trailer::LEN as u64)?;
+            if let Some(hash) = tail.verified()? {
+                return Ok(Here { bytes: tail.len, hash: Some(hash), forgotten: false });
+            }
+            self.cut_damage(segment, &*tail.file)?;
+            tail.len = tail.file.size().map_err(VaultError::io("read", &path))?;
+        }
+        Ok(Here { bytes: tail.len, ..Here::default() })
+    }
+}
+
+impl Tail {
+    fn hash_up_to(&mut self, end: u64) -> Result<()> {
+        let io = |source| VaultError::Io { doing: "read", path: "a segment".into(), source };
+        let end = end.min(self.len);
+        let mut buffer = vec![0; READ_LEN.min(end.saturating_sub(self.hashed) as usize)];
+        while self.hashed < end {
+            let count = buffer.len().min((end - self.hashed) as usize);
+            self.file.read_at(self.hashed, &mut buffer[..count]).map_err(io)?;
+            self.hasher.update(&buffer[..count]);
+            self.hashed += count as u64;
+        }
+        Ok(())
+    }
+
+    fn trailer(&self) -> Result<Option<Trailer>> {
+        let io = |source| VaultError::Io { doing: "read", path: "a segment".into(), source };
+        let mut bytes = [0; Trailer::LEN];
+        let Some(at) = self.len.checked_sub(Trailer::LEN as u64) else { return Ok(None) };
+        self.file.read_at(at, &mut bytes).map_err(io)?;
+        Ok(from_bytes::<Trailer>(&bytes).ok().filter(|trailer| trailer.file_len == self.len))
+    }
+
+    fn ends_with_trailer(&self) -> Result<bool> {
+        Ok(self.trailer()?.is_some())
+    }
+
+    fn verified(&self) -> Result<Option<FileHash>> {
+        let hash = FileHash(*self.hasher.finalize().as_bytes());
+        let all_hashed = self.hashed + Trailer::LEN as u64 == self.len;
+        Ok(self.trailer()?.filter(|trailer| all_hashed && trailer.hash == hash).map(|trailer| trailer.hash))
+    }
+}
+
+fn out_of_step(segment: SegmentId, offset: u64, due: u64) -> VaultError {
+    VaultError::refused(
+        RefusalCode::OutOfStep,
+        format!("segment {segment} was sent from byte {offset}, byte {due} is due: the box goes on from there"),
+    )
+}

@@ -1,0 +1,103 @@
+//! Taking records into the catalog as they become whole. Only what came since the last time is read.
+
+use coffer_format::SegmentId;
+use coffer_format::entry::Body;
+use coffer_format::event::Event;
+use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream};
+use rusqlite::Connection;
+
+use super::{Here, Mirror};
+use crate::catalog::{self, SegmentRow};
+use crate::segment::scan;
+use crate::{Result, VaultError};
+
+impl Mirror {
+    /// Takes every record that has become whole into the catalog.
+    pub fn refresh(&self) -> Result<()> {
+        let mut db = self.db()?;
+        let listed = listed(&db)?;
+        let grown: Vec<(SegmentId, Here, u64)> = self
+            .here()
+            .iter()
+            .map(|(segment, here)| (*segment, *here, listed.get(segment).copied().unwrap_or(0)))
+            .filter(|(_, here, listed)| here.bytes > SegmentHeader::LEN as u64 && here.bytes > *listed)
+            .collect();
+        if grown.is_empty() {
+            return Ok(());
+        }
+        let transaction = db.transaction()?;
+        let mut meta_in_order = true;
+        for (segment, here, listed) in grown {
+            let stream = self.take_segment(&transaction, segment, here, listed, meta_in_order)?;
+            // Metadata is applied in order: nothing after a segment that isn't whole yet.
+            meta_in_order &= stream != Stream::Meta || here.hash.is_some();
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn take_segment(
+        &self,
+        db: &Connection,
+        segment: SegmentId,
+        here: Here,
+        listed: u64,
+        meta_in_order: bool,
+    ) -> Result<Stream> {
+        let readable = self.reading.files.get(segment)?;
+        let stream = readable.header.stream;
+        if stream == Stream::Meta && !meta_in_order {
+            return Ok(stream);
+        }
+        let from = listed.max(SegmentHeader::LEN as u64);
+        let mut bytes = vec![0; (here.bytes - from) as usize];
+        readable.file.read_at(from, &mut bytes).map_err(VaultError::io("read", "a segment"))?;
+        let found = scan(&bytes, &readable.key, 0);
+        for record in &found.index.records {
+            let record = IndexEntry { offset: record.offset + from, ..record.clone() };
+            self.take_record(db, segment, stream, &record)?;
+        }
+        let bytes = if here.hash.is_some() { here.bytes } else { from + found.end };
+        let created_ms = readable.header.created_ms;
+        catalog::put_segment(
+            db,
+            &SegmentRow { segment, stream, closed: here.hash.is_some(), bytes, hash: here.hash, created_ms },
+        )?;
+        Ok(stream)
+    }
+
+    fn take_record(&self, db: &Connection, segment: SegmentId, stream: Stream, record: &IndexEntry) -> Result<()> {
+        match record.kind {
+            RecordKind::Pack => {
+                for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
+                    catalog::put_chunk(db, &id, &at)?;
+                }
+            }
+            RecordKind::Meta if stream == Stream::Meta && record.lsn > catalog::applied(db)? => {
+                catalog::put_log(db, segment, record)?;
+                let entry = self.reading.entry_at(segment, record.offset, record.record_len)?;
+                if branch_only(&entry.body) {
+                    catalog::set_applied(db, record.lsn)?;
+                } else {
+                    catalog::apply_entry(db, record.lsn, &entry)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What only concerns the branch's own disk, cartridges and retention.
+fn branch_only(body: &Body) -> bool {
+    use Event::*;
+    let Body::Event { event } = body else { return false };
+    matches!(event, PointsExpired { .. } | SegmentDropped { .. } | SegmentReturned { .. } | RecordDamaged { .. })
+}
+
+/// How much of each segment the catalog covers.
+fn listed(db: &Connection) -> Result<std::collections::HashMap<SegmentId, u64>> {
+    let mut query = db.prepare_cached("SELECT segment, bytes FROM segments")?;
+    let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,7 @@
+//! The vault from outside: whatever was acknowledged comes back.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crash;
+mod round_trip;

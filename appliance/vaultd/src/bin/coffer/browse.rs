@@ -1,0 +1,140 @@
+//! Looking: status, computers, points, directories, versions.
+
+use clap::Subcommand;
+use coffer_vault::query::Query;
+use serde_json::{Value, json};
+
+use crate::connect::connect;
+use crate::show::{self, rows, size_of, table, text, time_of};
+use crate::when::{At, which};
+use crate::{Cli, Done};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The computers that this box protects.
+    Computers,
+    /// Restore points of a configuration (COMPUTER/NAME).
+    Points { config: String },
+    /// What is in a directory at a point.
+    Ls {
+        config: String,
+        #[arg(default_value = "/")]
+        path: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Names that match a pattern (`*.doc`) at a point.
+    Find {
+        config: String,
+        pattern: String,
+        #[arg(long, default_value = "/")]
+        below: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// All versions of a path.
+    Versions { config: String, path: String },
+    /// Who did what, newest first.
+    Audit {
+        #[arg(long, default_value_t = 50)]
+        newest: usize,
+    },
+}
+
+pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
+    let (query, people): (Query, fn(&Value)) = match command {
+        Command::Computers => (Query::Computers, show_computers),
+        Command::Points { config } => (Query::Points { config: which(config)? }, show_points),
+        Command::Ls { config, path, at } => {
+            (Query::List { config: which(config)?, when: at.when()?, path: path.clone() }, show_names)
+        }
+        Command::Find { config, pattern, below, at } => (
+            Query::Find { config: which(config)?, when: at.when()?, path: below.clone(), pattern: pattern.clone() },
+            show_names,
+        ),
+        Command::Versions { config, path } => {
+            (Query::Versions { config: which(config)?, path: path.clone() }, show_versions)
+        }
+        Command::Audit { newest } => (Query::Audit { newest: *newest }, show_audit),
+    };
+    let answer = connect(cli)?.ask(json!(query))?;
+    show::print(cli.json, &answer, people);
+    Ok(())
+}
+
+pub(crate) fn status(cli: &Cli) -> Done {
+    let answer = connect(cli)?.ask(json!({ "do": "status" }))?;
+    show::print(cli.json, &answer, show_status);
+    Ok(())
+}
+
+fn show_status(status: &Value) {
+    println!("Coffer at {}: {} stored, {} free", text(status, "name"), size_of(status, "stored_bytes"), size_of(status, "free_bytes"));
+    let sentences = status["sentences"].as_array().cloned().unwrap_or_default();
+    if sentences.is_empty() {
+        println!("All is well. Nothing needs to be done.");
+    }
+    for sentence in sentences {
+        println!("! {}", sentence.as_str().unwrap_or_default());
+    }
+    println!();
+    let mut lines = Vec::new();
+    for computer in status["computers"].as_array().into_iter().flatten() {
+        for config in computer["configurations"].as_array().into_iter().flatten() {
+            let risk = config["at_risk_ms"].as_u64().map_or_else(|| "everything".into(), coffer_vaultd::status::hours);
+            let connected = if computer["connected"] == true { "yes" } else { "no" };
+            let name = format!("{}/{}", text(computer, "name"), text(config, "name"));
+            lines.push(vec![name, text(config, "state"), connected.into(), text(config, "points"), risk]);
+        }
+    }
+    table(&["CONFIGURATION", "STATE", "CONNECTED", "POINTS", "AT RISK SINCE"], &lines);
+    println!("\nNot on tape yet: {} in {} segments", size_of(status, "not_on_tape_bytes"), text(status, "not_on_tape"));
+    if let Some(behind) = status["hq"]["behind_bytes"].as_u64() {
+        println!("Not at HQ yet: {}", show::size(behind));
+    }
+}
+
+fn show_computers(list: &Value) {
+    let row = |one: &Value| {
+        let revoked = if one["revoked"] == true { "revoked" } else { "enrolled" };
+        vec![text(one, "computer"), text(one, "name"), text(one, "os"), revoked.into(), time_of(one, "enrolled_ms")]
+    };
+    table(&["NUMBER", "NAME", "SYSTEM", "STATE", "SINCE"], &rows(list, row));
+}
+
+fn show_points(list: &Value) {
+    let row = |one: &Value| {
+        vec![
+            text(one, "point"),
+            time_of(one, "closed_ms"),
+            text(one, "consistency"),
+            text(one, "files"),
+            size_of(one, "bytes"),
+            size_of(one, "sent"),
+            size_of(one, "stored"),
+            text(one, "report_lines"),
+        ]
+    };
+    table(&["POINT", "TIME", "CONSISTENT", "FILES", "CHANGED", "SENT", "STORED", "REMARKS"], &rows(list, row));
+}
+
+fn show_names(list: &Value) {
+    let row = |one: &Value| {
+        let seconds = one["mtime_ns"].as_i64().unwrap_or(0) / 1_000_000;
+        vec![text(one, "kind"), size_of(one, "size"), show::time(seconds), text(one, "since"), text(one, "path")]
+    };
+    table(&["KIND", "SIZE", "MODIFIED", "POINT", "NAME"], &rows(list, row));
+}
+
+fn show_versions(list: &Value) {
+    let row = |one: &Value| {
+        let seconds = one["mtime_ns"].as_i64().unwrap_or(0) / 1_000_000;
+        let until = one["until"].as_u64().map_or_else(|| "now".into(), |until| until.to_string());
+        vec![text(one, "since"), until, time_of(one, "closed_ms"), text(one, "kind"), size_of(one, "size"), show::time(seconds)]
+    };
+    table(&["FROM POINT", "UNTIL", "FIRST SEEN", "KIND", "SIZE", "MODIFIED"], &rows(list, row));
+}
+
+fn show_audit(list: &Value) {
+    table(&["TIME", "WHO", "WHAT"], &rows(list, |one| vec![time_of(one, "ms"), text(one, "who"), text(one, "what")]));
+}

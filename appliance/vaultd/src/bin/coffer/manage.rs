@@ -1,0 +1,250 @@
+//! Looking after a box: computers, configurations, verification, retention, tapes, HQ.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Subcommand;
+use coffer_vault::query::Query;
+use coffer_vaultd::client::ExitClass;
+use serde_json::{Value, json};
+
+use crate::connect::{connect, connect_hq};
+use crate::show::{self, rows, size_of, table, text, time_of};
+use crate::when::which;
+use crate::{Cli, Done, Failure};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Give out codes, take computers off.
+    #[command(subcommand)]
+    Computer(Computer),
+    /// Backup configurations.
+    #[command(subcommand)]
+    Config(Config),
+    /// Capture a configuration (COMPUTER/NAME) now.
+    Capture { config: String },
+    /// Read everything back and name what damage touches.
+    Verify,
+    /// Which points are kept.
+    #[command(subcommand)]
+    Retention(PlanOrApply),
+    /// Disk space that can be taken back.
+    #[command(subcommand)]
+    Reclaim(Reclaim),
+    /// Tapes.
+    #[command(subcommand)]
+    Tape(Tape),
+    /// How far headquarters is.
+    #[command(subcommand)]
+    Hq(Hq),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Computer {
+    /// A one-time code with which a computer of that name enrols.
+    Code {
+        name: String,
+        #[arg(long, default_value_t = 24)]
+        valid_hours: u64,
+    },
+    /// Refuse this computer from now on; its history stays.
+    Revoke { name: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Config {
+    List,
+    /// Print a configuration's TOML.
+    Show { config: String },
+    /// Add or change a computer's configuration from a TOML file (`-` is standard input).
+    Set { computer: String, name: String, file: PathBuf },
+    /// Edit a configuration with $EDITOR.
+    Edit { config: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PlanOrApply {
+    Plan,
+    Apply,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Reclaim {
+    Plan {
+        /// Also what could leave the disk because enough verified copies are elsewhere.
+        #[arg(long)]
+        evict: bool,
+    },
+    Apply {
+        #[arg(long)]
+        evict: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Tape {
+    /// Cartridges that this box has written.
+    List,
+    /// What the library holds now.
+    Inventory,
+    /// Write everything that isn't on tape yet.
+    Run,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Hq {
+    /// From a box: its line to HQ.
+    Status,
+    /// From HQ (with --server of HQ): all branches.
+    Branches,
+}
+
+pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
+    match command {
+        Command::Computer(Computer::Code { name, valid_hours }) => {
+            let request = json!({ "do": "computer_code", "name": name, "valid_hours": valid_hours });
+            simple(cli, request, |answer| {
+                println!("{}", text(answer, "code"));
+                eprintln!("On {name}: coffer-agent enrol --server ADDRESS --code CODE (until {})", time_of(answer, "expires_ms"));
+            })
+        }
+        Command::Computer(Computer::Revoke { name }) => {
+            simple(cli, json!({ "do": "computer_revoke", "name": name }), |_| println!("{name} is refused from now on."))
+        }
+        Command::Config(command) => config(cli, command),
+        Command::Capture { config } => {
+            simple(cli, json!({ "do": "capture", "config": which(config)? }), |_| println!("The computer was asked to capture now."))
+        }
+        Command::Verify => verify(cli),
+        Command::Retention(PlanOrApply::Plan) => simple(cli, json!({ "do": "retention_plan" }), show_retention),
+        Command::Retention(PlanOrApply::Apply) => simple(cli, json!({ "do": "retention_apply" }), show_retention),
+        Command::Reclaim(Reclaim::Plan { evict }) => {
+            simple(cli, json!({ "do": "reclaim_plan", "evict": evict }), show_reclaim)
+        }
+        Command::Reclaim(Reclaim::Apply { evict }) => {
+            simple(cli, json!({ "do": "reclaim_apply", "evict": evict }), |answer| {
+                show_reclaim(answer);
+                println!("{} taken back.", size_of(answer, "freed_bytes"));
+            })
+        }
+        Command::Tape(Tape::List) => simple(cli, json!(Query::Cartridges), show_cartridges),
+        Command::Tape(Tape::Inventory) => simple(cli, json!({ "do": "tape_inventory" }), show_inventory),
+        Command::Tape(Tape::Run) => simple(cli, json!({ "do": "tape_run" }), |answer| {
+            println!("{} segments ({}) are on tape now.", text(answer, "segments"), size_of(answer, "bytes"));
+        }),
+        Command::Hq(Hq::Status) => simple(cli, json!({ "do": "hq_status" }), |answer| println!("{answer:#}")),
+        Command::Hq(Hq::Branches) => {
+            let answer = connect_hq(cli)?.ask(json!({ "hq": "branches" }))?;
+            show::print(cli.json, &answer, |answer| println!("{answer:#}"));
+            Ok(())
+        }
+    }
+}
+
+fn simple(cli: &Cli, request: Value, people: impl FnOnce(&Value)) -> Done {
+    let answer = connect(cli)?.ask(request)?;
+    show::print(cli.json, &answer, people);
+    Ok(())
+}
+
+fn config(cli: &Cli, command: &Config) -> Done {
+    match command {
+        Config::List => simple(cli, json!(Query::Configurations), |list| {
+            let row = |one: &Value| {
+                vec![text(one, "config"), format!("{}/{}", text(one, "computer_name"), text(one, "name")), text(one, "revision")]
+            };
+            table(&["NUMBER", "CONFIGURATION", "REVISION"], &rows(list, row));
+        }),
+        Config::Show { config } => {
+            let found = find_config(cli, config)?;
+            show::print(cli.json, &found, |found| print!("{}", text(found, "toml")));
+            Ok(())
+        }
+        Config::Set { computer, name, file } => {
+            let toml = match file.as_os_str() == "-" {
+                true => std::io::read_to_string(std::io::stdin())?,
+                false => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+            };
+            set(cli, computer, name, &toml)
+        }
+        Config::Edit { config } => {
+            let found = find_config(cli, config)?;
+            let mut draft = tempfile::Builder::new().suffix(".toml").tempfile()?;
+            std::io::Write::write_all(&mut draft, text(&found, "toml").as_bytes())?;
+            let editor = std::env::var("EDITOR").unwrap_or_else(|_| "vi".into());
+            let status = std::process::Command::new(&editor).arg(draft.path()).status();
+            let status = status.with_context(|| format!("cannot start {editor}: set EDITOR"))?;
+            if !status.success() {
+                return Err(Failure::Told(ExitClass::OTHER, format!("{editor} ended with an error: nothing was changed")));
+            }
+            let edited = std::fs::read_to_string(draft.path())?;
+            set(cli, &text(&found, "computer_name"), &text(&found, "name"), &edited)
+        }
+    }
+}
+
+fn find_config(cli: &Cli, config: &str) -> Result<Value, Failure> {
+    use coffer_vault::query::Which;
+    let wanted = which(config)?;
+    let all = connect(cli)?.ask(json!(Query::Configurations))?;
+    let found = all.as_array().into_iter().flatten().find(|one| match &wanted {
+        Which::Number(number) => one["config"] == *number,
+        Which::Named { computer, name } => one["computer_name"] == **computer && one["name"] == **name,
+    });
+    found.cloned().ok_or_else(|| {
+        Failure::Told(ExitClass(28), format!("there's no configuration {config}: `coffer config list` shows what there is"))
+    })
+}
+
+fn set(cli: &Cli, computer: &str, name: &str, toml: &str) -> Done {
+    let request = json!({ "do": "config_set", "computer": computer, "name": name, "toml": toml });
+    simple(cli, request, |answer| match answer["computer_told"] == true {
+        true => println!("Set; {computer} has been told."),
+        false => println!("Set; {computer} isn't connected and hears of it when it is."),
+    })
+}
+
+fn verify(cli: &Cli) -> Done {
+    let report = connect(cli)?.ask(json!({ "do": "verify" }))?;
+    show::print(cli.json, &report, |report| {
+        println!("{} segments, {} read.", text(report, "segments"), size_of(report, "bytes"));
+        for one in report["damage"].as_array().into_iter().flatten() {
+            println!("! segment {} at {}: {}", text(one, "segment"), text(one, "offset"), text(one, "what"));
+        }
+        for one in report["touched"].as_array().into_iter().flatten() {
+            println!("! configuration {}: {} from point {} can't be restored from this disk", text(one, "config"), text(one, "path"), text(one, "since"));
+        }
+    });
+    match report["damage"].as_array().is_none_or(Vec::is_empty) {
+        true => Ok(()),
+        false => Err(Failure::Told(ExitClass::DAMAGE, "damage was found: a copy from tape or HQ heals it".into())),
+    }
+}
+
+fn show_retention(plans: &Value) {
+    let count = |plan: &Value, name: &str| plan[name].as_array().map_or(0, Vec::len).to_string();
+    let row = |plan: &Value| vec![text(plan, "config"), count(plan, "keep"), count(plan, "expire")];
+    table(&["CONFIGURATION", "KEPT", "GIVEN UP"], &rows(plans, row));
+}
+
+fn show_reclaim(plan: &Value) {
+    let row = |step: &Value| vec![text(step, "segment"), text(step, "action"), size_of(step, "bytes"), size_of(step, "needed_bytes")];
+    table(&["SEGMENT", "ACTION", "SIZE", "STILL NEEDED"], &rows(&plan["steps"], row));
+}
+
+fn show_cartridges(list: &Value) {
+    let row = |one: &Value| {
+        vec![text(one, "barcode"), text(one, "state_name"), text(one, "set"), text(one, "number"), text(one, "containers"), size_of(one, "written")]
+    };
+    table(&["BARCODE", "STATE", "SET", "NUMBER", "CONTAINERS", "WRITTEN"], &rows(list, row));
+}
+
+fn show_inventory(inventory: &Value) {
+    let place = |kind: &'static str| {
+        move |one: &Value| vec![kind.to_owned(), text(one, "element"), if one["full"] == true { text(one, "barcode") } else { "empty".into() }]
+    };
+    let mut lines = rows(&inventory["drives"], place("drive"));
+    lines.extend(rows(&inventory["slots"], place("slot")));
+    lines.extend(rows(&inventory["mail_slots"], place("mail slot")));
+    table(&["PLACE", "ADDRESS", "CARTRIDGE"], &lines);
+}

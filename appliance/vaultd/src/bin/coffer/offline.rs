@@ -1,0 +1,98 @@
+//! Without a running box: rebuilding a catalog, or a whole vault from its cartridges.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use coffer_vault::disk::RealDisk;
+use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault};
+use coffer_vaultd::setup::read_secret;
+
+use crate::{Cli, Done};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a vault's catalog anew from its segments. The box must not be running.
+    Rebuild {
+        /// The vault's directory.
+        #[arg(long)]
+        vault: PathBuf,
+        #[command(flatten)]
+        key: Key,
+    },
+    /// Make a vault anew from its cartridges alone, on any machine with the library (or its simulation).
+    RebuildFromTape {
+        /// Where the new vault goes; must not exist.
+        #[arg(long)]
+        vault: PathBuf,
+        /// The changer's device, such as /dev/sg3.
+        #[arg(long, required_unless_present = "simulated")]
+        changer: Option<PathBuf>,
+        /// The drives' devices.
+        #[arg(long)]
+        drive: Vec<PathBuf>,
+        /// A simulated library's directory.
+        #[arg(long, conflicts_with = "changer")]
+        simulated: Option<PathBuf>,
+        #[command(flatten)]
+        key: Key,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Key {
+    /// The box's key file.
+    #[arg(long)]
+    box_key: Option<PathBuf>,
+    /// The organisation's recovery key file.
+    #[arg(long)]
+    recovery_key: Option<PathBuf>,
+}
+
+impl Key {
+    fn opener(&self) -> anyhow::Result<Opener> {
+        match (&self.box_key, &self.recovery_key) {
+            (Some(path), _) => Ok(Opener::Box(BoxKey(read_secret(path)?))),
+            (None, Some(path)) => Ok(Opener::Organisation(RecoveryKey(read_secret(path)?))),
+            (None, None) => anyhow::bail!("give --box-key or --recovery-key"),
+        }
+    }
+}
+
+pub(crate) fn run(_cli: &Cli, command: &Command) -> Done {
+    match command {
+        Command::Rebuild { vault, key } => {
+            for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+                match std::fs::remove_file(vault.join(name)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                    _ => {}
+                }
+            }
+            open_and_tell(vault, key)
+        }
+        Command::RebuildFromTape { vault, changer, drive, simulated, key } => {
+            let source = coffer_vaultd::tape_job::Source::new(changer.as_deref(), drive, simulated.as_deref())?;
+            let done = coffer_vaultd::tape_job::extract_vault(source, vault)?;
+            println!("{} segments read from {} cartridges.", done.segments, done.cartridges);
+            open_and_tell(vault, key)
+        }
+    }
+}
+
+fn open_and_tell(vault: &Path, key: &Key) -> Done {
+    let opened = Vault::open(Arc::new(RealDisk), vault, key.opener()?, Arc::new(SystemClock), Options::default());
+    let opened = opened.with_context(|| format!("the vault in {} could not be opened", vault.display()))?;
+    let reading = opened.reading();
+    let points = || -> coffer_vault::Result<usize> {
+        let mut count = 0;
+        for config in reading.configurations()? {
+            count += reading.points(coffer_format::ConfigId(config.config))?.len();
+        }
+        Ok(count)
+    };
+    let computers = reading.computers().map_err(anyhow::Error::from)?.len();
+    println!("The catalog is whole: {computers} computers, {} restore points.", points().map_err(anyhow::Error::from)?);
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! `coffer restore`: to the place, elsewhere, or as a tar stream.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use coffer_format::{ConfigId, PointSeq};
+use coffer_vault::query::{Query, When, Which};
+use coffer_vaultd::client::ExitClass;
+use coffer_vaultd::restorer::{Conflict, Outcome, Restorer};
+use serde_json::json;
+
+use crate::connect::{Connection, connect};
+use crate::show::{Progress, size};
+use crate::when::{At, which};
+use crate::{Cli, Done, Failure};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// COMPUTER/NAME, or a configuration's number.
+    config: String,
+    /// What to restore; everything if nothing is named.
+    paths: Vec<String>,
+    /// Restore below this directory.
+    #[arg(long, required_unless_present_any = ["in_place", "tar"], conflicts_with_all = ["in_place", "tar"])]
+    to: Option<PathBuf>,
+    /// Restore to where the files were, on this machine.
+    #[arg(long, conflicts_with = "tar")]
+    in_place: bool,
+    /// Write a tar archive to standard output.
+    #[arg(long)]
+    tar: bool,
+    /// What to do where something is there already.
+    #[arg(long, value_enum, default_value = "skip")]
+    conflict: OnConflict,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnConflict {
+    /// Leave it, and name it.
+    Skip,
+    /// Put the restored one beside it.
+    KeepBoth,
+    Overwrite,
+}
+
+impl From<OnConflict> for Conflict {
+    fn from(on: OnConflict) -> Conflict {
+        match on {
+            OnConflict::Skip => Conflict::Skip,
+            OnConflict::KeepBoth => Conflict::KeepBoth,
+            OnConflict::Overwrite => Conflict::Overwrite,
+        }
+    }
+}
+
+pub(crate) fn run(cli: &Cli, options: &Options) -> Done {
+    let mut connection = connect(cli)?;
+    let (which, when) = (which(&options.config)?, options.at.when()?);
+    if options.tar {
+        let scratch = tempfile::tempdir()?;
+        let outcome = restore(&mut connection, which, when, &options.paths, scratch.path(), Conflict::Skip)?;
+        write_tar(scratch.path())?;
+        return told(cli, &outcome);
+    }
+    let root = options.to.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let outcome = restore(&mut connection, which, when, &options.paths, &root, options.conflict.into())?;
+    told(cli, &outcome)
+}
+
+/// Restores below `root`, with progress on a terminal.
+pub(crate) fn restore(
+    connection: &mut Connection,
+    which: Which,
+    when: When,
+    paths: &[String],
+    root: &Path,
+    conflict: Conflict,
+) -> Result<Outcome, Failure> {
+    let found = connection.ask(json!(Query::Resolve { config: which, when }))?;
+    let number = |name: &str| found[name].as_u64().unwrap_or(0);
+    let (config, point) = (ConfigId(number("config") as u32), PointSeq(number("point")));
+    let mut restorer = Restorer::new(root, conflict)?;
+    let (progress, started) = (Progress::new(), Instant::now());
+    let mut shown = Instant::now();
+    connection.client.restore(config, point, paths, &mut |message| {
+        if shown.elapsed().as_millis() > 200 {
+            shown = Instant::now();
+            let rate = restorer.bytes() as f64 / started.elapsed().as_secs_f64();
+            progress.line(&format!("{} restored, {}/s", size(restorer.bytes()), size(rate as u64)));
+        }
+        restorer.take(message)
+    })??;
+    progress.clear();
+    Ok(restorer.finish())
+}
+
+fn told(cli: &Cli, outcome: &Outcome) -> Done {
+    if cli.json {
+        let failed: Vec<_> = outcome.failed.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        eprintln!("{}", json!({ "files": outcome.files, "bytes": outcome.bytes, "skipped": outcome.skipped, "failed": failed }));
+    } else {
+        eprintln!("{} files, {} restored.", outcome.files, size(outcome.bytes));
+        outcome.skipped.iter().for_each(|path| eprintln!("! {} was there already and was left alone", path.display()));
+        outcome.failed.iter().for_each(|(path, why)| eprintln!("! {}: {why}", path.display()));
+    }
+    match (outcome.skipped.len(), outcome.failed.len()) {
+        (0, 0) => Ok(()),
+        (skipped, failed) => Err(Failure::Told(
+            ExitClass::PARTLY,
+            format!("{skipped} files were left alone (see --conflict), {failed} could not be restored"),
+        )),
+    }
+}
+
+fn write_tar(root: &Path) -> Result<(), Failure> {
+    let mut archive = tar::Builder::new(std::io::BufWriter::new(std::io::stdout().lock()));
+    archive.follow_symlinks(false);
+    archive.append_dir_all(".", root)?;
+    archive.into_inner()?.flush()?;
+    Ok(())
+}

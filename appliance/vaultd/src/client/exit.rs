@@ -1,0 +1,44 @@
+//! Exit codes of `coffer`: one for each kind of trouble, written down in the README of this crate.
+
+use coffer_format::wire::RefusalCode;
+use coffer_link::LinkError;
+
+use super::ClientError;
+
+/// A kind of trouble, by its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitClass(pub u8);
+
+impl ExitClass {
+    pub const OTHER: ExitClass = ExitClass(1);
+    /// Wrong words on the command line.
+    pub const USAGE: ExitClass = ExitClass(2);
+    pub const UNREACHABLE: ExitClass = ExitClass(3);
+    pub const NOT_TRUSTED: ExitClass = ExitClass(4);
+    pub const WRONG_CLOCK: ExitClass = ExitClass(5);
+    pub const OTHER_BOX: ExitClass = ExitClass(6);
+    /// A restore left some files alone, or couldn't write some.
+    pub const PARTLY: ExitClass = ExitClass(7);
+    /// Verification found damage.
+    pub const DAMAGE: ExitClass = ExitClass(8);
+    /// Refusals: this and the refusal's number.
+    const REFUSED: u8 = 20;
+}
+
+/// The class of an error.
+pub fn exit_class(error: &ClientError) -> ExitClass {
+    match error {
+        ClientError::Link(LinkError::Unreachable { .. } | LinkError::HandshakeTimeout { .. } | LinkError::Cut { .. }) => {
+            ExitClass::UNREACHABLE
+        }
+        ClientError::Link(LinkError::WrongClock { .. }) => ExitClass::WRONG_CLOCK,
+        ClientError::Link(LinkError::OtherBox { .. } | LinkError::OtherRole { .. }) => ExitClass::OTHER_BOX,
+        ClientError::Link(LinkError::NotTrusted { .. }) => ExitClass::NOT_TRUSTED,
+        ClientError::Link(LinkError::Refused(refusal)) => ExitClass(ExitClass::REFUSED + number(refusal.code)),
+        _ => ExitClass::OTHER,
+    }
+}
+
+fn number(code: RefusalCode) -> u8 {
+    coffer_format::to_bytes(&code)[0]
+}

@@ -1,0 +1,48 @@
+//! Where a box keeps what, below its one directory.
+
+use std::path::{Path, PathBuf};
+
+/// A box's directory.
+#[derive(Debug, Clone)]
+pub struct Layout(pub PathBuf);
+
+impl Layout {
+    pub fn new(dir: &Path) -> Layout {
+        Layout(dir.into())
+    }
+    /// What the administrator writes.
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("box.toml")
+    }
+    pub fn vault(&self) -> PathBuf {
+        self.0.join("vault")
+    }
+    /// The box's key, until it's bound to a TPM.
+    pub fn box_key(&self) -> PathBuf {
+        self.0.join("keys").join("box.key")
+    }
+    /// Signs the certificates of this box's computers and operators.
+    pub fn authority(&self) -> PathBuf {
+        self.0.join("authority")
+    }
+    /// What the box shows to its computers and operators.
+    pub fn identity(&self) -> PathBuf {
+        self.0.join("identity")
+    }
+    /// What the box shows to HQ.
+    pub fn branch(&self) -> PathBuf {
+        self.0.join("branch")
+    }
+    /// The first operator's identity, made with the box.
+    pub fn operator(&self) -> PathBuf {
+        self.0.join("operator")
+    }
+    /// The recovery key of a box without HQ: to be moved off the box.
+    pub fn recovery_key(&self) -> PathBuf {
+        self.0.join("recovery.key")
+    }
+    /// The simulated library, where no changer is configured.
+    pub fn simulated_library(&self) -> PathBuf {
+        self.0.join("simulated-library")
+    }
+}

@@ -1,0 +1,188 @@
+//! What an operator may ask of a box, and how it's answered. JSON in, JSON out, whatever carries it.
+
+use std::time::Duration;
+
+use coffer_agent::config::BackupConfig;
+use coffer_format::wire::{Message, RefusalCode};
+use coffer_format::{ComputerId, ConfigId};
+use coffer_link::{EnrolmentCode, secret_hash};
+use coffer_vault::query::{Query, When, Which};
+use coffer_vault::restore::Wanted;
+use coffer_vault::{VaultError, reclaim, retention};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::serve::Appliance;
+use crate::{copies, status};
+
+/// One request that is more than a question to the vault.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    /// A one-time code with which a computer of that name enrols.
+    ComputerCode { name: String, valid_hours: u64 },
+    ComputerRevoke { name: String },
+    ConfigSet { computer: String, name: String, toml: String },
+    /// Asks the computer to capture now.
+    Capture { config: Which },
+    Verify,
+    RetentionPlan,
+    RetentionApply,
+    ReclaimPlan { evict: bool },
+    ReclaimApply { evict: bool },
+    /// Reads back what a restore needs and the disk doesn't have.
+    Fetch { config: Which, when: When, paths: Vec<String> },
+    TapeInventory,
+    /// Writes everything that has no copy on tape yet.
+    TapeRun,
+    HqStatus,
+}
+
+/// A request in either form.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Asked {
+    Do(Request),
+    Query(Query),
+}
+
+type Outcome = Result<Value, VaultError>;
+
+fn refused(code: RefusalCode, sentence: impl Into<String>) -> VaultError {
+    VaultError::Refused { code, sentence: sentence.into() }
+}
+
+/// Answers; `working` is told of progress now and then.
+pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn FnMut(Value)) -> Outcome {
+    let vault = &appliance.vault;
+    let reading = vault.reading();
+    let request = match asked {
+        Asked::Query(query) => return reading.answer(&query),
+        Asked::Do(request) => request,
+    };
+    Ok(match request {
+        Request::Status => json!(status::Status::of(appliance)?),
+        Request::ComputerCode { name, valid_hours } => computer_code(appliance, who, &name, valid_hours)?,
+        Request::ComputerRevoke { name } => {
+            vault.revoke_computer(computer_named(appliance, &name)?, who)?;
+            json!({ "revoked": name })
+        }
+        Request::ConfigSet { computer, name, toml } => config_set(appliance, who, &computer, &name, &toml)?,
+        Request::Capture { config } => capture(appliance, &config)?,
+        Request::Verify => {
+            let total: u64 = reading.segments()?.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum();
+            let report = vault.verify(&mut |done| working(json!({ "bytes": done, "of": total })))?;
+            vault.audit(who, &format!("verified {} segments, found {} damaged", report.segments, report.damage.len()))?;
+            json!(report)
+        }
+        Request::RetentionPlan => json!(retention_plans(appliance)?),
+        Request::RetentionApply => {
+            let plans = retention_plans(appliance)?;
+            plans.iter().try_for_each(|plan| vault.apply_retention(plan, who))?;
+            json!(plans)
+        }
+        Request::ReclaimPlan { evict } => json!(vault.plan_reclaim(reclaim_policy(appliance, evict))?),
+        Request::ReclaimApply { evict } => {
+            let plan = vault.plan_reclaim(reclaim_policy(appliance, evict))?;
+            let freed = vault.apply_reclaim(&plan, who)?;
+            json!({ "steps": plan.steps, "freed_bytes": freed })
+        }
+        Request::Fetch { config, when, paths } => {
+            let wanted = wanted(appliance, &config, when, paths)?;
+            json!({ "fetched_segments": copies::fetch_for(appliance, &wanted, working)? })
+        }
+        Request::TapeInventory => tape(appliance)?.inventory()?,
+        Request::TapeRun => json!(tape(appliance)?.run(vault, working)?),
+        Request::HqStatus => match &appliance.wan {
+            Some(wan) => json!(*wan.status().borrow()),
+            None => Value::Null,
+        },
+    })
+}
+
+fn tape(appliance: &Appliance) -> Result<&crate::tape_job::TapeJob, VaultError> {
+    appliance.tape.as_ref().ok_or_else(|| {
+        refused(RefusalCode::BadRequest, "tape is turned off on this box: set tape.enabled in box.toml and restart cofferd")
+    })
+}
+
+fn reclaim_policy(appliance: &Appliance, evict: bool) -> reclaim::Policy {
+    let policy = appliance.settings.reclaim.policy();
+    if evict { reclaim::Policy { free_target_bytes: u64::MAX / 2, ..policy } } else { policy }
+}
+
+/// What a restore request means in numbers.
+pub fn wanted(appliance: &Appliance, config: &Which, when: When, paths: Vec<String>) -> Result<Wanted, VaultError> {
+    let reading = appliance.vault.reading();
+    let config = reading.which(config)?;
+    let point = reading.when(config, when)?;
+    let paths = paths.into_iter().map(String::into_bytes).collect();
+    Ok(Wanted { config, point, paths, trusted: true })
+}
+
+fn computer_named(appliance: &Appliance, name: &str) -> Result<ComputerId, VaultError> {
+    let computers = appliance.vault.reading().computers()?;
+    let found = computers.iter().find(|computer| computer.name == name);
+    found.map(|computer| ComputerId(computer.computer)).ok_or_else(|| {
+        refused(RefusalCode::NoSuchComputer, format!("there's no computer {name}: `coffer computers` lists them"))
+    })
+}
+
+fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64) -> Outcome {
+    if name.trim().is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        return Err(refused(RefusalCode::BadRequest, "a computer's name has 1 to 64 printable characters: choose another"));
+    }
+    let code = EnrolmentCode::new(&appliance.authority)
+        .map_err(|error| refused(RefusalCode::Internal, format!("no code could be made: {error}")))?;
+    let expires_ms = appliance.vault.now_ms() + Duration::from_secs(valid_hours * 3600).as_millis() as u64;
+    appliance.vault.issue_code(secret_hash(&code.secret), name, expires_ms, who)?;
+    Ok(json!({ "code": code.to_string(), "computer": name, "expires_ms": expires_ms }))
+}
+
+fn config_set(appliance: &Appliance, who: &str, computer: &str, name: &str, toml: &str) -> Outcome {
+    BackupConfig::parse(toml).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        refused(RefusalCode::BadConfiguration, format!("the configuration was not accepted and nothing changed:\n{}", lines.join("\n")))
+    })?;
+    let computer = computer_named(appliance, computer)?;
+    let config = appliance.vault.set_configuration(computer, name, toml, who)?;
+    let told = appliance.live.tell(computer, Message::ConfigsChanged);
+    Ok(json!({ "config": config.0, "computer_told": told }))
+}
+
+fn capture(appliance: &Appliance, which: &Which) -> Outcome {
+    let config = appliance.vault.reading().which(which)?;
+    let all = appliance.vault.reading().configurations()?;
+    let owner = all.iter().find(|one| one.config == config.0).map(|one| ComputerId(one.computer));
+    match owner.is_some_and(|computer| appliance.live.tell(computer, Message::CaptureNow { config })) {
+        true => Ok(json!({ "asked": config.0 })),
+        false => Err(refused(RefusalCode::Busy, "the computer isn't connected: start coffer-agent on it, or wait until it's back")),
+    }
+}
+
+fn retention_plans(appliance: &Appliance) -> Result<Vec<retention::Plan>, VaultError> {
+    let vault = &appliance.vault;
+    let zone = jiff::tz::TimeZone::system();
+    let mut plans = Vec::new();
+    for config in vault.reading().configurations()? {
+        let policy = keep_of(&config.toml).unwrap_or(appliance.settings.retention);
+        plans.push(vault.plan_retention(ConfigId(config.config), &policy, &zone)?);
+    }
+    Ok(plans)
+}
+
+/// A configuration's own `[keep]`, where it has one.
+fn keep_of(toml: &str) -> Option<retention::Policy> {
+    toml.parse::<toml::Table>().ok()?.remove("keep")?.try_into().ok()
+}
+
+/// Runs retention and reclaim as the box does by itself.
+pub fn housekeep(appliance: &Appliance) -> Result<u64, VaultError> {
+    for plan in retention_plans(appliance)? {
+        appliance.vault.apply_retention(&plan, "box")?;
+    }
+    let plan = appliance.vault.plan_reclaim(reclaim_policy(appliance, false))?;
+    appliance.vault.apply_reclaim(&plan, "box")
+}
+

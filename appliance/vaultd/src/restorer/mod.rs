@@ -1,0 +1,203 @@
+//! Writing a restore to a file system: files from packs in parallel, metadata once a batch is whole, directories last.
+//!
+//! Nothing that is there already is replaced unless that was asked for, and then only by a rename of the finished file. Names
+//! from the other end never lead outside the target.
+
+mod meta;
+mod paths;
+mod pool;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coffer_format::node::NodeKind;
+use coffer_format::wire::{Message, RestoreNode};
+
+use paths::Target;
+use pool::{PackJob, Pool};
+
+/// What happens where something is already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// What is there stays; the restored one is left out and named.
+    Skip,
+    /// Both: the restored one gets `.restored` added to its name.
+    KeepBoth,
+    Overwrite,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    pub files: u64,
+    pub bytes: u64,
+    /// Left alone because something was there.
+    pub skipped: Vec<PathBuf>,
+    /// What couldn't be done, and why.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// A node that is being written.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) restored: RestoreNode,
+    /// Where it's written.
+    pub(crate) written: PathBuf,
+    /// Where it belongs, if that is elsewhere.
+    pub(crate) belongs: PathBuf,
+}
+
+/// Takes the messages of a restore.
+pub struct Restorer {
+    target: Target,
+    conflict: Conflict,
+    pool: Pool,
+    batch: Vec<Node>,
+    /// Files by their index, for placements and hard links.
+    files: HashMap<u32, Arc<PathBuf>>,
+    directories: BTreeMap<PathBuf, RestoreNode>,
+    links: Vec<(u32, PathBuf)>,
+    outcome: Outcome,
+}
+
+impl Restorer {
+    /// Restores below `root`, which is made if it isn't there.
+    pub fn new(root: &Path, conflict: Conflict) -> io::Result<Restorer> {
+        Ok(Restorer {
+            target: Target::open(root)?,
+            conflict,
+            pool: Pool::start(),
+            batch: Vec::new(),
+            files: HashMap::new(),
+            directories: BTreeMap::new(),
+            links: Vec::new(),
+            outcome: Outcome::default(),
+        })
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    pub fn take(&mut self, message: Message) -> io::Result<()> {
+        match message {
+            Message::RestoreNodes { nodes } => {
+                nodes.into_iter().for_each(|node| self.begin(node));
+                Ok(())
+            }
+            Message::RestorePack { compression, raw_len, placements, payload } => {
+                let wanted = placements
+                    .into_iter()
+                    .filter_map(|placement| Some((self.files.get(&placement.index)?.clone(), placement)))
+                    .collect();
+                self.pool.write(PackJob { compression, raw_len, placements: wanted, payload: payload.0 });
+                Ok(())
+            }
+            Message::RestoreBatchEnd => {
+                self.finish_batch();
+                Ok(())
+            }
+            Message::RestoreEnd { failed, .. } => {
+                self.finish_batch();
+                let lines = failed.into_iter();
+                self.outcome.failed.extend(
+                    lines.map(|line| (PathBuf::from(String::from_utf8_lossy(&line.path).into_owned()), line.what)),
+                );
+                Ok(())
+            }
+            _ => Err(io::Error::other("a message came that has no place in a restore: use programs of the same version")),
+        }
+    }
+
+    /// Ends the restore: directories get their metadata, deepest first.
+    pub fn finish(mut self) -> Outcome {
+        self.finish_batch();
+        for (path, node) in std::mem::take(&mut self.directories).into_iter().rev() {
+            if let Err(error) = meta::apply(&path, &node.meta) {
+                self.outcome.failed.push((path, error.to_string()));
+            }
+        }
+        self.outcome.bytes = self.pool.bytes();
+        self.outcome
+    }
+
+    fn begin(&mut self, node: RestoreNode) {
+        let shown = PathBuf::from(String::from_utf8_lossy(&node.path).into_owned());
+        match self.try_begin(node) {
+            Ok(true) => {}
+            Ok(false) => self.outcome.skipped.push(shown),
+            Err(error) => self.outcome.failed.push((shown, error.to_string())),
+        }
+    }
+
+    /// Finds where a node goes. `false`: something is there, and stays.
+    fn try_begin(&mut self, node: RestoreNode) -> io::Result<bool> {
+        let path = self.target.resolve(&node.path)?;
+        let there = std::fs::symlink_metadata(&path).ok();
+        if node.meta.kind == NodeKind::Directory {
+            match there {
+                None => std::fs::create_dir(&path)?,
+                Some(found) if found.is_dir() => {}
+                Some(_) => return Ok(false),
+            }
+            // A directory that was there keeps what it had, unless overwriting was asked for.
+            self.directories.insert(path, node);
+            return Ok(true);
+        }
+        let (written, belongs) = match (there, self.conflict) {
+            (None, _) => (path.clone(), path),
+            (Some(_), Conflict::Skip) => return Ok(false),
+            (Some(_), Conflict::KeepBoth) => {
+                let beside = paths::free_name(&path);
+                (beside.clone(), beside)
+            }
+            (Some(found), Conflict::Overwrite) if found.is_dir() => return Ok(false),
+            (Some(_), Conflict::Overwrite) => (paths::working_name(&path, node.index), path),
+        };
+        if let Some(first) = node.hard_link_to {
+            self.links.push((first, belongs));
+            return Ok(true);
+        }
+        if node.meta.kind == NodeKind::File {
+            self.files.insert(node.index, Arc::new(written.clone()));
+        }
+        self.batch.push(Node { restored: node, written, belongs });
+        Ok(true)
+    }
+
+    fn finish_batch(&mut self) {
+        self.outcome.failed.extend(self.pool.wait());
+        let batch = std::mem::take(&mut self.batch);
+        self.outcome.files += batch.len() as u64;
+        for node in &batch {
+            if node.written != node.belongs {
+                self.files.insert(node.restored.index, Arc::new(node.belongs.clone()));
+            }
+        }
+        self.outcome.failed.extend(meta::finish_all(batch));
+        for (first, path) in std::mem::take(&mut self.links) {
+            let linked = match self.files.get(&first) {
+                Some(target) => relink(target, &path),
+                None => Err(io::Error::other("the file that it's another name of wasn't restored")),
+            };
+            match linked {
+                Ok(()) => self.outcome.files += 1,
+                Err(error) => self.outcome.failed.push((path, error.to_string())),
+            }
+        }
+    }
+}
+
+fn relink(target: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::hard_link(target, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let working = paths::working_name(path, 0);
+            std::fs::hard_link(target, &working)?;
+            std::fs::rename(&working, path)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,183 @@
+//! Serving one computer: its packs and parts go into the vault, what it forgot comes out of it.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use coffer_format::wire::{Message, RefusalCode, SignatureKind};
+use coffer_format::ComputerId;
+use coffer_link::{Link, LinkError, Sender, refuse};
+use coffer_vault::{PreparedPart, Session, VaultError};
+
+use super::Appliance;
+
+/// Parts that wait for their commit while more packs come in.
+const PREPARED_MAX: usize = 3;
+
+type Prepared = (coffer_format::ConfigId, PreparedPart);
+
+pub(super) fn serve(appliance: &Appliance, link: Link, computer: ComputerId, connection: u64) -> Result<(), LinkError> {
+    appliance.live.came(computer, connection, link.sender.clone());
+    let (queue, waiting) = sync_channel(PREPARED_MAX);
+    let sender = link.sender.clone();
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(move || commit_all(waiting, &sender));
+        Serving { appliance, link, computer, session: None, queue }.run()
+    });
+    appliance.live.left(computer, connection);
+    outcome
+}
+
+/// Commits parts in their order. A part that is refused makes those after it out of step, which they're told.
+fn commit_all(waiting: Receiver<Prepared>, sender: &Sender) {
+    for (config, prepared) in waiting {
+        let answer = match prepared.commit() {
+            Ok(done) => Message::Committed {
+                config,
+                point: done.point,
+                part: done.part,
+                closed: done.closed,
+                vault_ms: done.vault_ms,
+            },
+            Err(error) => Message::Refused { refusal: error.refusal() },
+        };
+        if sender.blocking_send(answer).is_err() {
+            // The link is gone; what is durable stays so, and the agent will ask.
+            return;
+        }
+    }
+}
+
+struct Serving<'a> {
+    appliance: &'a Appliance,
+    link: Link,
+    computer: ComputerId,
+    session: Option<Session>,
+    queue: SyncSender<Prepared>,
+}
+
+impl Serving<'_> {
+    fn run(mut self) -> Result<(), LinkError> {
+        while let Some(message) = self.link.receiver.blocking_recv()? {
+            if matches!(message, Message::Goodbye) {
+                return Ok(());
+            }
+            if let Err(error) = self.take(message) {
+                match error {
+                    Failed::Link(error) => return Err(error),
+                    Failed::Vault(error) => {
+                        let refusal = error.refusal();
+                        tracing::warn!(computer = %self.computer, sentence = refusal.sentence, "refused");
+                        self.link.sender.blocking_send(Message::Refused { refusal })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Failed> {
+        let vault = &self.appliance.vault;
+        let reading = vault.reading();
+        match message {
+            Message::ConfigsWanted => {
+                let configs = reading.configurations_of(self.computer)?;
+                self.link.sender.blocking_send(Message::Configs { configs })?;
+            }
+            Message::Begin { config } => {
+                let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
+                let standing = session.begin(config)?;
+                self.link.sender.blocking_send(Message::Begun {
+                    config,
+                    head: standing.head,
+                    draft: standing.draft,
+                    next_node: standing.next_node,
+                })?;
+            }
+            Message::PackData { stream, pack } => self.session()?.put_pack(stream, pack)?,
+            Message::Part { config, point, part, steps, close } => {
+                let prepared = self.session()?.prepare_part(config, point, part, steps, close)?;
+                self.queue.send((config, prepared)).map_err(|_| out_of_turn())?;
+            }
+            Message::CatchupWanted { config, point, part } => {
+                self.own(config)?;
+                self.streamed(|send| reading.recall(config, point, part, send))?;
+            }
+            Message::SignatureWanted { config, node, kind } => {
+                self.own(config)?;
+                self.streamed(|send| match kind {
+                    SignatureKind::Pages => reading.sign_pages(config, node, send),
+                    SignatureKind::Chunks => reading.sign_chunks(config, node, send),
+                })?;
+            }
+            Message::RestoreWanted { config, point, paths } => {
+                self.own(config)?;
+                let paths = paths.into_iter().map(|path| path.0).collect();
+                let wanted = coffer_vault::restore::Wanted { config, point, paths, trusted: false };
+                super::operator::send_restore(self.appliance, &self.link.sender, &wanted)?;
+            }
+            Message::Progress { progress } => self.appliance.live.progressed(self.computer, progress),
+            _ => {
+                let sentence = "a computer can't ask for that: it can add, and restore what is its own";
+                self.link.sender.blocking_send(refuse(RefusalCode::NotAllowed, sentence))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn session(&mut self) -> Result<&mut Session, VaultError> {
+        self.session.as_mut().ok_or_else(out_of_turn)
+    }
+
+    fn own(&self, config: coffer_format::ConfigId) -> Result<(), VaultError> {
+        Session::new(self.appliance.vault.clone(), self.computer).begin(config).map(|_| ())
+    }
+
+    /// Sends what the vault gives, as it gives it.
+    fn streamed(
+        &self,
+        give: impl FnOnce(&mut dyn FnMut(Message) -> coffer_vault::Result<()>) -> coffer_vault::Result<()>,
+    ) -> Result<(), Failed> {
+        stream(&self.link.sender, give)
+    }
+}
+
+/// Sends messages as the vault makes them; a cut link ends it.
+pub(super) fn stream<T>(
+    sender: &Sender,
+    give: impl FnOnce(&mut dyn FnMut(Message) -> coffer_vault::Result<()>) -> coffer_vault::Result<T>,
+) -> Result<T, Failed> {
+    let mut cut = None;
+    let given = give(&mut |message| {
+        sender.blocking_send(message).map_err(|error| {
+            cut = Some(error);
+            out_of_turn()
+        })
+    });
+    match (cut, given) {
+        (Some(error), _) => Err(Failed::Link(error)),
+        (None, given) => Ok(given?),
+    }
+}
+
+fn out_of_turn() -> VaultError {
+    VaultError::Refused {
+        code: RefusalCode::OutOfStep,
+        sentence: "that came before its configuration was begun: the agent begins again".into(),
+    }
+}
+
+/// What ends a request, or the whole link.
+pub(super) enum Failed {
+    Link(LinkError),
+    Vault(VaultError),
+}
+
+impl From<LinkError> for Failed {
+    fn from(error: LinkError) -> Self {
+        Failed::Link(error)
+    }
+}
+impl From<VaultError> for Failed {
+    fn from(error: VaultError) -> Self {
+        Failed::Vault(error)
+    }
+}

@@ -1,0 +1,172 @@
+//! `box.toml`: checked whole before anything opens. Unknown keys are refused; every value has a default that works.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use coffer_vault::{reclaim, retention};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set on a box.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The box's name, as people know the branch.
+    pub name: String,
+    /// Where agents and operators connect.
+    pub listen: SocketAddr,
+    /// Where the status page is served over HTTPS; nothing turns it off.
+    pub page: Option<SocketAddr>,
+    /// Intake stops while less than this is free on the vault's disk.
+    pub reserve_mib: u64,
+    pub retention: retention::Policy,
+    pub reclaim: Reclaim,
+    pub tape: Tape,
+    /// Headquarters: `[hq]` is checked by the replicator.
+    pub hq: Option<toml::Table>,
+}
+
+/// `[reclaim]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reclaim {
+    /// Verified copies elsewhere before data may leave the disk; 0 never lets it.
+    pub copies_before_eviction: u32,
+    /// Data is evicted (oldest first) until this much is free.
+    pub free_target_mib: u64,
+    pub compact_below_percent: u32,
+    /// Retention and reclaim run by themselves this often; 0 turns that off.
+    pub every_minutes: u64,
+}
+
+/// `[tape]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tape {
+    pub enabled: bool,
+    /// The changer's device, such as `/dev/sg3`; nothing uses the simulated library.
+    pub changer: Option<PathBuf>,
+    /// The drives' devices.
+    pub drives: Vec<PathBuf>,
+    /// A run starts by itself this often, and at once when so much is waiting.
+    pub every_minutes: u64,
+    pub start_at_mib: u64,
+    /// Name of the media set that is written.
+    pub set: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            name: "branch".into(),
+            listen: ([0, 0, 0, 0], 7420).into(),
+            page: Some(([0, 0, 0, 0], 7443).into()),
+            reserve_mib: 512,
+            retention: retention::Policy::default(),
+            reclaim: Reclaim::default(),
+            tape: Tape::default(),
+            hq: None,
+        }
+    }
+}
+
+impl Default for Reclaim {
+    fn default() -> Self {
+        Reclaim { copies_before_eviction: 1, free_target_mib: 0, compact_below_percent: 40, every_minutes: 60 }
+    }
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Tape { enabled: true, changer: None, drives: Vec::new(), every_minutes: 24 * 60, start_at_mib: 1024, set: "branch".into() }
+    }
+}
+
+impl Reclaim {
+    pub fn policy(&self) -> reclaim::Policy {
+        reclaim::Policy {
+            copies_before_eviction: self.copies_before_eviction,
+            free_target_bytes: self.free_target_mib << 20,
+            compact_below_percent: self.compact_below_percent,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads and checks a file; every mistake is told, each with its line and what to do.
+    pub fn load(path: &Path) -> Result<Settings> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}: run `cofferd init` first", path.display()))?;
+        Settings::parse(&text).with_context(|| format!("{} was not accepted and nothing was started", path.display()))
+    }
+
+    pub fn parse(text: &str) -> Result<Settings> {
+        let (settings, mut mistakes) = read_tables(text);
+        if settings.name.trim().is_empty() {
+            mistakes.push("name: is empty. Give the branch's name".into());
+        }
+        if settings.tape.changer.is_some() && settings.tape.drives.is_empty() {
+            mistakes.push("tape.drives: a changer needs at least one drive. List its drives, such as [\"/dev/sg4\"]".into());
+        }
+        if settings.reclaim.compact_below_percent > 90 {
+            mistakes.push("reclaim.compact_below_percent: is above 90. Choose 0 to 90".into());
+        }
+        if mistakes.is_empty() { Ok(settings) } else { bail!("{}", mistakes.join("\n")) }
+    }
+}
+
+/// Takes each table by itself, so that a mistake in one doesn't hide those in others.
+fn read_tables(text: &str) -> (Settings, Vec<String>) {
+    let mut mistakes = Vec::new();
+    let mut document = match text.parse::<toml::Table>() {
+        Ok(document) => document,
+        Err(error) => return (Settings::default(), vec![format!("{error}. Correct that line")]),
+    };
+    let mut kept = toml::Table::new();
+    let names: Vec<String> = document.keys().cloned().collect();
+    for name in names {
+        let Some(value) = document.remove(&name) else { continue };
+        let mut alone = toml::Table::new();
+        alone.insert(name.clone(), value.clone());
+        match alone.try_into::<Settings>() {
+            Ok(_) => {
+                kept.insert(name, value);
+            }
+            Err(error) => {
+                let line = line_of(text, &name);
+                mistakes.push(format!("line {line}: {name}: {}. Correct or remove it", error.message().trim_end()));
+            }
+        }
+    }
+    (kept.try_into().unwrap_or_default(), mistakes)
+}
+
+/// The line on which a key or table first appears, counted from 1.
+fn line_of(text: &str, name: &str) -> usize {
+    let found = text.lines().position(|line| {
+        let line = line.trim_start().trim_start_matches('[');
+        line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with(['=', ']', '.']))
+    });
+    found.map_or(1, |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_lines() {
+        let text = "name = \"\"\nlisten = \"nowhere\"\nspeed = 3\n[tape]\nchanger = \"/dev/sg3\"\n[retention]\ndaily = -1\n";
+        let told = Settings::parse(text).unwrap_err().to_string();
+        for part in ["line 2: listen", "line 3: speed", "line 6: retention", "name: is empty", "tape.drives"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_accepted_as_written() {
+        let text = toml::to_string(&Settings::default()).unwrap();
+        assert!(Settings::parse(&text).is_ok(), "{text}");
+        assert!(Settings::parse("").is_ok());
+    }
+}

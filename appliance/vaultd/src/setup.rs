@@ -1,0 +1,101 @@
+//! Making a box: keys, authority, vault. Once, by `cofferd init`.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use coffer_format::{OrgId, VaultId};
+use coffer_link::{Authority, EnrolmentCode, Identity, Role, enrol_branch};
+use coffer_vault::disk::RealDisk;
+use coffer_vault::{BoxKey, RecoveryKey, RecoveryPublic, SystemClock, Vault};
+
+use crate::layout::Layout;
+use crate::settings::Settings;
+
+/// Certificates outlive the machines they're for; what ends them is revocation.
+pub const LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+/// Where an organisation's secrets come from.
+struct Organisation {
+    org: OrgId,
+    chunk_key: [u8; 32],
+    recovery: RecoveryPublic,
+}
+
+/// Makes a box in an empty directory. With HQ's address and code it joins that organisation, otherwise it
+/// founds its own and leaves its recovery key in the directory, to be moved elsewhere.
+pub async fn init(dir: &Path, settings: &Settings, hq: Option<(&str, &EnrolmentCode)>) -> Result<()> {
+    let layout = Layout::new(dir);
+    if layout.settings().exists() {
+        bail!("{} holds a box already: choose another directory, or start it with `cofferd run`", dir.display());
+    }
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    private.create(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    private.create(layout.box_key().parent().context("the layout has a keys directory")?)?;
+    let organisation = match hq {
+        Some((address, code)) => join(address, code, &settings.name, &layout).await?,
+        None => found(&layout)?,
+    };
+    let vault = VaultId(random()?);
+    let box_key = BoxKey::generate()?;
+    write_secret(&layout.box_key(), &box_key.0)?;
+    let Organisation { org, chunk_key, recovery } = organisation;
+    Vault::create(&RealDisk, &layout.vault(), vault, org, chunk_key, &box_key, &recovery, &SystemClock)?;
+    let authority = Authority::create(&layout.authority(), &format!("coffer box {}", settings.name))?;
+    Identity::issue(&authority, Role::Box(vault), LIFETIME)?.save(&layout.identity())?;
+    Identity::issue(&authority, Role::Operator("local".into()), LIFETIME)?.save(&layout.operator())?;
+    // Last: its presence says that the box is whole.
+    let mut settings = settings.clone();
+    if let Some((address, _)) = hq {
+        let mut table = toml::Table::new();
+        table.insert("address".into(), address.into());
+        settings.hq.get_or_insert(table);
+    }
+    fs::write(layout.settings(), toml::to_string_pretty(&settings)?)?;
+    Ok(())
+}
+
+async fn join(address: &str, code: &EnrolmentCode, name: &str, layout: &Layout) -> Result<Organisation> {
+    let joined = enrol_branch(address, code, name, &layout.branch()).await.context("joining HQ failed")?;
+    Ok(Organisation { org: joined.org, chunk_key: joined.chunk_key, recovery: RecoveryPublic(joined.recovery_key) })
+}
+
+fn found(layout: &Layout) -> Result<Organisation> {
+    let (private, recovery) = RecoveryKey::generate()?;
+    write_secret(&layout.recovery_key(), &private.0)?;
+    Ok(Organisation { org: OrgId(random()?), chunk_key: random()?, recovery })
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let key = BoxKey::generate()?;
+    let mut out = [0; N];
+    out.copy_from_slice(&key.0[..N]);
+    Ok(out)
+}
+
+/// Writes a secret as hex, readable by its owner alone.
+pub fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))?;
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    writeln!(file, "{hex}")?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Reads a secret written by [`write_secret`].
+pub fn read_secret(path: &Path) -> Result<[u8; 32]> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
+    let key: coffer_format::FileHash = text.trim().parse().ok().with_context(|| {
+        format!("{} isn't a key: it must hold 64 hexadecimal digits; take it from its safe copy", path.display())
+    })?;
+    Ok(key.0)
+}

@@ -1,0 +1,170 @@
+//! The state of a box in plain sentences: what is wrong, what it endangers, what to do.
+
+use coffer_format::{ComputerId, ConfigId};
+use coffer_vault::VaultError;
+use serde::Serialize;
+
+use crate::live::Doing;
+use crate::serve::Appliance;
+
+/// A computer whose newest point is older than this is worth a sentence.
+const STALE_MS: u64 = 24 * 3_600_000;
+
+/// Everything that a status screen shows. Times are milliseconds since 1970-01-01 UTC; sizes in bytes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub name: String,
+    pub vault: String,
+    pub version: &'static str,
+    pub now_ms: u64,
+    pub read_only: bool,
+    pub free_bytes: u64,
+    pub stored_bytes: u64,
+    pub segments: u64,
+    /// Closed segments that have no verified copy on tape; what is still open isn't counted.
+    pub not_on_tape: u64,
+    pub not_on_tape_bytes: u64,
+    pub computers: Vec<ComputerStatus>,
+    pub doing: Vec<Doing>,
+    pub hq: Option<serde_json::Value>,
+    /// What a person should know, worst first. Empty when all is well.
+    pub sentences: Vec<String>,
+}
+
+/// One computer's protection.
+#[derive(Debug, Clone, Serialize)]
+pub struct ComputerStatus {
+    pub computer: u32,
+    pub name: String,
+    pub connected: bool,
+    pub revoked: bool,
+    pub configurations: Vec<ConfigStatus>,
+}
+
+/// One configuration's protection. Data at risk: what changed since `last_point_ms`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConfigStatus {
+    pub config: u32,
+    pub name: String,
+    /// `initial` until the first point is whole, then `protected`.
+    pub state: &'static str,
+    pub points: usize,
+    pub last_point_ms: Option<u64>,
+    pub at_risk_ms: Option<u64>,
+}
+
+impl Status {
+    pub fn of(appliance: &Appliance) -> Result<Status, VaultError> {
+        let vault = &appliance.vault;
+        let reading = vault.reading();
+        let segments = reading.segments()?;
+        let not_on_tape = reading.without_copy(|place| matches!(place, coffer_format::event::Place::Tape { .. }))?;
+        let mut status = Status {
+            name: appliance.settings.name.clone(),
+            vault: vault.id().to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            now_ms: vault.now_ms(),
+            read_only: vault.is_read_only(),
+            free_bytes: vault.free_bytes()?,
+            stored_bytes: segments.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum(),
+            segments: segments.len() as u64,
+            not_on_tape: not_on_tape.len() as u64,
+            not_on_tape_bytes: not_on_tape.iter().map(|one| one.bytes).sum(),
+            computers: computers(appliance)?,
+            doing: appliance.live.doing(),
+            hq: appliance.wan.as_ref().map(|wan| serde_json::json!(*wan.status().borrow())),
+            sentences: Vec::new(),
+        };
+        status.sentences = sentences(appliance, &status)?;
+        Ok(status)
+    }
+}
+
+fn computers(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultError> {
+    let reading = appliance.vault.reading();
+    let now = appliance.vault.now_ms();
+    let all = reading.configurations()?;
+    let mut computers = Vec::new();
+    for computer in reading.computers()? {
+        let mut configurations = Vec::new();
+        for config in all.iter().filter(|config| config.computer == computer.computer) {
+            let points = reading.points(ConfigId(config.config))?;
+            let last = points.first().map(|point| point.closed_ms);
+            configurations.push(ConfigStatus {
+                config: config.config,
+                name: config.name.clone(),
+                state: if points.is_empty() { "initial" } else { "protected" },
+                points: points.len(),
+                last_point_ms: last,
+                at_risk_ms: last.map(|last| now.saturating_sub(last)),
+            });
+        }
+        computers.push(ComputerStatus {
+            computer: computer.computer,
+            connected: appliance.live.is_connected(ComputerId(computer.computer)),
+            name: computer.name,
+            revoked: computer.revoked,
+            configurations,
+        });
+    }
+    Ok(computers)
+}
+
+fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, VaultError> {
+    let mut told = Vec::new();
+    if status.read_only {
+        told.push("The box's disk failed while writing: nothing new is protected on any computer. Have the disk checked, then restart the box.".into());
+    }
+    let reserve = appliance.settings.reserve_mib << 20;
+    if status.free_bytes < reserve {
+        told.push(format!(
+            "The box's disk is full ({} MiB free): nothing new is protected on any computer. Free space, or let tape or HQ copies release some.",
+            status.free_bytes >> 20
+        ));
+    }
+    let damage = appliance.vault.reading().known_damage()?;
+    if !damage.is_empty() {
+        told.push(format!(
+            "{} places on the box's disk are damaged: `coffer verify` names the versions; a copy from tape or HQ heals them.",
+            damage.len()
+        ));
+    }
+    for computer in status.computers.iter().filter(|computer| !computer.revoked) {
+        computer_sentences(computer, status.now_ms, &mut told);
+    }
+    Ok(told)
+}
+
+fn computer_sentences(computer: &ComputerStatus, now_ms: u64, told: &mut Vec<String>) {
+    let name = &computer.name;
+    if computer.configurations.is_empty() {
+        told.push(format!("{name} has no backup configuration: nothing of it is protected. Add one with `coffer config set`."));
+    }
+    for config in &computer.configurations {
+        match config.last_point_ms {
+            None if computer.connected => {
+                told.push(format!("{name}: the first copy of {} is under way; it isn't protected yet.", config.name));
+            }
+            None => told.push(format!(
+                "{name}: {} has no restore point yet and the computer isn't connected: all of it is at risk. Start coffer-agent there.",
+                config.name
+            )),
+            Some(last) if !computer.connected && now_ms.saturating_sub(last) > STALE_MS => told.push(format!(
+                "{name}: {} was last protected {} ago and the computer isn't connected: what changed since is at risk. Start coffer-agent there.",
+                config.name,
+                hours(now_ms.saturating_sub(last))
+            )),
+            Some(_) => {}
+        }
+    }
+}
+
+/// A length of time for people.
+pub fn hours(ms: u64) -> String {
+    match ms / 60_000 {
+        0 => format!("{} s", ms / 1000),
+        minutes @ 1..=119 => format!("{minutes} min"),
+        minutes if minutes < 48 * 60 => format!("{} h", minutes / 60),
+        minutes => format!("{} days", minutes / (24 * 60)),
+    }
+}

@@ -1,0 +1,176 @@
+//! One branch at HQ: its folder, and the mirror in it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use coffer_format::segment::SegmentHeader;
+use coffer_format::wire::{RefusalCode, SegmentHas};
+use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId};
+use coffer_vault::RecoveryKey;
+use coffer_vault::disk::RealDisk;
+use coffer_vault::mirror::{Mirror, Whole};
+
+use crate::{HqError, Organisation, Result};
+
+/// While more is coming, the catalog is brought up to date this often.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// A branch. Every method may block.
+pub(crate) struct Branch {
+    pub name: String,
+    dir: PathBuf,
+    org: OrgId,
+    key: RecoveryKey,
+    mirror: Mutex<Option<Arc<Mirror>>>,
+    /// Bytes have come that the catalog may not show yet.
+    stale: AtomicBool,
+    refreshed: Mutex<Instant>,
+}
+
+/// A run of bytes for a segment.
+pub(crate) struct Run {
+    pub segment: SegmentId,
+    pub offset: u64,
+    pub closed_len: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// What HQ has of a segment after a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub segment: SegmentId,
+    /// 0 where the segment turned out to be damaged.
+    pub bytes: u64,
+    pub hash: Option<FileHash>,
+}
+
+impl Branch {
+    pub(crate) fn new(organisation: &Organisation, name: &str) -> Branch {
+        Branch {
+            name: name.to_owned(),
+            dir: organisation.dir.join("branches").join(name),
+            org: organisation.org,
+            key: organisation.recovery_key.clone(),
+            mirror: Mutex::default(),
+            stale: AtomicBool::new(false),
+            refreshed: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The mirror; `None` before the branch sent its first segment.
+    pub(crate) fn mirror(&self) -> Result<Option<Arc<Mirror>>> {
+        self.open(None)
+    }
+
+    fn open(&self, first: Option<&SegmentHeader>) -> Result<Option<Arc<Mirror>>> {
+        let mut slot = self.mirror.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() && (first.is_some() || Mirror::exists(&RealDisk, &self.dir)) {
+            let mirror = Mirror::open(Arc::new(RealDisk), &self.dir, self.key.clone(), first)?;
+            *slot = Some(Arc::new(mirror));
+        }
+        Ok(slot.clone())
+    }
+
+    /// The mirror with everything in its catalog that has come.
+    pub(crate) fn fresh_mirror(&self) -> Result<Option<Arc<Mirror>>> {
+        let mirror = self.mirror()?;
+        if let Some(mirror) = &mirror
+            && self.stale.swap(false, Ordering::SeqCst)
+        {
+            if let Err(error) = mirror.refresh() {
+                self.stale.store(true, Ordering::SeqCst);
+                return Err(error.into());
+            }
+            *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        Ok(mirror)
+    }
+
+    pub(crate) fn has(&self) -> Result<Vec<SegmentHas>> {
+        Ok(self.mirror()?.map_or_else(Vec::new, |mirror| mirror.has()))
+    }
+
+    pub(crate) fn whole(&self) -> Result<Vec<Whole>> {
+        Ok(match self.fresh_mirror()? {
+            Some(mirror) => mirror.whole()?,
+            None => Vec::new(),
+        })
+    }
+
+    pub(crate) fn forget(&self, segment: SegmentId) -> Result<()> {
+        match self.mirror()? {
+            Some(mirror) => Ok(mirror.forget(segment)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a run durable. Bytes of it that are here already are passed over.
+    pub(crate) fn append(&self, run: Run) -> Result<Kept> {
+        let mirror = match run.offset {
+            0 => self.open_for(&run)?,
+            _ => self.mirror()?.ok_or_else(|| out_of_step(&run, 0))?,
+        };
+        let have = mirror.bytes_of(run.segment);
+        let end = run.offset + run.bytes.len() as u64;
+        if run.offset > have {
+            return Err(out_of_step(&run, have));
+        }
+        if end <= have && !(run.bytes.is_empty() && end == have) {
+            return Ok(Kept { segment: run.segment, bytes: have, hash: None });
+        }
+        let new = &run.bytes[(have - run.offset) as usize..];
+        let (bytes, hash) = mirror.append(run.segment, have, run.closed_len, new)?;
+        self.stale.store(true, Ordering::SeqCst);
+        let damaged = bytes < end || run.closed_len == end && hash.is_none();
+        Ok(Kept { segment: run.segment, bytes: if damaged { 0 } else { bytes }, hash })
+    }
+
+    /// Checks whose segment begins here, and opens (or makes) the mirror for it.
+    fn open_for(&self, run: &Run) -> Result<Arc<Mirror>> {
+        let header = run.bytes.get(..SegmentHeader::LEN).map(|bytes| SegmentHeader::decode(&mut Reader::new(bytes)));
+        let Some(Ok(header)) = header.filter(|header| header.as_ref().is_ok_and(|h| h.segment == run.segment)) else {
+            return Err(HqError::refused(
+                RefusalCode::BadRequest,
+                format!("segment {} doesn't begin with its header: update the box", run.segment),
+            ));
+        };
+        if header.org != self.org {
+            return Err(HqError::refused(
+                RefusalCode::OtherOrganisation,
+                "this vault belongs to another organisation: make a new vault on the box after it has joined this HQ",
+            ));
+        }
+        let mirror = self.open(Some(&header))?.ok_or(HqError::Internal)?;
+        if mirror.vault() != header.vault {
+            return Err(HqError::refused(
+                RefusalCode::OtherBox,
+                format!(
+                    "branch {} is another box's here: enrol this box under a new branch name, or move the old branch's \
+                     folder away at HQ",
+                    self.name
+                ),
+            ));
+        }
+        Ok(mirror)
+    }
+
+    /// Brings the catalog up to date if it's time to. A failure shows with the next question.
+    pub(crate) fn refresh_when_due(&self, more_is_coming: bool) {
+        let since = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if more_is_coming && since < REFRESH_EVERY {
+            return;
+        }
+        if let Err(error) = self.fresh_mirror() {
+            tracing::error!(branch = self.name, %error, "the catalog of a branch could not be brought up to date");
+        }
+    }
+}
+
+fn out_of_step(run: &Run, have: u64) -> HqError {
+    HqError::refused(
+        RefusalCode::OutOfStep,
+        format!("segment {} was sent from byte {}, byte {have} is due: the box asks again", run.segment, run.offset),
+    )
+}

@@ -1,0 +1,52 @@
+//! Why segments couldn't be brought to HQ or back. Each sentence ends with what to do.
+
+use coffer_format::SegmentId;
+use coffer_link::LinkError;
+use coffer_vault::VaultError;
+use thiserror::Error;
+
+/// An error of the WAN job.
+#[derive(Debug, Error)]
+pub enum WanError {
+    /// As its own class says; most are mended by trying again.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// As its own class says.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Retry.
+    #[error("HQ has not confirmed anything for {seconds} s: the line is cut or HQ is overloaded; it is tried again")]
+    Stalled { seconds: u64 },
+    /// Retry.
+    #[error("HQ closed the connection: it is tried again")]
+    Closed,
+    /// Retry; a segment that this happens to again and again is left alone.
+    #[error("segment {segment} arrived damaged at HQ: it is sent again; if this repeats, run `coffer verify`")]
+    Damaged { segment: SegmentId },
+    /// Retry: HQ's answer is asked for anew.
+    #[error("HQ and this box disagree about segment {segment}: HQ is asked again what it has")]
+    OutOfStep { segment: SegmentId },
+    /// Bug or another version.
+    #[error("HQ answered with an unexpected message: update both programs to the same version")]
+    OutOfTurn,
+    /// Operator.
+    #[error("HQ doesn't have segment {segment} whole: restore it from tape")]
+    NotAtHq { segment: SegmentId },
+    /// Bug.
+    #[error("a part of the WAN job stopped unexpectedly: restart the box's service and report this")]
+    Internal,
+}
+
+impl WanError {
+    /// What a person sees: the error with its causes.
+    pub fn sentence(&self) -> String {
+        let mut sentence = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            sentence.push_str(": ");
+            sentence.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        sentence
+    }
+}

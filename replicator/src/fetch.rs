@@ -1,0 +1,121 @@
+//! Segments back from HQ: evicted ones for a restore, damaged ones for repair. Resumes within a segment.
+
+use coffer_format::wire::Message;
+use coffer_format::{SegmentId, limits};
+use coffer_link::{Link, LinkError, Role, Throttle, connect};
+use tokio::time::{sleep, timeout};
+
+use crate::backoff::Backoff;
+use crate::job::in_background;
+use crate::{WanError, WanSettings};
+
+/// Attempts in a row that bring nothing before it's given up.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Fetches whole segments, one after another, and hands each to `sink` (which checks it against the catalog's hash:
+/// `Vault::import_segment` does). `throttle`: the line's budget, shared with the WAN job.
+pub async fn fetch_segments<S>(
+    settings: &WanSettings,
+    throttle: Option<Throttle>,
+    segments: &[SegmentId],
+    mut sink: S,
+) -> Result<(), WanError>
+where
+    S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
+{
+    let mut fetch = Fetch { settings, throttle, link: None };
+    for segment in segments.iter().copied() {
+        let bytes = fetch.whole(segment).await?;
+        let imported = in_background(move || {
+            let outcome = sink(segment, &bytes);
+            (sink, outcome)
+        });
+        let (returned, outcome) = imported.await?;
+        outcome?;
+        sink = returned;
+    }
+    Ok(())
+}
+
+struct Fetch<'a> {
+    settings: &'a WanSettings,
+    throttle: Option<Throttle>,
+    link: Option<Link>,
+}
+
+impl Fetch<'_> {
+    /// A whole segment, over as many connections as it takes.
+    async fn whole(&mut self, segment: SegmentId) -> Result<Vec<u8>, WanError> {
+        let patience = self.settings.patience;
+        let mut backoff = Backoff::new(patience.reconnect_first, patience.reconnect_most);
+        let (mut bytes, mut attempts) = (Vec::new(), 0);
+        loop {
+            let before = bytes.len();
+            let error = match self.go_on(segment, &mut bytes).await {
+                Ok(()) => return Ok(bytes),
+                Err(error) => error,
+            };
+            self.link = None;
+            attempts = if bytes.len() > before { 0 } else { attempts + 1 };
+            if attempts >= ATTEMPTS_MAX || !is_worth_retrying(&error) {
+                return Err(error);
+            }
+            tracing::warn!(%segment, at = bytes.len(), error = %error.sentence(), "fetching goes on after a wait");
+            sleep(backoff.next_wait()).await;
+        }
+    }
+
+    /// Adds to `bytes` until they're the whole segment.
+    async fn go_on(&mut self, segment: SegmentId, bytes: &mut Vec<u8>) -> Result<(), WanError> {
+        let stall = self.settings.patience.stall;
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => {
+                let (address, identity) = (&self.settings.address, &self.settings.identity);
+                connect(address, identity, Role::Hq, self.throttle.clone()).await?
+            }
+        };
+        link.sender.send(Message::SegmentWanted { segment, offset: bytes.len() as u64 }).await?;
+        loop {
+            let message = timeout(stall, link.receiver.recv()).await;
+            let message = message.map_err(|_| WanError::Stalled { seconds: stall.as_secs() })??;
+            let whole_len = add(segment, bytes, message)?;
+            if bytes.len() as u64 == whole_len {
+                self.link = Some(link);
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn add(segment: SegmentId, bytes: &mut Vec<u8>, message: Option<Message>) -> Result<u64, WanError> {
+    match message {
+        Some(Message::SegmentBytes { segment: of, offset, closed_len, bytes: more }) => {
+            let after = offset + more.len() as u64;
+            let fits = of == segment && offset == bytes.len() as u64 && after <= closed_len;
+            if !fits || more.is_empty() || closed_len > limits::SEGMENT_MAX {
+                return Err(WanError::OutOfTurn);
+            }
+            bytes.extend_from_slice(&more);
+            Ok(closed_len)
+        }
+        Some(Message::SegmentForgotten { segment: of }) if of == segment => Err(WanError::NotAtHq { segment }),
+        Some(Message::Refused { refusal }) => Err(LinkError::Refused(refusal).into()),
+        Some(_) => Err(WanError::OutOfTurn),
+        None => Err(WanError::Closed),
+    }
+}
+
+fn is_worth_retrying(error: &WanError) -> bool {
+    matches!(
+        error,
+        WanError::Stalled { .. }
+            | WanError::Closed
+            | WanError::Link(
+                LinkError::Cut { .. }
+                    | LinkError::Io { .. }
+                    | LinkError::Unreachable { .. }
+                    | LinkError::HandshakeTimeout { .. }
+            )
+    )
+}

@@ -1,0 +1,183 @@
+//! The WAN job: keeps a connection to HQ as long as the box runs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use coffer_format::SegmentId;
+use coffer_format::event::Place;
+use coffer_link::Throttle;
+use coffer_vault::Vault;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tracing::Instrument;
+
+use crate::backoff::Backoff;
+use crate::session::{Failures, Session};
+use crate::settings::{LocalTime, WanSettings};
+use crate::status::{Board, WanStatus};
+use crate::WanError;
+
+/// How often the calendar is looked at.
+const CALENDAR_EVERY: Duration = Duration::from_secs(1);
+/// A segment that arrived damaged this often is left alone until the box is restarted.
+const BLAMES_MAX: u32 = 3;
+
+/// Brings a vault to HQ.
+pub struct WanJob {
+    shared: Shared,
+    local_time: LocalTime,
+}
+
+/// What the job and its connection of the moment share.
+pub(crate) struct Shared {
+    pub vault: Arc<Vault>,
+    pub settings: WanSettings,
+    pub board: Board,
+    pub wake: Notify,
+    failures: Mutex<Failures>,
+    held_back: Mutex<BTreeMap<SegmentId, String>>,
+}
+
+impl WanJob {
+    pub fn new(vault: Arc<Vault>, settings: WanSettings, local_time: LocalTime) -> WanJob {
+        let rate = settings.calendar.rate_at(local_time());
+        let board = Board::new(Throttle::new(rate.bytes_per_second()));
+        let (failures, held_back) = (Mutex::default(), Mutex::default());
+        let shared = Shared { vault, settings, board, wake: Notify::new(), failures, held_back };
+        WanJob { shared, local_time }
+    }
+
+    /// The job at a glance, now and whenever it changes.
+    pub fn status(&self) -> watch::Receiver<WanStatus> {
+        self.shared.board.watch()
+    }
+
+    /// The line's budget: whatever else uses the line counts against it too.
+    pub fn throttle(&self) -> Throttle {
+        self.shared.board.throttle.clone()
+    }
+
+    pub fn settings(&self) -> &WanSettings {
+        &self.shared.settings
+    }
+
+    /// There's something new in the vault; the job would find it by itself a little later.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    /// Runs until `shutdown` resolves. What is under way then is taken up again by the next run.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let span = tracing::info_span!("wan_job", branch = %self.shared.settings.branch);
+        let work = async {
+            tokio::select! {
+                () = shutdown => {}
+                () = self.keep_connected() => {}
+                () = self.follow_calendar() => {}
+            }
+        };
+        work.instrument(span).await;
+    }
+
+    async fn follow_calendar(&self) {
+        loop {
+            let rate = self.shared.settings.calendar.rate_at((self.local_time)()).bytes_per_second();
+            let throttle = &self.shared.board.throttle;
+            if throttle.rate() != rate {
+                tracing::info!(?rate, "the line's rate changes");
+                throttle.set_rate(rate);
+                self.shared.wake.notify_one();
+            }
+            self.shared.board.change(|_| {});
+            sleep(CALENDAR_EVERY).await;
+        }
+    }
+
+    async fn keep_connected(&self) {
+        let patience = self.shared.settings.patience;
+        let mut backoff = Backoff::new(patience.reconnect_first, patience.reconnect_most);
+        self.set_connected(false, None);
+        loop {
+            let (gained, error) = self.connect_once().await;
+            if gained > 0 {
+                backoff.reset();
+            }
+            let sentence = error.sentence();
+            let wait = backoff.next_wait();
+            tracing::warn!(error = %sentence, retry_after_ms = wait.as_millis() as u64, "the connection to HQ ended");
+            self.set_connected(false, Some(sentence));
+            sleep(wait).await;
+        }
+    }
+
+    /// One connection from its beginning to its end. Returns what it brought, and why it ended.
+    async fn connect_once(&self) -> (u64, WanError) {
+        let mut session = match Session::open(&self.shared).await {
+            Ok(session) => session,
+            Err(error) => return (0, error),
+        };
+        tracing::info!(address = %self.shared.settings.address, "connected to HQ");
+        self.set_connected(true, None);
+        let ended = session.run().await;
+        (session.gained, ended.err().unwrap_or(WanError::Closed))
+    }
+
+    fn set_connected(&self, connected: bool, error: Option<String>) {
+        let now_ms = self.shared.vault.now_ms();
+        self.shared.board.change(|status| {
+            if status.connected != connected || status.since_ms == 0 {
+                (status.connected, status.since_ms) = (connected, now_ms);
+            }
+            if error.is_some() {
+                status.last_error = error;
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Closed segments whose copy at HQ is recorded.
+    pub(crate) async fn recorded_copies(&self) -> Result<HashSet<SegmentId>, WanError> {
+        let (vault, ours) = (self.vault.clone(), Place::Hq { name: self.settings.branch.clone() });
+        in_background(move || {
+            let without = vault.reading().without_copy(|place| *place == ours)?;
+            let without: HashSet<SegmentId> = without.iter().map(|state| state.segment).collect();
+            let closed = vault.segments()?.into_iter().filter(|state| state.closed).map(|state| state.segment);
+            Ok(closed.filter(|segment| !without.contains(segment)).collect())
+        })
+        .await?
+    }
+
+    /// A segment arrived damaged; if that happens again and again, it's the copy here that is damaged.
+    pub(crate) fn blame(&self, segment: SegmentId) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(segment).or_default();
+        *count += 1;
+        if *count >= BLAMES_MAX {
+            let sentence = format!(
+                "segment {segment} arrived damaged at HQ {count} times, so it is probably damaged here: run \
+                 `coffer verify`, then restore it from tape"
+            );
+            drop(failures);
+            self.hold_back(segment, sentence);
+        }
+    }
+
+    pub(crate) fn hold_back(&self, segment: SegmentId, sentence: String) {
+        tracing::error!(%segment, "{sentence}");
+        let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+        held_back.insert(segment, sentence);
+        let all: Vec<String> = held_back.values().cloned().collect();
+        self.board.change(|status| status.held_back = all);
+    }
+
+    pub(crate) fn held_back(&self) -> HashSet<SegmentId> {
+        self.held_back.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
+
+/// Runs what may block (disk, catalog) beside the runtime.
+pub(crate) async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WanError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| WanError::Internal)
+}

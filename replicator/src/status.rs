@@ -1,0 +1,70 @@
+//! What the WAN job shows of itself.
+
+use coffer_link::Throttle;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// The job at a glance. Times are milliseconds since 1970-01-01 UTC on the vault's clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WanStatus {
+    pub connected: bool,
+    /// Since when it has been connected, or not.
+    pub since_ms: u64,
+    /// All bytes on the line since the job started, headers and TLS counted.
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    /// Durable here and not yet durable at HQ.
+    pub behind_bytes: u64,
+    /// Durable at HQ because of this job, since it started.
+    pub receipted_bytes: u64,
+    /// What the line may carry now, in bytes per second; `None` without a limit.
+    pub rate_limit: Option<u64>,
+    /// Why the last attempt ended, for a person; kept until things go well again.
+    pub last_error: Option<String>,
+    /// Segments that are left alone, with the reason.
+    pub held_back: Vec<String>,
+    /// Per configuration, as HQ last said.
+    pub whole: Vec<WholeAtHq>,
+    /// When HQ last said so; 0 before the first time.
+    pub whole_asked_ms: u64,
+}
+
+/// How far a configuration's history is whole at HQ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholeAtHq {
+    pub config: u32,
+    /// Newest point all of whose data is there, and when it was closed.
+    pub point: Option<u64>,
+    pub closed_ms: Option<u64>,
+    /// Newest point whose metadata is there.
+    pub newest: u64,
+}
+
+/// Where the status is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Board {
+    status: watch::Sender<WanStatus>,
+    pub throttle: Throttle,
+}
+
+impl Board {
+    pub(crate) fn new(throttle: Throttle) -> Board {
+        Board { status: watch::Sender::new(WanStatus::default()), throttle }
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<WanStatus> {
+        self.status.subscribe()
+    }
+
+    /// Changes the status; whoever watches hears of it only if something is different.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut WanStatus)) {
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            status.sent_bytes = self.throttle.sent_bytes();
+            status.received_bytes = self.throttle.received_bytes();
+            status.rate_limit = self.throttle.rate();
+            *status != before
+        });
+    }
+}

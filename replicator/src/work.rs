@@ -1,0 +1,159 @@
+//! What is to be sent next: derived, never queued. Metadata first, then fresh changes, then bulk, each oldest first.
+
+use std::collections::HashSet;
+
+use coffer_format::SegmentId;
+use coffer_vault::SegmentState;
+
+use crate::progress::Progress;
+
+/// The next run of bytes to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub segment: SegmentId,
+    pub offset: u64,
+    /// 0 asks for the receipt of a whole segment.
+    pub len: u64,
+    /// The file's length once it's closed, 0 before.
+    pub closed_len: u64,
+}
+
+/// What the vault has, in order of value.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    states: Vec<SegmentState>,
+}
+
+impl Work {
+    pub(crate) fn derive(mut states: Vec<SegmentState>, held_back: &HashSet<SegmentId>) -> Work {
+        states.retain(|state| state.on_disk && state.bytes > HEADER_ONLY && !held_back.contains(&state.segment));
+        states.sort_by_key(|state| (state.stream, state.segment));
+        Work { states }
+    }
+
+    /// The most valuable run of at most `most` bytes that HQ lacks.
+    pub(crate) fn next(&self, progress: &Progress, most: u64) -> Option<Piece> {
+        self.states.iter().find_map(|state| piece_of(state, progress, most))
+    }
+
+    /// Bytes that aren't known to be durable at HQ.
+    pub(crate) fn behind(&self, progress: &Progress) -> u64 {
+        let due = |state: &SegmentState| match progress.of(state.segment) {
+            at_hq if at_hq.done => 0,
+            at_hq => state.bytes.saturating_sub(at_hq.durable),
+        };
+        self.states.iter().map(due).sum()
+    }
+
+    /// The catalog's hash of a closed segment, against which a receipt is held.
+    pub(crate) fn state(&self, segment: SegmentId) -> Option<&SegmentState> {
+        self.states.iter().find(|state| state.segment == segment)
+    }
+
+    /// A segment of which HQ has more than there is here: this vault is older than HQ's copy of it.
+    pub(crate) fn overtaken(&self, progress: &Progress) -> Option<SegmentId> {
+        let beyond = |state: &&SegmentState| progress.of(state.segment).durable > state.bytes;
+        self.states.iter().find(beyond).map(|state| state.segment)
+    }
+}
+
+/// A segment with nothing but its header isn't sent: after a power cut its number may be given to another.
+const HEADER_ONLY: u64 = coffer_format::segment::SegmentHeader::LEN as u64;
+
+fn piece_of(state: &SegmentState, progress: &Progress, most: u64) -> Option<Piece> {
+    let at_hq = progress.of(state.segment);
+    let closed_len = if state.closed { state.bytes } else { 0 };
+    let piece = |offset, len| Piece { segment: state.segment, offset, len, closed_len };
+    if at_hq.sent < state.bytes {
+        return Some(piece(at_hq.sent, most.min(state.bytes - at_hq.sent)));
+    }
+    // Whole there, but the receipt with its hash was lost with the line.
+    let unrecorded = state.closed && at_hq.durable == state.bytes && !progress.is_recorded(state.segment);
+    (unrecorded && !progress.is_asked(state.segment)).then(|| piece(state.bytes, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use coffer_format::segment::Stream;
+    use coffer_format::wire::SegmentHas;
+
+    use super::*;
+
+    fn state(segment: u64, stream: Stream, bytes: u64, closed: bool) -> SegmentState {
+        SegmentState { segment: SegmentId(segment), stream, closed, bytes, hash: None, on_disk: true }
+    }
+
+    fn order(work: &Work, progress: &mut Progress, most: u64) -> Vec<(u64, u64, u64)> {
+        let mut pieces = Vec::new();
+        while let Some(piece) = work.next(progress, most) {
+            progress.sent(piece.segment, piece.len);
+            pieces.push((piece.segment.0, piece.offset, piece.len));
+        }
+        pieces
+    }
+
+    #[test]
+    fn metadata_then_changes_then_bulk_each_oldest_first() {
+        let states = vec![
+            state(1, Stream::Bulk, 1000, true),
+            state(2, Stream::Meta, 1500, true),
+            state(3, Stream::Fresh, 700, false),
+            state(4, Stream::Meta, 600, false),
+            state(5, Stream::Bulk, 800, false),
+        ];
+        let work = Work::derive(states, &HashSet::new());
+        let mut progress = Progress::default();
+        assert_eq!(work.behind(&progress), 4600);
+        assert_eq!(
+            order(&work, &mut progress, 1000),
+            [(2, 0, 1000), (2, 1000, 500), (4, 0, 600), (3, 0, 700), (1, 0, 1000), (5, 0, 800)]
+        );
+        assert_eq!(progress.under_way(), 4600);
+    }
+
+    #[test]
+    fn what_hq_has_is_not_sent_again() {
+        let has = [
+            SegmentHas { segment: SegmentId(1), bytes: 900, closed: false },
+            SegmentHas { segment: SegmentId(2), bytes: 700, closed: true },
+            SegmentHas { segment: SegmentId(3), bytes: 800, closed: true },
+        ];
+        let states = vec![
+            state(1, Stream::Bulk, 1000, false),
+            state(2, Stream::Bulk, 700, true),
+            state(3, Stream::Bulk, 800, true),
+            state(4, Stream::Bulk, 512, false),
+        ];
+        let work = Work::derive(states, &HashSet::new());
+        let mut progress = Progress::new(&has, HashSet::from([SegmentId(2)]));
+        assert_eq!(work.behind(&progress), 100);
+        // Segment 3 is whole there but its copy isn't recorded: only its receipt is asked for.
+        assert_eq!(order(&work, &mut progress, 4096), [(1, 900, 100), (3, 800, 0)]);
+    }
+
+    #[test]
+    fn new_metadata_comes_before_bulk_that_is_half_sent() {
+        let bulk = state(1, Stream::Bulk, 10_000, false);
+        let mut progress = Progress::default();
+        let work = Work::derive(vec![bulk], &HashSet::new());
+        let first = work.next(&progress, 2048).unwrap();
+        progress.sent(first.segment, first.len);
+        let work = Work::derive(vec![bulk, state(2, Stream::Meta, 600, false)], &HashSet::new());
+        assert_eq!(work.next(&progress, 2048).unwrap().segment, SegmentId(2));
+    }
+
+    #[test]
+    fn held_back_and_evicted_segments_are_left_alone() {
+        let evicted = SegmentState { on_disk: false, ..state(1, Stream::Bulk, 1000, true) };
+        let states = vec![evicted, state(2, Stream::Bulk, 1000, true)];
+        let work = Work::derive(states, &HashSet::from([SegmentId(2)]));
+        assert_eq!(work.next(&Progress::default(), 1000), None);
+    }
+
+    #[test]
+    fn more_at_hq_than_here_is_noticed() {
+        let has = [SegmentHas { segment: SegmentId(1), bytes: 2000, closed: false }];
+        let work = Work::derive(vec![state(1, Stream::Meta, 1000, false)], &HashSet::new());
+        assert_eq!(work.overtaken(&Progress::new(&has, HashSet::new())), Some(SegmentId(1)));
+    }
+}

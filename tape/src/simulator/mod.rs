@@ -1,0 +1,156 @@
+//! A tape library in a directory: a robot and drives that answer SCSI commands byte for byte.
+//!
+//! `library.json` says what is where, replaced atomically at each move; each cartridge is one file of objects
+//! (see [`medium`]) that explains itself from its own bytes, so that whatever ended the program, the next one finds
+//! the same tapes. One program at a time, as with real devices.
+
+mod deck;
+mod deck_query;
+mod medium;
+mod reply;
+mod robot;
+mod robot_pages;
+mod shape;
+mod state;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use robot::RobotMove;
+pub use shape::LibraryShape;
+pub use state::Spot;
+
+use crate::scsi::ScsiTransport;
+use crate::{Barcode, TapeError};
+use deck::{Deck, DeckTransport};
+use robot::{Robot, RobotTransport};
+use state::State;
+
+/// A simulated library.
+pub struct Simulated {
+    robot: Arc<Mutex<Robot>>,
+    decks: Vec<Arc<Mutex<Deck>>>,
+    dir: PathBuf,
+    lock: Arc<File>,
+}
+
+impl std::fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulated").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Simulated {
+    /// Makes a new library with blank cartridges in its first slots. Refuses a directory that has one.
+    pub fn create(dir: impl Into<PathBuf>, shape: LibraryShape) -> Result<Simulated, TapeError> {
+        let dir = dir.into();
+        shape.check()?;
+        std::fs::create_dir_all(&dir).map_err(TapeError::simulator("create", &dir))?;
+        let lock = lock(&dir)?;
+        let state = State::create(&dir, shape)?;
+        Simulated::start(dir, lock, state)
+    }
+
+    /// Finds the library as it was left. Its devices have just been switched on.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Simulated, TapeError> {
+        let dir = dir.into();
+        let lock = lock(&dir)?;
+        let state = State::open(&dir)?;
+        Simulated::start(dir, lock, state)
+    }
+
+    /// Whether there is a library in `dir`.
+    pub fn exists(dir: &Path) -> bool {
+        State::path(dir).exists()
+    }
+
+    /// The robot's device.
+    pub fn changer(&self) -> Box<dyn ScsiTransport + Send> {
+        Box::new(RobotTransport::new(self.robot.clone(), self.dir.join("changer"), self.lock.clone()))
+    }
+
+    /// A drive's device, from 0; `None` if there are fewer.
+    pub fn drive(&self, number: usize) -> Option<Box<dyn ScsiTransport + Send>> {
+        let deck = self.decks.get(number)?.clone();
+        Some(Box::new(DeckTransport::new(deck, self.dir.join(format!("drive{number}")), self.lock.clone())))
+    }
+
+    /// All drives' devices.
+    pub fn drives(&self) -> Vec<Box<dyn ScsiTransport + Send>> {
+        (0..self.decks.len()).filter_map(|number| self.drive(number)).collect()
+    }
+
+    /// Has `observer` told of every move the robot makes.
+    pub fn observe(&self, observer: impl Fn(&RobotMove) + Send + 'static) {
+        locked(&self.robot).observe(Box::new(observer));
+    }
+
+    /// Every cartridge there is, and where it is.
+    pub fn cartridges(&self) -> Vec<(Barcode, Spot)> {
+        locked(&self.robot).cartridges()
+    }
+
+    /// The file that holds a cartridge's data.
+    pub fn cartridge_file(&self, barcode: &Barcode) -> PathBuf {
+        medium::path(&self.dir, barcode)
+    }
+
+    /// Moves the switch on the cartridge.
+    pub fn set_write_protected(&self, barcode: &Barcode, protection: Protection) -> Result<(), TapeError> {
+        locked(&self.robot).set_write_protected(barcode, protection)
+    }
+
+    /// A person takes a cartridge out of the mail slot, or through the door out of a slot.
+    pub fn take_out(&self, barcode: &Barcode) -> Result<(), TapeError> {
+        locked(&self.robot).take_out(barcode)
+    }
+
+    /// A person puts a cartridge into the mail slot, or through the door into a free slot.
+    pub fn put_in(&self, barcode: &Barcode) -> Result<(), TapeError> {
+        locked(&self.robot).put_in(barcode)
+    }
+
+    fn start(dir: PathBuf, lock: File, state: State) -> Result<Simulated, TapeError> {
+        let drives = 0..state.shape.drives;
+        let decks: Vec<_> =
+            drives.map(|number| Arc::new(Mutex::new(Deck::new(number, &state.shape)))).collect();
+        for (barcode, cartridge) in &state.cartridges {
+            if let Spot::Drive(number) = cartridge.spot {
+                let medium =
+                    medium::Medium::open(&dir, barcode, state.shape.capacity_bytes, cartridge.protection)?;
+                let deck = decks.get(usize::from(number)).ok_or_else(|| state::damaged(&dir))?;
+                locked(deck).insert(medium);
+            }
+        }
+        let robot = Arc::new(Mutex::new(Robot::new(dir.clone(), state, decks.clone())));
+        Ok(Simulated { robot, decks, dir, lock: Arc::new(lock) })
+    }
+}
+
+/// The switch on a cartridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protection {
+    #[default]
+    Writable,
+    Protected,
+}
+
+/// Holds the directory for this program alone.
+fn lock(dir: &Path) -> Result<File, TapeError> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(TapeError::simulator("open", &path))?;
+    file.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::Error(source) => TapeError::Simulator { doing: "lock", path, source },
+        std::fs::TryLockError::WouldBlock => {
+            TapeError::Shape(format!("{} is in use by another program: stop that first", path.display()))
+        }
+    })?;
+    Ok(file)
+}
+
+/// A device keeps working after a panic elsewhere: its state is only changed by whole commands.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
