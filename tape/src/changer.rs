@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::drive::{ask_inquiry, ask_vpd};
 use crate::scsi::cdb::{self, ElementDetail};
 use crate::scsi::{
     Answer, Data, Device, ElementAddress, ElementKind, ElementMap, ElementRange, ElementStatus, Inquiry,
@@ -40,11 +39,11 @@ impl Changer {
         waiter: Arc<dyn Waiter>,
     ) -> Result<Changer, TapeError> {
         let mut device = Device::new(transport, waiter);
-        let inquiry = ask_inquiry(&mut device)?;
+        let inquiry = device.inquiry()?;
         if inquiry.device_type != Inquiry::CHANGER {
             return Err(TapeError::WrongDevice { device: device.name().to_owned(), wanted: "changer" });
         }
-        let serial = ask_vpd(&mut device, 0x80)?.and_then(|page| decode_serial(&page).ok());
+        let serial = device.vital_page(0x80)?.and_then(|page| decode_serial(&page).ok());
         device.wait_ready()?;
         let map = ask_map(&mut device)?;
         Ok(Changer { device, inquiry, serial, map, ids: DeviceIdWay::WithBarcodes })

@@ -103,12 +103,12 @@ impl Drive {
         waiter: Arc<dyn Waiter>,
     ) -> Result<Drive, TapeError> {
         let mut device = Device::new(transport, waiter);
-        let inquiry = ask_inquiry(&mut device)?;
+        let inquiry = device.inquiry()?;
         if inquiry.device_type != Inquiry::TAPE {
             return Err(TapeError::WrongDevice { device: device.name().to_owned(), wanted: "tape drive" });
         }
-        let serial = ask_vpd(&mut device, 0x80)?.and_then(|page| decode_serial(&page).ok());
-        let ids = ask_vpd(&mut device, 0x83)?.and_then(|page| decode_device_ids(&page).ok());
+        let serial = device.vital_page(0x80)?.and_then(|page| decode_serial(&page).ok());
+        let ids = device.vital_page(0x83)?.and_then(|page| decode_device_ids(&page).ok());
         let features = DriveFeatures {
             locate: Support::Unknown,
             position: Support::Unknown,
@@ -377,29 +377,5 @@ fn read_length(sense: &Sense, len: usize, transferred: usize) -> ReadOutcome {
             ReadOutcome::Block(len.saturating_sub(usize::try_from(less).unwrap_or(len)))
         }
         _ => ReadOutcome::Block(transferred),
-    }
-}
-
-/// Standard INQUIRY data of any device.
-pub(crate) fn ask_inquiry(device: &mut Device) -> Result<Inquiry, TapeError> {
-    const ALLOC: u16 = 96;
-    let mut page = [0; ALLOC as usize];
-    let filled = device.done(&cdb::inquiry(ALLOC), Data::In(&mut page))?;
-    Inquiry::decode(&page[..filled])
-        .map_err(|source| TapeError::Page { device: device.name().to_owned(), source })
-}
-
-/// A vital product data page, if the device has it.
-pub(crate) fn ask_vpd(device: &mut Device, page: u8) -> Result<Option<Vec<u8>>, TapeError> {
-    const ALLOC: u16 = 252;
-    let mut bytes = vec![0; ALLOC.into()];
-    let command = cdb::inquiry_vpd(page, ALLOC);
-    match device.run(&command, Data::In(&mut bytes))? {
-        Answer::Good { transferred } => {
-            bytes.truncate(transferred);
-            Ok(Some(bytes))
-        }
-        Answer::Check { sense, .. } if sense.key == key::ILLEGAL_REQUEST => Ok(None),
-        Answer::Check { sense, .. } => Err(device.sense_error(&command, sense)),
     }
 }

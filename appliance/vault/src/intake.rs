@@ -13,7 +13,7 @@ use rusqlite::params;
 
 use crate::catalog;
 use crate::commit::Batch;
-use crate::maps::keep_step;
+use crate::maps::{join_steps, keep_step};
 use crate::reading::unpack;
 use crate::vault::Vault;
 use crate::{Result, VaultError};
@@ -317,7 +317,7 @@ fn write_part(batch: &mut Batch<'_>, config: ConfigId, point: PointSeq, part: Pa
     if steps.len() > limits::PART_OPS_MAX {
         return Err(VaultError::refused(RefusalCode::BadRequest, "a part is too long: update the agent"));
     }
-    let ops = steps.into_iter().map(|step| keep_step(batch, config, step)).collect::<Result<Vec<_>>>()?;
+    let ops = join_steps(steps)?.into_iter().map(|step| keep_step(batch, config, step)).collect::<Result<Vec<_>>>()?;
     batch.write(Body::Part { config, point, part, ops }).map(|_| ())
 }
 

@@ -4,6 +4,8 @@
 //! A delta that has grown to half of the chain's full map is replaced by a new full map: then `k` is 0 again. So
 //! metadata costs what changed, times the logarithm of the number of versions, whatever the size of the file.
 
+use std::collections::HashMap;
+
 use coffer_format::manifest::{Map, Source, base_ordinal, compose};
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::op::{Content, MapBody, Op, Step, StepContent};
@@ -29,6 +31,45 @@ pub(crate) fn keep_step(batch: &mut Batch<'_>, config: ConfigId, step: Step) -> 
             Op::Put { node, meta, content }
         }
     })
+}
+
+/// Folds the steps of a part that put the same node again into its first: each says its bytes against the one before,
+/// while a part is kept as one record that knows only the parts before it.
+pub(crate) fn join_steps(steps: Vec<Step>) -> Result<Vec<Step>> {
+    let mut joined: Vec<Step> = Vec::with_capacity(steps.len());
+    let mut first_puts = HashMap::new();
+    for step in steps {
+        let Step::Put { node, meta, content } = step else {
+            joined.push(step);
+            continue;
+        };
+        match first_puts.get(&node).map(|at: &usize| &mut joined[*at]) {
+            Some(Step::Put { meta: earlier_meta, content: earlier, .. }) => {
+                *earlier = join_content(std::mem::replace(earlier, StepContent::None), content)?;
+                *earlier_meta = meta;
+            }
+            _ => {
+                first_puts.insert(node, joined.len());
+                joined.push(Step::Put { node, meta, content });
+            }
+        }
+    }
+    Ok(joined)
+}
+
+fn join_content(earlier: StepContent, later: StepContent) -> Result<StepContent> {
+    use StepContent::*;
+    Ok(match (earlier, later) {
+        (earlier, Same) => earlier,
+        (Whole { map }, Change { map: delta }) => Whole { map: join_maps(&map, &delta, true)? },
+        (Change { map }, Change { map: delta }) => Change { map: join_maps(&map, &delta, false)? },
+        (_, later) => later,
+    })
+}
+
+fn join_maps(map: &Map, delta: &Map, full: bool) -> Result<Map> {
+    let checked = map.check().and_then(|()| delta.check()).and_then(|()| compose(map, delta, full));
+    checked.map_err(|e| bad(&e.to_string()))
 }
 
 fn bad(sentence: &str) -> VaultError {
@@ -145,7 +186,7 @@ fn keep_map(batch: &mut Batch<'_>, ordinal: u32, base: Option<Locator>, map: Map
 /// A page with the chunks that its own ranges name.
 fn page_of(map: &Map, ranges: &[coffer_format::manifest::Range]) -> Map {
     let mut page = Map { size: map.size, ..Map::default() };
-    let mut known = std::collections::HashMap::new();
+    let mut known = HashMap::new();
     for range in ranges {
         let mut range = *range;
         if let Source::Chunk { chunk, .. } = &mut range.source {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_link::{Link, certificate_hash};
 
-use crate::server::{Shared, in_background};
+use crate::server::Shared;
 use crate::{HqError, Result};
 
 /// A headless box must not fall out of the organisation by itself.
@@ -30,7 +30,7 @@ pub(crate) async fn serve(shared: &Shared, mut link: Link) -> Result<()> {
 
 async fn enrol(shared: &Shared, secret: Vec<u8>, name: String, csr: Vec<u8>) -> Result<Message> {
     let (registry, organisation) = (shared.registry.clone(), shared.organisation.clone());
-    in_background(move || {
+    let signing = shared.in_background(move || {
         let (branch, certificate) = registry.use_code(&secret, |role| {
             let from = SystemTime::now() - CLOCK_SLACK;
             let certificate = organisation.authority.sign_request(&csr, role, BRANCH_LIFETIME + CLOCK_SLACK, from)?;
@@ -45,6 +45,6 @@ async fn enrol(shared: &Shared, secret: Vec<u8>, name: String, csr: Vec<u8>) -> 
             chunk_key: organisation.chunk_key,
             recovery_key: organisation.recovery_public.0,
         })
-    })
-    .await
+    });
+    signing.await
 }

@@ -105,12 +105,12 @@ fn scan_container(
     container: u32,
     start: Option<BlockAddress>,
 ) -> Result<(ContainerContents, Next), TapeError> {
-    if drive.space_filemarks(1)? == SpaceOutcome::Done {
-        if let Some(index) = read_index_before(drive, label, container)? {
-            let next = next_file(drive)?;
-            let contents = ContainerContents { index, start, source: IndexSource::Index, damage: Vec::new() };
-            return Ok((contents, next));
-        }
+    if drive.space_filemarks(1)? == SpaceOutcome::Done
+        && let Some(index) = read_index_before(drive, label, container)?
+    {
+        let next = next_file(drive)?;
+        let contents = ContainerContents { index, start, source: IndexSource::Index, damage: Vec::new() };
+        return Ok((contents, next));
     }
     tracing::warn!(tape = label.barcode, container, "no index that can be read: reading every block");
     go_to_start(drive, container, start)?;
@@ -133,10 +133,10 @@ fn next_file(drive: &mut Drive) -> Result<Next, TapeError> {
 }
 
 fn go_to_start(drive: &mut Drive, container: u32, start: Option<BlockAddress>) -> Result<(), TapeError> {
-    if let Some(start) = start {
-        if drive.locate(start)? == LocateOutcome::Done {
-            return Ok(());
-        }
+    if let Some(start) = start
+        && drive.locate(start)? == LocateOutcome::Done
+    {
+        return Ok(());
     }
     go_to_file(drive, container)
 }

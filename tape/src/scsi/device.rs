@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cdb::{self, Cdb, Repeat};
-use super::{Data, ScsiReply, ScsiTransport, Sense, status};
+use super::{Data, Inquiry, ScsiReply, ScsiTransport, Sense, key, status};
 use crate::{TapeError, Waiter};
 
 /// Most times one command is sent: unit attentions come in pairs (reset, then medium changed), and a busy device
@@ -92,6 +92,30 @@ impl Device {
     /// The error that `sense` is for `cdb`.
     pub fn sense_error(&self, cdb: &Cdb, sense: Sense) -> TapeError {
         TapeError::Sense { device: self.name.clone(), command: cdb.name, sense }
+    }
+
+    /// Standard INQUIRY data.
+    pub fn inquiry(&mut self) -> Result<Inquiry, TapeError> {
+        const ALLOC: u16 = 96;
+        let mut page = [0; ALLOC as usize];
+        let filled = self.done(&cdb::inquiry(ALLOC), Data::In(&mut page))?;
+        Inquiry::decode(&page[..filled])
+            .map_err(|source| TapeError::Page { device: self.name.clone(), source })
+    }
+
+    /// A vital product data page, if the device has it.
+    pub fn vital_page(&mut self, page: u8) -> Result<Option<Vec<u8>>, TapeError> {
+        const ALLOC: u16 = 252;
+        let mut bytes = vec![0; ALLOC.into()];
+        let command = cdb::inquiry_vpd(page, ALLOC);
+        match self.run(&command, Data::In(&mut bytes))? {
+            Answer::Good { transferred } => {
+                bytes.truncate(transferred);
+                Ok(Some(bytes))
+            }
+            Answer::Check { sense, .. } if sense.key == key::ILLEGAL_REQUEST => Ok(None),
+            Answer::Check { sense, .. } => Err(self.sense_error(&command, sense)),
+        }
     }
 
     /// Asks once.

@@ -1,4 +1,5 @@
 //! A small simulated library and what the tests do with it.
+#![allow(clippy::unwrap_used, reason = "all of this runs in tests")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::io::{self, Read};

@@ -4,4 +4,6 @@
 mod support;
 
 mod crash;
+mod maps;
+mod model;
 mod round_trip;

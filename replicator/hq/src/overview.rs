@@ -1,0 +1,101 @@
+//! All branches at a glance: how far each configuration is whole at HQ, how old that is, and a sentence for it.
+
+use coffer_vault::mirror::Whole;
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::branch::Branch;
+use crate::branches::Branches;
+use crate::registry::now_ms;
+
+/// Answers `{"hq":"branches"}`. A branch that can't be read shows with its error; the others are not held up.
+pub(crate) fn overview(branches: &Branches) -> Result<Value> {
+    let now = now_ms();
+    let one = |branch: &Branch| match describe(branch, now) {
+        Ok(described) => described,
+        Err(error) => json!({ "branch": branch.name, "sentence": error.refusal().sentence, "configurations": [] }),
+    };
+    Ok(branches.all()?.iter().map(|branch| one(branch)).collect())
+}
+
+fn describe(branch: &Branch, now: u64) -> Result<Value> {
+    let whole = branch.whole()?;
+    let Some(mirror) = branch.mirror()? else {
+        let sentence = format!("Branch {}: nothing has arrived at HQ yet. Check that the box is on and its line is up.", branch.name);
+        return Ok(json!({ "branch": branch.name, "sentence": sentence, "configurations": [] }));
+    };
+    let known = mirror.reading().configurations()?;
+    let mut configurations = Vec::new();
+    for whole in &whole {
+        let Some(config) = known.iter().find(|config| config.config == whole.config) else { continue };
+        let lag_ms = whole.closed_ms.map(|closed| now.saturating_sub(closed));
+        configurations.push(json!({
+            "config": whole.config,
+            "computer": config.computer_name,
+            "name": config.name,
+            "point": whole.point,
+            "closed_ms": whole.closed_ms,
+            "lag_ms": lag_ms,
+            "newest": whole.newest,
+            "sentence": sentence(&config.computer_name, &config.name, whole, lag_ms),
+        }));
+    }
+    let bytes: u64 = mirror.has().iter().map(|has| has.bytes).sum();
+    Ok(json!({
+        "branch": branch.name,
+        "vault": mirror.vault().to_string(),
+        "bytes": bytes,
+        "sentence": branch_sentence(&branch.name, &whole, now),
+        "configurations": configurations,
+    }))
+}
+
+fn branch_sentence(name: &str, whole: &[Whole], now: u64) -> String {
+    let without = whole.iter().filter(|whole| whole.point.is_none()).count();
+    let oldest = whole.iter().filter_map(|whole| whole.closed_ms).min();
+    match (without, oldest) {
+        (0, None) => format!("Branch {name}: no backup configuration yet."),
+        (0, Some(closed)) => format!("Branch {name}: HQ is at most {} behind.", age(now.saturating_sub(closed))),
+        (without, _) => format!(
+            "Branch {name}: {without} of {} backup configurations have no whole restore point at HQ yet; their first copy \
+             is under way. If it's too large for the line, send it by cartridge.",
+            whole.len()
+        ),
+    }
+}
+
+fn sentence(computer: &str, name: &str, whole: &Whole, lag_ms: Option<u64>) -> String {
+    match (whole.point, lag_ms) {
+        (Some(point), Some(lag)) => {
+            format!("{computer}, {name}: restore point {point} is whole at HQ, {} old.", age(lag))
+        }
+        _ if whole.newest == 0 => format!("{computer}, {name}: no restore point has been taken yet."),
+        _ => format!("{computer}, {name}: no restore point is whole at HQ yet; its data is under way."),
+    }
+}
+
+/// A time span in words, rounded down to its largest unit.
+fn age(ms: u64) -> String {
+    let units = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second")];
+    let found = units.iter().find(|(len, _)| ms >= *len);
+    let (count, unit) = found.map_or((0, "second"), |(len, unit)| (ms / len, unit));
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_say_how_far_behind_hq_is() {
+        let whole = |point: Option<u64>, newest| Whole { config: 1, point, closed_ms: point.map(|_| 1000), newest };
+        assert_eq!(
+            sentence("pc1", "all", &whole(Some(3), 4), Some(7_300_000)),
+            "pc1, all: restore point 3 is whole at HQ, 2 hours old."
+        );
+        assert!(sentence("pc1", "all", &whole(None, 4), None).contains("under way"));
+        assert!(sentence("pc1", "all", &whole(None, 0), None).contains("has been taken"));
+        assert_eq!(branch_sentence("leeds", &[whole(Some(1), 1)], 61_000), "Branch leeds: HQ is at most 1 minute behind.");
+        assert!(branch_sentence("leeds", &[whole(Some(1), 1), whole(None, 1)], 0).contains("1 of 2"));
+    }
+}
