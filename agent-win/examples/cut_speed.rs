@@ -16,8 +16,11 @@ use coffer_format::{ConfigId, NodeId, OrgId, PointSeq, VaultId};
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from);
     let folder = std::fs::canonicalize(folder.ok_or_else(|| anyhow::anyhow!("name a folder"))?)?;
-    let config = BackupConfig::parse(&format!("include = [{:?}]\nautomatic_exclusions = false", folder.display().to_string()))
-        .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
+    let config = BackupConfig::parse(&format!(
+        "include = [{:?}]\nautomatic_exclusions = false",
+        folder.display().to_string()
+    ))
+    .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
     let state = std::env::temp_dir().join(format!("coffer-cut-speed-{}", std::process::id()));
     let mut journal = Journal::open(&state)?;
     let scope = Arc::new(Scope::new(&config, &[&state])?);

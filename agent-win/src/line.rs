@@ -26,7 +26,13 @@ pub fn connect(runtime: &Handle, address: &str, identity: &Identity) -> Result<W
 }
 
 /// Makes this computer known to the box that gave out the code.
-pub fn enrol(runtime: &Handle, address: &str, code: &EnrolmentCode, name: &str, state: &Path) -> Result<(), LineError> {
+pub fn enrol(
+    runtime: &Handle,
+    address: &str,
+    code: &EnrolmentCode,
+    name: &str,
+    state: &Path,
+) -> Result<(), LineError> {
     let state = StateDir::create(state)?;
     let _lock = state.lock()?;
     let system = crate::linux::system_name();

@@ -107,7 +107,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn stop_on_signal(stop: Arc<AtomicBool>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return;
     };
@@ -168,7 +169,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         match cause.downcast_ref::<WorkError>() {
             Some(WorkError::NoConfig(_)) => return 6,
             Some(WorkError::Config { .. }) => return 7,
-            Some(WorkError::Link(error) ) => return of_link(error),
+            Some(WorkError::Link(error)) => return of_link(error),
             Some(WorkError::Wire(WireError::Refused(refusal))) => return of_refusal(refusal),
             Some(WorkError::Wire(_)) => return 4,
             Some(WorkError::State(StateError::InUse(_))) => return 8,
@@ -203,7 +204,10 @@ fn of_capture(error: &CaptureError) -> u8 {
 fn of_link(error: &LinkError) -> u8 {
     match error {
         LinkError::Refused(refusal) => of_refusal(refusal),
-        LinkError::Unreachable { .. } | LinkError::HandshakeTimeout { .. } | LinkError::Cut { .. } | LinkError::Io { .. } => 4,
+        LinkError::Unreachable { .. }
+        | LinkError::HandshakeTimeout { .. }
+        | LinkError::Cut { .. }
+        | LinkError::Io { .. } => 4,
         LinkError::WrongClock { .. } => 10,
         LinkError::OtherBox { .. } | LinkError::OtherRole { .. } | LinkError::NotTrusted { .. } => 11,
         LinkError::Identity(_) => 9,

@@ -97,14 +97,18 @@ mod tests {
     fn waits_grow_to_their_bound_and_start_over() {
         let mut backoff = Backoff::new(42);
         let waits: Vec<Duration> = (0..20).map(|_| backoff.next()).collect();
-        assert!(waits[0] <= CONNECT_FIRST && waits[19] <= CONNECT_LONGEST && waits[19] >= CONNECT_LONGEST / 2);
+        assert!(
+            waits[0] <= CONNECT_FIRST && waits[19] <= CONNECT_LONGEST && waits[19] >= CONNECT_LONGEST / 2
+        );
         backoff.reset();
         assert!(backoff.next() <= CONNECT_FIRST);
     }
 
     #[test]
     fn a_window_holds_back_the_clock_but_not_a_person() {
-        let config = BackupConfig::parse("include = [\"/a\"]\nwhen = \"every 2 hours\"\nwindow = [\"sat 00:00-24:00\"]");
+        let config = BackupConfig::parse(
+            "include = [\"/a\"]\nwhen = \"every 2 hours\"\nwindow = [\"sat 00:00-24:00\"]",
+        );
         let config = config.unwrap();
         let now = Instant::now();
         let mut schedule = Schedule::new(config.when, now);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coffer_format::wire::{ConfigText, Message, PROTOCOL};
+use coffer_format::wire::{ConfigText, Message, PROTOCOL, RefusalCode};
 use coffer_format::{ConfigId, NodeId, PartNo, PointSeq, VaultId};
 
 use crate::capture::{self, CaptureError, CaptureJob, Outcome, Progress, Start, Target};
@@ -38,7 +38,8 @@ impl Session {
     pub fn open(wire: Wire) -> Result<Session, WireError> {
         let program = format!("coffer-agent {}", env!("CARGO_PKG_VERSION"));
         wire.send(Message::Hello { protocol: PROTOCOL, program, clock_ms: crate::clock::now_ms() })?;
-        let mut session = Session { wire, vault: VaultId([0; 16]), box_name: String::new(), aside: Vec::new() };
+        let mut session =
+            Session { wire, vault: VaultId([0; 16]), box_name: String::new(), aside: Vec::new() };
         match session.answer()? {
             Message::Welcome { name, vault, .. } => {
                 session.vault = vault;
@@ -81,7 +82,11 @@ impl Session {
     }
 
     /// Gets in step with the box, then captures.
-    pub fn capture(&mut self, journal: &mut Journal, order: CaptureOrder<'_>) -> Result<Outcome, CaptureError> {
+    pub fn capture(
+        &mut self,
+        journal: &mut Journal,
+        order: CaptureOrder<'_>,
+    ) -> Result<Outcome, CaptureError> {
         let CaptureOrder { config, scope, compression, chunk_key, mut target, progress } = order;
         let start = self.begin(journal, config)?;
         if start.part > PartNo(0) || start.is_first {
@@ -89,9 +94,9 @@ impl Session {
             target = Target::Everything;
         }
         let (wire, vault, aside) = (&self.wire, self.vault, &mut self.aside);
-        capture::capture(CaptureJob {
+        let captured = capture::capture(CaptureJob {
             wire,
-            journal,
+            journal: &mut *journal,
             config,
             vault,
             chunk_key,
@@ -101,7 +106,14 @@ impl Session {
             target,
             progress,
             aside,
-        })
+        });
+        if let Err(CaptureError::Wire(WireError::Refused(refusal))) = &captured
+            && refusal.code == RefusalCode::OutOfStep
+        {
+            // Journal and box differ in a way that their positions don't show: all of it is recalled.
+            journal.clear()?;
+        }
+        captured
     }
 
     fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {

@@ -81,7 +81,8 @@ impl StateDir {
 
     pub fn chunk_key(&self) -> Result<[u8; 32], StateError> {
         let text = self.read(CHUNK_KEY)?;
-        let key: FileHash = text.trim().parse().map_err(|_| StateError::Damaged(self.path.join(CHUNK_KEY)))?;
+        let key: FileHash =
+            text.trim().parse().map_err(|_| StateError::Damaged(self.path.join(CHUNK_KEY)))?;
         Ok(key.0)
     }
 

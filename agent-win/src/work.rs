@@ -131,7 +131,9 @@ impl Agent {
         tracing::info!(name = session.box_name(), "connected");
         self.fetch(&mut session, jobs)?;
         while !self.is_stopped() {
-            for asked in session.asked(if jobs.iter().any(Job::is_watched) { Duration::ZERO } else { POLL })? {
+            for asked in
+                session.asked(if jobs.iter().any(Job::is_watched) { Duration::ZERO } else { POLL })?
+            {
                 match asked {
                     Message::ConfigsChanged => self.fetch(&mut session, jobs)?,
                     Message::CaptureNow { config } => ask(jobs, config),
@@ -316,10 +318,21 @@ fn week_time() -> WindowTime {
 fn log(name: &str, outcome: &Outcome, took: Duration) {
     let took_ms = took.as_millis() as u64;
     match outcome {
-        Outcome::Unchanged { report } => tracing::debug!(name, took_ms, problems = report.len(), "nothing new"),
+        Outcome::Unchanged { report } => {
+            tracing::debug!(name, took_ms, problems = report.len(), "nothing new")
+        }
         Outcome::Closed(closed) => {
             let (point, files, bytes, sent) = (closed.point.0, closed.files, closed.bytes, closed.sent);
-            tracing::info!(name, point, files, bytes, sent, took_ms, problems = closed.report.len(), "captured");
+            tracing::info!(
+                name,
+                point,
+                files,
+                bytes,
+                sent,
+                took_ms,
+                problems = closed.report.len(),
+                "captured"
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Captures against a box in memory: what a user would notice.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;
@@ -13,7 +15,9 @@ use coffer_format::op::{Step, StepContent};
 use support::{Bench, closed, noise};
 
 fn names_only(steps: &[&Step]) -> bool {
-    steps.iter().all(|step| !matches!(step, Step::Put { content: StepContent::Whole { .. } | StepContent::Change { .. }, .. }))
+    steps.iter().all(|step| {
+        !matches!(step, Step::Put { content: StepContent::Whole { .. } | StepContent::Change { .. }, .. })
+    })
 }
 
 fn age(path: &std::path::Path) {
@@ -200,7 +204,12 @@ fn a_touch_sends_no_bytes() {
     fs::set_permissions(bench.path("small"), fs::Permissions::from_mode(0o600)).unwrap();
     bench.capture();
     assert_eq!(bench.received(), before);
-    let same = bench.state().last_steps().iter().filter(|step| matches!(step, Step::Put { content: StepContent::Same, .. })).count();
+    let same = bench
+        .state()
+        .last_steps()
+        .iter()
+        .filter(|step| matches!(step, Step::Put { content: StepContent::Same, .. }))
+        .count();
     assert_eq!(same, 3);
     bench.assert_all_there();
 }
@@ -343,5 +352,7 @@ fn exclusions_hold_and_leave_when_they_come_later() {
     bench.capture();
     let state = bench.state();
     assert!(state.find(&bench.path("keep.txt")).is_some());
-    assert!(state.find(&bench.path("drop.tmp")).is_none() && state.find(&bench.path("sub/drop.tmp")).is_none());
+    assert!(
+        state.find(&bench.path("drop.tmp")).is_none() && state.find(&bench.path("sub/drop.tmp")).is_none()
+    );
 }

@@ -1,5 +1,7 @@
 //! Mistakes in a configuration: all of them, each with its line and what to do.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use coffer_agent::config::{BackupConfig, CompressionChoice, Scope, Verdict, When};

@@ -1,5 +1,7 @@
 //! Random edits: whatever is done to files, the box can reproduce them, and the cost is near the change.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs::File;
@@ -77,7 +79,7 @@ fn write_sparse(path: &std::path::Path, bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn edited_files_come_back_bit_for_bit(

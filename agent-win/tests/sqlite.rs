@@ -1,5 +1,7 @@
 //! A database that's written all the time while it's captured.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;
@@ -8,7 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use support::Bench;
 
-fn write_until(stop: Arc<AtomicBool>, path: std::path::PathBuf, mode: &'static str) -> std::thread::JoinHandle<u64> {
+fn write_until(
+    stop: Arc<AtomicBool>,
+    path: std::path::PathBuf,
+    mode: &'static str,
+) -> std::thread::JoinHandle<u64> {
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
     connection.pragma_update(None, "journal_mode", mode).unwrap();
@@ -20,7 +26,12 @@ fn write_until(stop: Arc<AtomicBool>, path: std::path::PathBuf, mode: &'static s
             connection.execute_batch("BEGIN IMMEDIATE").unwrap();
             for number in 0..40 {
                 let key = (rounds * 7919 + number * 104_729) % 5000;
-                connection.execute("INSERT OR REPLACE INTO t VALUES (?, randomblob(40), randomblob(400))", [key as i64]).unwrap();
+                connection
+                    .execute(
+                        "INSERT OR REPLACE INTO t VALUES (?, randomblob(40), randomblob(400))",
+                        [key as i64],
+                    )
+                    .unwrap();
             }
             connection.execute_batch("COMMIT").unwrap();
             rounds += 1;
@@ -34,7 +45,7 @@ fn captured_while_written(mode: &'static str) {
     let database = bench.path("live.db");
     let stop = Arc::new(AtomicBool::new(false));
     let writer = write_until(stop.clone(), database.clone(), mode);
-    for round in 0..6 {
+    for round in 0..12 {
         bench.capture();
         let restored = tempfile::tempdir().unwrap();
         for name in ["live.db", "live.db-wal", "live.db-journal"] {
@@ -64,9 +75,12 @@ fn with_a_rollback_journal_it_is_whole() {
 fn nothing_is_made_beside_a_database_at_rest() {
     let bench = Bench::new();
     let connection = Connection::open(bench.path("rest.db")).unwrap();
-    connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1);").unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1);")
+        .unwrap();
     drop(connection);
     bench.capture();
-    let names: Vec<_> = std::fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["rest.db"]);
 }

@@ -120,7 +120,8 @@ impl WanJob {
         tracing::info!(address = %self.shared.settings.address, "connected to HQ");
         self.set_connected(true, None);
         let ended = session.run().await;
-        (session.gained, ended.err().unwrap_or(WanError::Closed))
+        let recorded = session.flush_copies().await;
+        (session.gained, recorded.and(ended).err().unwrap_or(WanError::Closed))
     }
 
     fn set_connected(&self, connected: bool, error: Option<String>) {

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use coffer_format::event::Place;
-use coffer_format::wire::{Message, PROTOCOL};
+use coffer_format::wire::{Message, PROTOCOL, SegmentHas};
 use coffer_format::{FileHash, SegmentId};
 use coffer_link::{Link, LinkError, Receiver, Role, connect};
+use coffer_vault::Vault;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -65,7 +66,7 @@ impl<'a> Session<'a> {
         let throttle = Some(shared.board.throttle.clone());
         let mut link = connect(&settings.address, &settings.identity, Role::Hq, throttle).await?;
         let patience = settings.patience.stall;
-        let greeting = greet(&mut link, shared.vault.now_ms());
+        let greeting = greet(&mut link, &shared.vault);
         let has = timeout(patience, greeting).await.map_err(|_| stalled(patience))??;
         let Link { sender, receiver, .. } = link;
         let (outbox, mut to_send) = mpsc::channel(OUTBOX_MAX);
@@ -199,7 +200,15 @@ impl<'a> Session<'a> {
         if self.copies.is_empty() || !(many || old || nothing_else) {
             return Ok(());
         }
+        self.flush_copies().await
+    }
+
+    /// Records what HQ has verified; what it said counts also when the line was cut right after.
+    pub(crate) async fn flush_copies(&mut self) -> Result<(), WanError> {
         let copies = std::mem::take(&mut self.copies);
+        if copies.is_empty() {
+            return Ok(());
+        }
         let segments: Vec<_> = copies.iter().map(|(segment, ..)| *segment).collect();
         let vault = self.shared.vault.clone();
         in_background(move || vault.record_copies(copies)).await??;
@@ -343,9 +352,10 @@ fn stalled(patience: Duration) -> WanError {
     WanError::Stalled { seconds: patience.as_secs() }
 }
 
-async fn greet(link: &mut Link, clock_ms: u64) -> Result<Vec<coffer_format::wire::SegmentHas>, WanError> {
-    let program = format!("cofferd {}", env!("CARGO_PKG_VERSION"));
+async fn greet(link: &mut Link, vault: &Vault) -> Result<Vec<SegmentHas>, WanError> {
+    let (program, clock_ms) = (format!("cofferd {}", env!("CARGO_PKG_VERSION")), vault.now_ms());
     link.sender.send(Message::Hello { protocol: PROTOCOL, program, clock_ms }).await?;
+    link.sender.send(Message::BranchVault { vault: vault.id(), org: vault.org() }).await?;
     link.sender.send(Message::BranchSegments).await?;
     loop {
         match link.receiver.recv().await? {

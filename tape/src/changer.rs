@@ -125,12 +125,18 @@ impl Changer {
     ) -> Result<Option<Vec<ElementStatus>>, TapeError> {
         let mut page = vec![0; STATUS_ALLOC.into()];
         let command = cdb::read_element_status(kind, first, count, detail, STATUS_ALLOC);
-        let filled = match self.device.run(&command, Data::In(&mut page))? {
-            Answer::Good { transferred } => transferred,
+        match self.device.run(&command, Data::In(&mut page))? {
+            // The report says its own length, and the buffer was zero before: a residual that claims too much would
+            // cost the last element.
+            Answer::Good { .. } => {}
             Answer::Check { sense, .. } if sense.key == key::ILLEGAL_REQUEST => return Ok(None),
             Answer::Check { sense, .. } => return Err(self.device.sense_error(&command, sense)),
-        };
-        let elements = decode_element_status(&page[..filled]);
+        }
+        let asked = u32::from(first.0)..u32::from(first.0) + u32::from(count);
+        let elements = decode_element_status(&page).map(|mut elements| {
+            elements.retain(|element| asked.contains(&u32::from(element.address.0)));
+            elements
+        });
         elements.map(Some).map_err(|source| TapeError::Page { device: self.name().to_owned(), source })
     }
 

@@ -108,6 +108,23 @@ fn barcodes_and_drive_names_are_asked_for_apart_if_need_be() {
 }
 
 #[test]
+fn a_residual_that_claims_too_much_hides_no_element() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = simulated(dir.path());
+    let mut inner = simulated.changer();
+    let changer = odd(simulated.changer(), move |cdb, data| {
+        (cdb[0] == 0xb8).then(|| {
+            let mut reply = inner.execute(cdb, data.again(), 1000).unwrap();
+            reply.residual += 50;
+            reply
+        })
+    });
+    let mut library = Library::open(changer, simulated.drives(), Arc::new(NoWaiter)).unwrap();
+    let inventory = library.inventory().unwrap();
+    assert_eq!((inventory.slots.len(), inventory.mail_slots.len(), inventory.drives.len()), (6, 1, 2));
+}
+
+#[test]
 fn moves_that_cant_be_made_tell_why() {
     let dir = tempfile::tempdir().unwrap();
     let simulated = simulated(dir.path());

@@ -6,10 +6,10 @@ use coffer_format::NodeId;
 use coffer_format::node::{Attr, NodeKind};
 use coffer_format::op::Name;
 
+use super::CaptureError;
 use super::item::{Memorize, Put, Said};
 use super::pass::{Here, Pass};
 use super::reading::{FileTask, says_the_same};
-use super::CaptureError;
 use crate::config::Verdict;
 use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, attrs_hash};
 use crate::linux::{ListedEntry, attrs_of_path, stat_path};
@@ -84,7 +84,8 @@ impl Pass<'_> {
             return Ok(before.map_or(Identity::New, |known| Identity::Same(Box::new(known))));
         }
         let may_have_names = stat.kind != NodeKind::Directory && stat.links > 1;
-        if may_have_names && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
+        if may_have_names
+            && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
             && !self.unsent.contains(node)
         {
             return Ok(Identity::AnotherName(*node));
@@ -107,7 +108,9 @@ impl Pass<'_> {
     /// Programs save by writing a new file and renaming it over the old one.
     fn is_succeeded(&self, known: &Known, stat: &Stat, present: &HashSet<u64>) -> Result<bool> {
         let is_file = stat.kind == NodeKind::File && known.stat.kind == NodeKind::File;
-        Ok(is_file && !present.contains(&known.stat.inode) && self.reading.journal.names(known.node)?.len() == 1)
+        Ok(is_file
+            && !present.contains(&known.stat.inode)
+            && self.reading.journal.names(known.node)?.len() == 1)
     }
 
     /// A directory that's seen at a second place at the same time is mounted there again: another node.
@@ -115,7 +118,9 @@ impl Pass<'_> {
         let mut path = Vec::new();
         let mut node = known.node;
         while node != NodeId::ROOT {
-            let Some((parent, name)) = self.reading.journal.names(node)?.into_iter().next() else { return Ok(false) };
+            let Some((parent, name)) = self.reading.journal.names(node)?.into_iter().next() else {
+                return Ok(false);
+            };
             path.splice(0..0, [b"/", name.as_bytes()].concat());
             node = parent;
         }
@@ -142,7 +147,14 @@ impl Pass<'_> {
     }
 
     /// Anything without bytes of its own.
-    fn bare(&mut self, here: &Here<'_>, path: &[u8], name: Name, stat: Stat, identity: Identity) -> Result<NodeId> {
+    fn bare(
+        &mut self,
+        here: &Here<'_>,
+        path: &[u8],
+        name: Name,
+        stat: Stat,
+        identity: Identity,
+    ) -> Result<NodeId> {
         let (known, is_moved) = match identity {
             Identity::Same(known) | Identity::Successor(known) => (Some(known), false),
             Identity::Moved(known) => (Some(known), true),
@@ -247,7 +259,10 @@ impl Pass<'_> {
     fn is_read_already(&mut self, path: &[u8], stat: &Stat, known: &Known, is_moved: bool) -> Result<bool> {
         let before = &known.stat;
         let is_quiet = known.settled && known.done.is_none();
-        if !is_quiet || !is_same_here(before, stat) || (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns) {
+        if !is_quiet
+            || !is_same_here(before, stat)
+            || (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns)
+        {
             return Ok(false);
         }
         let now = Known { stat: *stat, ..known.clone() };
@@ -272,7 +287,15 @@ impl Pass<'_> {
         let mut meta = stat.meta();
         meta.attrs = attrs;
         let (said, memorize, ranges) = (Said::Same, Memorize::Kept, Vec::new());
-        self.reading.outlet.put(Put { ticket: None, meta, said, ranges, known: now, memorize, link: None })?;
+        self.reading.outlet.put(Put {
+            ticket: None,
+            meta,
+            said,
+            ranges,
+            known: now,
+            memorize,
+            link: None,
+        })?;
         Ok(true)
     }
 }

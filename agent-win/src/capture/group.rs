@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coffer_format::op::Name;
 use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
+use coffer_format::op::Name;
 
 use super::CaptureError;
 use super::pass::Pass;
@@ -80,7 +80,12 @@ impl Pass<'_> {
     }
 
     /// True where everything was read.
-    fn read_held(&mut self, parent: NodeId, database: &[u8], mut tasks: Vec<FileTask>) -> Result<bool, CaptureError> {
+    fn read_held(
+        &mut self,
+        parent: NodeId,
+        database: &[u8],
+        mut tasks: Vec<FileTask>,
+    ) -> Result<bool, CaptureError> {
         let mut is_whole = true;
         for suffix in [b"".as_slice(), COMPANIONS[0], COMPANIONS[1]] {
             let path = [database, suffix].concat();
@@ -120,7 +125,13 @@ impl Pass<'_> {
             self.reading.outlet.settle()?;
             let known = self.reading.journal.node(node)?;
             let stat = stat_path(as_path(&path)).unwrap_or(stat);
-            next = known.map(|known| FileTask { path: path.clone(), node, stat, known: Some(known), link: None });
+            next = known.map(|known| FileTask {
+                path: path.clone(),
+                node,
+                stat,
+                known: Some(known),
+                link: None,
+            });
         }
         Ok(false)
     }

@@ -3,13 +3,13 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use coffer_format::ChunkId;
+use coffer_format::NodeId;
 use coffer_format::entry::{Consistency, ReportLine};
 use coffer_format::manifest::Range;
 use coffer_format::node::NodeMeta;
 use coffer_format::op::{Name, Step};
 use coffer_format::segment::Stream;
 use coffer_format::wire::{ChunkAt, SignatureKind};
-use coffer_format::NodeId;
 
 use crate::cut::{Packed, Ticket};
 use crate::journal::{JournalChange, Known, PageSignature};
@@ -17,9 +17,15 @@ use crate::journal::{JournalChange, Known, PageSignature};
 /// One thing to be sent or remembered.
 pub(super) enum Item {
     /// A pack that may still be with a worker.
-    Pack { stream: Stream, result: Receiver<Packed> },
+    Pack {
+        stream: Stream,
+        result: Receiver<Packed>,
+    },
     /// A step that needs no bytes.
-    Step { step: Step, change: Option<JournalChange> },
+    Step {
+        step: Step,
+        change: Option<JournalChange>,
+    },
     /// For the journal alone.
     Note(JournalChange),
     /// A version of a node; its packs went before.
@@ -29,8 +35,15 @@ pub(super) enum Item {
     CutPart,
     /// Everything so far is to be sent and committed; then an answer is due.
     Settle(SyncSender<()>),
-    Ask { node: NodeId, kind: SignatureKind, reply: SyncSender<Recollection> },
-    Close { consistency: Consistency, report: Vec<ReportLine> },
+    Ask {
+        node: NodeId,
+        kind: SignatureKind,
+        reply: SyncSender<Recollection>,
+    },
+    Close {
+        consistency: Consistency,
+        report: Vec<ReportLine>,
+    },
 }
 
 /// What the box remembers of a version.

@@ -5,6 +5,7 @@
 //! only when the box has committed; whatever goes wrong before that is simply looked at again.
 
 mod compare;
+mod content;
 mod group;
 mod item;
 mod outlet;
@@ -42,7 +43,9 @@ pub struct Start {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing had changed: there's no new point.
-    Unchanged { report: Vec<ReportLine> },
+    Unchanged {
+        report: Vec<ReportLine>,
+    },
     Closed(Closed),
 }
 

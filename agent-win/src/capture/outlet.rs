@@ -153,7 +153,10 @@ impl<'a> Outlet<'a> {
     /// Whether the part should end as soon as whatever is being said is said.
     pub(super) fn part_is_full(&self) -> bool {
         let part = &self.part;
-        part.raw_bytes >= PART_RAW_BYTES || part.weight >= PART_WEIGHT || part.steps >= PART_STEPS || self.part_is_old()
+        part.raw_bytes >= PART_RAW_BYTES
+            || part.weight >= PART_WEIGHT
+            || part.steps >= PART_STEPS
+            || self.part_is_old()
     }
 
     fn part_is_old(&self) -> bool {

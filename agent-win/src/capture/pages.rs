@@ -72,7 +72,12 @@ impl Reading<'_> {
     }
 
     /// Returns where the file ended.
-    fn read_blocks(&mut self, file: &mut PagesReading<'_>, source: &SourceFile, start: u64) -> Result<u64, ReadError> {
+    fn read_blocks(
+        &mut self,
+        file: &mut PagesReading<'_>,
+        source: &SourceFile,
+        start: u64,
+    ) -> Result<u64, ReadError> {
         let size = file.stat.size;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(BLOCK, 0);
@@ -203,7 +208,15 @@ impl Reading<'_> {
         let size = done.max(file.sent_size.unwrap_or(0));
         let ranges = std::mem::take(&mut file.ranges);
         let signatures = std::mem::take(&mut file.signatures);
-        self.put_partial(file.task, file.ticket, file.stat, file.sent_size, (done, size), ranges, signatures)?;
+        self.put_partial(
+            file.task,
+            file.ticket,
+            file.stat,
+            file.sent_size,
+            (done, size),
+            ranges,
+            signatures,
+        )?;
         file.sent_size = Some(size);
         file.changed_bytes = 0;
         file.ticket = self.outlet.ticket();

@@ -117,7 +117,9 @@ impl<'a> Pass<'a> {
         let scope = self.scope.clone();
         for include in scope.includes().filter(|include| !include.is_empty()) {
             if let Err(error) = stat_path(crate::path::as_path(include)) {
-                self.reading.report.add(include, format!("is included but can't be found ({error}); mount or correct it"));
+                self.reading
+                    .report
+                    .add(include, format!("is included but can't be found ({error}); mount or correct it"));
             }
         }
     }
@@ -153,7 +155,9 @@ impl<'a> Pass<'a> {
         let (directory, entries) = match entries {
             Ok(listed) => listed,
             // Gone or replaced since its parent was listed: the next look sees that.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) =>
+            {
                 return Ok(());
             }
             Err(error) => {
@@ -194,7 +198,14 @@ impl<'a> Pass<'a> {
         !self.held.is_empty() && self.held.contains(database_of(path))
     }
 
-    pub(super) fn push_directory(&self, walk: &mut Walk, here: &Here<'_>, name: &[u8], node: NodeId, is_mount: bool) {
+    pub(super) fn push_directory(
+        &self,
+        walk: &mut Walk,
+        here: &Here<'_>,
+        name: &[u8],
+        node: NodeId,
+        is_mount: bool,
+    ) {
         let path = here.child(name);
         // Asked for by name: captured whatever it lies on.
         let is_mount = is_mount && !self.scope.includes().any(|include| include == path);

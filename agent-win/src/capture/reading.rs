@@ -1,33 +1,32 @@
 //! Reading one file: how it's cut, what the box has of it already, and whether it held still meanwhile.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coffer_format::manifest::{Range, Source};
+use coffer_format::manifest::Range;
 use coffer_format::node::NodeMeta;
 use coffer_format::op::Name;
 use coffer_format::segment::Stream;
-use coffer_format::{ChunkId, NodeId, chunk_id};
+use coffer_format::{NodeId, chunk_id};
 
 use super::item::{Memorize, Put, Said};
 use super::outlet::Outlet;
 use super::report::Report;
 use super::{CaptureError, Progress};
 use crate::config::Scope;
-use crate::cut::{CONTENT_MAX, Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, next_cut, style_of};
-use crate::journal::{JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, attrs_hash};
+use crate::cut::{Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, style_of};
+use crate::journal::{
+    JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, attrs_hash,
+};
 use crate::linux::{SourceFile, attrs_of_file};
 use crate::scan::Stat;
 
 /// Times on files are this coarse: a change so soon after another may leave no trace.
 const CLOCK_GRAIN_NS: i64 = 20_000_000;
 /// Bytes read at a time where a file is cut by its content.
-const WINDOW: usize = 1 << 20;
-/// Versions up to this are sent again rather than asking the box what it remembers of them.
-const NOT_WORTH_ASKING: u64 = WHOLE_MAX;
+pub(super) const WINDOW: usize = 1 << 20;
 
 /// A file to be read.
 #[derive(Debug)]
@@ -73,17 +72,17 @@ pub(super) struct Reading<'a> {
     /// Where set, files stay open after they were read (see `sqlite_hold`).
     pub(super) kept_open: Option<Vec<SourceFile>>,
     link: Option<(NodeId, Name)>,
-    ticket: Option<Ticket>,
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// What reading a whole file came to.
-struct Content {
-    ticket: Option<Ticket>,
-    size: u64,
-    said: Said,
-    ranges: Vec<Range>,
-    memorize: Memorize,
-    memory: MemoryKind,
+pub(super) struct Content {
+    pub(super) ticket: Option<Ticket>,
+    pub(super) size: u64,
+    pub(super) said: Said,
+    pub(super) ranges: Vec<Range>,
+    pub(super) memorize: Memorize,
+    pub(super) memory: MemoryKind,
 }
 
 impl<'a> Reading<'a> {
@@ -180,7 +179,8 @@ impl<'a> Reading<'a> {
             settled,
             done: None,
         };
-        let is_same = content.said == Said::Same && before.is_some_and(|before| says_the_same(before, &known));
+        let is_same =
+            content.said == Said::Same && before.is_some_and(|before| says_the_same(before, &known));
         if is_same {
             if let Some(ticket) = content.ticket {
                 self.outlet.abandon(ticket)?;
@@ -227,7 +227,15 @@ impl<'a> Reading<'a> {
         };
         let said = if sent_size.is_some() { Said::Change } else { Said::Whole };
         let memorize = Memorize::Pages(signatures);
-        self.outlet.put(Put { ticket: Some(ticket), meta, said, ranges, known, memorize, link: self.link.take() })
+        self.outlet.put(Put {
+            ticket: Some(ticket),
+            meta,
+            said,
+            ranges,
+            known,
+            memorize,
+            link: self.link.take(),
+        })
     }
 
     /// Counts bytes read, and stops where that's wanted.
@@ -243,7 +251,8 @@ impl<'a> Reading<'a> {
             _ => None,
         });
         let mut head = [0; 64];
-        let head_len = if before.is_none() && stat.size > WHOLE_MAX { source.read_at(&mut head, 0)? } else { 0 };
+        let head_len =
+            if before.is_none() && stat.size > WHOLE_MAX { source.read_at(&mut head, 0)? } else { 0 };
         let looks = Looks {
             name: &task.path,
             size: stat.size,
@@ -321,116 +330,6 @@ impl<'a> Reading<'a> {
             ticket = Some(new);
         }
         Ok(Content { ticket, said: Said::Whole, memorize: Memorize::SentChunks, ..content })
-    }
-
-    fn by_content(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
-        let base = match &task.known {
-            Some(known) if known.sent_size > NOT_WORTH_ASKING => self.known_chunks(known)?,
-            _ => Vec::new(),
-        };
-        let sent_size = task.known.as_ref().map(|known| known.sent_size);
-        let ticket = self.outlet.ticket();
-        self.ticket = Some(ticket);
-        let mut cutting = Cutting::new(ticket, &base);
-        source.expect_sequential();
-        let mut window = std::mem::take(&mut self.buffer);
-        window.resize(WINDOW, 0);
-        let (mut start, mut filled, mut at) = (0, 0, 0u64);
-        loop {
-            let is_last = at + (filled - start) as u64 >= stat.size;
-            if filled - start < CONTENT_MAX && !is_last {
-                window.copy_within(start..filled, 0);
-                (start, filled) = (0, filled - start);
-                let left = stat.size - at - filled as u64;
-                let room = (WINDOW - filled).min(usize::try_from(left).unwrap_or(usize::MAX));
-                let count = source.read_at(&mut window[filled..filled + room], at + filled as u64)?;
-                self.read_so_far(count as u64)?;
-                filled += count;
-                if count < room {
-                    // Shorter than it was said to be: what's there is cut, and the file is read again.
-                    self.cut_rest(&mut cutting, &window[start..filled], at)?;
-                    at += (filled - start) as u64;
-                    break;
-                }
-                continue;
-            }
-            if start == filled {
-                break;
-            }
-            let len = next_cut(&window[start..filled.min(start + CONTENT_MAX)]);
-            self.chunk(&mut cutting, at, &window[start..start + len])?;
-            start += len;
-            at += len as u64;
-        }
-        self.buffer = window;
-        Ok(cutting.content(at, sent_size))
-    }
-
-    fn cut_rest(&mut self, cutting: &mut Cutting, mut bytes: &[u8], mut at: u64) -> Result<(), CaptureError> {
-        while !bytes.is_empty() {
-            let len = next_cut(&bytes[..bytes.len().min(CONTENT_MAX)]);
-            self.chunk(cutting, at, &bytes[..len])?;
-            bytes = &bytes[len..];
-            at += len as u64;
-        }
-        Ok(())
-    }
-
-    fn chunk(&mut self, cutting: &mut Cutting, at: u64, bytes: &[u8]) -> Result<(), CaptureError> {
-        if cutting.base.is_empty() {
-            return self.outlet.add_chunk(cutting.ticket, at, bytes);
-        }
-        let (id, len) = (chunk_id(&self.chunk_key, bytes), bytes.len() as u64);
-        cutting.list.push((len as u32, id));
-        match cutting.base.get(&id) {
-            Some(offset) if *offset == at => {
-                cutting.matched += len;
-                Ok(())
-            }
-            Some(offset) => {
-                cutting.matched += len;
-                cutting.ranges.push(Range { at, len, source: Source::Base { offset: *offset } });
-                Ok(())
-            }
-            None => {
-                cutting.is_new = true;
-                self.outlet.add_chunk(cutting.ticket, at, bytes)
-            }
-        }
-    }
-}
-
-/// A file being cut by its content.
-struct Cutting {
-    ticket: Ticket,
-    /// Where the version that the box has holds which chunk.
-    base: HashMap<ChunkId, u64>,
-    list: Vec<(u32, ChunkId)>,
-    ranges: Vec<Range>,
-    matched: u64,
-    is_new: bool,
-}
-
-impl Cutting {
-    fn new(ticket: Ticket, chunks: &[(u32, u64, ChunkId)]) -> Cutting {
-        let base = chunks.iter().map(|(_, at, id)| (*id, *at)).collect();
-        Cutting { ticket, base, list: Vec::new(), ranges: Vec::new(), matched: 0, is_new: false }
-    }
-
-    fn content(self, size: u64, sent_size: Option<u64>) -> Content {
-        let ticket = Some(self.ticket);
-        let memory = MemoryKind::Chunks;
-        if self.base.is_empty() {
-            let (said, memorize) = (Said::Whole, Memorize::SentChunks);
-            return Content { ticket, size, said, ranges: Vec::new(), memorize, memory };
-        }
-        let is_same = !self.is_new && self.ranges.is_empty() && sent_size == Some(size);
-        let said = match () {
-            () if is_same => Said::Same,
-            () if self.matched == 0 => Said::Whole,
-            () => Said::Change,
-        };
-        Content { ticket, size, said, ranges: self.ranges, memorize: Memorize::Chunks(self.list), memory }
     }
 }
 

@@ -34,7 +34,10 @@ impl Reading<'_> {
             match answer.recv().map_err(|_| CaptureError::Stopped)? {
                 Recollection::Pages { first, signatures } => {
                     let count = (signatures.len() / PAGE_SIGNATURE_LEN) as u64;
-                    if first != next || next + count > end || !signatures.len().is_multiple_of(PAGE_SIGNATURE_LEN) {
+                    if first != next
+                        || next + count > end
+                        || !signatures.len().is_multiple_of(PAGE_SIGNATURE_LEN)
+                    {
                         return Err(CaptureError::BadAnswer(known.node));
                     }
                     pages.fill(first, &signatures).map_err(failed)?;

@@ -33,7 +33,8 @@ impl Report {
     }
 
     pub(super) fn lines(&self) -> Vec<ReportLine> {
-        let line = |(path, what): (&Vec<u8>, &String)| ReportLine { path: path[..].into(), what: what.clone() };
+        let line =
+            |(path, what): (&Vec<u8>, &String)| ReportLine { path: path[..].into(), what: what.clone() };
         let mut lines: Vec<ReportLine> = self.lines.iter().map(line).collect();
         if self.omitted > 0 {
             let what = format!("{} more like these", self.omitted);
@@ -47,7 +48,9 @@ fn sentence(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "vanished before it could be read".to_owned(),
         io::ErrorKind::PermissionDenied => "may not be read; run the agent as root or allow it".to_owned(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy => "is locked; it's tried again next time".to_owned(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy => {
+            "is locked; it's tried again next time".to_owned()
+        }
         _ => format!("can't be read ({error}); check the disk"),
     }
 }

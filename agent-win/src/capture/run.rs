@@ -113,7 +113,8 @@ pub struct CaptureJob<'a> {
 
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
-    let CaptureJob { wire, journal, config, vault, chunk_key, scope, start, target, progress, aside, .. } = job;
+    let CaptureJob { wire, journal, config, vault, chunk_key, scope, start, target, progress, aside, .. } =
+        job;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
     let level = level(job.compression, start.is_first);
     let workers = Workers::start(WORKER_THREADS, chunk_key, level).map_err(CaptureError::Threads)?;
@@ -164,7 +165,9 @@ fn looks(mut pass: Pass<'_>, target: &Target, start: Start) -> Result<Vec<Report
             break;
         }
         for path in torn {
-            pass.reading.report.add(&path, "changed while it was read; it's captured as it was at several moments");
+            pass.reading
+                .report
+                .add(&path, "changed while it was read; it's captured as it was at several moments");
         }
         if look + 1 == LOOKS_MAX || began.elapsed() >= LOOKS_TIME {
             break;

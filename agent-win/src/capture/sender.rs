@@ -254,7 +254,9 @@ impl<'a> Sender<'a> {
 
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Committed { config, point, part, closed, .. } if config == self.config && point == self.point => {
+            Message::Committed { config, point, part, closed, .. }
+                if config == self.config && point == self.point =>
+            {
                 self.committed(part, closed)
             }
             message @ (Message::CaptureNow { .. } | Message::ConfigsChanged) => {

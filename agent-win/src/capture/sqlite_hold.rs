@@ -34,7 +34,9 @@ impl SqliteHold {
     pub(super) fn acquire(path: &Path) -> Option<SqliteHold> {
         let limit = limit(path)?;
         let connection = transaction(path)
-            .inspect_err(|error| tracing::debug!(%error, path = %path.display(), "the database can't be held"))
+            .inspect_err(
+                |error| tracing::debug!(%error, path = %path.display(), "the database can't be held"),
+            )
             .ok()?;
         let (release, released) = sync_channel(1);
         let keeper = std::thread::spawn(move || {

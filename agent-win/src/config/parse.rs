@@ -7,8 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{BackupConfig, CompressionChoice, ConfigMistake, When, Window};
 
-const KEYS: &str =
-    "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression";
+const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression";
 
 type Value<'a> = toml::Spanned<DeValue<'a>>;
 
@@ -98,7 +97,11 @@ impl Findings<'_> {
         for (pattern, span) in &patterns {
             if let Err(error) = super::scope::glob(pattern) {
                 let what = format!("\"{pattern}\" is not a pattern: {}", error.kind());
-                self.mistake(span.clone(), what, "Write a pattern such as \"**/*.tmp\" or \"/home/*/.cache\".");
+                self.mistake(
+                    span.clone(),
+                    what,
+                    "Write a pattern such as \"**/*.tmp\" or \"/home/*/.cache\".",
+                );
             }
         }
         patterns.into_iter().map(|(pattern, _)| pattern).collect()

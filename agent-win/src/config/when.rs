@@ -15,7 +15,8 @@ pub enum When {
     Manual,
 }
 
-pub(super) const REMEDY: &str = "Write \"continuous\", \"manual\", \"every 15 minutes\", \"every 2 hours\" or \"every 1 day\".";
+pub(super) const REMEDY: &str =
+    "Write \"continuous\", \"manual\", \"every 15 minutes\", \"every 2 hours\" or \"every 1 day\".";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a time to start")]

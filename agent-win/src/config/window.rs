@@ -19,7 +19,8 @@ pub struct Window {
     to_minute: u16,
 }
 
-pub(super) const REMEDY: &str = "Write days and hours such as \"mon-fri 19:00-06:00\" or \"sat 00:00-24:00\".";
+pub(super) const REMEDY: &str =
+    "Write days and hours such as \"mon-fri 19:00-06:00\" or \"sat 00:00-24:00\".";
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +98,8 @@ mod tests {
         assert!(!at(0, 5) && !at(0, 12) && !at(5, 19) && !at(6, 5));
         assert_eq!(window.to_string(), "mon-fri 19:00-06:00");
         assert!("mon 25:00-26:00".parse::<Window>().is_err());
-        assert!("fri-mon 00:00-24:00".parse::<Window>().unwrap().contains(WindowTime { weekday: 6, minute: 3 }));
+        assert!(
+            "fri-mon 00:00-24:00".parse::<Window>().unwrap().contains(WindowTime { weekday: 6, minute: 3 })
+        );
     }
 }

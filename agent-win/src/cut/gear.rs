@@ -93,6 +93,11 @@ mod tests {
         let (a, b) = (lengths(&before), lengths(&after));
         let same_front = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
         let same_back = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
-        assert!(a.len() - same_front - same_back <= 3, "{} of {} chunks moved", a.len() - same_front - same_back, a.len());
+        assert!(
+            a.len() - same_front - same_back <= 3,
+            "{} of {} chunks moved",
+            a.len() - same_front - same_back,
+            a.len()
+        );
     }
 }

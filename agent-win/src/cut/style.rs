@@ -17,14 +17,49 @@ pub(crate) enum Style {
 
 /// Databases, mail stores and disk images, which programs change in place.
 const EXTENSIONS: [&str; 32] = [
-    "mdf", "ndf", "ldf", "edb", "stm", "pst", "ost", "vhd", "vhdx", "avhdx", "vmdk", "vdi", "qcow2", "qcow", "img", "db",
-    "db3", "sqlite", "sqlite3", "sdb", "ibd", "ibdata1", "myd", "myi", "fdb", "gdb", "dbf", "nsf", "mdb", "accdb",
-    "db-wal", "sqlite-wal",
+    "mdf",
+    "ndf",
+    "ldf",
+    "edb",
+    "stm",
+    "pst",
+    "ost",
+    "vhd",
+    "vhdx",
+    "avhdx",
+    "vmdk",
+    "vdi",
+    "qcow2",
+    "qcow",
+    "img",
+    "db",
+    "db3",
+    "sqlite",
+    "sqlite3",
+    "sdb",
+    "ibd",
+    "ibdata1",
+    "myd",
+    "myi",
+    "fdb",
+    "gdb",
+    "dbf",
+    "nsf",
+    "mdb",
+    "accdb",
+    "db-wal",
+    "sqlite-wal",
 ];
 
 /// Beginnings of files that are changed in place whatever they're called.
-const MAGICS: [&[u8]; 6] =
-    [b"SQLite format 3\0", b"vhdxfile", b"QFI\xfb", b"KDMV", b"<<< Oracle VM VirtualBox Disk Image >>>", b"conectix"];
+const MAGICS: [&[u8]; 6] = [
+    b"SQLite format 3\0",
+    b"vhdxfile",
+    b"QFI\xfb",
+    b"KDMV",
+    b"<<< Oracle VM VirtualBox Disk Image >>>",
+    b"conectix",
+];
 
 /// What the choice depends on.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +79,9 @@ pub(crate) struct Looks<'a> {
 pub(crate) fn style_of(looks: Looks<'_>) -> Style {
     match looks.before {
         Some(Style::Pages) if looks.size > 0 => return Style::Pages,
-        Some(Style::Content) if looks.size > WHOLE_MAX && looks.size < CONTENT_UNTIL => return Style::Content,
+        Some(Style::Content) if looks.size > WHOLE_MAX && looks.size < CONTENT_UNTIL => {
+            return Style::Content;
+        }
         _ => {}
     }
     let in_place = looks.pages_wanted || has_extension(looks.name) || has_magic(looks.head);

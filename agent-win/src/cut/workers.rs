@@ -52,7 +52,8 @@ impl Workers {
         let mut started = Vec::new();
         for _ in 0..threads {
             let queue = queue.clone();
-            let mut worker = Worker { chunk_key, compressor: zstd::bulk::Compressor::new(level)?, sample: Vec::new() };
+            let mut worker =
+                Worker { chunk_key, compressor: zstd::bulk::Compressor::new(level)?, sample: Vec::new() };
             started.push(std::thread::spawn(move || worker.work(&queue)));
         }
         Ok(Workers { jobs: Some(jobs), threads: started })
@@ -107,7 +108,8 @@ impl Worker {
                 self.named(piece, bytes)
             })
             .collect();
-        let chunks = pieces.iter().map(|named| ChunkEntry { id: named.id, raw_len: named.piece.len }).collect();
+        let chunks =
+            pieces.iter().map(|named| ChunkEntry { id: named.id, raw_len: named.piece.len }).collect();
         let (compression, payload) = self.compressed(&raw);
         raw.clear();
         Packed { pack: Pack { chunks, compression, payload }, pieces, raw }

@@ -22,7 +22,10 @@ pub(crate) enum Memory {
     /// Lengths and ids of all chunks, in order.
     Chunks(Vec<(u32, ChunkId)>),
     /// Signatures of the pages that changed, in order, and the size of the version.
-    Pages { changed: Vec<(u64, PageSignature)>, size: u64 },
+    Pages {
+        changed: Vec<(u64, PageSignature)>,
+        size: u64,
+    },
 }
 
 /// A node as it was sent, and what is remembered of its bytes.
@@ -82,17 +85,23 @@ impl Journal {
 
     /// What the open draft has cost so far.
     pub(crate) fn totals(&self) -> Result<Totals, JournalError> {
-        let read = self.connection.query_row("SELECT files, bytes, sent FROM position WHERE closed = 0", [], |row| {
-            let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
-            Ok(Totals { files: number(0)?, bytes: number(1)?, sent: number(2)? })
-        });
+        let read = self.connection.query_row(
+            "SELECT files, bytes, sent FROM position WHERE closed = 0",
+            [],
+            |row| {
+                let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
+                Ok(Totals { files: number(0)?, bytes: number(1)?, sent: number(2)? })
+            },
+        );
         Ok(read.optional().map_err(|error| self.failed(error))?.unwrap_or_default())
     }
 
     /// Forgets everything: it will be recalled from the box.
     pub(crate) fn clear(&mut self) -> Result<(), JournalError> {
         let sql = "DELETE FROM position; DELETE FROM nodes; DELETE FROM links; DELETE FROM chunks; DELETE FROM unlinked;";
-        self.connection.execute_batch(&format!("BEGIN; {sql} COMMIT;")).map_err(|error| self.failed(error))?;
+        self.connection
+            .execute_batch(&format!("BEGIN; {sql} COMMIT;"))
+            .map_err(|error| self.failed(error))?;
         match std::fs::remove_dir_all(&self.pages) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(JournalError::Folder(self.pages.clone(), error))
@@ -125,7 +134,8 @@ impl Journal {
     /// Takes over operations that the box recalled, up to and with the part at `position`.
     pub(crate) fn recall(&mut self, position: Position, ops: Vec<Recalled>) -> Result<(), JournalError> {
         let changes: Vec<JournalChange> = ops.into_iter().map(|op| recalled(op, position.at)).collect();
-        let gone = self.write(&changes, Some((position, Totals::default()))).map_err(|error| self.failed(error))?;
+        let gone =
+            self.write(&changes, Some((position, Totals::default()))).map_err(|error| self.failed(error))?;
         self.forget_pages(&gone)
     }
 
@@ -218,7 +228,8 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
         JournalChange::Put(put) => apply_put(transaction, put),
         JournalChange::Link { parent, name, node } => {
             unlink(transaction, *parent, name)?;
-            let mut insert = transaction.prepare_cached("INSERT INTO links (parent, name, node) VALUES (?, ?, ?)")?;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO links (parent, name, node) VALUES (?, ?, ?)")?;
             insert.execute(params![parent.0 as i64, name.as_bytes(), node.0 as i64])?;
             Ok(())
         }
@@ -267,7 +278,9 @@ fn apply_put(transaction: &Transaction<'_>, put: &Remembered) -> rusqlite::Resul
     match (&put.memory, memory) {
         (Memory::Chunks(chunks), _) => {
             let list = chunk_list(chunks);
-            transaction.prepare_cached("INSERT OR REPLACE INTO chunks VALUES (?, ?)")?.execute(params![node, list])?;
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO chunks VALUES (?, ?)")?
+                .execute(params![node, list])?;
         }
         (Memory::Kept, MemoryKind::Chunks | MemoryKind::Pages) => {}
         _ => {
@@ -305,9 +318,11 @@ fn collect(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<NodeId>> {
     let mut gone = Vec::new();
     let next = "DELETE FROM unlinked WHERE node = (SELECT node FROM unlinked LIMIT 1) RETURNING node";
     loop {
-        let node: Option<i64> = transaction.prepare_cached(next)?.query_row([], |row| row.get(0)).optional()?;
+        let node: Option<i64> =
+            transaction.prepare_cached(next)?.query_row([], |row| row.get(0)).optional()?;
         let Some(node) = node else { return Ok(gone) };
-        let linked = transaction.prepare_cached("SELECT 1 FROM links WHERE node = ? LIMIT 1")?.exists([node])?;
+        let linked =
+            transaction.prepare_cached("SELECT 1 FROM links WHERE node = ? LIMIT 1")?.exists([node])?;
         if linked {
             continue;
         }

@@ -33,7 +33,9 @@ pub struct PartAt {
 pub enum JournalError {
     #[error("the agent's journal {0} can't be used; it is rebuilt from the box when it's removed")]
     Database(PathBuf, #[source] rusqlite::Error),
-    #[error("the agent's memory of page signatures of file {0} can't be kept; free some space or check the disk")]
+    #[error(
+        "the agent's memory of page signatures of file {0} can't be kept; free some space or check the disk"
+    )]
     Signatures(NodeId, #[source] std::io::Error),
     #[error("the agent's folder {0} can't be used; check its permissions and the disk")]
     Folder(PathBuf, #[source] std::io::Error),

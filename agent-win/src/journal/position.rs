@@ -36,7 +36,12 @@ pub(crate) enum Standing {
 
 impl Position {
     /// Compares with what the box says of itself.
-    pub(crate) fn standing(position: Option<Position>, vault: VaultId, head: PointSeq, draft: Option<Draft>) -> Standing {
+    pub(crate) fn standing(
+        position: Option<Position>,
+        vault: VaultId,
+        head: PointSeq,
+        draft: Option<Draft>,
+    ) -> Standing {
         let Some(mine) = position else { return Standing::Astray };
         if mine.vault != vault {
             return Standing::Astray;

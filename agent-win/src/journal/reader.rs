@@ -33,7 +33,8 @@ impl JournalReader {
 
     /// Nodes that lost their last name since the last point was closed.
     pub(crate) fn nameless(&self) -> Result<Vec<NodeId>> {
-        let sql = "SELECT node FROM unlinked u WHERE NOT EXISTS (SELECT 1 FROM links l WHERE l.node = u.node)";
+        let sql =
+            "SELECT node FROM unlinked u WHERE NOT EXISTS (SELECT 1 FROM links l WHERE l.node = u.node)";
         let read = self.connection.prepare_cached(sql).and_then(|mut query| {
             let rows = query.query_map([], |row| Ok(NodeId(row.get::<_, i64>(0)? as u64)))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
@@ -47,7 +48,9 @@ impl JournalReader {
     }
 
     fn query_children(&self, parent: NodeId) -> rusqlite::Result<HashMap<Vec<u8>, Known>> {
-        let sql = format!("SELECT {COLUMNS}, l.name FROM links l JOIN nodes n ON n.node = l.node WHERE l.parent = ?");
+        let sql = format!(
+            "SELECT {COLUMNS}, l.name FROM links l JOIN nodes n ON n.node = l.node WHERE l.parent = ?"
+        );
         let mut query = self.connection.prepare_cached(&sql)?;
         let rows = query.query_map([parent.0 as i64], |row| Ok((row.get(21)?, known::read(row)?)))?;
         rows.collect()
@@ -58,9 +61,10 @@ impl JournalReader {
         let sql = format!(
             "SELECT {COLUMNS} FROM links l JOIN nodes n ON n.node = l.node WHERE l.parent = ? AND l.name = ?"
         );
-        let read = self.connection.prepare_cached(&sql).and_then(|mut query| {
-            query.query_row(params![parent.0 as i64, name], known::read).optional()
-        });
+        let read = self
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut query| query.query_row(params![parent.0 as i64, name], known::read).optional());
         self.said(read)
     }
 
@@ -85,12 +89,14 @@ impl JournalReader {
 
     /// All names of a node.
     pub(crate) fn names(&self, node: NodeId) -> Result<Vec<(NodeId, Name)>> {
-        let read = self.connection.prepare_cached("SELECT parent, name FROM links WHERE node = ?").and_then(|mut query| {
-            let rows = query.query_map([node.0 as i64], |row| {
-                Ok((NodeId(row.get::<_, i64>(0)? as u64), row.get::<_, Vec<u8>>(1)?))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        });
+        let read = self.connection.prepare_cached("SELECT parent, name FROM links WHERE node = ?").and_then(
+            |mut query| {
+                let rows = query.query_map([node.0 as i64], |row| {
+                    Ok((NodeId(row.get::<_, i64>(0)? as u64), row.get::<_, Vec<u8>>(1)?))
+                })?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            },
+        );
         let names = self.said(read)?.into_iter();
         Ok(names.filter_map(|(parent, name)| Some((parent, Name::new(&name).ok()?))).collect())
     }
@@ -109,9 +115,10 @@ impl JournalReader {
 
     /// Lengths and ids of a node's chunks.
     pub(crate) fn chunks(&self, node: NodeId) -> Result<Vec<(u32, ChunkId)>> {
-        let read = self.connection.prepare_cached("SELECT list FROM chunks WHERE node = ?").and_then(|mut query| {
-            query.query_row([node.0 as i64], |row| row.get::<_, Vec<u8>>(0)).optional()
-        });
+        let read =
+            self.connection.prepare_cached("SELECT list FROM chunks WHERE node = ?").and_then(|mut query| {
+                query.query_row([node.0 as i64], |row| row.get::<_, Vec<u8>>(0)).optional()
+            });
         let list = self.said(read)?.unwrap_or_default();
         Ok(list.chunks_exact(36).map(chunk_of).collect())
     }
@@ -128,7 +135,8 @@ impl JournalReader {
 
     /// Nodes that are known, for showing progress.
     pub(crate) fn count(&self) -> Result<u64> {
-        let read = self.connection.query_row("SELECT max(rowid) FROM nodes", [], |row| row.get::<_, Option<i64>>(0));
+        let read =
+            self.connection.query_row("SELECT max(rowid) FROM nodes", [], |row| row.get::<_, Option<i64>>(0));
         Ok(self.said(read)?.unwrap_or(0) as u64)
     }
 }

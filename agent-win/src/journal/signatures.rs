@@ -77,7 +77,12 @@ impl PageSignatures {
     }
 
     /// Brings the memory to the version of `size` bytes that `at` brought.
-    pub(crate) fn advance(&mut self, changed: &[(u64, PageSignature)], size: u64, at: PartAt) -> io::Result<()> {
+    pub(crate) fn advance(
+        &mut self,
+        changed: &[(u64, PageSignature)],
+        size: u64,
+        at: PartAt,
+    ) -> io::Result<()> {
         self.file.write_all_at(&[0; HEAD_LEN as usize], 0)?;
         let mut run: Vec<u8> = Vec::new();
         for (index, (page, signature)) in changed.iter().enumerate() {

@@ -24,8 +24,11 @@ pub(crate) struct ListedEntry {
     pub(crate) stat: io::Result<Stat>,
 }
 
-const FLAGS: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+const FLAGS: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_NONBLOCK);
 
 impl Directory {
     /// Opens by path, component by component; the root is empty.

@@ -4,7 +4,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The computer's own name.
 pub(crate) fn computer_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::new(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::new(), |name| name.trim().to_owned())
 }
 
 /// The system's name, such as "Debian GNU/Linux 12 (bookworm)".

@@ -18,7 +18,10 @@ use coffer_format::node::NodeKind;
 /// Something happened to `name` in the directory at `directory`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Noticed {
-    Name { directory: Vec<u8>, name: Vec<u8> },
+    Name {
+        directory: Vec<u8>,
+        name: Vec<u8>,
+    },
     /// Events were lost: everything must be looked at.
     Overflow,
 }
@@ -51,7 +54,8 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_MODIFY
 impl DirectoryWatcher {
     /// Starts to watch everything that `scope` includes.
     pub(crate) fn start(scope: &Scope) -> Result<DirectoryWatcher, WatchError> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io::Error::from)?;
+        let inotify =
+            Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io::Error::from)?;
         let mut watcher = DirectoryWatcher { inotify, paths: HashMap::new() };
         watcher.add_tree(scope, Vec::new())?;
         Ok(watcher)
@@ -77,7 +81,12 @@ impl DirectoryWatcher {
         Ok(noticed)
     }
 
-    fn event(&mut self, scope: &Scope, event: InotifyEvent, out: &mut Vec<Noticed>) -> Result<(), WatchError> {
+    fn event(
+        &mut self,
+        scope: &Scope,
+        event: InotifyEvent,
+        out: &mut Vec<Noticed>,
+    ) -> Result<(), WatchError> {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             out.push(Noticed::Overflow);
             return Ok(());
@@ -106,16 +115,17 @@ impl DirectoryWatcher {
         while let Some(path) = pending.pop() {
             let Some(directory) = self.add(&path)? else { continue };
             // Deepest first would hold fewer paths; a directory's own subdirectories are few enough.
-            let entries = match directory.list(|name| scope.verdict(&joined(&path, name)) != Verdict::Outside) {
+            let entries = match directory.list(|name| scope.verdict(&joined(&path, name)) != Verdict::Outside)
+            {
                 Ok(entries) => entries,
                 Err(error) => {
                     tracing::debug!(%error, "a directory can't be watched");
                     continue;
                 }
             };
-            let directories = entries.into_iter().filter(|entry| {
-                entry.stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Directory)
-            });
+            let directories = entries
+                .into_iter()
+                .filter(|entry| entry.stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Directory));
             pending.extend(directories.map(|entry| joined(&path, &entry.name)));
         }
         Ok(())

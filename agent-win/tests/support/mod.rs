@@ -1,5 +1,5 @@
 //! A box in memory: does what the protocol says, checks every promise, and can reproduce any file.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 mod tree;
 
@@ -20,7 +20,9 @@ use coffer_format::manifest::{Map, Source, compose};
 use coffer_format::node::NodeMeta;
 use coffer_format::op::{Step, StepContent};
 use coffer_format::wire::{ChunkAt, Close, Draft, Message, Recalled, SignatureKind};
-use coffer_format::{ChunkId, ConfigId, NodeId, OrgId, PartNo, PointSeq, VaultId, chunk_id, page_signature, to_bytes};
+use coffer_format::{
+    ChunkId, ConfigId, NodeId, OrgId, PartNo, PointSeq, VaultId, chunk_id, page_signature, to_bytes,
+};
 
 pub const KEY: [u8; 32] = [7; 32];
 pub const CONFIG: ConfigId = ConfigId(1);
@@ -70,7 +72,12 @@ impl FakeBox {
     }
 }
 
-fn serve(state: &Mutex<BoxState>, from: &Receiver<Message>, to: &SyncSender<Message>, cut_after: Option<u64>) {
+fn serve(
+    state: &Mutex<BoxState>,
+    from: &Receiver<Message>,
+    to: &SyncSender<Message>,
+    cut_after: Option<u64>,
+) {
     let mut fresh: BTreeSet<ChunkId> = BTreeSet::new();
     for number in 1.. {
         let Ok(message) = from.recv() else { return };
@@ -169,7 +176,10 @@ impl BoxState {
                 Step::Put { node, meta, content } => self.put(*node, meta, content, fresh),
                 Step::Link { parent, name, node } => {
                     assert!(self.nodes.contains_key(node), "a link to an unknown node");
-                    assert!(*parent == NodeId::ROOT || self.nodes.contains_key(parent), "a link in an unknown node");
+                    assert!(
+                        *parent == NodeId::ROOT || self.nodes.contains_key(parent),
+                        "a link in an unknown node"
+                    );
                     let before = self.links.insert((*parent, name.as_bytes().to_vec()), *node);
                     assert!(before.is_none(), "a name given twice");
                 }
@@ -250,7 +260,8 @@ impl BoxState {
     pub fn find(&self, path: &Path) -> Option<NodeId> {
         use std::os::unix::ffi::OsStrExt;
         let names = path.as_os_str().as_bytes().split(|b| *b == b'/').filter(|name| !name.is_empty());
-        names.fold(Some(NodeId::ROOT), |node, name| self.links.get(&(node?, name.to_vec())).copied())
+        let mut names = names;
+        names.try_fold(NodeId::ROOT, |node, name| self.links.get(&(node, name.to_vec())).copied())
     }
 
     pub fn file(&self, path: &Path) -> Option<Vec<u8>> {

@@ -8,8 +8,12 @@ use super::BoxState;
 
 pub fn assert_same(state: &BoxState, folder: &Path) {
     let node = state.find(folder).unwrap_or_else(|| panic!("{} isn't at the box", folder.display()));
-    let mut names: Vec<Vec<u8>> =
-        state.links.range((node, Vec::new())..).take_while(|((parent, _), _)| *parent == node).map(|((_, name), _)| name.clone()).collect();
+    let mut names: Vec<Vec<u8>> = state
+        .links
+        .range((node, Vec::new())..)
+        .take_while(|((parent, _), _)| *parent == node)
+        .map(|((_, name), _)| name.clone())
+        .collect();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -22,7 +26,10 @@ pub fn assert_same(state: &BoxState, folder: &Path) {
         if metadata.is_dir() {
             assert_same(state, &path);
         } else if metadata.is_symlink() {
-            assert_eq!(meta.link_target().unwrap(), std::fs::read_link(&path).unwrap().as_os_str().as_bytes());
+            assert_eq!(
+                meta.link_target().unwrap(),
+                std::fs::read_link(&path).unwrap().as_os_str().as_bytes()
+            );
         } else if metadata.is_file() {
             let same = state.file(&path).unwrap() == std::fs::read(&path).unwrap();
             assert!(same, "{} differs", path.display());

@@ -184,15 +184,17 @@ pub fn compose(base: &Map, delta: &Map, base_is_full: bool) -> Result<Map, BadMa
     out.map.size = delta.size;
     let mut at = 0;
     for range in &delta.ranges {
-        out.from_base(at, at, range.at.saturating_sub(at))?;
+        out.take_base(at, at, range.at.saturating_sub(at))?;
         match range.source {
             Source::Zero => out.map.push(*range),
-            Source::Base { offset } => out.from_base(range.at, offset, range.len)?,
-            Source::Chunk { chunk, offset } => out.from_chunk(range.at, range.len, &delta.chunks, chunk, offset)?,
+            Source::Base { offset } => out.take_base(range.at, offset, range.len)?,
+            Source::Chunk { chunk, offset } => {
+                out.take_chunk(range.at, range.len, &delta.chunks, chunk, offset)?
+            }
         }
         at = range.end();
     }
-    out.from_base(at, at, out.delta.size.saturating_sub(at))?;
+    out.take_base(at, at, out.delta.size.saturating_sub(at))?;
     Ok(out.map)
 }
 
@@ -205,7 +207,14 @@ struct Composer<'a> {
 }
 
 impl Composer<'_> {
-    fn from_chunk(&mut self, at: u64, len: u64, ids: &[ChunkId], chunk: u32, offset: u32) -> Result<(), BadMap> {
+    fn take_chunk(
+        &mut self,
+        at: u64,
+        len: u64,
+        ids: &[ChunkId],
+        chunk: u32,
+        offset: u32,
+    ) -> Result<(), BadMap> {
         let id = *ids.get(chunk as usize).ok_or(BadMap("a range names a chunk that isn't listed"))?;
         let next = self.map.chunks.len() as u32;
         let chunk = *self.names.entry(id).or_insert(next);
@@ -217,7 +226,7 @@ impl Composer<'_> {
     }
 
     /// Copies what the base says of `len` bytes from `offset`, to `at`.
-    fn from_base(&mut self, at: u64, offset: u64, len: u64) -> Result<(), BadMap> {
+    fn take_base(&mut self, at: u64, offset: u64, len: u64) -> Result<(), BadMap> {
         if len == 0 {
             return Ok(());
         }
@@ -231,7 +240,9 @@ impl Composer<'_> {
             let source = range.source.advanced(from - range.at);
             let (at, len) = (at + (from - offset), to - from);
             match source {
-                Source::Chunk { chunk, offset } => self.from_chunk(at, len, &self.base.chunks, chunk, offset)?,
+                Source::Chunk { chunk, offset } => {
+                    self.take_chunk(at, len, &self.base.chunks, chunk, offset)?
+                }
                 source => self.put(Range { at, len, source }),
             }
             done = to;

@@ -22,7 +22,9 @@ impl NodeKind {
     }
     pub fn from_code(code: u8) -> Option<NodeKind> {
         use NodeKind::*;
-        [File, Directory, Symlink, Fifo, Socket, CharDevice, BlockDevice].get(code.wrapping_sub(1) as usize).copied()
+        [File, Directory, Symlink, Fifo, Socket, CharDevice, BlockDevice]
+            .get(code.wrapping_sub(1) as usize)
+            .copied()
     }
 }
 impl Encode for NodeKind {

@@ -154,7 +154,9 @@ impl Encode for RecordKind {
 impl Decode for RecordKind {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let code = r.get::<u8>()?;
-        let kind = [RecordKind::Pack, RecordKind::Meta, RecordKind::Index].get(code.wrapping_sub(1) as usize).copied();
+        let kind = [RecordKind::Pack, RecordKind::Meta, RecordKind::Index]
+            .get(code.wrapping_sub(1) as usize)
+            .copied();
         kind.ok_or(DecodeError::UnknownKind { what: "record", found: code.into() })
     }
 }

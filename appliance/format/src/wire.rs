@@ -211,6 +211,9 @@ kinds! {
         /// Durable at HQ up to `bytes`; `hash` once whole and verified.
         73 = Receipt { segment: SegmentId, bytes: u64, hash: Option<FileHash> },
         74 = SegmentWanted { segment: SegmentId, offset: u64 },
+        /// From a box: it has given this segment up. From HQ: it isn't whole here.
         75 = SegmentForgotten { segment: SegmentId },
+        /// From a box, before anything about its segments: whose they are. Refused where they don't belong.
+        76 = BranchVault { vault: VaultId, org: OrgId },
     }
 }

@@ -39,13 +39,19 @@ impl Adoption {
         let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
         let body = bytes.len().saturating_sub(Trailer::LEN);
         let trailer: Trailer = from_bytes(&bytes[body..])?;
-        let damaged = |what: &str| VaultError::Damaged { segment: header.segment, offset: 0, what: what.into() };
-        if trailer.file_len != bytes.len() as u64 || trailer.hash != FileHash(*blake3::hash(&bytes[..body]).as_bytes()) {
+        let damaged =
+            |what: &str| VaultError::Damaged { segment: header.segment, offset: 0, what: what.into() };
+        if trailer.file_len != bytes.len() as u64
+            || trailer.hash != FileHash(*blake3::hash(&bytes[..body]).as_bytes())
+        {
             return Err(damaged("its bytes don't hash to what its end says"));
         }
         let first = *self.first.get_or_insert(header);
         if first.vault != header.vault {
-            return Err(VaultError::refused(RefusalCode::OtherBox, "a segment of another vault was left out"));
+            return Err(VaultError::refused(
+                RefusalCode::OtherBox,
+                "a segment of another vault was left out",
+            ));
         }
         let path = segment_path(&self.dir, header.segment, FileForm::Whole);
         let file = match self.disk.create(&path) {
@@ -62,8 +68,15 @@ impl Adoption {
         let segments = segments_dir(&self.dir);
         self.disk.sync_dir(&segments).map_err(VaultError::io("sync", &segments))?;
         let first = self.first.ok_or_else(|| {
-            VaultError::refused(RefusalCode::NoSuchPath, "there was no segment to make a vault of: give the cartridges of the box")
+            VaultError::refused(
+                RefusalCode::NoSuchPath,
+                "there was no segment to make a vault of: give the cartridges of the box",
+            )
         })?;
-        write_identity(&*self.disk, &self.dir, &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..first })
+        write_identity(
+            &*self.disk,
+            &self.dir,
+            &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..first },
+        )
     }
 }

@@ -117,7 +117,9 @@ impl Reading {
     pub fn point_at(&self, config: ConfigId, at_ms: Option<u64>) -> Result<PointSeq> {
         let points = self.points(config)?;
         let found = points.iter().find(|point| at_ms.is_none_or(|at| point.closed_ms <= at));
-        found.map(|point| PointSeq(point.point)).ok_or_else(|| no_point("there's no restore point that early"))
+        found
+            .map(|point| PointSeq(point.point))
+            .ok_or_else(|| no_point("there's no restore point that early"))
     }
 
     /// Fails unless that point is closed and kept.
@@ -128,7 +130,11 @@ impl Reading {
             )?;
             Ok(query.exists(params![config.0, point.0])?)
         })?;
-        if known { Ok(()) } else { Err(no_point(&format!("point {point} doesn't exist or is no longer kept"))) }
+        if known {
+            Ok(())
+        } else {
+            Err(no_point(&format!("point {point} doesn't exist or is no longer kept")))
+        }
     }
 
     /// The node that a path is at a point.
@@ -233,8 +239,9 @@ type Span = (NodeId, i64, i64);
 
 /// Which nodes a name in those directories was, and when.
 fn spans_below(db: &Connection, config: ConfigId, spans: &[Span], name: &[u8]) -> Result<Vec<Span>> {
-    let mut query =
-        db.prepare_cached("SELECT node, since, until FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3")?;
+    let mut query = db.prepare_cached(
+        "SELECT node, since, until FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3",
+    )?;
     let mut below = Vec::new();
     for (parent, from, to) in spans {
         let rows = query.query_map(params![config.0, parent.0, name], |row| {
@@ -251,7 +258,14 @@ fn spans_below(db: &Connection, config: ConfigId, spans: &[Span], name: &[u8]) -
     Ok(below)
 }
 
-fn versions_in(db: &Connection, config: ConfigId, node: NodeId, from: i64, to: i64, out: &mut Vec<Version>) -> Result<()> {
+fn versions_in(
+    db: &Connection,
+    config: ConfigId,
+    node: NodeId,
+    from: i64,
+    to: i64,
+    out: &mut Vec<Version>,
+) -> Result<()> {
     let mut query = db.prepare_cached(
         "SELECT MAX(v.since, ?3), v.until, v.kind, v.size, v.mtime_ns, (SELECT closed_ms FROM points
            WHERE points.config = ?1 AND points.point >= MAX(v.since, ?3) AND closed_ms IS NOT NULL AND expired_ms IS NULL
@@ -289,6 +303,8 @@ fn no_path(path: &[u8]) -> VaultError {
     let path = String::from_utf8_lossy(path);
     VaultError::refused(
         RefusalCode::NoSuchPath,
-        format!("{path} isn't there at that point: `coffer ls` shows what is, `coffer versions` shows when it was"),
+        format!(
+            "{path} isn't there at that point: `coffer ls` shows what is, `coffer versions` shows when it was"
+        ),
     )
 }

@@ -107,7 +107,8 @@ impl Batch<'_> {
 
     /// Adds an entry to the audit log, chained to the one before.
     pub(crate) fn audit(&mut self, who: &str, what: &str) -> Result<()> {
-        let newest = self.db.query_row("SELECT hash FROM audit ORDER BY lsn DESC LIMIT 1", [], |row| row.get(0));
+        let newest =
+            self.db.query_row("SELECT hash FROM audit ORDER BY lsn DESC LIMIT 1", [], |row| row.get(0));
         let previous = FileHash(newest.optional()?.unwrap_or([0; 32]));
         self.write_event(Event::Audit { who: who.into(), what: what.into(), previous }).map(|_| ())
     }
@@ -186,7 +187,9 @@ impl Vault {
     fn run_batch(&self, meta: &mut MetaState) {
         let mut waiting: Vec<Box<dyn Work>> =
             self.queue.lock().expect("nothing panics while queueing").drain(..).collect();
-        let Err(error) = self.check_writable().and_then(|()| self.try_batch(meta, &mut waiting)) else { return };
+        let Err(error) = self.check_writable().and_then(|()| self.try_batch(meta, &mut waiting)) else {
+            return;
+        };
         tracing::error!(%error, "a batch was not committed");
         let full = match error {
             VaultError::Full { free, reserve } => Some((free, reserve)),

@@ -27,8 +27,9 @@ impl Reading {
     /// All segments of the vault, oldest first. `bytes` are durable.
     pub fn segments(&self) -> Result<Vec<SegmentState>> {
         self.readers.with(|db| {
-            let mut query =
-                db.prepare_cached("SELECT segment, stream, closed, bytes, hash, on_disk FROM segments ORDER BY segment")?;
+            let mut query = db.prepare_cached(
+                "SELECT segment, stream, closed, bytes, hash, on_disk FROM segments ORDER BY segment",
+            )?;
             let rows = query.query_map([], |row| {
                 Ok(SegmentState {
                     segment: SegmentId(row.get(0)?),
@@ -107,15 +108,22 @@ impl Vault {
 
     /// Records copies that a medium said are durable, each with the hash of what was written.
     pub fn record_copies(&self, copies: Vec<(SegmentId, FileHash, Place)>) -> Result<()> {
-        self.record(copies.into_iter().map(|(segment, hash, place)| Event::CopyRecorded { segment, hash, place }).collect())
+        self.record(
+            copies
+                .into_iter()
+                .map(|(segment, hash, place)| Event::CopyRecorded { segment, hash, place })
+                .collect(),
+        )
     }
 
     /// Everything in the catalog, as text, in a fixed order: two catalogs that say the same give the same.
     pub fn dump_catalog(&self) -> Result<String> {
         self.reading.readers.with(|db| {
             let mut out = String::new();
-            let mut tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
-            let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let mut tables =
+                db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
+            let tables: Vec<String> =
+                tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for table in tables {
                 let mut query = db.prepare(&format!("SELECT * FROM {table}"))?;
                 let columns = query.column_count();

@@ -18,11 +18,17 @@ pub enum VaultError {
     },
     #[error("the catalog could not be used; run `coffer rebuild` if this repeats")]
     Catalog(#[from] rusqlite::Error),
-    #[error("the disk is full ({free} bytes free, {reserve} are kept in reserve): free space or let tape and HQ copies release some")]
+    #[error(
+        "the disk is full ({free} bytes free, {reserve} are kept in reserve): free space or let tape and HQ copies release some"
+    )]
     Full { free: u64, reserve: u64 },
-    #[error("the disk reported an error while writing; the vault is read-only until it's reopened: check the disk, then restart cofferd")]
+    #[error(
+        "the disk reported an error while writing; the vault is read-only until it's reopened: check the disk, then restart cofferd"
+    )]
     ReadOnly,
-    #[error("segment {segment} is damaged at byte {offset} ({what}): run `coffer verify`, then restore the segment from tape or HQ")]
+    #[error(
+        "segment {segment} is damaged at byte {offset} ({what}): run `coffer verify`, then restore the segment from tape or HQ"
+    )]
     Damaged { segment: SegmentId, offset: u64, what: String },
     #[error("{} segment(s) are not on disk, first {}: they must be read back from tape or HQ", .0.len(), .0.first().copied().unwrap_or_default())]
     NotOnDisk(Vec<SegmentId>),
@@ -38,7 +44,10 @@ pub enum VaultError {
 
 impl VaultError {
     /// An error of the operating system on `path`.
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> VaultError {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> VaultError {
         let path = path.into();
         move |source| VaultError::Io { doing, path, source }
     }

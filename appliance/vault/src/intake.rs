@@ -176,7 +176,10 @@ impl Session {
                 ));
             }
             if map.ranges.len() > limits::STEP_RANGES_MAX {
-                return Err(VaultError::refused(RefusalCode::BadRequest, "a step is too long: update the agent"));
+                return Err(VaultError::refused(
+                    RefusalCode::BadRequest,
+                    "a step is too long: update the agent",
+                ));
             }
         }
         Ok(())
@@ -219,7 +222,8 @@ impl Vault {
         let mut unknown = Vec::new();
         {
             let data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
-            unknown.extend((0..pack.chunks.len()).filter(|at| !data.pending.contains_key(&pack.chunks[*at].id)));
+            unknown
+                .extend((0..pack.chunks.len()).filter(|at| !data.pending.contains_key(&pack.chunks[*at].id)));
         }
         self.reading.readers.with(|db| {
             let mut missing = Vec::new();
@@ -272,7 +276,9 @@ fn check_owner(db: &rusqlite::Connection, computer: ComputerId, config: ConfigId
         true => Ok(()),
         false => Err(VaultError::refused(
             RefusalCode::NotAllowed,
-            format!("configuration {config} isn't one of this computer's: a computer can only add to its own"),
+            format!(
+                "configuration {config} isn't one of this computer's: a computer can only add to its own"
+            ),
         )),
     }
 }
@@ -293,8 +299,9 @@ fn standing(db: &rusqlite::Connection, config: ConfigId) -> Result<Standing> {
             false => standing.draft = Some(Draft { point, parts: PartNo(row.get(1)?) }),
         }
     }
-    let newest: Option<u64> =
-        db.prepare_cached("SELECT MAX(node) FROM versions WHERE config = ?1")?.query_row([config.0], |row| row.get(0))?;
+    let newest: Option<u64> = db
+        .prepare_cached("SELECT MAX(node) FROM versions WHERE config = ?1")?
+        .query_row([config.0], |row| row.get(0))?;
     standing.next_node = NodeId(newest.unwrap_or(1).max(1) + 1);
     Ok(standing)
 }
@@ -309,15 +316,27 @@ fn check_turn(standing: &Standing, point: PointSeq, part: PartNo) -> Result<()> 
     }
     Err(VaultError::refused(
         RefusalCode::OutOfStep,
-        format!("part {part} of point {point} was sent, part {} of point {} is due: the agent catches up", expected.1, expected.0),
+        format!(
+            "part {part} of point {point} was sent, part {} of point {} is due: the agent catches up",
+            expected.1, expected.0
+        ),
     ))
 }
 
-fn write_part(batch: &mut Batch<'_>, config: ConfigId, point: PointSeq, part: PartNo, steps: Vec<Step>) -> Result<()> {
+fn write_part(
+    batch: &mut Batch<'_>,
+    config: ConfigId,
+    point: PointSeq,
+    part: PartNo,
+    steps: Vec<Step>,
+) -> Result<()> {
     if steps.len() > limits::PART_OPS_MAX {
         return Err(VaultError::refused(RefusalCode::BadRequest, "a part is too long: update the agent"));
     }
-    let ops = join_steps(steps)?.into_iter().map(|step| keep_step(batch, config, step)).collect::<Result<Vec<_>>>()?;
+    let ops = join_steps(steps)?
+        .into_iter()
+        .map(|step| keep_step(batch, config, step))
+        .collect::<Result<Vec<_>>>()?;
     batch.write(Body::Part { config, point, part, ops }).map(|_| ())
 }
 

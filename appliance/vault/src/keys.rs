@@ -67,17 +67,26 @@ pub(crate) struct VaultKeys {
     pub(crate) envelope: KeyEnvelope,
 }
 
-const BAD_KEY: VaultError =
-    VaultError::Key("this key doesn't open this vault: use the box's key file, or the recovery key of its organisation");
+const BAD_KEY: VaultError = VaultError::Key(
+    "this key doesn't open this vault: use the box's key file, or the recovery key of its organisation",
+);
 
 impl VaultKeys {
     /// New keys of epoch 1 for a vault.
-    pub(crate) fn generate(box_key: &BoxKey, recovery: &RecoveryPublic, chunk: [u8; 32]) -> Result<VaultKeys> {
+    pub(crate) fn generate(
+        box_key: &BoxKey,
+        recovery: &RecoveryPublic,
+        chunk: [u8; 32],
+    ) -> Result<VaultKeys> {
         let data = random()?;
         let mut both = [0; 64];
         both[..32].copy_from_slice(&data);
         both[32..].copy_from_slice(&chunk);
-        let envelope = KeyEnvelope { epoch: 1, for_box: wrap_for_box(box_key, &both)?, for_hq: wrap_for_hq(recovery, &both)? };
+        let envelope = KeyEnvelope {
+            epoch: 1,
+            for_box: wrap_for_box(box_key, &both)?,
+            for_hq: wrap_for_hq(recovery, &both)?,
+        };
         Ok(VaultKeys { data, chunk, envelope })
     }
 
@@ -134,13 +143,17 @@ fn unwrap_for_box(key: &BoxKey, wrapped: &[u8; BOX_WRAP_LEN]) -> Result<Vec<u8>>
     let mut nonce = [0; 12];
     nonce.copy_from_slice(&wrapped[..12]);
     let mut sealed = wrapped[12..].to_vec();
-    let opened =
-        aead_key(&key.0).open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(WRAP_INFO), &mut sealed);
+    let opened = aead_key(&key.0).open_in_place(
+        Nonce::assume_unique_for_key(nonce),
+        Aad::from(WRAP_INFO),
+        &mut sealed,
+    );
     opened.map(|both| both.to_vec()).map_err(|_| BAD_KEY)
 }
 
 fn wrap_for_hq(public: &RecoveryPublic, both: &[u8; 64]) -> Result<[u8; HQ_WRAP_LEN]> {
-    const BAD: VaultError = VaultError::Key("the organisation's recovery key is not an X25519 public key: join HQ again");
+    const BAD: VaultError =
+        VaultError::Key("the organisation's recovery key is not an X25519 public key: join HQ again");
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public.0).map_err(|_| BAD)?;
     let (encapsulated, sealed) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
@@ -158,7 +171,8 @@ fn wrap_for_hq(public: &RecoveryPublic, both: &[u8; 64]) -> Result<[u8; HQ_WRAP_
 
 fn unwrap_for_hq(key: &RecoveryKey, wrapped: &[u8; HQ_WRAP_LEN]) -> Result<Vec<u8>> {
     let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&key.0).map_err(|_| BAD_KEY)?;
-    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&wrapped[..32]).map_err(|_| BAD_KEY)?;
+    let encapsulated =
+        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&wrapped[..32]).map_err(|_| BAD_KEY)?;
     hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         &private,

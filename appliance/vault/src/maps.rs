@@ -148,7 +148,9 @@ fn base_of(batch: &Batch<'_>, config: ConfigId, node: NodeId) -> Result<(Head, C
 fn out_of_step(node: NodeId) -> VaultError {
     VaultError::refused(
         RefusalCode::OutOfStep,
-        format!("the vault has no version of node {node} that this change fits: the agent catches up and tries again"),
+        format!(
+            "the vault has no version of node {node} that this change fits: the agent catches up and tries again"
+        ),
     )
 }
 

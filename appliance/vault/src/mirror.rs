@@ -57,11 +57,20 @@ struct Here {
 impl Mirror {
     /// Opens the mirror in `dir`, making it from the first segment header that the branch sent. After a crash of the
     /// program or a power cut it goes on with what the disk kept.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, key: RecoveryKey, first: Option<&SegmentHeader>) -> Result<Mirror> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        key: RecoveryKey,
+        first: Option<&SegmentHeader>,
+    ) -> Result<Mirror> {
         let held = lock(dir)?;
         disk.create_dir(&segments_dir(dir)).map_err(VaultError::io("create", dir))?;
         if let (Err(_), Some(header)) = (read_identity(&*disk, dir), first) {
-            write_identity(&*disk, dir, &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..*header })?;
+            write_identity(
+                &*disk,
+                dir,
+                &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..*header },
+            )?;
         }
         let identity = read_identity(&*disk, dir)?;
         let opener = Opener::Organisation(key);
@@ -151,7 +160,8 @@ impl Mirror {
     fn closed_in_catalog(&self) -> Result<HashMap<SegmentId, (u64, FileHash)>> {
         let db = self.db()?;
         let mut query = db.prepare("SELECT segment, bytes, hash FROM segments WHERE closed = 1")?;
-        let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), (row.get(1)?, FileHash(row.get(2)?)))))?;
+        let rows =
+            query.query_map([], |row| Ok((SegmentId(row.get(0)?), (row.get(1)?, FileHash(row.get(2)?)))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

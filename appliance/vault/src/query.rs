@@ -38,16 +38,35 @@ pub enum When {
 pub enum Query {
     Computers,
     Configurations,
-    Points { config: Which },
-    List { config: Which, when: When, path: String },
+    Points {
+        config: Which,
+    },
+    List {
+        config: Which,
+        when: When,
+        path: String,
+    },
     /// Names that match a pattern with `*` and `?`, anywhere below a path.
-    Find { config: Which, when: When, path: String, pattern: String },
-    Versions { config: Which, path: String },
+    Find {
+        config: Which,
+        when: When,
+        path: String,
+        pattern: String,
+    },
+    Versions {
+        config: Which,
+        path: String,
+    },
     /// The numbers that names stand for: for a restore.
-    Resolve { config: Which, when: When },
+    Resolve {
+        config: Which,
+        when: When,
+    },
     Segments,
     Cartridges,
-    Audit { newest: usize },
+    Audit {
+        newest: usize,
+    },
 }
 
 impl Reading {
@@ -57,7 +76,9 @@ impl Reading {
             Query::Configurations => json!(self.configurations()?),
             Query::Points { config } => json!(self.points(self.which(config)?)?),
             Query::List { config, when, path } => json!(self.answer_list(config, *when, path)?),
-            Query::Find { config, when, path, pattern } => json!(self.answer_find(config, *when, path, pattern)?),
+            Query::Find { config, when, path, pattern } => {
+                json!(self.answer_find(config, *when, path, pattern)?)
+            }
             Query::Versions { config, path } => json!(self.versions(self.which(config)?, path.as_bytes())?),
             Query::Resolve { config, when } => {
                 let config = self.which(config)?;

@@ -36,7 +36,9 @@ impl Reading {
 
     /// The entry at `lsn`.
     pub(crate) fn entry(&self, lsn: Lsn) -> Result<Arc<Entry>> {
-        if let Some((_, found)) = self.entries.lock().expect("no panics here").iter().find(|(at, _)| *at == lsn) {
+        if let Some((_, found)) =
+            self.entries.lock().expect("no panics here").iter().find(|(at, _)| *at == lsn)
+        {
             return Ok(found.clone());
         }
         let place = self.readers.with(|db| catalog::find_log(db, lsn))?;

@@ -82,7 +82,8 @@ pub(crate) fn catch_up(reading: &Reading, db: &mut Connection, all: bool) -> Res
             list_chunks(reading, &transaction, *segment, *form)?;
         }
     }
-    transaction.execute("DELETE FROM chunks WHERE (segment, offset) IN (SELECT segment, offset FROM damage)", [])?;
+    transaction
+        .execute("DELETE FROM chunks WHERE (segment, offset) IN (SELECT segment, offset FROM damage)", [])?;
     transaction.commit()?;
     remove_left_over(reading, db, &forms)?;
     let highest: Option<u64> = db.query_row(
@@ -110,7 +111,9 @@ fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
                 let path = dir.join(&name);
                 reading.disk.remove(&path).map_err(VaultError::io("remove", &path))?;
             }
-            None => tracing::warn!(name, "a file that isn't a segment lies among the segments; it's left alone"),
+            None => {
+                tracing::warn!(name, "a file that isn't a segment lies among the segments; it's left alone")
+            }
         }
     }
     Ok(forms)
@@ -118,7 +121,8 @@ fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
 
 /// Segments that the catalog needs no file of: listed as closed, or dropped.
 fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
-    let mut query = db.prepare("SELECT segment FROM segments WHERE closed = 1 UNION SELECT segment FROM dropped")?;
+    let mut query =
+        db.prepare("SELECT segment FROM segments WHERE closed = 1 UNION SELECT segment FROM dropped")?;
     let rows = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -130,13 +134,21 @@ fn listed_bytes(db: &Connection, segment: SegmentId) -> Result<u64> {
 }
 
 fn put_damage(db: &Connection, segment: SegmentId, offset: u64) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO damage VALUES (?1, ?2, ?3, 0)")?
-        .execute(rusqlite::params![segment.0, offset, &b"found when the vault was opened"[..]])?;
+    db.prepare_cached("INSERT OR REPLACE INTO damage VALUES (?1, ?2, ?3, 0)")?.execute(rusqlite::params![
+        segment.0,
+        offset,
+        &b"found when the vault was opened"[..]
+    ])?;
     Ok(())
 }
 
 /// Finds what a segment holds; closes it if an earlier run couldn't. `None`: there was nothing in it, and it's gone.
-fn list_segment(reading: &Reading, segment: SegmentId, form: FileForm, durable: u64) -> Result<Option<Listed>> {
+fn list_segment(
+    reading: &Reading,
+    segment: SegmentId,
+    form: FileForm,
+    durable: u64,
+) -> Result<Option<Listed>> {
     let readable = match reading.files.open(segment, form) {
         Ok(readable) => readable,
         // A power cut while the file was being made: no record can be in it.
@@ -144,7 +156,9 @@ fn list_segment(reading: &Reading, segment: SegmentId, form: FileForm, durable: 
             remove_file(reading, segment, form)?;
             return Ok(None);
         }
-        Err(VaultError::Damaged { what, .. }) => return list_damaged(reading, segment, form, &what).map(Some),
+        Err(VaultError::Damaged { what, .. }) => {
+            return list_damaged(reading, segment, form, &what).map(Some);
+        }
         Err(error) => return Err(error),
     };
     if let Some(contents) = read_contents(&*readable.file, &readable.key)? {
@@ -188,7 +202,8 @@ fn list_damaged(reading: &Reading, segment: SegmentId, form: FileForm, what: &st
 
 fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<bool> {
     let path = segment_path(&reading.dir, segment, form);
-    let size = reading.disk.open(&path).and_then(|file| file.size()).map_err(VaultError::io("open", &path))?;
+    let size =
+        reading.disk.open(&path).and_then(|file| file.size()).map_err(VaultError::io("open", &path))?;
     Ok(size <= SegmentHeader::LEN as u64)
 }
 
@@ -234,7 +249,9 @@ fn recover(
 /// Metadata counts up to the first record that is missing from the last batch: what follows it there was never
 /// acknowledged, and may need it. Batches before the last were synced: what is missing from them is damage.
 fn cut_torn_batch(scanned: &mut segment::Scanned, bytes: &[u8], key: &LessSafeKey, durable: u64) {
-    let Some(last) = scanned.index.records.last().and_then(|record| batch_of(record, bytes, key)) else { return };
+    let Some(last) = scanned.index.records.last().and_then(|record| batch_of(record, bytes, key)) else {
+        return;
+    };
     let torn = scanned.damaged.iter().map(|(offset, _)| *offset).find(|offset| {
         let next = scanned.index.records.iter().find(|record| record.offset > *offset);
         *offset >= durable && next.is_some_and(|next| next.lsn > last)

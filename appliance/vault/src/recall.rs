@@ -73,7 +73,12 @@ impl Reading {
     }
 
     /// Sends the chunks that lie whole in a node's newest version, then `SignatureEnd`.
-    pub fn sign_chunks(&self, config: ConfigId, node: NodeId, send: &mut dyn FnMut(Message) -> Result<()>) -> Result<()> {
+    pub fn sign_chunks(
+        &self,
+        config: ConfigId,
+        node: NodeId,
+        send: &mut dyn FnMut(Message) -> Result<()>,
+    ) -> Result<()> {
         let map = self.newest_map(config, node)?;
         let mut chunks = Vec::new();
         for range in &map.ranges {
@@ -127,7 +132,9 @@ impl Reading {
 fn recalled(op: &Op) -> Recalled {
     match op {
         Op::Put { node, meta, .. } => Recalled::Put { node: *node, meta: meta.clone() },
-        Op::Link { parent, name, node } => Recalled::Link { parent: *parent, name: name.clone(), node: *node },
+        Op::Link { parent, name, node } => {
+            Recalled::Link { parent: *parent, name: name.clone(), node: *node }
+        }
         Op::Unlink { parent, name } => Recalled::Unlink { parent: *parent, name: name.clone() },
     }
 }

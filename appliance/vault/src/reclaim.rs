@@ -11,10 +11,9 @@ use coffer_format::entry::Body;
 use coffer_format::event::{DropReason, Event};
 use coffer_format::manifest::Map;
 use coffer_format::op::{Content, MapBody, Op};
-use coffer_format::segment::{RecordKind, SegmentHeader, Stream, Trailer};
-use coffer_format::wire::RefusalCode;
-use coffer_format::{ChunkId, FileHash, Locator, Lsn, SegmentId, from_bytes};
-use rusqlite::{Connection, OptionalExtension};
+use coffer_format::segment::{RecordKind, SegmentHeader, Stream};
+use coffer_format::{ChunkId, Locator, Lsn, SegmentId};
+use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::catalog;
@@ -102,7 +101,12 @@ impl Vault {
                 () if busy.contains(&segment) => continue,
                 () if needed_bytes == 0 => Action::Drop,
                 () if needed_bytes * 100 < bytes * u64::from(policy.compact_below_percent) => Action::Compact,
-                () if short && policy.copies_before_eviction > 0 && copies >= policy.copies_before_eviction => Action::Evict,
+                () if short
+                    && policy.copies_before_eviction > 0
+                    && copies >= policy.copies_before_eviction =>
+                {
+                    Action::Evict
+                }
                 () => continue,
             };
             freed += if action == Action::Compact { bytes - needed_bytes } else { bytes };
@@ -131,7 +135,11 @@ impl Vault {
         let mut moved = HashSet::new();
         let readable = self.reading.files.get(step.segment)?;
         let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
-            return Err(VaultError::Damaged { segment: step.segment, offset: 0, what: "its index can't be read".into() });
+            return Err(VaultError::Damaged {
+                segment: step.segment,
+                offset: 0,
+                what: "its index can't be read".into(),
+            });
         };
         for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
             if needed.contains(&(step.segment, record.offset)) {
@@ -144,7 +152,14 @@ impl Vault {
     }
 
     /// Records that a segment goes, unless something came to need it since the plan; then removes its file.
-    fn drop_segment(&self, plan: &Plan, step: &Step, reason: DropReason, moved: HashSet<u64>, who: &str) -> Result<bool> {
+    fn drop_segment(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        reason: DropReason,
+        moved: HashSet<u64>,
+        who: &str,
+    ) -> Result<bool> {
         let (segment, upto, who) = (step.segment, plan.upto, who.to_owned());
         let shut = self.gate.write().map_err(|_| VaultError::ReadOnly)?;
         if self.busy_segments()?.contains(&segment) {
@@ -201,59 +216,6 @@ impl Vault {
         write_whole(reading, &segment_path(&reading.dir, segment, FileForm::Stub), &bytes)
     }
 
-    /// Puts an evicted (or damaged) segment back on disk. Its bytes must hash to what the catalog says.
-    pub fn import_segment(&self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
-        self.check_writable()?;
-        self.check_copy(segment, bytes)?;
-        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
-        self.reading.files.forget(segment);
-        self.poison_unless_full(write_whole(&self.reading, &path, bytes))?;
-        self.reading.files.forget(segment);
-        self.list_returned(segment)?;
-        let stub = segment_path(&self.reading.dir, segment, FileForm::Stub);
-        match self.reading.disk.remove(&stub) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(VaultError::io("remove", &stub)(error)),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_copy(&self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
-        let known = self.reading.readers.with(|db| {
-            let mut query = db.prepare_cached("SELECT hash FROM segments WHERE segment = ?1 AND closed = 1")?;
-            Ok(query.query_row([segment.0], |row| row.get::<_, Option<[u8; 32]>>(0)).optional()?.flatten())
-        })?;
-        let known = known.map(FileHash).ok_or_else(|| {
-            VaultError::refused(RefusalCode::BadRequest, format!("segment {segment} isn't one that this vault keeps: check the number"))
-        })?;
-        let (body, end) = bytes.split_at(bytes.len().saturating_sub(Trailer::LEN));
-        let trailer = from_bytes::<Trailer>(end).ok().filter(|trailer| trailer.file_len == bytes.len() as u64);
-        let hash = FileHash(*blake3::hash(body).as_bytes());
-        if hash == known && trailer.is_some_and(|trailer| trailer.hash == hash) {
-            return Ok(());
-        }
-        Err(VaultError::refused(
-            RefusalCode::Damaged,
-            format!("the copy of segment {segment} isn't what was written: use another copy"),
-        ))
-    }
-
-    /// Records that a segment is back and, with it, lists its chunks again: damage may have taken some off the list.
-    fn list_returned(&self, segment: SegmentId) -> Result<()> {
-        let readable = self.reading.files.get(segment)?;
-        let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
-            return Err(VaultError::Damaged { segment, offset: 0, what: "its index can't be read".into() });
-        };
-        self.transact(move |batch| {
-            batch.write_event(Event::SegmentReturned { segment })?;
-            for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
-                for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
-                    catalog::put_chunk(batch.db(), &id, &at)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
     /// Segments with chunks that a session has sent but may not have named yet.
     fn busy_segments(&self) -> Result<BTreeSet<SegmentId>> {
         let sessions: Vec<_> = {
@@ -276,7 +238,9 @@ impl Vault {
 pub(crate) fn write_whole(reading: &Reading, path: &std::path::Path, bytes: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     match reading.disk.remove(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(VaultError::io("remove", &new)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(VaultError::io("remove", &new)(error));
+        }
         _ => {}
     }
     let file = reading.disk.create(&new).map_err(VaultError::io("create", &new))?;

@@ -41,7 +41,13 @@ pub struct AuditEntry {
 
 impl Vault {
     /// Remembers that a one-time code was given out for a computer of that name.
-    pub fn issue_code(&self, secret: FileHash, computer_name: &str, expires_ms: u64, who: &str) -> Result<()> {
+    pub fn issue_code(
+        &self,
+        secret: FileHash,
+        computer_name: &str,
+        expires_ms: u64,
+        who: &str,
+    ) -> Result<()> {
         let (name, who) = (computer_name.to_owned(), who.to_owned());
         self.transact(move |batch| {
             batch.audit(&who, &format!("gave out an enrolment code for computer {name}"))?;
@@ -50,13 +56,21 @@ impl Vault {
     }
 
     /// Enrols a computer with a code; a code serves once. A computer that enrols again under its name keeps its number.
-    pub fn enrol_computer(&self, secret: FileHash, os: &str, certificate: impl FnOnce(ComputerId) -> Option<FileHash> + Send + 'static) -> Result<ComputerId> {
+    pub fn enrol_computer(
+        &self,
+        secret: FileHash,
+        os: &str,
+        certificate: impl FnOnce(ComputerId) -> Option<FileHash> + Send + 'static,
+    ) -> Result<ComputerId> {
         let os = os.to_owned();
         self.transact(move |batch| {
             let name = usable_code(batch.db(), &secret, batch.now_ms())?;
             let computer = number_for(batch.db(), &name)?;
             let certificate = certificate(computer).ok_or_else(|| {
-                VaultError::refused(RefusalCode::BadRequest, "the computer's certificate request can't be used: enrol again")
+                VaultError::refused(
+                    RefusalCode::BadRequest,
+                    "the computer's certificate request can't be used: enrol again",
+                )
             })?;
             batch.audit(&name, "enrolled")?;
             batch.write_event(Event::ComputerAdded { computer, name, os, certificate, secret })?;
@@ -67,8 +81,11 @@ impl Vault {
     /// The computer that holds this certificate, unless it was revoked.
     pub fn check_computer(&self, computer: ComputerId, certificate: &FileHash) -> Result<()> {
         self.reading.readers.with(|db| {
-            let mut query = db.prepare_cached("SELECT certificate, revoked_ms IS NOT NULL FROM computers WHERE computer = ?1")?;
-            let row = query.query_row([computer.0], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, bool>(1)?)));
+            let mut query = db.prepare_cached(
+                "SELECT certificate, revoked_ms IS NOT NULL FROM computers WHERE computer = ?1",
+            )?;
+            let row =
+                query.query_row([computer.0], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, bool>(1)?)));
             match row.optional()? {
                 Some((known, false)) if known == certificate.0 => Ok(()),
                 _ => Err(VaultError::refused(
@@ -88,7 +105,13 @@ impl Vault {
     }
 
     /// Adds or changes a configuration of a computer. Its text has been checked by the caller.
-    pub fn set_configuration(&self, computer: ComputerId, name: &str, toml: &str, who: &str) -> Result<ConfigId> {
+    pub fn set_configuration(
+        &self,
+        computer: ComputerId,
+        name: &str,
+        toml: &str,
+        who: &str,
+    ) -> Result<ConfigId> {
         let (name, toml, who) = (name.to_owned(), toml.to_owned(), who.to_owned());
         self.transact(move |batch| {
             let db = batch.db();
@@ -107,7 +130,10 @@ impl Vault {
                     (ConfigId(newest.unwrap_or(0) + 1), 1)
                 }
             };
-            batch.audit(&who, &format!("set configuration {name} of computer {computer}, revision {revision}"))?;
+            batch.audit(
+                &who,
+                &format!("set configuration {name} of computer {computer}, revision {revision}"),
+            )?;
             batch.write_event(Event::ConfigSet { config, computer, name, revision, toml })?;
             Ok(config)
         })
@@ -121,26 +147,33 @@ impl Vault {
 
     /// Records events that need nothing but to be recorded.
     pub fn record(&self, events: Vec<Event>) -> Result<()> {
-        self.transact(move |batch| events.into_iter().try_for_each(|event| batch.write_event(event).map(|_| ())))
+        self.transact(move |batch| {
+            events.into_iter().try_for_each(|event| batch.write_event(event).map(|_| ()))
+        })
     }
 }
 
 fn usable_code(db: &Connection, secret: &FileHash, now: u64) -> Result<String> {
     let wrong = |sentence: &str| VaultError::refused(RefusalCode::WrongCode, sentence.to_owned());
-    let mut query = db.prepare_cached("SELECT computer_name, expires_ms, used_by FROM codes WHERE secret = ?1")?;
+    let mut query =
+        db.prepare_cached("SELECT computer_name, expires_ms, used_by FROM codes WHERE secret = ?1")?;
     let row = query.query_row([secret.0], |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?, row.get::<_, Option<u32>>(2)?))
     });
     match row.optional()? {
         None => Err(wrong("this code isn't known here: check it, or ask for a new one")),
         Some((_, _, Some(_))) => Err(wrong("this code was used already: ask for a new one")),
-        Some((_, expires_ms, None)) if expires_ms < now => Err(wrong("this code has expired: ask for a new one")),
+        Some((_, expires_ms, None)) if expires_ms < now => {
+            Err(wrong("this code has expired: ask for a new one"))
+        }
         Some((name, _, None)) => Ok(name),
     }
 }
 
 fn number_for(db: &Connection, name: &str) -> Result<ComputerId> {
-    let known = db.query_row("SELECT computer FROM computers WHERE name = ?1", [name], |row| row.get(0)).optional()?;
+    let known = db
+        .query_row("SELECT computer FROM computers WHERE name = ?1", [name], |row| row.get(0))
+        .optional()?;
     if let Some(known) = known {
         return Ok(ComputerId(known));
     }
@@ -202,7 +235,8 @@ impl Reading {
 
     pub fn audit_log(&self, newest: usize) -> Result<Vec<AuditEntry>> {
         self.readers.with(|db| {
-            let mut query = db.prepare_cached("SELECT ms, who, what FROM audit ORDER BY lsn DESC LIMIT ?1")?;
+            let mut query =
+                db.prepare_cached("SELECT ms, who, what FROM audit ORDER BY lsn DESC LIMIT ?1")?;
             let rows = query.query_map([newest as u64], |row| {
                 Ok(AuditEntry { ms: row.get(0)?, who: row.get(1)?, what: row.get(2)? })
             })?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use coffer_format::chunk::Compression;
 use coffer_format::entry::Body;
+use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::node::NodeKind;
 use coffer_format::op::Op;
 use coffer_format::wire::{Message, Placement, RestoreNode};
-use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::{Blob, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::params;
 
@@ -105,7 +105,14 @@ type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placement>)>;
 
 impl<'a> Run<'a> {
     fn new(reading: &'a Arc<Reading>, wanted: &'a Wanted) -> Run<'a> {
-        Run { reading, wanted, next_index: 0, first_names: HashMap::new(), batch: Vec::new(), done: Restored::default() }
+        Run {
+            reading,
+            wanted,
+            next_index: 0,
+            first_names: HashMap::new(),
+            batch: Vec::new(),
+            done: Restored::default(),
+        }
     }
 
     /// Collects nodes; calls `full` whenever a batch is.
@@ -141,7 +148,13 @@ impl<'a> Run<'a> {
                 }
                 let kind = kind_of(listing.kind);
                 let since = PointSeq(listing.since);
-                let node = NodeAt { node: listing.node, kind, size: listing.size, mtime_ns: listing.mtime_ns, since };
+                let node = NodeAt {
+                    node: listing.node,
+                    kind,
+                    size: listing.size,
+                    mtime_ns: listing.mtime_ns,
+                    since,
+                };
                 self.batch.push((whole, node));
                 if self.batch.len() >= BATCH_NODES { full(self) } else { Ok(()) }
             })?;
@@ -209,7 +222,11 @@ impl<'a> Run<'a> {
         let (entry, op) = self.reading.op(at)?;
         let Body::Part { ops, .. } = &entry.body else { unreachable!("`op` gives parts") };
         let Op::Put { meta, .. } = &ops[op] else {
-            return Err(VaultError::Damaged { segment: SegmentId(0), offset: 0, what: format!("metadata record {}", at.lsn) });
+            return Err(VaultError::Damaged {
+                segment: SegmentId(0),
+                offset: 0,
+                what: format!("metadata record {}", at.lsn),
+            });
         };
         let map = match (map_lsn, map_op) {
             (Some(lsn), Some(op)) => Some(self.reading.full_map(Locator { lsn: Lsn(lsn), op })?),
@@ -281,8 +298,10 @@ impl<'a> Run<'a> {
 
 /// How many different bytes of a pack the placements take; what is taken twice counts once.
 fn covered(placements: &[Placement]) -> u64 {
-    let mut taken: Vec<(u64, u64)> =
-        placements.iter().map(|one| (u64::from(one.offset), u64::from(one.offset) + u64::from(one.len))).collect();
+    let mut taken: Vec<(u64, u64)> = placements
+        .iter()
+        .map(|one| (u64::from(one.offset), u64::from(one.offset) + u64::from(one.len)))
+        .collect();
     taken.sort_unstable();
     let (mut covered, mut end) = (0, 0);
     for (from, to) in taken {

@@ -41,14 +41,24 @@ pub struct Plan {
 }
 
 /// Chooses among points (number and time of closing in milliseconds, any order).
-pub fn plan(policy: &Policy, points: &[(PointSeq, u64)], now_ms: u64, zone: &TimeZone) -> (Vec<PointSeq>, Vec<PointSeq>) {
+pub fn plan(
+    policy: &Policy,
+    points: &[(PointSeq, u64)],
+    now_ms: u64,
+    zone: &TimeZone,
+) -> (Vec<PointSeq>, Vec<PointSeq>) {
     let mut newest_first = points.to_vec();
     newest_first.sort_by_key(|(point, _)| std::cmp::Reverse(*point));
     let mut keep: BTreeSet<PointSeq> = newest_first.first().map(|(point, _)| *point).into_iter().collect();
     let all_from = now_ms.saturating_sub(u64::from(policy.all_hours) * 3_600_000);
     keep.extend(newest_first.iter().filter(|(_, at)| *at >= all_from).map(|(point, _)| *point));
-    let rules: [(u32, fn(&Zoned) -> i64); 4] =
-        [(policy.hourly, hour_of), (policy.daily, day_of), (policy.weekly, week_of), (policy.monthly, month_of)];
+    type Bucket = fn(&Zoned) -> i64;
+    let rules: [(u32, Bucket); 4] = [
+        (policy.hourly, hour_of),
+        (policy.daily, day_of),
+        (policy.weekly, week_of),
+        (policy.monthly, month_of),
+    ];
     for (count, bucket_of) in rules {
         let mut newest_in: BTreeMap<i64, PointSeq> = BTreeMap::new();
         for (point, at) in &newest_first {
@@ -81,8 +91,12 @@ fn month_of(at: &Zoned) -> i64 {
 impl Vault {
     /// What retention would give up of a configuration now.
     pub fn plan_retention(&self, config: ConfigId, policy: &Policy, zone: &TimeZone) -> Result<Plan> {
-        let points: Vec<_> =
-            self.reading.points(config)?.iter().map(|point| (PointSeq(point.point), point.closed_ms)).collect();
+        let points: Vec<_> = self
+            .reading
+            .points(config)?
+            .iter()
+            .map(|point| (PointSeq(point.point), point.closed_ms))
+            .collect();
         let (keep, expire) = plan(policy, &points, self.now_ms(), zone);
         let numbers = |points: Vec<PointSeq>| points.into_iter().map(|point| point.0).collect();
         Ok(Plan { config: config.0, keep: numbers(keep), expire: numbers(expire) })
@@ -97,7 +111,10 @@ impl Vault {
         let points: Vec<_> = plan.expire.iter().map(|point| PointSeq(*point)).collect();
         let who = who.to_owned();
         self.transact(move |batch| {
-            batch.audit(&who, &format!("retention gave up {} points of configuration {config}", points.len()))?;
+            batch.audit(
+                &who,
+                &format!("retention gave up {} points of configuration {config}", points.len()),
+            )?;
             batch.write_event(Event::PointsExpired { config, points }).map(|_| ())
         })
     }

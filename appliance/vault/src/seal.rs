@@ -11,7 +11,12 @@ use crate::{Result, VaultError};
 const HEADER: usize = RecordHeader::LEN;
 
 /// Builds a whole record of `value`.
-pub(crate) fn seal_record(key: &LessSafeKey, kind: RecordKind, lsn: Lsn, plain: impl FnOnce(&mut Writer)) -> Result<Vec<u8>> {
+pub(crate) fn seal_record(
+    key: &LessSafeKey,
+    kind: RecordKind,
+    lsn: Lsn,
+    plain: impl FnOnce(&mut Writer),
+) -> Result<Vec<u8>> {
     let mut record = Writer::default();
     record.zeros(HEADER);
     plain(&mut record);

@@ -93,12 +93,16 @@ pub struct SegmentState {
     pub on_disk: bool,
 }
 
-pub(crate) fn as_number<S: serde::Serializer>(segment: &SegmentId, to: S) -> std::result::Result<S::Ok, S::Error> {
+pub(crate) fn as_number<S: serde::Serializer>(
+    segment: &SegmentId,
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
     to.serialize_u64(segment.0)
 }
 
 impl Vault {
     /// Makes an empty vault in `dir`. Its keys are wrapped for the box and for the organisation.
+    #[expect(clippy::too_many_arguments, reason = "each is a different type, and a vault is made once")]
     pub fn create(
         disk: &dyn Disk,
         dir: &Path,
@@ -116,7 +120,13 @@ impl Vault {
     }
 
     /// Opens a vault: finishes what a power cut left unfinished and brings the catalog up to the segments.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, opener: Opener, clock: Arc<dyn Clock>, options: Options) -> Result<Vault> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        opener: Opener,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Vault> {
         let lock = lock(dir)?;
         let identity = read_identity(&*disk, dir)?;
         let keys = VaultKeys::open(&opener, &identity.keys)?;
@@ -185,7 +195,8 @@ impl Vault {
     pub(crate) fn create_segment(&self, stream: Stream) -> Result<OpenSegment> {
         let segment = SegmentId(self.next_segment.fetch_add(1, Ordering::SeqCst));
         let keys = self.reading.files.keys();
-        let header = keys.header(self.identity.vault, self.identity.org, segment, stream, self.clock.now_ms())?;
+        let header =
+            keys.header(self.identity.vault, self.identity.org, segment, stream, self.clock.now_ms())?;
         OpenSegment::create(&*self.reading.disk, &self.reading.dir, &keys, header)
     }
 
@@ -341,11 +352,16 @@ pub(crate) fn write_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHead
     let path = identity_path(dir);
     let new = path.with_extension("new");
     match disk.remove(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(VaultError::io("remove", &new)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(VaultError::io("remove", &new)(error));
+        }
         _ => {}
     }
     if disk.open(&path).is_ok() {
-        return Err(VaultError::refused(RefusalCode::Conflict, "there's a vault here already: choose another folder"));
+        return Err(VaultError::refused(
+            RefusalCode::Conflict,
+            "there's a vault here already: choose another folder",
+        ));
     }
     let file = disk.create(&new).map_err(VaultError::io("create", &new))?;
     file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &new))?;

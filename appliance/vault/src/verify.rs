@@ -49,24 +49,9 @@ impl Vault {
     /// Reads every segment on disk. Damaged records are taken off the chunk list, so that their chunks are
     /// stored anew when they come again.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
-        let mut report = Report::default();
-        self.reading.forget_entries();
-        for state in self.segments()?.into_iter().filter(|state| state.on_disk) {
-            let found = self.reading.check_segment(state.segment, state.bytes)?;
-            if !found.is_empty() && !self.is_on_disk(state.segment)? {
-                // Reclaim took it off the disk meanwhile.
-                continue;
-            }
-            report.segments += 1;
-            report.bytes += state.bytes;
-            progress(report.bytes);
-            report.damage.extend(found);
-        }
+        let report = self.reading.inspect(progress)?;
         let known: BTreeSet<_> = self.reading.known_damage()?.into_iter().collect();
-        let (records, names) = self.reading.damaged_names(&report.damage)?;
-        if !report.damage.is_empty() || !known.is_empty() {
-            report.touched = self.reading.touched(&names)?;
-        }
+        let (records, _) = self.reading.damaged_names(&report.damage)?;
         let events: Vec<_> = records
             .into_iter()
             .filter(|(place, _)| !known.contains(place))
@@ -76,10 +61,6 @@ impl Vault {
             self.record(events)?;
         }
         Ok(report)
-    }
-
-    fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {
-        Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
     }
 }
 
@@ -94,6 +75,32 @@ struct DamagedNames {
 }
 
 impl Reading {
+    /// Reads every segment on disk and names what is damaged; changes nothing.
+    pub fn inspect(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<Report> {
+        let mut report = Report::default();
+        self.forget_entries();
+        for state in self.segments()?.into_iter().filter(|state| state.on_disk) {
+            let found = self.check_segment(state.segment, state.bytes)?;
+            if !found.is_empty() && !self.is_on_disk(state.segment)? {
+                // Reclaim took it off the disk meanwhile.
+                continue;
+            }
+            report.segments += 1;
+            report.bytes += state.bytes;
+            progress(report.bytes);
+            report.damage.extend(found);
+        }
+        if !report.damage.is_empty() || !self.known_damage()?.is_empty() {
+            let (_, names) = self.damaged_names(&report.damage)?;
+            report.touched = self.touched(&names)?;
+        }
+        Ok(report)
+    }
+
+    fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {
+        Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
+    }
+
     /// Checks the first `durable` bytes of a segment.
     fn check_segment(&self, segment: SegmentId, durable: u64) -> Result<Vec<Damage>> {
         let damage = |offset, len, what: &str| Damage { segment, offset, len, what: what.to_owned() };
@@ -117,7 +124,9 @@ impl Reading {
         let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
             // Still open, or its end is damaged: the records speak for themselves.
             let scanned = scan(&bytes, &readable.key, SegmentHeader::LEN as u64);
-            found.extend(scanned.damaged.iter().map(|(at, len)| damage(*at, *len, "a record doesn't decrypt")));
+            found.extend(
+                scanned.damaged.iter().map(|(at, len)| damage(*at, *len, "a record doesn't decrypt")),
+            );
             if scanned.end < size {
                 found.push(damage(scanned.end, size - scanned.end, "the end of the segment doesn't decrypt"));
             }
@@ -170,9 +179,13 @@ impl Reading {
 
     /// The records that the catalog has in damaged stretches, and what lies in them. Damage that was found before counts too.
     fn damaged_names(&self, damage: &[Damage]) -> Result<(DamagedRecords, DamagedNames)> {
-        let mut stretches: Vec<_> =
-            damage.iter().map(|one| (one.segment, one.offset, one.len, Blob::from(one.what.as_str()))).collect();
-        stretches.extend(self.known_damage()?.into_iter().map(|(segment, offset)| (segment, offset, 1, Blob::default())));
+        let mut stretches: Vec<_> = damage
+            .iter()
+            .map(|one| (one.segment, one.offset, one.len, Blob::from(one.what.as_str())))
+            .collect();
+        stretches.extend(
+            self.known_damage()?.into_iter().map(|(segment, offset)| (segment, offset, 1, Blob::default())),
+        );
         self.readers.with(|db| {
             let (mut records, mut names) = (DamagedRecords::new(), DamagedNames::default());
             let mut chunks = db.prepare_cached(
@@ -209,7 +222,9 @@ impl Reading {
         }
         let map = match self.full_map(at) {
             Ok(map) => map,
-            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => return Ok(true),
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => {
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         };
         self.readers.with(|db| {
@@ -248,7 +263,8 @@ impl Reading {
     /// Damage that is known and not mended.
     pub fn known_damage(&self) -> Result<Vec<(SegmentId, u64)>> {
         self.readers.with(|db| {
-            let mut query = db.prepare_cached("SELECT segment, offset FROM damage ORDER BY segment, offset")?;
+            let mut query =
+                db.prepare_cached("SELECT segment, offset FROM damage ORDER BY segment, offset")?;
             let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get(1)?)))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })

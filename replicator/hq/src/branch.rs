@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use coffer_format::segment::SegmentHeader;
 use coffer_format::wire::{RefusalCode, SegmentHas};
-use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId};
+use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
 use coffer_vault::RecoveryKey;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::{Mirror, Whole};
@@ -136,24 +136,29 @@ impl Branch {
                 format!("segment {} doesn't begin with its header: update the box", run.segment),
             ));
         };
-        if header.org != self.org {
+        self.admit(header.vault, header.org)?;
+        self.open(Some(&header))?.ok_or(HqError::Internal)
+    }
+
+    /// Fails unless segments of this vault belong here.
+    pub(crate) fn admit(&self, vault: VaultId, org: OrgId) -> Result<()> {
+        if org != self.org {
             return Err(HqError::refused(
                 RefusalCode::OtherOrganisation,
                 "this vault belongs to another organisation: make a new vault on the box after it has joined this HQ",
             ));
         }
-        let mirror = self.open(Some(&header))?.ok_or(HqError::Internal)?;
-        if mirror.vault() != header.vault {
-            return Err(HqError::refused(
+        match self.mirror()? {
+            Some(mirror) if mirror.vault() != vault => Err(HqError::refused(
                 RefusalCode::OtherBox,
                 format!(
                     "branch {} is another box's here: enrol this box under a new branch name, or move the old branch's \
                      folder away at HQ",
                     self.name
                 ),
-            ));
+            )),
+            _ => Ok(()),
         }
-        Ok(mirror)
     }
 
     /// Brings the catalog up to date if it's time to. A failure shows with the next question.

@@ -36,7 +36,7 @@ pub(crate) async fn serve(
         Ok(branch) => branch,
         Err(error) => return refuse(&sender, error).await,
     };
-    let service = Service { shared, branch, role, certificate, sender };
+    let service = Service { shared, branch, role, certificate, sender, admitted: false };
     let (received, served) = tokio::select! {
         outcome = async { tokio::join!(receive(receiver, waiting_in), service.run(waiting)) } => outcome,
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
@@ -64,10 +64,12 @@ struct Service {
     role: Role,
     certificate: FileHash,
     sender: Sender,
+    /// The box has said whose segments it sends, and they belong here.
+    admitted: bool,
 }
 
 impl Service {
-    async fn run(self, mut waiting: mpsc::Receiver<Message>) -> Result<()> {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Message>) -> Result<()> {
         match self.run_all(&mut waiting).await {
             Err(error @ HqError::Link(_)) => Err(error),
             Err(error) => refuse(&self.sender, error).await,
@@ -75,7 +77,7 @@ impl Service {
         }
     }
 
-    async fn run_all(&self, waiting: &mut mpsc::Receiver<Message>) -> Result<()> {
+    async fn run_all(&mut self, waiting: &mut mpsc::Receiver<Message>) -> Result<()> {
         let mut batch = Vec::new();
         while waiting.recv_many(&mut batch, WAITING_MAX).await > 0 {
             self.check_certificate().await?;
@@ -84,6 +86,7 @@ impl Service {
             for message in batch.drain(..) {
                 match message {
                     Message::SegmentBytes { segment, offset, closed_len, bytes } => {
+                        self.check_admitted()?;
                         grown = true;
                         join(&mut runs, Run { segment, offset, closed_len, bytes: bytes.0 })?;
                     }
@@ -112,6 +115,11 @@ impl Service {
         self.shared.in_background(move || registry.check_holder(&role, &certificate)).await
     }
 
+    fn check_admitted(&self) -> Result<()> {
+        let sentence = "the box didn't say whose segments it sends: update the box";
+        if self.admitted { Ok(()) } else { Err(HqError::refused(RefusalCode::BadRequest, sentence)) }
+    }
+
     /// Makes runs durable, then says so.
     async fn keep(&self, runs: Vec<Run>) -> Result<()> {
         for run in runs {
@@ -122,12 +130,20 @@ impl Service {
         Ok(())
     }
 
-    async fn answer(&self, message: Message) -> Result<()> {
+    async fn answer(&mut self, message: Message) -> Result<()> {
         let branch = self.branch.clone();
         let answer = match message {
             Message::Hello { protocol, .. } => welcome(&self.shared, protocol)?,
             Message::BranchSegments => self.shared.in_background(move || Ok(Message::BranchHas { segments: branch.has()? })).await?,
-            Message::SegmentForgotten { segment } => return self.shared.in_background(move || branch.forget(segment)).await,
+            Message::BranchVault { vault, org } => {
+                self.shared.in_background(move || branch.admit(vault, org)).await?;
+                self.admitted = true;
+                return Ok(());
+            }
+            Message::SegmentForgotten { segment } => {
+                self.check_admitted()?;
+                return self.shared.in_background(move || branch.forget(segment)).await;
+            }
             Message::SegmentWanted { segment, offset } => return self.send_back(segment, offset).await,
             Message::Ask { json } if json.0 == br#""whole""# => {
                 let whole = self.shared.in_background(move || branch.whole()).await?;

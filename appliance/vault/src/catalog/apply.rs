@@ -2,7 +2,7 @@
 
 use coffer_format::entry::{Body, Entry};
 use coffer_format::event::{DropReason, Event};
-use coffer_format::{ConfigId, FileHash, Locator, Lsn, to_bytes};
+use coffer_format::{ConfigId, FileHash, Locator, Lsn, PartNo, PointSeq, to_bytes};
 use rusqlite::{Connection, params};
 
 use super::{ALIVE, set_applied, tree};
@@ -18,12 +18,14 @@ pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()
                  ON CONFLICT (config, point) DO UPDATE SET parts = ?3",
             )?
             .execute(params![config.0, point.0, part.0 + 1, lsn.0])?;
-            db.prepare_cached("INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-                config.0, point.0, part.0, lsn.0
-            ])?;
+            db.prepare_cached("INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![config.0, point.0, part.0, lsn.0])?;
             for (op, operation) in ops.iter().enumerate() {
                 tree::apply_op(db, *config, *point, Locator { lsn, op: op as u32 }, operation)?;
             }
+        }
+        Body::PointClosed { config, point, parts, .. } if !has_parts(db, *config, *point, *parts)? => {
+            tracing::error!(%config, %point, "a part of this point is damaged, so the point isn't shown");
         }
         Body::PointClosed { config, point, parts, captured_ms, consistency, stats, data, report } => {
             db.prepare_cached(
@@ -57,6 +59,14 @@ pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()
         Body::Event { event } => apply_event(db, lsn, now, event)?,
     }
     set_applied(db, lsn)
+}
+
+/// Whether every part of a point was applied; one is missing only where its record is damaged.
+fn has_parts(db: &Connection, config: ConfigId, point: PointSeq, parts: PartNo) -> Result<bool> {
+    let mut query =
+        db.prepare_cached("SELECT COUNT(*) FROM parts WHERE config = ?1 AND point = ?2 AND part < ?3")?;
+    let found: u32 = query.query_row(params![config.0, point.0, parts.0], |row| row.get(0))?;
+    Ok(found == parts.0)
 }
 
 fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()> {

@@ -13,8 +13,8 @@ use coffer_format::{ChunkId, FileHash, Lsn, SegmentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(crate) use apply::apply_entry;
-pub(crate) use tree::{ChainEnd, Head, find_head};
 pub(crate) use schema::{ALIVE, open_writer};
+pub(crate) use tree::{ChainEnd, Head, find_head};
 
 use crate::Result;
 
@@ -67,8 +67,9 @@ impl Readers {
 }
 
 pub(crate) fn find_chunk(db: &Connection, id: &ChunkId) -> Result<Option<ChunkLocation>> {
-    let mut query =
-        db.prepare_cached("SELECT segment, offset, record_len, raw_offset, raw_len FROM chunks WHERE id = ?1")?;
+    let mut query = db.prepare_cached(
+        "SELECT segment, offset, record_len, raw_offset, raw_len FROM chunks WHERE id = ?1",
+    )?;
     let found = query.query_row([&id.0[..]], |row| {
         Ok(ChunkLocation {
             segment: SegmentId(row.get(0)?),
@@ -100,7 +101,8 @@ pub(crate) fn pack_locations(
     chunks: &[ChunkEntry],
 ) -> impl Iterator<Item = (ChunkId, ChunkLocation)> {
     chunks.iter().scan(0, move |raw_offset, chunk| {
-        let at = ChunkLocation { segment, offset, record_len, raw_offset: *raw_offset, raw_len: chunk.raw_len };
+        let at =
+            ChunkLocation { segment, offset, record_len, raw_offset: *raw_offset, raw_len: chunk.raw_len };
         *raw_offset += chunk.raw_len;
         Some((chunk.id, at))
     })
@@ -124,9 +126,10 @@ pub(crate) fn put_segment(db: &Connection, row: &SegmentRow) -> Result<()> {
 
 /// Lists where a metadata record lies.
 pub(crate) fn put_log(db: &Connection, segment: SegmentId, record: &IndexEntry) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO log (lsn, segment, offset, record_len) VALUES (?1, ?2, ?3, ?4)")?.execute(
-        params![record.lsn.0, segment.0, record.offset, record.record_len],
-    )?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO log (lsn, segment, offset, record_len) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![record.lsn.0, segment.0, record.offset, record.record_len])?;
     Ok(())
 }
 

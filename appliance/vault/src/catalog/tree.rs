@@ -43,19 +43,19 @@ pub(crate) fn find_head(db: &Connection, config: ConfigId, node: NodeId) -> Resu
     Ok(head.optional()?)
 }
 
-pub(super) fn apply_op(db: &Connection, config: ConfigId, point: PointSeq, at: Locator, op: &Op) -> Result<()> {
+pub(super) fn apply_op(
+    db: &Connection,
+    config: ConfigId,
+    point: PointSeq,
+    at: Locator,
+    op: &Op,
+) -> Result<()> {
     match op {
         Op::Put { node, meta, content } => put(db, config, point, at, *node, meta, content),
         Op::Link { parent, name, node } => {
             unlink(db, config, point, *parent, name.as_bytes())?;
-            db.prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
-                config.0,
-                parent.0,
-                name.as_bytes(),
-                point.0,
-                ALIVE,
-                node.0
-            ])?;
+            db.prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![config.0, parent.0, name.as_bytes(), point.0, ALIVE, node.0])?;
             // A node that lost its last name earlier in this point lives on: it was moved. Only its newest version
             // does: one that a later step of this point replaced has ended.
             db.prepare_cached(
@@ -73,8 +73,11 @@ fn unlink(db: &Connection, config: ConfigId, point: PointSeq, parent: NodeId, na
     let mut find = db.prepare_cached(
         "SELECT since, node FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3 AND until = ?4",
     )?;
-    let found = find.query_row(params![config.0, parent.0, name, ALIVE], |row| Ok((row.get(0)?, row.get(1)?)));
-    let Some((since, node)) = found.optional()?.map(|(since, node): (u64, u64)| (since, node)) else { return Ok(()) };
+    let found =
+        find.query_row(params![config.0, parent.0, name, ALIVE], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((since, node)) = found.optional()?.map(|(since, node): (u64, u64)| (since, node)) else {
+        return Ok(());
+    };
     let sql = match since == point.0 {
         true => "DELETE FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3 AND since = ?4",
         false => "UPDATE files SET until = ?5 WHERE config = ?1 AND parent = ?2 AND name = ?3 AND since = ?4",
@@ -84,7 +87,8 @@ fn unlink(db: &Connection, config: ConfigId, point: PointSeq, parent: NodeId, na
         true => end.execute(params![config.0, parent.0, name, since])?,
         false => end.execute(params![config.0, parent.0, name, since, point.0])?,
     };
-    let mut other = db.prepare_cached("SELECT 1 FROM files WHERE config = ?1 AND node = ?2 AND until = ?3 LIMIT 1")?;
+    let mut other =
+        db.prepare_cached("SELECT 1 FROM files WHERE config = ?1 AND node = ?2 AND until = ?3 LIMIT 1")?;
     if !other.exists(params![config.0, node, ALIVE])? {
         db.prepare_cached("UPDATE versions SET until = ?3 WHERE config = ?1 AND node = ?2 AND until = ?4")?
             .execute(params![config.0, node, point.0, ALIVE])?;
@@ -106,27 +110,35 @@ fn put(
         "UPDATE versions SET until = ?3 WHERE config = ?1 AND node = ?2 AND until = ?4 AND since < ?3",
     )?
     .execute(params![config.0, node.0, point.0, ALIVE])?;
-    db.prepare_cached("INSERT OR REPLACE INTO versions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?
-        .execute(params![
-            config.0,
-            node.0,
-            point.0,
-            ALIVE,
-            meta.kind.code(),
-            meta.size,
-            meta.mtime_ns,
-            at.lsn.0,
-            at.op,
-            chain.map(|chain| chain.at.lsn.0),
-            chain.map(|chain| chain.at.op),
-            chain.map(|chain| chain.ordinal),
-            chain.map(|chain| chain.full_ranges),
-        ])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO versions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        config.0,
+        node.0,
+        point.0,
+        ALIVE,
+        meta.kind.code(),
+        meta.size,
+        meta.mtime_ns,
+        at.lsn.0,
+        at.op,
+        chain.map(|chain| chain.at.lsn.0),
+        chain.map(|chain| chain.at.op),
+        chain.map(|chain| chain.ordinal),
+        chain.map(|chain| chain.full_ranges),
+    ])?;
     Ok(())
 }
 
 /// Where the version that `content` makes has its map.
-fn chain_end(db: &Connection, config: ConfigId, node: NodeId, at: Locator, content: &Content) -> Result<Option<ChainEnd>> {
+fn chain_end(
+    db: &Connection,
+    config: ConfigId,
+    node: NodeId,
+    at: Locator,
+    content: &Content,
+) -> Result<Option<ChainEnd>> {
     Ok(match content {
         Content::None => None,
         Content::Same { .. } => find_head(db, config, node)?.and_then(|head| head.chain),
@@ -138,7 +150,8 @@ fn chain_end(db: &Connection, config: ConfigId, node: NodeId, at: Locator, conte
             Some(ChainEnd { at, ordinal: 0, full_ranges })
         }
         Content::Map { ordinal, .. } => {
-            let full_ranges = find_head(db, config, node)?.and_then(|head| head.chain).map_or(0, |chain| chain.full_ranges);
+            let full_ranges =
+                find_head(db, config, node)?.and_then(|head| head.chain).map_or(0, |chain| chain.full_ranges);
             Some(ChainEnd { at, ordinal: *ordinal, full_ranges })
         }
     })

@@ -94,14 +94,16 @@ impl CrashDisk {
         let state = self.state();
         let mut random = Random(state.cut.map_or(1, |cut| cut.seed) | 1);
         let mut found = State::default();
-        let paths: std::collections::BTreeSet<_> = state.now.keys().chain(state.durable.keys()).cloned().collect();
+        let paths: std::collections::BTreeSet<_> =
+            state.now.keys().chain(state.durable.keys()).cloned().collect();
         for path in paths {
             let (before, after) = (state.durable.get(&path), state.now.get(&path));
             let same = matches!((before, after), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
             let kept = if same || random.flip() { after } else { before };
             if let Some(node) = kept {
                 let node = node.lock().expect("see state").survivor(&mut random);
-                let node = Arc::new(Mutex::new(Node { durable: node.clone(), now: node, unsynced: Vec::new() }));
+                let node =
+                    Arc::new(Mutex::new(Node { durable: node.clone(), now: node, unsynced: Vec::new() }));
                 found.now.insert(path.clone(), node.clone());
                 found.durable.insert(path, node);
             }
@@ -238,7 +240,8 @@ impl DiskFile for CrashFile {
         let outcome = state.tick();
         let mut node = self.node();
         // A write under way when the power goes may have reached the medium in part.
-        let just_cut = outcome.is_err() && state.cut.is_some_and(|cut| cut.at_operation + 1 == state.operations);
+        let just_cut =
+            outcome.is_err() && state.cut.is_some_and(|cut| cut.at_operation + 1 == state.operations);
         if outcome.is_ok() || just_cut {
             let grows = (offset + bytes.len() as u64).saturating_sub(node.now.len() as u64);
             if let Some(free) = state.free.as_mut() {

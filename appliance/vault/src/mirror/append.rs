@@ -30,7 +30,13 @@ impl Mirror {
     /// Adds bytes at the end of a segment and makes them durable. Returns how much is here now, and the hash once
     /// the segment is whole and hashes to what its trailer says. No bytes at the end of a whole segment ask for its
     /// hash again.
-    pub fn append(&self, segment: SegmentId, offset: u64, closed_len: u64, bytes: &[u8]) -> Result<(u64, Option<FileHash>)> {
+    pub fn append(
+        &self,
+        segment: SegmentId,
+        offset: u64,
+        closed_len: u64,
+        bytes: &[u8],
+    ) -> Result<(u64, Option<FileHash>)> {
         if self.failed.load(Ordering::SeqCst) {
             return Err(VaultError::ReadOnly);
         }
@@ -119,7 +125,10 @@ impl Mirror {
         let kept = self.sound_len(segment, file)?;
         file.truncate(kept).and_then(|()| file.sync()).map_err(VaultError::io("truncate", &path))?;
         self.reading.files.forget(segment);
-        db.execute("UPDATE segments SET closed = 0, hash = NULL, bytes = MIN(bytes, ?2) WHERE segment = ?1", [segment.0, kept])?;
+        db.execute(
+            "UPDATE segments SET closed = 0, hash = NULL, bytes = MIN(bytes, ?2) WHERE segment = ?1",
+            [segment.0, kept],
+        )?;
         db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2", [segment.0, kept])?;
         self.here().insert(segment, Here { bytes: kept, ..Here::default() });
         Ok(kept)
@@ -197,6 +206,8 @@ impl Tail {
 fn out_of_step(segment: SegmentId, offset: u64, due: u64) -> VaultError {
     VaultError::refused(
         RefusalCode::OutOfStep,
-        format!("segment {segment} was sent from byte {offset}, byte {due} is due: the box goes on from there"),
+        format!(
+            "segment {segment} was sent from byte {offset}, byte {due} is due: the box goes on from there"
+        ),
     )
 }

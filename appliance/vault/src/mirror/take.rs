@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::{Here, Mirror};
 use crate::catalog::{self, SegmentRow};
-use crate::segment::scan;
+use crate::segment::{Scanned, scan};
 use crate::{Result, VaultError};
 
 impl Mirror {
@@ -26,33 +26,23 @@ impl Mirror {
             return Ok(());
         }
         let transaction = db.transaction()?;
-        let mut meta_in_order = true;
         for (segment, here, listed) in grown {
-            let stream = self.take_segment(&transaction, segment, here, listed, meta_in_order)?;
-            // Metadata is applied in order: nothing after a segment that isn't whole yet.
-            meta_in_order &= stream != Stream::Meta || here.hash.is_some();
+            self.take_segment(&transaction, segment, here, listed)?;
         }
         transaction.commit()?;
         Ok(())
     }
 
-    fn take_segment(
-        &self,
-        db: &Connection,
-        segment: SegmentId,
-        here: Here,
-        listed: u64,
-        meta_in_order: bool,
-    ) -> Result<Stream> {
+    fn take_segment(&self, db: &Connection, segment: SegmentId, here: Here, listed: u64) -> Result<()> {
         let readable = self.reading.files.get(segment)?;
         let stream = readable.header.stream;
-        if stream == Stream::Meta && !meta_in_order {
-            return Ok(stream);
-        }
         let from = listed.max(SegmentHeader::LEN as u64);
         let mut bytes = vec![0; (here.bytes - from) as usize];
         readable.file.read_at(from, &mut bytes).map_err(VaultError::io("read", "a segment"))?;
         let found = scan(&bytes, &readable.key, 0);
+        if stream == Stream::Meta && !follows(db, &found)? {
+            return Ok(());
+        }
         for record in &found.index.records {
             let record = IndexEntry { offset: record.offset + from, ..record.clone() };
             self.take_record(db, segment, stream, &record)?;
@@ -62,14 +52,21 @@ impl Mirror {
         catalog::put_segment(
             db,
             &SegmentRow { segment, stream, closed: here.hash.is_some(), bytes, hash: here.hash, created_ms },
-        )?;
-        Ok(stream)
+        )
     }
 
-    fn take_record(&self, db: &Connection, segment: SegmentId, stream: Stream, record: &IndexEntry) -> Result<()> {
+    fn take_record(
+        &self,
+        db: &Connection,
+        segment: SegmentId,
+        stream: Stream,
+        record: &IndexEntry,
+    ) -> Result<()> {
         match record.kind {
             RecordKind::Pack => {
-                for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
+                for (id, at) in
+                    catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks)
+                {
                     catalog::put_chunk(db, &id, &at)?;
                 }
             }
@@ -88,11 +85,22 @@ impl Mirror {
     }
 }
 
+/// Whether metadata records carry on where the catalog is. Others wait, unlisted, for those between to come: what was passed
+/// over once would never be applied.
+fn follows(db: &Connection, found: &Scanned) -> Result<bool> {
+    let first = found.index.records.iter().find(|record| record.kind == RecordKind::Meta);
+    let due = catalog::applied(db)?.0 + 1;
+    Ok(first.is_none_or(|first| first.lsn.0 <= due))
+}
+
 /// What only concerns the branch's own disk, cartridges and retention.
 fn branch_only(body: &Body) -> bool {
     use Event::*;
     let Body::Event { event } = body else { return false };
-    matches!(event, PointsExpired { .. } | SegmentDropped { .. } | SegmentReturned { .. } | RecordDamaged { .. })
+    matches!(
+        event,
+        PointsExpired { .. } | SegmentDropped { .. } | SegmentReturned { .. } | RecordDamaged { .. }
+    )
 }
 
 /// How much of each segment the catalog covers.

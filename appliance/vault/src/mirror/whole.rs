@@ -24,7 +24,8 @@ pub struct Whole {
 impl Mirror {
     /// How far each configuration is whole here.
     pub fn whole(&self) -> Result<Vec<Whole>> {
-        let forgotten = self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
+        let forgotten =
+            self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
         let segments = self.reading.segments()?.into_iter().map(|state| (state.segment, state)).collect();
         let reached = Reached { segments, forgotten };
         let mut all = Vec::new();
@@ -74,7 +75,9 @@ impl Reached {
     fn covers(&self, data: &DataUpTo) -> bool {
         let last = data.fresh.segment.max(data.bulk.segment);
         // Segments of all streams share one count, so one that has not come yet shows as a gap.
-        (1..=last.0).map(SegmentId).all(|segment| self.forgotten.contains(&segment) || self.has_enough(segment, data))
+        (1..=last.0)
+            .map(SegmentId)
+            .all(|segment| self.forgotten.contains(&segment) || self.has_enough(segment, data))
     }
 
     fn has_enough(&self, segment: SegmentId, data: &DataUpTo) -> bool {

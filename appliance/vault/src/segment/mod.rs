@@ -40,5 +40,8 @@ pub(crate) fn parse_name(name: &str) -> Option<(SegmentId, FileForm)> {
         "stub" => FileForm::Stub,
         _ => return None,
     };
-    (number.len() == 16).then(|| u64::from_str_radix(number, 16).ok()).flatten().map(|id| (SegmentId(id), form))
+    (number.len() == 16)
+        .then(|| u64::from_str_radix(number, 16).ok())
+        .flatten()
+        .map(|id| (SegmentId(id), form))
 }

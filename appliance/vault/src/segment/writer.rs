@@ -37,7 +37,12 @@ pub(crate) struct Closed {
 impl OpenSegment {
     /// Makes the file with its header, and makes both durable before anything is appended: so a header that can't be
     /// read is damage, never a torn write, unless nothing follows it.
-    pub(crate) fn create(disk: &dyn Disk, vault: &Path, keys: &VaultKeys, header: SegmentHeader) -> Result<OpenSegment> {
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        vault: &Path,
+        keys: &VaultKeys,
+        header: SegmentHeader,
+    ) -> Result<OpenSegment> {
         let path = segment_path(vault, header.segment, FileForm::Whole);
         let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
         let mut segment = OpenSegment {
@@ -67,7 +72,15 @@ impl OpenSegment {
         let mut hasher = blake3::Hasher::new();
         hasher.update(bytes);
         let path = segment_path(vault, header.segment, FileForm::Whole);
-        OpenSegment { key: keys.segment_key(&header.salt), header, file, len: bytes.len() as u64, index, hasher, path }
+        OpenSegment {
+            key: keys.segment_key(&header.salt),
+            header,
+            file,
+            len: bytes.len() as u64,
+            index,
+            hasher,
+            path,
+        }
     }
 
     pub(crate) fn id(&self) -> SegmentId {
@@ -79,12 +92,22 @@ impl OpenSegment {
     }
 
     /// Appends a pack's record; returns its offset and length.
-    pub(crate) fn append_pack(&mut self, chunks: Vec<ChunkEntry>, plain: impl FnOnce(&mut Writer)) -> Result<(u64, u64)> {
+    pub(crate) fn append_pack(
+        &mut self,
+        chunks: Vec<ChunkEntry>,
+        plain: impl FnOnce(&mut Writer),
+    ) -> Result<(u64, u64)> {
         let record = seal_record(&self.key, RecordKind::Pack, Lsn(0), plain)?;
         let offset = self.len;
         self.write(&record)?;
         let record_len = record.len() as u64;
-        self.index.records.push(IndexEntry { offset, kind: RecordKind::Pack, lsn: Lsn(0), record_len, chunks });
+        self.index.records.push(IndexEntry {
+            offset,
+            kind: RecordKind::Pack,
+            lsn: Lsn(0),
+            record_len,
+            chunks,
+        });
         Ok((offset, record_len))
     }
 

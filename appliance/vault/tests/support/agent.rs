@@ -70,7 +70,12 @@ impl Agent {
     }
 
     /// Goes on where an agent left off; steps that it hadn't committed are forgotten.
-    pub(crate) fn resume(vault: &Arc<Vault>, computer: ComputerId, config: ConfigId, memory: Memory) -> Result<Agent> {
+    pub(crate) fn resume(
+        vault: &Arc<Vault>,
+        computer: ComputerId,
+        config: ConfigId,
+        memory: Memory,
+    ) -> Result<Agent> {
         let mut session = Session::new(vault.clone(), computer);
         let standing = session.begin(config)?;
         Ok(Agent {
@@ -247,7 +252,8 @@ impl Agent {
     pub(crate) fn send_packs(&mut self) -> Result<()> {
         let key = self.vault.chunk_key();
         let mut seen = BTreeSet::new();
-        let chunks: Vec<_> = self.chunks.iter().filter(|chunk| seen.insert((*chunk).clone())).cloned().collect();
+        let chunks: Vec<_> =
+            self.chunks.iter().filter(|chunk| seen.insert((*chunk).clone())).cloned().collect();
         for group in chunks.chunks(16) {
             self.session.put_pack(self.stream, pack_of(&key, group).0)?;
         }
@@ -287,7 +293,8 @@ impl Agent {
 
     /// Every acknowledged point reads back as it was.
     pub(crate) fn check_all(&self) -> Result<()> {
-        let kept: Vec<_> = self.vault.reading().points(self.config)?.iter().rev().map(|point| point.point).collect();
+        let kept: Vec<_> =
+            self.vault.reading().points(self.config)?.iter().rev().map(|point| point.point).collect();
         assert_eq!(kept, self.points.keys().map(|point| point.0).collect::<Vec<_>>(), "kept points");
         for (point, model) in &self.points {
             super::restored::check_point(self.vault.reading(), self.config, *point, model)?;

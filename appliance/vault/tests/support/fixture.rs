@@ -50,7 +50,16 @@ impl Fixture {
 
     pub(crate) fn create(&self) -> Result<()> {
         let (vault, org) = (VaultId([7; 16]), OrgId([8; 16]));
-        Vault::create(&*self.disk, self.dir(), vault, org, [9; 32], &self.box_key, &self.recovery.1, &*self.clock)
+        Vault::create(
+            &*self.disk,
+            self.dir(),
+            vault,
+            org,
+            [9; 32],
+            &self.box_key,
+            &self.recovery.1,
+            &*self.clock,
+        )
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -54,7 +54,8 @@ pub(crate) fn restore(reading: &Arc<Reading>, wanted: &Wanted) -> Result<BTreeMa
     })?;
     assert_eq!(done.nodes as usize, paths.len());
     // A later name may have been sent before its bytes were: links share them at the end.
-    let links: Vec<_> = found.iter().filter_map(|(path, one)| Some((path.clone(), one.link.clone()?))).collect();
+    let links: Vec<_> =
+        found.iter().filter_map(|(path, one)| Some((path.clone(), one.link.clone()?))).collect();
     for (path, link) in links {
         let bytes = found[&link].bytes.clone();
         found.get_mut(&path).unwrap().bytes = bytes;
@@ -78,7 +79,12 @@ pub(crate) fn everything(config: ConfigId, point: PointSeq) -> Wanted {
 }
 
 /// Restores a point both ways (for the operator and for a computer) and each file by itself; all must equal the model.
-pub(crate) fn check_point(reading: &Arc<Reading>, config: ConfigId, point: PointSeq, model: &Paths) -> Result<()> {
+pub(crate) fn check_point(
+    reading: &Arc<Reading>,
+    config: ConfigId,
+    point: PointSeq,
+    model: &Paths,
+) -> Result<()> {
     for trusted in [true, false] {
         let found = restore(reading, &Wanted { trusted, ..everything(config, point) })?;
         check_same(&found, model, point);
@@ -91,7 +97,12 @@ pub(crate) fn check_point(reading: &Arc<Reading>, config: ConfigId, point: Point
     Ok(())
 }
 
-pub(crate) fn read(reading: &Arc<Reading>, config: ConfigId, point: PointSeq, node: NodeId) -> Result<Vec<u8>> {
+pub(crate) fn read(
+    reading: &Arc<Reading>,
+    config: ConfigId,
+    point: PointSeq,
+    node: NodeId,
+) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reading.read_file(config, point, node, &mut |part| {
         bytes.extend_from_slice(part);
@@ -122,7 +133,8 @@ fn show(path: &[u8]) -> String {
 /// A pack of those chunks, compressed if that helps.
 pub(crate) fn pack_of(key: &[u8; 32], chunks: &[Vec<u8>]) -> (coffer_format::chunk::Pack, Vec<ChunkId>) {
     let ids: Vec<_> = chunks.iter().map(|bytes| coffer_format::chunk_id(key, bytes)).collect();
-    let entries = ids.iter().zip(chunks).map(|(id, raw)| ChunkEntry { id: *id, raw_len: raw.len() as u32 }).collect();
+    let entries =
+        ids.iter().zip(chunks).map(|(id, raw)| ChunkEntry { id: *id, raw_len: raw.len() as u32 }).collect();
     let raw = chunks.concat();
     let packed = zstd::bulk::compress(&raw, 1).unwrap();
     let (compression, payload) =

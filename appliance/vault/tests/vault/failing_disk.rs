@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coffer_format::NodeId;
-use coffer_vault::disk::{CrashDisk, Disk};
+use coffer_vault::disk::CrashDisk;
 use coffer_vault::{Vault, VaultError};
 
 use crate::support::Random;

@@ -1,9 +1,16 @@
 //! The vault from outside: whatever was acknowledged comes back.
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod borders;
 mod crash;
+mod damage;
+mod failing_disk;
+mod many;
 mod maps;
+mod mirror;
 mod model;
 mod round_trip;

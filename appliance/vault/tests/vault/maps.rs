@@ -16,13 +16,16 @@ fn byte_of(id: &ChunkId, offset: u64) -> u32 {
 
 /// What a map says of each byte, over a base: the slow way.
 fn naive(base: &[u32], map: &Map) -> Vec<u32> {
-    let mut out: Vec<u32> = (0..map.size as usize).map(|at| base.get(at).copied().unwrap_or(u32::MAX)).collect();
+    let mut out: Vec<u32> =
+        (0..map.size as usize).map(|at| base.get(at).copied().unwrap_or(u32::MAX)).collect();
     for range in &map.ranges {
         for step in 0..range.len {
             out[(range.at + step) as usize] = match range.source {
                 Source::Zero => 0,
                 Source::Base { offset } => base[(offset + step) as usize],
-                Source::Chunk { chunk, offset } => byte_of(&map.chunks[chunk as usize], u64::from(offset) + step),
+                Source::Chunk { chunk, offset } => {
+                    byte_of(&map.chunks[chunk as usize], u64::from(offset) + step)
+                }
             };
         }
     }

@@ -207,7 +207,9 @@ impl World {
                 self.agent.overwrite(file, size, &bytes);
             }
             Action::Truncate(_, to) => self.agent.truncate(file, to as usize % (size + 1)),
-            Action::Hole(_, at, len) => self.agent.hole(file, at as usize % (size + 1), 1 + len as usize % (2 * PAGE)),
+            Action::Hole(_, at, len) => {
+                self.agent.hole(file, at as usize % (size + 1), 1 + len as usize % (2 * PAGE))
+            }
             Action::Rewrite(_, len) => {
                 let bytes = self.some_bytes(len);
                 self.agent.rewrite(file, bytes);
@@ -235,18 +237,30 @@ impl World {
                 let points = &mut self.agent.points;
                 plan.expire.iter().for_each(|point| assert!(points.remove(&PointSeq(*point)).is_some()));
                 let newest = points.keys().copied().max();
-                assert_eq!(plan.keep.last().copied(), newest.map(|point| point.0), "the newest point is kept");
+                assert_eq!(
+                    plan.keep.last().copied(),
+                    newest.map(|point| point.0),
+                    "the newest point is kept"
+                );
             }
             Action::Reclaim(compact_below_percent) => {
                 let compact_below_percent = compact_below_percent.into();
                 self.copy_away();
-                let policy = reclaim::Policy { copies_before_eviction: 0, free_target_bytes: 0, compact_below_percent };
+                let policy = reclaim::Policy {
+                    copies_before_eviction: 0,
+                    free_target_bytes: 0,
+                    compact_below_percent,
+                };
                 self.reclaim(policy);
             }
             Action::Evict => {
                 self.copy_away();
                 let free_target_bytes = u64::MAX >> 1;
-                self.reclaim(reclaim::Policy { copies_before_eviction: 1, free_target_bytes, compact_below_percent: 0 });
+                self.reclaim(reclaim::Policy {
+                    copies_before_eviction: 1,
+                    free_target_bytes,
+                    compact_below_percent: 0,
+                });
             }
             Action::BringBack => self.bring_back(),
             Action::Verify => {

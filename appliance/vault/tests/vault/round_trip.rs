@@ -92,13 +92,15 @@ fn history_can_be_looked_at() {
     assert_eq!(reading.points(config).unwrap().len(), 5);
     assert_eq!(reading.point_at(config, None).unwrap(), PointSeq(5));
     let mut names = Vec::new();
-    reading.walk(config, PointSeq(3), ROOT, &mut |path, _| {
-        names.push(String::from_utf8_lossy(path).into_owned());
-        Ok(())
-    })
-    .unwrap();
+    reading
+        .walk(config, PointSeq(3), ROOT, &mut |path, _| {
+            names.push(String::from_utf8_lossy(path).into_owned());
+            Ok(())
+        })
+        .unwrap();
     names.sort();
-    let expected = ["attic", "attic/papers", "attic/papers/big.db", "empty", "letter-too", "link", "moved.txt", "zeros"];
+    let expected =
+        ["attic", "attic/papers", "attic/papers/big.db", "empty", "letter-too", "link", "moved.txt", "zeros"];
     assert_eq!(names, expected);
 
     let versions = reading.versions(config, b"docs/big.db").unwrap();

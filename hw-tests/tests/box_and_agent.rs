@@ -1,0 +1,173 @@
+//! The real box and the real agent: first copy, changes, `kill -9`, damage, wrong input.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use support::{Site, bytes, contents};
+
+fn fill(site: &Site, files: u64, large_mib: usize) {
+    for number in 0..files {
+        let folder = site.data().join(format!("folder-{}", number % 17));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("file-{number}.txt")), bytes(number, 100 + (number as usize * 37) % 9000)).unwrap();
+    }
+    fs::write(site.data().join("large.db"), bytes(1, large_mib << 20)).unwrap();
+}
+
+fn capture(site: &Site) {
+    let output = site.capture();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn files_come_back_as_they_were_at_each_point() {
+    let site = Site::start();
+    fill(&site, 300, 8);
+    capture(&site);
+    let first = contents(&site.data());
+    let large = fs::File::options().write(true).open(site.data().join("large.db")).unwrap();
+    large.write_all_at(&bytes(99, 8192), 8192 * 77).unwrap();
+    fs::remove_file(site.data().join("folder-3/file-3.txt")).unwrap();
+    fs::rename(site.data().join("folder-5"), site.data().join("renamed")).unwrap();
+    capture(&site);
+    let second = contents(&site.data());
+    assert_eq!(contents(&site.restore(&["--point", "1"])), first);
+    assert_eq!(contents(&site.restore(&[])), second);
+    let points: serde_json::Value = serde_json::from_str(&site.coffer(&["points", "alpha/files", "--json"])).unwrap();
+    let stored = points[0]["stored"].as_u64().unwrap();
+    assert!(stored < 40_000, "one changed page cost {stored} bytes");
+    let report = site.coffer(&["verify"]);
+    assert!(!report.contains('!'), "{report}");
+}
+
+#[test]
+fn a_box_that_is_killed_again_and_again_loses_nothing_and_the_first_copy_goes_on() {
+    let mut site = Site::start();
+    fill(&site, 400, 96);
+    let mut agent = site.agent("run").args(["--server", &site.server]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n", site.data()));
+    let vault = site.path("box/vault/segments");
+    // Each kill comes after the vault has grown some more, wherever in its work the box is then.
+    for kill in 1..=6u64 {
+        let enough = kill * (9 << 20);
+        let grown = wait_until(|| size_of(&vault) >= enough || has_point(&site));
+        assert!(grown, "the first copy didn't go on after kill {}", kill - 1);
+        site.kill_box();
+        site.start_box();
+    }
+    assert!(wait_until(|| has_point(&site)), "no restore point came");
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    let stored = size_of(&vault);
+    assert!(stored < 140 << 20, "the first copy began again: {stored} bytes are stored for 97 MiB");
+}
+
+fn has_point(site: &Site) -> bool {
+    let points = site.coffer(&["points", "alpha/files", "--json"]);
+    serde_json::from_str::<serde_json::Value>(&points).unwrap().as_array().is_some_and(|all| !all.is_empty())
+}
+
+fn size_of(folder: &std::path::Path) -> u64 {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len())).sum()
+}
+
+/// Looks again and again, for at most two minutes.
+fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
+    let started = std::time::Instant::now();
+    while started.elapsed().as_secs() < 120 {
+        if is_so() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+#[test]
+fn a_catalog_that_is_gone_comes_back() {
+    let mut site = Site::start();
+    fill(&site, 60, 1);
+    capture(&site);
+    site.kill_box();
+    for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+        fs::remove_file(site.path("box/vault").join(name)).ok();
+    }
+    site.start_box();
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn a_vault_comes_back_from_its_cartridges_alone() {
+    let mut site = Site::start();
+    fill(&site, 120, 4);
+    capture(&site);
+    site.coffer(&["tape", "run"]);
+    site.kill_box();
+    fs::remove_dir_all(site.path("box/vault/segments")).unwrap();
+    let mut rebuild = support::program("coffer");
+    rebuild.args(["rebuild-from-tape", "--vault"]).arg(site.path("new-vault"));
+    rebuild.arg("--simulated").arg(site.path("box/simulated-library")).arg("--recovery-key").arg(site.path("box/recovery.key"));
+    let told = support::succeed(&mut rebuild);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("1 computers, 1 restore points"), "{told:?}");
+    fs::remove_dir_all(site.path("box/vault")).unwrap();
+    fs::rename(site.path("new-vault"), site.path("box/vault")).unwrap();
+    site.start_box();
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn wrong_input_gets_a_sentence_and_its_own_exit_code_and_changes_nothing() {
+    let site = Site::start();
+    fill(&site, 5, 1);
+    capture(&site);
+    let to = site.path("nowhere");
+    let to = to.to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["restore", "alpha/files", "--to", to, "--point", "77"], 29, "point 77"),
+        (&["restore", "alpha/other", "--to", to], 28, "config list"),
+        (&["ls", "alpha/files", "/no/such/path"], 30, "isn't there"),
+        (&["ls", "alpha/files", "../../etc"], 30, "isn't there"),
+        (&["points", "nonsense"], 2, "COMPUTER/NAME"),
+        (&["--server", "127.0.0.1:1", "status"], 3, ""),
+        (&["computer", "revoke", "beta"], 27, "beta"),
+    ];
+    for (words, code, part) in cases {
+        let output = site.try_coffer(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(part), "{words:?}: {said}");
+        assert_eq!(said.trim().lines().count(), 1, "{words:?}: {said}");
+    }
+    assert!(!site.path("nowhere/data").exists());
+    let output = site.agent("enrol").args(["--server", &site.server, "--code", "AAAA-BBBB", "--name", "x"]).output().unwrap();
+    assert!(!output.status.success());
+    fs::write(site.path("files.toml"), "include = [\"relative\"]\nwhen = \"never\"\nspeed = 9\n").unwrap();
+    let output = site.try_coffer(&["config", "set", "alpha", "files", site.path("files.toml").to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(39), "{said}");
+    for part in ["line 1", "line 2", "line 3"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn what_is_there_is_never_replaced_without_a_word() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    capture(&site);
+    let to = site.path("target");
+    let words = ["restore", "alpha/files", "--to", to.to_str().unwrap()];
+    site.coffer(&words);
+    let restored = to.join(site.data().strip_prefix("/").unwrap()).join("large.db");
+    fs::write(&restored, b"mine").unwrap();
+    let output = site.try_coffer(&words);
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(fs::read(&restored).unwrap(), b"mine");
+    let mut overwrite = words.to_vec();
+    overwrite.extend(["--conflict", "overwrite"]);
+    site.coffer(&overwrite);
+    assert_eq!(fs::read(&restored).unwrap(), fs::read(site.data().join("large.db")).unwrap());
+}

@@ -1,0 +1,96 @@
+//! What HQ's mirror makes of what it has.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coffer_format::segment::{SegmentHeader, Stream};
+use coffer_format::{SegmentId, from_bytes};
+use coffer_vault::disk::RealDisk;
+use coffer_vault::mirror::Mirror;
+use coffer_vault::{RecoveryKey, SegmentState};
+use tempfile::TempDir;
+
+use crate::branch::{Branch, noise};
+use crate::restored::restore;
+use crate::world::{Running, World, select, settings};
+
+fn mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) {
+    let dir = TempDir::new().unwrap();
+    let first = branch.vault.segments().unwrap()[0].segment;
+    let header: SegmentHeader = from_bytes(&branch.bytes_of(first)[..SegmentHeader::LEN]).unwrap();
+    let mirror = Mirror::open(Arc::new(RealDisk), dir.path(), key, Some(&header)).unwrap();
+    (dir, mirror)
+}
+
+fn send(branch: &Branch, mirror: &Mirror, state: &SegmentState) {
+    let closed_len = if state.closed { state.bytes } else { 0 };
+    let (bytes, hash) = mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
+    assert_eq!((bytes, hash), (state.bytes, state.hash));
+    mirror.refresh().unwrap();
+}
+
+fn whole(mirror: &Mirror) -> Option<u64> {
+    mirror.whole().unwrap()[0].point
+}
+
+/// A point isn't whole as long as any segment that it may need is missing, closed ones too.
+#[test]
+fn a_point_is_whole_only_with_all_its_data() {
+    let (key, public) = RecoveryKey::generate().unwrap();
+    let mut branch =
+        Branch::with(coffer_format::VaultId([1; 16]), coffer_format::OrgId([2; 16]), [3; 32], public.0);
+    branch.first_copy(20, 1);
+    branch.vault.roll().unwrap();
+    let second = branch.back_up(Stream::Fresh, &[("a", noise(1, 9000))]);
+    branch.vault.roll().unwrap();
+    let (dir, mirror) = mirror_of(&branch, key.clone());
+    let mut states = branch.vault.segments().unwrap();
+    states.sort_by_key(|state| (state.stream, state.segment));
+    for state in &states {
+        if state.stream == Stream::Bulk {
+            assert_eq!(whole(&mirror), None, "before {state:?}");
+        }
+        send(&branch, &mirror, state);
+    }
+    assert_eq!(whole(&mirror), Some(second));
+    drop(mirror);
+    let again = Mirror::open(Arc::new(RealDisk), dir.path(), key, None).unwrap();
+    assert_eq!(whole(&again), Some(second));
+    assert!(again.has().iter().all(|has| has.closed));
+}
+
+/// Bytes rot at HQ before a segment is whole: only what follows the rot is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_at_hq_is_cut_off_and_sent_again() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    let settings = settings(world.address, &enrolled.identity, "leeds");
+    let running = Running::start(branch.vault.clone(), settings.clone());
+    running.until_whole(1, point).await;
+    running.stop().await;
+
+    let bulk = branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
+    let world = world.restart_after(|hq| flip(hq.join(path_of(bulk)), 400_000)).await;
+    branch.vault.roll().unwrap();
+    let last = branch.back_up(Stream::Fresh, &[("small", noise(2, 10))]);
+    let running = Running::start(branch.vault.clone(), settings);
+    let status = running.until_whole(1, last).await;
+    assert!((200_000..400_000).contains(&status.receipted_bytes), "{}", status.receipted_bytes);
+    assert!(status.held_back.is_empty());
+    running.stop().await;
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    assert_eq!(restore(&mut operator, branch.config, last, &[]).await.as_ref(), Ok(&branch.points[&last]));
+}
+
+fn path_of(segment: SegmentId) -> String {
+    format!("branches/leeds/segments/{:016x}.seg", segment.0)
+}
+
+fn flip(path: PathBuf, at: usize) {
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
