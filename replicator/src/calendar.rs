@@ -71,7 +71,10 @@ impl Calendar {
         if windows.len() > WINDOWS_MAX {
             return Err(CalendarError::Windows { found: windows.len() });
         }
-        Ok(Calendar { rate, windows: windows.into_iter().map(ParsedWindow::parse).collect::<Result<_, _>>()? })
+        Ok(Calendar {
+            rate,
+            windows: windows.into_iter().map(ParsedWindow::parse).collect::<Result<_, _>>()?,
+        })
     }
 
     /// What the line may carry at a local time.
@@ -85,7 +88,8 @@ impl Calendar {
 
 impl ParsedWindow {
     fn parse(text: Window) -> Result<ParsedWindow, CalendarError> {
-        let (days, from_min, to_min) = (parse_days(&text.days)?, parse_minute(&text.from)?, parse_minute(&text.to)?);
+        let (days, from_min, to_min) =
+            (parse_days(&text.days)?, parse_minute(&text.from)?, parse_minute(&text.to)?);
         Ok(ParsedWindow { text, days, from_min, to_min })
     }
 
@@ -146,7 +150,10 @@ impl TryFrom<CalendarText> for Calendar {
 
 impl From<Calendar> for CalendarText {
     fn from(calendar: Calendar) -> CalendarText {
-        CalendarText { rate: calendar.rate, windows: calendar.windows.into_iter().map(|window| window.text).collect() }
+        CalendarText {
+            rate: calendar.rate,
+            windows: calendar.windows.into_iter().map(|window| window.text).collect(),
+        }
     }
 }
 
@@ -208,10 +215,9 @@ mod tests {
 
     #[test]
     fn a_run_of_days_may_lead_over_sunday_and_equal_times_are_a_whole_day() {
-        let calendar = read(
-            r#"window = [{ days = "sat-mon", from = "00:00", to = "00:00", rate = "1 kbit/s" }]"#,
-        )
-        .unwrap();
+        let calendar =
+            read(r#"window = [{ days = "sat-mon", from = "00:00", to = "00:00", rate = "1 kbit/s" }]"#)
+                .unwrap();
         for (local, rate) in [
             ("2026-11-20T23:59:59", "unlimited"),
             ("2026-11-21T00:00:00", "1 kbit/s"),

@@ -15,13 +15,17 @@ pub enum WanError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// Retry.
-    #[error("HQ has not confirmed anything for {seconds} s: the line is cut or HQ is overloaded; it is tried again")]
+    #[error(
+        "HQ has not confirmed anything for {seconds} s: the line is cut or HQ is overloaded; it is tried again"
+    )]
     Stalled { seconds: u64 },
     /// Retry.
     #[error("HQ closed the connection: it is tried again")]
     Closed,
     /// Retry; a segment that this happens to again and again is left alone.
-    #[error("segment {segment} arrived damaged at HQ: it is sent again; if this repeats, run `coffer verify`")]
+    #[error(
+        "segment {segment} arrived damaged at HQ: it is sent again; if this repeats, run `coffer verify`"
+    )]
     Damaged { segment: SegmentId },
     /// Retry: HQ's answer is asked for anew.
     #[error("HQ and this box disagree about segment {segment}: HQ is asked again what it has")]

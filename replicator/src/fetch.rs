@@ -99,7 +99,9 @@ fn add(segment: SegmentId, bytes: &mut Vec<u8>, message: Option<Message>) -> Res
             bytes.extend_from_slice(&more);
             Ok(closed_len)
         }
-        Some(Message::SegmentForgotten { segment: of }) if of == segment => Err(WanError::NotAtHq { segment }),
+        Some(Message::SegmentForgotten { segment: of }) if of == segment => {
+            Err(WanError::NotAtHq { segment })
+        }
         Some(Message::Refused { refusal }) => Err(LinkError::Refused(refusal).into()),
         Some(_) => Err(WanError::OutOfTurn),
         None => Err(WanError::Closed),

@@ -12,11 +12,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::Instrument;
 
+use crate::WanError;
 use crate::backoff::Backoff;
 use crate::session::{Failures, Session};
 use crate::settings::{LocalTime, WanSettings};
 use crate::status::{Board, WanStatus};
-use crate::WanError;
 
 /// How often the calendar is looked at.
 const CALENDAR_EVERY: Duration = Duration::from_secs(1);
@@ -144,7 +144,8 @@ impl Shared {
         in_background(move || {
             let without = vault.reading().without_copy(|place| *place == ours)?;
             let without: HashSet<SegmentId> = without.iter().map(|state| state.segment).collect();
-            let closed = vault.segments()?.into_iter().filter(|state| state.closed).map(|state| state.segment);
+            let closed =
+                vault.segments()?.into_iter().filter(|state| state.closed).map(|state| state.segment);
             Ok(closed.filter(|segment| !without.contains(segment)).collect())
         })
         .await?
@@ -179,6 +180,8 @@ impl Shared {
 }
 
 /// Runs what may block (disk, catalog) beside the runtime.
-pub(crate) async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WanError> {
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WanError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| WanError::Internal)
 }

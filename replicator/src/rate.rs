@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-const UNITS: [(&str, u64); 4] = [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1000), ("bit/s", 1)];
+const UNITS: [(&str, u64); 4] =
+    [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1000), ("bit/s", 1)];
 
 /// Bits per second, both directions together, headers and TLS counted; `None` inside is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,7 +15,9 @@ pub struct Rate(Option<u64>);
 
 /// A text that is no rate.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{text:?} is not a rate: write a number and bit/s, kbit/s, Mbit/s or Gbit/s (\"56 kbit/s\"), \"0\" or \"unlimited\"")]
+#[error(
+    "{text:?} is not a rate: write a number and bit/s, kbit/s, Mbit/s or Gbit/s (\"56 kbit/s\"), \"0\" or \"unlimited\""
+)]
 pub struct BadRate {
     text: String,
 }
@@ -105,7 +108,15 @@ mod tests {
 
     #[test]
     fn what_is_no_rate_is_refused_with_an_example() {
-        for text in ["", "56", "fast", "-1 kbit/s", "1 kB/s", "99999999999999999999 bit/s", "18446744073709551615 Gbit/s"] {
+        for text in [
+            "",
+            "56",
+            "fast",
+            "-1 kbit/s",
+            "1 kB/s",
+            "99999999999999999999 bit/s",
+            "18446744073709551615 Gbit/s",
+        ] {
             let error = text.parse::<Rate>().unwrap_err();
             assert!(error.to_string().contains("56 kbit/s"), "{text}: {error}");
         }

@@ -302,7 +302,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn take_receipt(&mut self, segment: SegmentId, bytes: u64, hash: Option<FileHash>) -> Result<(), WanError> {
+    fn take_receipt(
+        &mut self,
+        segment: SegmentId,
+        bytes: u64,
+        hash: Option<FileHash>,
+    ) -> Result<(), WanError> {
         let gained = match self.progress.receipted(segment, bytes) {
             Ok(gained) => gained,
             Err(Misfit::Lost) => {

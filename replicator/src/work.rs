@@ -26,7 +26,9 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn derive(mut states: Vec<SegmentState>, held_back: &HashSet<SegmentId>) -> Work {
-        states.retain(|state| state.on_disk && state.bytes > HEADER_ONLY && !held_back.contains(&state.segment));
+        states.retain(|state| {
+            state.on_disk && state.bytes > HEADER_ONLY && !held_back.contains(&state.segment)
+        });
         states.sort_by_key(|state| (state.stream, state.segment));
         Work { states }
     }

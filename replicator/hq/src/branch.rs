@@ -129,8 +129,11 @@ impl Branch {
 
     /// Checks whose segment begins here, and opens (or makes) the mirror for it.
     fn open_for(&self, run: &Run) -> Result<Arc<Mirror>> {
-        let header = run.bytes.get(..SegmentHeader::LEN).map(|bytes| SegmentHeader::decode(&mut Reader::new(bytes)));
-        let Some(Ok(header)) = header.filter(|header| header.as_ref().is_ok_and(|h| h.segment == run.segment)) else {
+        let header =
+            run.bytes.get(..SegmentHeader::LEN).map(|bytes| SegmentHeader::decode(&mut Reader::new(bytes)));
+        let Some(Ok(header)) =
+            header.filter(|header| header.as_ref().is_ok_and(|h| h.segment == run.segment))
+        else {
             return Err(HqError::refused(
                 RefusalCode::BadRequest,
                 format!("segment {} doesn't begin with its header: update the box", run.segment),
@@ -176,6 +179,9 @@ impl Branch {
 fn out_of_step(run: &Run, have: u64) -> HqError {
     HqError::refused(
         RefusalCode::OutOfStep,
-        format!("segment {} was sent from byte {}, byte {have} is due: the box asks again", run.segment, run.offset),
+        format!(
+            "segment {} was sent from byte {}, byte {have} is due: the box asks again",
+            run.segment, run.offset
+        ),
     )
 }

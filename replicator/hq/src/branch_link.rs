@@ -99,11 +99,12 @@ impl Service {
             self.keep(runs).await?;
             if grown {
                 let (branch, more) = (self.branch.clone(), !waiting.is_empty());
-                self.shared.in_background(move || {
-                    branch.refresh_when_due(more);
-                    Ok(())
-                })
-                .await?;
+                self.shared
+                    .in_background(move || {
+                        branch.refresh_when_due(more);
+                        Ok(())
+                    })
+                    .await?;
             }
         }
         Ok(())
@@ -111,7 +112,8 @@ impl Service {
 
     /// A box that was enrolled anew elsewhere loses its place at once.
     async fn check_certificate(&self) -> Result<()> {
-        let (registry, role, certificate) = (self.shared.registry.clone(), self.role.clone(), self.certificate);
+        let (registry, role, certificate) =
+            (self.shared.registry.clone(), self.role.clone(), self.certificate);
         self.shared.in_background(move || registry.check_holder(&role, &certificate)).await
     }
 
@@ -134,7 +136,9 @@ impl Service {
         let branch = self.branch.clone();
         let answer = match message {
             Message::Hello { protocol, .. } => welcome(&self.shared, protocol)?,
-            Message::BranchSegments => self.shared.in_background(move || Ok(Message::BranchHas { segments: branch.has()? })).await?,
+            Message::BranchSegments => {
+                self.shared.in_background(move || Ok(Message::BranchHas { segments: branch.has()? })).await?
+            }
             Message::BranchVault { vault, org } => {
                 self.shared.in_background(move || branch.admit(vault, org)).await?;
                 self.admitted = true;
@@ -150,7 +154,12 @@ impl Service {
                 let json = serde_json::to_vec(&whole).map_err(|_| HqError::Internal)?;
                 Message::Answer { json: json.into() }
             }
-            _ => return Err(HqError::refused(RefusalCode::NotAllowed, "a box may not ask for that: update it or HQ")),
+            _ => {
+                return Err(HqError::refused(
+                    RefusalCode::NotAllowed,
+                    "a box may not ask for that: update it or HQ",
+                ));
+            }
         };
         Ok(self.sender.send(answer).await?)
     }
@@ -177,7 +186,8 @@ impl Service {
             });
             let bytes = reading.await?;
             let end = offset + bytes.len() as u64;
-            let message = Message::SegmentBytes { segment, offset, closed_len: whole_len, bytes: bytes.into() };
+            let message =
+                Message::SegmentBytes { segment, offset, closed_len: whole_len, bytes: bytes.into() };
             self.sender.send(message).await?;
             offset = end;
         }
@@ -196,10 +206,15 @@ fn find_whole(branch: &Branch, segment: SegmentId) -> Result<Option<(Arc<Reading
 /// Adds a run to those that wait; one that goes on where the last ended becomes part of it.
 fn join(runs: &mut Vec<Run>, next: Run) -> Result<()> {
     if next.bytes.len() > PIECE_MAX || next.offset > SEGMENT_MAX || next.closed_len > SEGMENT_MAX {
-        return Err(HqError::refused(RefusalCode::BadRequest, "a piece of a segment is too long: update the box"));
+        return Err(HqError::refused(
+            RefusalCode::BadRequest,
+            "a piece of a segment is too long: update the box",
+        ));
     }
     match runs.last_mut() {
-        Some(last) if last.segment == next.segment && last.offset + last.bytes.len() as u64 == next.offset => {
+        Some(last)
+            if last.segment == next.segment && last.offset + last.bytes.len() as u64 == next.offset =>
+        {
             last.bytes.extend_from_slice(&next.bytes);
             last.closed_len = next.closed_len;
         }

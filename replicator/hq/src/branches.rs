@@ -28,7 +28,8 @@ impl Branches {
             return Err(HqError::refused(RefusalCode::BadRequest, sentence));
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let branch = open.entry(name.to_owned()).or_insert_with(|| Arc::new(Branch::new(&self.organisation, name)));
+        let branch =
+            open.entry(name.to_owned()).or_insert_with(|| Arc::new(Branch::new(&self.organisation, name)));
         Ok(branch.clone())
     }
 

@@ -72,7 +72,9 @@ impl Cli {
                 );
                 Ok(())
             }
-            Verb::Serve { dir, listen, print_address } => serve(Organisation::open(&dir)?, &listen, print_address),
+            Verb::Serve { dir, listen, print_address } => {
+                serve(Organisation::open(&dir)?, &listen, print_address)
+            }
             Verb::Code { dir, branch, valid_hours } => {
                 let organisation = Organisation::open(&dir)?;
                 let valid = Duration::from_secs(u64::from(valid_hours) * 3600);

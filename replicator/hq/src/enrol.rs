@@ -17,7 +17,10 @@ const CLOCK_SLACK: Duration = Duration::from_secs(86_400);
 pub(crate) async fn serve(shared: &Shared, mut link: Link) -> Result<()> {
     let outcome = match link.receiver.recv().await? {
         Some(Message::Enrol { secret, name, csr, .. }) => enrol(shared, secret.0, name, csr.0).await,
-        Some(_) => Err(HqError::refused(RefusalCode::NotAllowed, "only enrolled boxes may do that: enrol with a code first")),
+        Some(_) => Err(HqError::refused(
+            RefusalCode::NotAllowed,
+            "only enrolled boxes may do that: enrol with a code first",
+        )),
         None => return Ok(()),
     };
     let (answer, error) = match outcome {
@@ -33,7 +36,8 @@ async fn enrol(shared: &Shared, secret: Vec<u8>, name: String, csr: Vec<u8>) -> 
     let signing = shared.in_background(move || {
         let (branch, certificate) = registry.use_code(&secret, |role| {
             let from = SystemTime::now() - CLOCK_SLACK;
-            let certificate = organisation.authority.sign_request(&csr, role, BRANCH_LIFETIME + CLOCK_SLACK, from)?;
+            let certificate =
+                organisation.authority.sign_request(&csr, role, BRANCH_LIFETIME + CLOCK_SLACK, from)?;
             let holder = certificate_hash(&certificate)?;
             Ok((certificate, holder))
         })?;

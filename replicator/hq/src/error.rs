@@ -21,7 +21,9 @@ pub enum HqError {
     Exists { path: PathBuf },
     #[error("{} is not as `coffer-hq init` wrote it: restore it from your safe copy", path.display())]
     Damaged { path: PathBuf },
-    #[error("HQ's registry (hq.sqlite) could not be used: check the disk; if it's lost, enrol the branches again")]
+    #[error(
+        "HQ's registry (hq.sqlite) could not be used: check the disk; if it's lost, enrol the branches again"
+    )]
     Registry(#[from] rusqlite::Error),
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -38,7 +40,10 @@ pub enum HqError {
 }
 
 impl HqError {
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> HqError {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> HqError {
         let path = path.into();
         move |source| HqError::Io { doing, path, source }
     }

@@ -19,7 +19,12 @@ use crate::{HqError, Result};
 const ANSWER_MAX: usize = FRAME_BODY_MAX - 64;
 
 /// Serves an operator until he goes or HQ stops.
-pub(crate) async fn serve(shared: &Arc<Shared>, link: Link, role: Role, mut stopping: watch::Receiver<bool>) -> Result<()> {
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    link: Link,
+    role: Role,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<()> {
     let mut service = Service { shared: shared.clone(), link, role, selected: None };
     tokio::select! {
         outcome = service.run() => outcome,
@@ -55,8 +60,9 @@ impl Service {
         match message {
             Message::Hello { protocol, .. } => welcome(&self.shared, protocol),
             Message::Ask { json } => {
-                let question = serde_json::from_slice(&json)
-                    .map_err(|_| HqError::refused(RefusalCode::BadRequest, "the question isn't JSON: update this program"))?;
+                let question = serde_json::from_slice(&json).map_err(|_| {
+                    HqError::refused(RefusalCode::BadRequest, "the question isn't JSON: update this program")
+                })?;
                 let answer = self.ask(question).await?;
                 let json = serde_json::to_vec(&answer).map_err(|_| HqError::Internal)?;
                 if json.len() > ANSWER_MAX {
@@ -71,7 +77,10 @@ impl Service {
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 self.restore(Wanted { config, point, paths, trusted: true }).await
             }
-            _ => Err(HqError::refused(RefusalCode::NotAllowed, "an operator may not do that at HQ: do it at the box")),
+            _ => Err(HqError::refused(
+                RefusalCode::NotAllowed,
+                "an operator may not do that at HQ: do it at the box",
+            )),
         }
     }
 

@@ -13,7 +13,9 @@ pub(crate) fn overview(branches: &Branches) -> Result<Value> {
     let now = now_ms();
     let one = |branch: &Branch| match describe(branch, now) {
         Ok(described) => described,
-        Err(error) => json!({ "branch": branch.name, "sentence": error.refusal().sentence, "configurations": [] }),
+        Err(error) => {
+            json!({ "branch": branch.name, "sentence": error.refusal().sentence, "configurations": [] })
+        }
     };
     Ok(branches.all()?.iter().map(|branch| one(branch)).collect())
 }
@@ -21,7 +23,10 @@ pub(crate) fn overview(branches: &Branches) -> Result<Value> {
 fn describe(branch: &Branch, now: u64) -> Result<Value> {
     let whole = branch.whole()?;
     let Some(mirror) = branch.mirror()? else {
-        let sentence = format!("Branch {}: nothing has arrived at HQ yet. Check that the box is on and its line is up.", branch.name);
+        let sentence = format!(
+            "Branch {}: nothing has arrived at HQ yet. Check that the box is on and its line is up.",
+            branch.name
+        );
         return Ok(json!({ "branch": branch.name, "sentence": sentence, "configurations": [] }));
     };
     let known = mirror.reading().configurations()?;
@@ -55,7 +60,9 @@ fn branch_sentence(name: &str, whole: &[Whole], now: u64) -> String {
     let oldest = whole.iter().filter_map(|whole| whole.closed_ms).min();
     match (without, oldest) {
         (0, None) => format!("Branch {name}: no backup configuration yet."),
-        (0, Some(closed)) => format!("Branch {name}: HQ is at most {} behind.", age(now.saturating_sub(closed))),
+        (0, Some(closed)) => {
+            format!("Branch {name}: HQ is at most {} behind.", age(now.saturating_sub(closed)))
+        }
         (without, _) => format!(
             "Branch {name}: {without} of {} backup configurations have no whole restore point at HQ yet; their first copy \
              is under way. If it's too large for the line, send it by cartridge.",
@@ -88,14 +95,18 @@ mod tests {
 
     #[test]
     fn sentences_say_how_far_behind_hq_is() {
-        let whole = |point: Option<u64>, newest| Whole { config: 1, point, closed_ms: point.map(|_| 1000), newest };
+        let whole =
+            |point: Option<u64>, newest| Whole { config: 1, point, closed_ms: point.map(|_| 1000), newest };
         assert_eq!(
             sentence("pc1", "all", &whole(Some(3), 4), Some(7_300_000)),
             "pc1, all: restore point 3 is whole at HQ, 2 hours old."
         );
         assert!(sentence("pc1", "all", &whole(None, 4), None).contains("under way"));
         assert!(sentence("pc1", "all", &whole(None, 0), None).contains("has been taken"));
-        assert_eq!(branch_sentence("leeds", &[whole(Some(1), 1)], 61_000), "Branch leeds: HQ is at most 1 minute behind.");
+        assert_eq!(
+            branch_sentence("leeds", &[whole(Some(1), 1)], 61_000),
+            "Branch leeds: HQ is at most 1 minute behind."
+        );
         assert!(branch_sentence("leeds", &[whole(Some(1), 1), whole(None, 1)], 0).contains("1 of 2"));
     }
 }

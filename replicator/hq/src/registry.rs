@@ -88,7 +88,8 @@ impl Registry {
     pub fn branches(&self) -> Result<Vec<String>> {
         let db = self.db();
         let mut query = db.prepare_cached("SELECT role FROM holders ORDER BY role")?;
-        let roles = query.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let roles =
+            query.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         let branch = |role: String| match role.parse() {
             Ok(Role::Branch(name)) => Some(name),
             _ => None,
@@ -111,7 +112,9 @@ fn usable_code(db: &Connection, secret: &FileHash, now: u64) -> Result<String> {
     match row.optional()? {
         None => wrong("this code isn't known at HQ: check it, or ask for a new one"),
         Some((_, _, Some(_))) => wrong("this code was used already: ask HQ for a new one"),
-        Some((_, expires_ms, None)) if expires_ms < now => wrong("this code has expired: ask HQ for a new one"),
+        Some((_, expires_ms, None)) if expires_ms < now => {
+            wrong("this code has expired: ask HQ for a new one")
+        }
         Some((branch, _, None)) => Ok(branch),
     }
 }
@@ -131,7 +134,9 @@ fn check_name(name: &str) -> Result<()> {
     }
     Err(HqError::refused(
         RefusalCode::BadRequest,
-        format!("{name:?} can't be a branch's name: use 1 to {NAME_MAX} letters, digits, dots, dashes and underscores"),
+        format!(
+            "{name:?} can't be a branch's name: use 1 to {NAME_MAX} letters, digits, dots, dashes and underscores"
+        ),
     ))
 }
 

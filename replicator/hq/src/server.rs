@@ -78,7 +78,9 @@ impl Server {
         stop.send_replace(true);
         let all_done = async { while links.join_next().await.is_some() {} };
         if timeout(STOP_MAX, all_done).await.is_err() {
-            tracing::warn!("some links did not finish in time and are cut; the boxes go on where they stopped");
+            tracing::warn!(
+                "some links did not finish in time and are cut; the boxes go on where they stopped"
+            );
         }
         outcome
     }
@@ -107,7 +109,10 @@ async fn by_role(shared: &Arc<Shared>, link: Link, stopping: watch::Receiver<boo
         Role::Branch(name) => branch_link::serve(shared, link, name, certificate, stopping).await,
         Role::Operator(_) => operator_link::serve(shared, link, role, stopping).await,
         _ => {
-            let no = refuse(RefusalCode::NotAllowed, "HQ serves boxes and operators only: connect to the box instead");
+            let no = refuse(
+                RefusalCode::NotAllowed,
+                "HQ serves boxes and operators only: connect to the box instead",
+            );
             Ok(link.sender.send(no).await?)
         }
     }

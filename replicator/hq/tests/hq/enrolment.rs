@@ -97,7 +97,9 @@ async fn strangers_and_computers_get_nothing() {
     let (mut link, _) = coffer_link::connect_to_enrol(&world.address.to_string(), &code.pin).await.unwrap();
     link.sender.send(Message::BranchSegments).await.unwrap();
     let answer = timeout(LONG, link.receiver.recv()).await.unwrap();
-    assert!(matches!(answer, Ok(Some(Message::Refused { refusal })) if refusal.code == RefusalCode::NotAllowed));
+    assert!(
+        matches!(answer, Ok(Some(Message::Refused { refusal })) if refusal.code == RefusalCode::NotAllowed)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,13 +107,16 @@ async fn a_box_may_not_restore_and_an_operator_may_not_send() {
     let world = World::new().await;
     let enrolled = world.enrol("leeds").await;
     let bytes = vec![0; 600].into();
-    let wanted = Message::RestoreWanted { config: Default::default(), point: Default::default(), paths: Vec::new() };
+    let wanted =
+        Message::RestoreWanted { config: Default::default(), point: Default::default(), paths: Vec::new() };
     let piece = Message::SegmentBytes { segment: SegmentId(1), offset: 0, closed_len: 0, bytes };
     let mut as_box = connect(&world.address.to_string(), &enrolled.identity, Role::Hq, None).await.unwrap();
     let mut as_operator = world.operator("anna").await;
     for (link, message) in [(&mut as_box, wanted), (&mut as_operator, piece)] {
         link.sender.send(message).await.unwrap();
         let answer = timeout(LONG, link.receiver.recv()).await.unwrap();
-        assert!(matches!(answer, Ok(Some(Message::Refused { refusal })) if refusal.code == RefusalCode::NotAllowed));
+        assert!(
+            matches!(answer, Ok(Some(Message::Refused { refusal })) if refusal.code == RefusalCode::NotAllowed)
+        );
     }
 }

@@ -18,7 +18,8 @@ async fn evicted_segments_come_back() {
     let mut branch = Branch::of(&enrolled);
     let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 500_000))]);
     branch.vault.roll().unwrap();
-    let bulk = branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
+    let bulk =
+        branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
     let before = branch.bytes_of(bulk);
     let settings = settings(world.address, &enrolled.identity, "leeds");
     let running = Running::start(branch.vault.clone(), settings.clone());
@@ -32,7 +33,8 @@ async fn evicted_segments_come_back() {
     let policy = Policy { free_target_bytes: u64::MAX / 2, ..Policy::default() };
     let plan = branch.vault.plan_reclaim(policy).unwrap();
     assert!(branch.vault.apply_reclaim(&plan, "test").unwrap() >= before.len() as u64);
-    let on_disk = |segment| branch.vault.segments().unwrap().iter().any(|s| s.segment == segment && s.on_disk);
+    let on_disk =
+        |segment| branch.vault.segments().unwrap().iter().any(|s| s.segment == segment && s.on_disk);
     assert!(!on_disk(bulk));
 
     // Each connection gets through its handshake and no further than a request.

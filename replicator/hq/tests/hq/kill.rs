@@ -82,7 +82,8 @@ async fn killed_in_the_middle_hq_goes_on_where_it_was() {
     running.stop().await;
     assert_eq!(serving.terminate(), Some(0));
     for state in branch.vault.segments().unwrap().iter().filter(|state| state.closed) {
-        let there = std::fs::read(hq.join(format!("branches/leeds/segments/{:016x}.seg", state.segment.0))).unwrap();
+        let there =
+            std::fs::read(hq.join(format!("branches/leeds/segments/{:016x}.seg", state.segment.0))).unwrap();
         assert!(there == branch.bytes_of(state.segment), "segment {}", state.segment);
     }
 }

@@ -71,7 +71,8 @@ async fn damage_at_hq_is_cut_off_and_sent_again() {
     running.until_whole(1, point).await;
     running.stop().await;
 
-    let bulk = branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
+    let bulk =
+        branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
     let world = world.restart_after(|hq| flip(hq.join(path_of(bulk)), 400_000)).await;
     branch.vault.roll().unwrap();
     let last = branch.back_up(Stream::Fresh, &[("small", noise(2, 10))]);

@@ -72,12 +72,14 @@ async fn nothing_that_had_a_receipt_is_sent_again() {
         let mut branch = Branch::of(&fake.enrolled);
         branch.first_copy(60, 3);
         branch.vault.roll().unwrap();
-        let running = Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
+        let running =
+            Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
         let mut here: HashMap<u64, Vec<u8>> = HashMap::new();
         let total = branch.durable_bytes();
         let kept = |here: &HashMap<u64, Vec<u8>>| here.values().map(|bytes| bytes.len() as u64).sum::<u64>();
         while kept(&here) < total {
-            let known = here.iter().map(|(segment, bytes)| has(*segment, bytes.len() as u64, false)).collect();
+            let known =
+                here.iter().map(|(segment, bytes)| has(*segment, bytes.len() as u64, false)).collect();
             let mut link = fake.accept(known).await;
             for _ in 0..pieces {
                 let Some(piece) = link.piece().await else { break };
@@ -111,9 +113,11 @@ async fn a_lost_receipt_is_asked_for() {
     let mut branch = Branch::of(&fake.enrolled);
     branch.first_copy(10, 3);
     branch.vault.roll().unwrap();
-    let known = branch.vault.segments().unwrap().iter().map(|s| has(s.segment.0, s.bytes, s.closed)).collect();
+    let known =
+        branch.vault.segments().unwrap().iter().map(|s| has(s.segment.0, s.bytes, s.closed)).collect();
     let closed = branch.vault.segments().unwrap().iter().filter(|state| state.closed).count();
-    let running = Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
+    let running =
+        Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
     let mut link = fake.accept(known).await;
     for _ in 0..closed {
         let piece = link.piece().await.unwrap();
@@ -134,7 +138,8 @@ async fn a_segment_that_keeps_arriving_damaged_is_held_back() {
     let fake = FakeHq::new().await;
     let mut branch = Branch::of(&fake.enrolled);
     branch.first_copy(10, 3);
-    let running = Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
+    let running =
+        Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
     for _ in 0..3 {
         let mut link = fake.accept(Vec::new()).await;
         let piece = link.piece().await.unwrap();
@@ -159,7 +164,8 @@ async fn dropped_segments_are_given_up_at_the_end() {
     let bulk = branch.vault.segments().unwrap().iter().find(|s| s.stream == Stream::Bulk).unwrap().segment;
     let reason = coffer_format::event::DropReason::Dead;
     branch.vault.record(vec![coffer_format::event::Event::SegmentDropped { segment: bulk, reason }]).unwrap();
-    let running = Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
+    let running =
+        Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
     let mut link = fake.accept(Vec::new()).await;
     let mut here = HashMap::new();
     loop {
@@ -185,7 +191,8 @@ async fn a_vault_older_than_hqs_copy_is_reported() {
     let mut branch = Branch::of(&fake.enrolled);
     branch.first_copy(10, 3);
     let meta = branch.vault.segments().unwrap().iter().find(|s| s.stream == Stream::Meta).unwrap().segment;
-    let running = Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
+    let running =
+        Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
     let _link = fake.accept(vec![has(meta.0, 60_000_000, false)]).await;
     let status = running.until(|status| !status.held_back.is_empty()).await;
     assert!(status.held_back[0].contains("older than HQ's copy"));

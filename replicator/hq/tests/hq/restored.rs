@@ -9,7 +9,12 @@ use tokio::time::timeout;
 use crate::branch::Files;
 use crate::world::LONG;
 
-pub(crate) async fn restore(link: &mut Link, config: ConfigId, point: u64, paths: &[&str]) -> Result<Files, Refusal> {
+pub(crate) async fn restore(
+    link: &mut Link,
+    config: ConfigId,
+    point: u64,
+    paths: &[&str],
+) -> Result<Files, Refusal> {
     let paths = paths.iter().map(|path| Blob::from(*path)).collect();
     link.sender.send(Message::RestoreWanted { config, point: PointSeq(point), paths }).await.unwrap();
     let (mut names, mut files) = (Vec::new(), Files::new());

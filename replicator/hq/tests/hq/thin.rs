@@ -37,7 +37,9 @@ impl ThinLine {
             format!("ip link set {near} up"),
             format!("ip netns exec {name} ip link set {far} up"),
             format!("tc qdisc add dev {near} root tbf rate 56kbit burst 3200 latency 400ms"),
-            format!("ip netns exec {name} tc qdisc add dev {far} root tbf rate 56kbit burst 3200 latency 400ms"),
+            format!(
+                "ip netns exec {name} tc qdisc add dev {far} root tbf rate 56kbit burst 3200 latency 400ms"
+            ),
         ];
         // `line` is taken down again by its drop if a step fails.
         steps.iter().all(|step| ran(step)).then_some(line)
@@ -80,7 +82,8 @@ async fn a_change_gets_through_56_kbit_while_bulk_waits() {
     command.args(["netns", "exec", &line.name, env!("CARGO_BIN_EXE_coffer-hq")]);
     let serving = Serving::start(command, &hq, &format!("10.213.{}.2:0", line.net));
     let code: EnrolmentCode = text(&run(&hq, "code", &["--branch", "leeds"])).parse().unwrap();
-    let enrolled = enrol_branch(&serving.address.to_string(), &code, "leeds", &dir.path().join("box")).await.unwrap();
+    let enrolled =
+        enrol_branch(&serving.address.to_string(), &code, "leeds", &dir.path().join("box")).await.unwrap();
     let mut branch = Branch::of(&enrolled);
     branch.back_up(Stream::Bulk, &[("big", noise(1, 2_000_000))]);
 
@@ -100,7 +103,10 @@ async fn a_change_gets_through_56_kbit_while_bulk_waits() {
     let status = running.until(arrived).await;
     let (seconds, wire) = (started.elapsed().as_secs_f64(), line.wire_bytes() - before);
     let change_seconds = changed.elapsed().as_secs_f64();
-    eprintln!("the change took {change_seconds:.1} s; {wire} bytes on the wire in {seconds:.1} s; counted {}", status.sent_bytes + status.received_bytes);
+    eprintln!(
+        "the change took {change_seconds:.1} s; {wire} bytes on the wire in {seconds:.1} s; counted {}",
+        status.sent_bytes + status.received_bytes
+    );
     running.stop().await;
 
     assert!(status.behind_bytes > 1_000_000, "bulk still waits");

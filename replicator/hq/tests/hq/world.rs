@@ -83,7 +83,11 @@ impl World {
         self.enrol_with(&self.code(branch), branch).await.unwrap()
     }
 
-    pub(crate) async fn enrol_with(&self, code: &EnrolmentCode, name: &str) -> Result<EnrolledBranch, LinkError> {
+    pub(crate) async fn enrol_with(
+        &self,
+        code: &EnrolmentCode,
+        name: &str,
+    ) -> Result<EnrolledBranch, LinkError> {
         let dir = self.dir.path().join(format!("box-{name}"));
         enrol_branch(&self.address.to_string(), code, name, &dir).await
     }
@@ -167,7 +171,8 @@ impl Running {
     /// Waits until HQ says that the point is whole there, and nothing is left to send.
     pub(crate) async fn until_whole(&self, config: u32, point: u64) -> WanStatus {
         let whole = move |status: &WanStatus| {
-            status.behind_bytes == 0 && status.whole.iter().any(|w| w.config == config && w.point == Some(point))
+            status.behind_bytes == 0
+                && status.whole.iter().any(|w| w.config == config && w.point == Some(point))
         };
         self.until(whole).await
     }
