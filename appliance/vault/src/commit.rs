@@ -248,7 +248,21 @@ impl Vault {
         transaction.commit()?;
         *next_lsn = after;
         self.forget_pending(synced.generation);
+        self.fold_journal(db);
         Ok(())
+    }
+}
+
+impl Vault {
+    /// When nothing waits, moves the catalog's journal into the catalog, so that disk use follows what is kept. A reader
+    /// that is busy just now puts it off to the next batch.
+    fn fold_journal(&self, db: &Connection) {
+        if !self.queue.lock().is_ok_and(|queue| queue.is_empty()) {
+            return;
+        }
+        if let Err(error) = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the catalog's journal could not be folded in; it's tried again");
+        }
     }
 }
 
