@@ -21,6 +21,8 @@ pub(crate) struct Watch {
     gathered: Target,
     first: Option<Instant>,
     last: Instant,
+    /// A whole look doesn't wait until everything is quiet: somewhere something always moves.
+    at_once: bool,
 }
 
 impl Watch {
@@ -29,7 +31,15 @@ impl Watch {
         let watcher = DirectoryWatcher::start(&scope).map_err(say).ok();
         let now = Instant::now();
         let settle = settle.max(SETTLE_LEAST);
-        Watch { scope, settle, watcher, gathered: Target::Everything, first: Some(now), last: now }
+        Watch {
+            scope,
+            settle,
+            watcher,
+            gathered: Target::Everything,
+            first: Some(now),
+            last: now,
+            at_once: true,
+        }
     }
 
     /// Waits up to `timeout` for events and gathers them.
@@ -62,6 +72,7 @@ impl Watch {
     pub(crate) fn everything(&mut self) {
         self.gathered = Target::Everything;
         self.first = Some(Instant::now());
+        self.at_once = true;
     }
 
     /// What to capture now, if it has gone quiet or has been busy for too long.
@@ -75,10 +86,11 @@ impl Watch {
             (None, _) => return None,
         };
         let is_quiet = self.last.elapsed() >= self.settle;
-        if !is_quiet && first.elapsed() < self.settle * SETTLE_TIMES_MAX {
+        if !self.at_once && !is_quiet && first.elapsed() < self.settle * SETTLE_TIMES_MAX {
             return None;
         }
         self.first = None;
+        self.at_once = false;
         self.last = Instant::now();
         Some(std::mem::replace(&mut self.gathered, Target::nothing()))
     }

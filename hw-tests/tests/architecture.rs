@@ -94,7 +94,8 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 
 /// Our own packages, by the workspace's word.
 fn ours(metadata: &Value) -> Vec<&Value> {
-    let members: BTreeSet<&str> = list(metadata, "workspace_members").iter().filter_map(Value::as_str).collect();
+    let members: BTreeSet<&str> =
+        list(metadata, "workspace_members").iter().filter_map(Value::as_str).collect();
     list(metadata, "packages").iter().filter(|package| members.contains(text(package, "id"))).collect()
 }
 
@@ -104,7 +105,11 @@ fn crates_use_only_what_lies_below_them() {
     let may: BTreeMap<&str, &[&str]> = MAY_USE.into_iter().collect();
     let packages = ours(&metadata);
     let names: BTreeSet<&str> = packages.iter().map(|package| text(package, "name")).collect();
-    assert_eq!(names, may.keys().copied().collect(), "a crate was added or removed: say here what it may use");
+    assert_eq!(
+        names,
+        may.keys().copied().collect(),
+        "a crate was added or removed: say here what it may use"
+    );
     for package in &packages {
         let name = text(package, "name");
         for dependency in list(package, "dependencies").iter().filter(|one| one["kind"] != "dev") {
@@ -121,11 +126,16 @@ fn crates_use_only_what_lies_below_them() {
 #[test]
 fn every_dependency_is_listed_with_its_reason() {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
-    let listed: BTreeSet<&str> = manifest.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim()).collect();
+    let listed: BTreeSet<&str> =
+        manifest.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim()).collect();
     for package in ours(&metadata()) {
         for dependency in list(package, "dependencies") {
             let used = text(dependency, "name");
-            assert!(listed.contains(used), "{} uses {used}, which the workspace doesn't list", text(package, "name"));
+            assert!(
+                listed.contains(used),
+                "{} uses {used}, which the workspace doesn't list",
+                text(package, "name")
+            );
         }
     }
 }
@@ -135,7 +145,9 @@ fn licences_allow_shipping() {
     for package in list(&metadata(), "packages").iter().filter(|package| !package["source"].is_null()) {
         let licence = text(package, "license").replace('/', " OR ");
         let acceptable = licence.split(" OR ").any(|one| {
-            one.trim_matches(['(', ')']).split(" AND ").all(|part| LICENCES.contains(&part.trim().trim_matches(['(', ')'])))
+            one.trim_matches(['(', ')'])
+                .split(" AND ")
+                .all(|part| LICENCES.contains(&part.trim().trim_matches(['(', ')'])))
         });
         assert!(acceptable, "{} is under {licence:?}", text(package, "name"));
     }
@@ -149,10 +161,15 @@ fn no_crate_comes_in_two_versions_unnoticed() {
     for package in list(&metadata, "packages") {
         versions.entry(text(package, "name")).or_default().insert(text(package, "version"));
     }
-    let known: BTreeSet<&str> = include_str!("known-duplicates.txt").lines().filter(|line| !line.is_empty()).collect();
-    let double: BTreeSet<&str> = versions.iter().filter(|(_, all)| all.len() > 1).map(|(name, _)| *name).collect();
+    let known: BTreeSet<&str> =
+        include_str!("known-duplicates.txt").lines().filter(|line| !line.is_empty()).collect();
+    let double: BTreeSet<&str> =
+        versions.iter().filter(|(_, all)| all.len() > 1).map(|(name, _)| *name).collect();
     let new: Vec<_> = double.difference(&known).collect();
-    assert!(new.is_empty(), "in two versions now: {new:?}; find out why, then name them in known-duplicates.txt");
+    assert!(
+        new.is_empty(),
+        "in two versions now: {new:?}; find out why, then name them in known-duplicates.txt"
+    );
     let gone: Vec<_> = known.difference(&double).collect();
     assert!(gone.is_empty(), "no longer in two versions, take them off known-duplicates.txt: {gone:?}");
 }
@@ -160,7 +177,8 @@ fn no_crate_comes_in_two_versions_unnoticed() {
 #[test]
 fn the_top_of_the_repository_is_what_the_design_says() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let output = Command::new("git").args(["ls-tree", "--name-only", "HEAD"]).current_dir(root).output().unwrap();
+    let output =
+        Command::new("git").args(["ls-tree", "--name-only", "HEAD"]).current_dir(root).output().unwrap();
     assert!(output.status.success(), "this test reads the repository with git");
     let listing = String::from_utf8(output.stdout).unwrap();
     for name in listing.lines() {
@@ -171,7 +189,8 @@ fn the_top_of_the_repository_is_what_the_design_says() {
 #[test]
 fn unsafe_code_is_only_where_the_style_allows_it() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let mut waiting: Vec<_> = ["appliance", "tape", "replicator", "agent-win"].iter().map(|name| root.join(name)).collect();
+    let mut waiting: Vec<_> =
+        ["appliance", "tape", "replicator", "agent-win"].iter().map(|name| root.join(name)).collect();
     let allow = concat!("allow(un", "safe_code");
     while let Some(directory) = waiting.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -181,7 +200,8 @@ fn unsafe_code_is_only_where_the_style_allows_it() {
                 waiting.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();
-                let allowed = path.ends_with("scsi/sg_io.rs") || path.components().any(|part| part.as_os_str() == "windows");
+                let allowed = path.ends_with("scsi/sg_io.rs")
+                    || path.components().any(|part| part.as_os_str() == "windows");
                 assert!(allowed || !source.contains(allow), "{} allows unsafe code", path.display());
                 if allowed && source.contains(allow) {
                     assert!(source.contains("SAFETY"), "{}: say why it's safe", path.display());

@@ -11,7 +11,11 @@ fn fill(site: &Site, files: u64, large_mib: usize) {
     for number in 0..files {
         let folder = site.data().join(format!("folder-{}", number % 17));
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("file-{number}.txt")), bytes(number, 100 + (number as usize * 37) % 9000)).unwrap();
+        fs::write(
+            folder.join(format!("file-{number}.txt")),
+            bytes(number, 100 + (number as usize * 37) % 9000),
+        )
+        .unwrap();
     }
     fs::write(site.data().join("large.db"), bytes(1, large_mib << 20)).unwrap();
 }
@@ -35,7 +39,8 @@ fn files_come_back_as_they_were_at_each_point() {
     let second = contents(&site.data());
     assert_eq!(contents(&site.restore(&["--point", "1"])), first);
     assert_eq!(contents(&site.restore(&[])), second);
-    let points: serde_json::Value = serde_json::from_str(&site.coffer(&["points", "alpha/files", "--json"])).unwrap();
+    let points: serde_json::Value =
+        serde_json::from_str(&site.coffer(&["points", "alpha/files", "--json"])).unwrap();
     let stored = points[0]["stored"].as_u64().unwrap();
     assert!(stored < 40_000, "one changed page cost {stored} bytes");
     let report = site.coffer(&["verify"]);
@@ -46,7 +51,12 @@ fn files_come_back_as_they_were_at_each_point() {
 fn a_box_that_is_killed_again_and_again_loses_nothing_and_the_first_copy_goes_on() {
     let mut site = Site::start();
     fill(&site, 400, 96);
-    let mut agent = site.agent("run").args(["--server", &site.server]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut agent = site
+        .agent("run")
+        .args(["--server", &site.server])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n", site.data()));
     let vault = site.path("box/vault/segments");
     // Each kill comes after the vault has grown some more, wherever in its work the box is then.
@@ -109,7 +119,11 @@ fn a_vault_comes_back_from_its_cartridges_alone() {
     fs::remove_dir_all(site.path("box/vault/segments")).unwrap();
     let mut rebuild = support::program("coffer");
     rebuild.args(["rebuild-from-tape", "--vault"]).arg(site.path("new-vault"));
-    rebuild.arg("--simulated").arg(site.path("box/simulated-library")).arg("--recovery-key").arg(site.path("box/recovery.key"));
+    rebuild
+        .arg("--simulated")
+        .arg(site.path("box/simulated-library"))
+        .arg("--recovery-key")
+        .arg(site.path("box/recovery.key"));
     let told = support::succeed(&mut rebuild);
     assert!(String::from_utf8_lossy(&told.stdout).contains("1 computers, 1 restore points"), "{told:?}");
     fs::remove_dir_all(site.path("box/vault")).unwrap();
@@ -142,10 +156,15 @@ fn wrong_input_gets_a_sentence_and_its_own_exit_code_and_changes_nothing() {
         assert_eq!(said.trim().lines().count(), 1, "{words:?}: {said}");
     }
     assert!(!site.path("nowhere/data").exists());
-    let output = site.agent("enrol").args(["--server", &site.server, "--code", "AAAA-BBBB", "--name", "x"]).output().unwrap();
+    let output = site
+        .agent("enrol")
+        .args(["--server", &site.server, "--code", "AAAA-BBBB", "--name", "x"])
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     fs::write(site.path("files.toml"), "include = [\"relative\"]\nwhen = \"never\"\nspeed = 9\n").unwrap();
-    let output = site.try_coffer(&["config", "set", "alpha", "files", site.path("files.toml").to_str().unwrap()]);
+    let output =
+        site.try_coffer(&["config", "set", "alpha", "files", site.path("files.toml").to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(39), "{said}");
     for part in ["line 1", "line 2", "line 3"] {

@@ -116,8 +116,9 @@ pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
     let CaptureJob { wire, journal, config, vault, chunk_key, scope, start, target, progress, aside, .. } =
         job;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
-    let level = level(job.compression, start.is_first);
-    let workers = Workers::start(WORKER_THREADS, chunk_key, level).map_err(CaptureError::Threads)?;
+    let (level, page_level) = levels(job.compression, start.is_first);
+    let workers =
+        Workers::start(WORKER_THREADS, chunk_key, level, page_level).map_err(CaptureError::Threads)?;
     let reader = journal.reader()?;
     progress.files_expected.store(if start.is_first { 0 } else { reader.count()? }, Ordering::Relaxed);
     let (items, queue) = sync_channel(ITEMS_MAX);
@@ -188,11 +189,13 @@ fn looks(mut pass: Pass<'_>, target: &Target, start: Start) -> Result<Vec<Report
     Ok(report)
 }
 
-fn level(choice: CompressionChoice, is_first: bool) -> i32 {
+/// zstd's levels, for most files and for those cut in pages. The pages of databases gain little from more work: level -1
+/// takes six tenths of the time of level 1 and gives half a per cent more bytes.
+fn levels(choice: CompressionChoice, is_first: bool) -> (i32, i32) {
     match choice {
-        CompressionChoice::Auto if is_first => 1,
-        CompressionChoice::Auto => 3,
-        CompressionChoice::Fast => 1,
-        CompressionChoice::Best => 12,
+        CompressionChoice::Auto if is_first => (1, -1),
+        CompressionChoice::Auto => (3, 3),
+        CompressionChoice::Fast => (1, -1),
+        CompressionChoice::Best => (12, 12),
     }
 }

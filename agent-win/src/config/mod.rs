@@ -32,6 +32,18 @@ pub struct BackupConfig {
     /// More patterns of files that change in place and are cut in pages.
     pub page_patterns: Vec<String>,
     pub compression: CompressionChoice,
+    /// How much history the box keeps of this; the box's own default where it isn't said. The agent does nothing with it.
+    pub keep: Option<Keep>,
+}
+
+/// How much history is kept: everything for some hours, then the newest of each of so many hours, days, weeks and months.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    pub all_hours: u32,
+    pub hourly: u32,
+    pub daily: u32,
+    pub weekly: u32,
+    pub monthly: u32,
 }
 
 /// How much work compression may be.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{BackupConfig, CompressionChoice, ConfigMistake, When, Window};
+use super::{BackupConfig, CompressionChoice, ConfigMistake, Keep, When, Window};
 
-const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression";
+const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression, keep";
 
 type Value<'a> = toml::Spanned<DeValue<'a>>;
 
@@ -46,6 +46,7 @@ impl Findings<'_> {
             settle: Duration::from_secs(2),
             page_patterns: Vec::new(),
             compression: CompressionChoice::Auto,
+            keep: None,
         };
         for (key, value) in table.iter() {
             self.key(&mut config, key.get_ref(), key.span(), value);
@@ -68,6 +69,7 @@ impl Findings<'_> {
             "settle_seconds" => config.settle = self.settle(value),
             "cut" => config.page_patterns = self.cut(value),
             "compression" => config.compression = self.compression(value),
+            "keep" => config.keep = Some(self.keep(value)),
             _ => {
                 let remedy = format!("Remove it, or use one of: {KEYS}.");
                 self.mistake(at, format!("unknown key \"{key}\""), &remedy);
@@ -134,6 +136,39 @@ impl Findings<'_> {
             }
         }
         patterns
+    }
+
+    fn keep(&mut self, value: &Value<'_>) -> Keep {
+        const REMEDY: &str =
+            "Write keep = { all_hours = 48, hourly = 96, daily = 28, weekly = 8, monthly = 3 }.";
+        let mut keep = Keep::default();
+        let Some(table) = value.get_ref().as_table() else {
+            self.mistake(value.span(), "keep is not a table".to_owned(), REMEDY);
+            return keep;
+        };
+        for (key, value) in table.iter() {
+            let count = value.get_ref().as_integer().and_then(|n| n.as_str().parse::<u32>().ok());
+            let slot = match key.get_ref().as_ref() {
+                "all_hours" => &mut keep.all_hours,
+                "hourly" => &mut keep.hourly,
+                "daily" => &mut keep.daily,
+                "weekly" => &mut keep.weekly,
+                "monthly" => &mut keep.monthly,
+                other => {
+                    self.mistake(key.span(), format!("unknown key \"keep.{other}\""), REMEDY);
+                    continue;
+                }
+            };
+            match count {
+                Some(count) => *slot = count,
+                None => self.mistake(
+                    value.span(),
+                    format!("keep.{} is not a whole number", key.get_ref()),
+                    REMEDY,
+                ),
+            }
+        }
+        keep
     }
 
     fn settle(&mut self, value: &Value<'_>) -> Duration {

@@ -45,15 +45,24 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// `level` is zstd's.
-    pub(crate) fn start(threads: usize, chunk_key: [u8; 32], level: i32) -> std::io::Result<Workers> {
+    /// `level` is zstd's; `page_level` is that of files cut in pages.
+    pub(crate) fn start(
+        threads: usize,
+        chunk_key: [u8; 32],
+        level: i32,
+        page_level: i32,
+    ) -> std::io::Result<Workers> {
         let (jobs, queue) = sync_channel::<Job>(JOBS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let mut started = Vec::new();
         for _ in 0..threads {
             let queue = queue.clone();
-            let mut worker =
-                Worker { chunk_key, compressor: zstd::bulk::Compressor::new(level)?, sample: Vec::new() };
+            let mut worker = Worker {
+                chunk_key,
+                compressor: zstd::bulk::Compressor::new(level)?,
+                page_compressor: zstd::bulk::Compressor::new(page_level)?,
+                sample: Vec::new(),
+            };
             started.push(std::thread::spawn(move || worker.work(&queue)));
         }
         Ok(Workers { jobs: Some(jobs), threads: started })
@@ -84,6 +93,7 @@ impl Drop for Workers {
 struct Worker {
     chunk_key: [u8; 32],
     compressor: zstd::bulk::Compressor<'static>,
+    page_compressor: zstd::bulk::Compressor<'static>,
     sample: Vec<u8>,
 }
 
@@ -110,7 +120,8 @@ impl Worker {
             .collect();
         let chunks =
             pieces.iter().map(|named| ChunkEntry { id: named.id, raw_len: named.piece.len }).collect();
-        let (compression, payload) = self.compressed(&raw);
+        let in_pages = pieces.iter().all(|named| named.piece.signing == Signing::Pages);
+        let (compression, payload) = self.compressed(&raw, in_pages);
         raw.clear();
         Packed { pack: Pack { chunks, compression, payload }, pieces, raw }
     }
@@ -128,11 +139,12 @@ impl Worker {
         Named { id: chunk_id(&self.chunk_key, bytes), piece, signatures }
     }
 
-    fn compressed(&mut self, raw: &[u8]) -> (Compression, Vec<u8>) {
+    fn compressed(&mut self, raw: &[u8], in_pages: bool) -> (Compression, Vec<u8>) {
         if !self.is_worth_it(raw) {
             return (Compression::Raw, raw.to_vec());
         }
-        match self.compressor.compress(raw) {
+        let compressor = if in_pages { &mut self.page_compressor } else { &mut self.compressor };
+        match compressor.compress(raw) {
             Ok(payload) if payload.len() < raw.len() => (Compression::Zstd, payload),
             _ => (Compression::Raw, raw.to_vec()),
         }

@@ -17,7 +17,11 @@ use crate::serve::Appliance;
 use crate::settings::Settings;
 
 /// Makes the segments that a restore needs present on disk. Returns how many had to be fetched.
-pub(crate) fn fetch_for(appliance: &Appliance, wanted: &Wanted, working: &mut dyn FnMut(Value)) -> Result<usize, VaultError> {
+pub(crate) fn fetch_for(
+    appliance: &Appliance,
+    wanted: &Wanted,
+    working: &mut dyn FnMut(Value),
+) -> Result<usize, VaultError> {
     let reading = appliance.vault.reading();
     let missing = reading.missing_for(wanted)?;
     if missing.is_empty() {
@@ -26,7 +30,9 @@ pub(crate) fn fetch_for(appliance: &Appliance, wanted: &Wanted, working: &mut dy
     let count = missing.len();
     working(json!({ "doing": format!("reading {count} segments back") }));
     if let Some(tape) = &appliance.tape
-        && let Err(error) = tape.fetch(reading, &missing, working, &mut |segment, bytes| appliance.vault.import_segment(segment, bytes))
+        && let Err(error) = tape.fetch(reading, &missing, working, &mut |segment, bytes| {
+            appliance.vault.import_segment(segment, bytes)
+        })
     {
         tracing::warn!(%error, "tape didn't give everything; what is left is asked of HQ");
     }
@@ -40,12 +46,19 @@ pub(crate) fn fetch_for(appliance: &Appliance, wanted: &Wanted, working: &mut dy
 fn fetch_from_hq(appliance: &Appliance, missing: &[SegmentId]) -> Result<(), VaultError> {
     let refused = |sentence: String| VaultError::Refused { code: RefusalCode::CopyNeeded, sentence };
     let Some(wan) = &appliance.wan else {
-        return Err(refused(format!("{} segments are needed that no tape here holds: put the tapes in that `coffer tape list` names", missing.len())));
+        return Err(refused(format!(
+            "{} segments are needed that no tape here holds: put the tapes in that `coffer tape list` names",
+            missing.len()
+        )));
     };
-    let (vault, settings, throttle, segments) = (appliance.vault.clone(), wan.settings().clone(), wan.throttle(), missing.to_vec());
-    let fetched = tokio::runtime::Handle::current().block_on(fetch_segments(&settings, Some(throttle), &segments, move |segment, bytes| {
-        vault.import_segment(segment, bytes)
-    }));
+    let (vault, settings, throttle, segments) =
+        (appliance.vault.clone(), wan.settings().clone(), wan.throttle(), missing.to_vec());
+    let fetched = tokio::runtime::Handle::current().block_on(fetch_segments(
+        &settings,
+        Some(throttle),
+        &segments,
+        move |segment, bytes| vault.import_segment(segment, bytes),
+    ));
     fetched.map_err(|error| refused(format!("HQ: {error}")))
 }
 
@@ -70,10 +83,14 @@ fn unlimited() -> String {
 pub(crate) fn wan_job(settings: &Settings, layout: &Layout, vault: Arc<Vault>) -> Result<Option<WanJob>> {
     let Some(table) = settings.hq.clone() else { return Ok(None) };
     let table: HqTable = table.try_into().context("box.toml: [hq]")?;
-    let identity = Identity::load(&layout.branch()).context("this box has not joined HQ: run `cofferd init` with --hq")?;
-    let Role::Branch(branch) = identity.role() else { bail!("the identity in {} isn't a branch's", layout.branch().display()) };
+    let identity = Identity::load(&layout.branch())
+        .context("this box has not joined HQ: run `cofferd init` with --hq")?;
+    let Role::Branch(branch) = identity.role() else {
+        bail!("the identity in {} isn't a branch's", layout.branch().display())
+    };
     let rate: Rate = table.rate.parse().context("box.toml: hq.rate")?;
     let calendar = Calendar::new(rate, table.window).context("box.toml: hq.window")?;
-    let wan = WanSettings { address: table.address, identity, branch, calendar, patience: Default::default() };
+    let wan =
+        WanSettings { address: table.address, identity, branch, calendar, patience: Default::default() };
     Ok(Some(WanJob::new(vault, wan, Arc::new(|| jiff::Zoned::now().datetime()))))
 }

@@ -67,7 +67,9 @@ impl Live {
 
     pub(crate) fn doing(&self) -> Vec<Doing> {
         let agents = self.agents();
-        let all = agents.iter().flat_map(|(computer, agent)| agent.progress.values().map(move |one| (computer, one)));
+        let all = agents
+            .iter()
+            .flat_map(|(computer, agent)| agent.progress.values().map(move |one| (computer, one)));
         all.map(|(computer, one)| Doing {
             computer: computer.0,
             config: one.config.0,

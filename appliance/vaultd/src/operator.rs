@@ -21,18 +21,37 @@ use crate::{copies, status};
 pub enum Request {
     Status,
     /// A one-time code with which a computer of that name enrols.
-    ComputerCode { name: String, valid_hours: u64 },
-    ComputerRevoke { name: String },
-    ConfigSet { computer: String, name: String, toml: String },
+    ComputerCode {
+        name: String,
+        valid_hours: u64,
+    },
+    ComputerRevoke {
+        name: String,
+    },
+    ConfigSet {
+        computer: String,
+        name: String,
+        toml: String,
+    },
     /// Asks the computer to capture now.
-    Capture { config: Which },
+    Capture {
+        config: Which,
+    },
     Verify,
     RetentionPlan,
     RetentionApply,
-    ReclaimPlan { evict: bool },
-    ReclaimApply { evict: bool },
+    ReclaimPlan {
+        evict: bool,
+    },
+    ReclaimApply {
+        evict: bool,
+    },
     /// Reads back what a restore needs and the disk doesn't have.
-    Fetch { config: Which, when: When, paths: Vec<String> },
+    Fetch {
+        config: Which,
+        when: When,
+        paths: Vec<String>,
+    },
     TapeInventory,
     /// Writes everything that has no copy on tape yet.
     TapeRun,
@@ -73,7 +92,10 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         Request::Verify => {
             let total: u64 = reading.segments()?.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum();
             let report = vault.verify(&mut |done| working(json!({ "bytes": done, "of": total })))?;
-            vault.audit(who, &format!("verified {} segments, found {} damaged", report.segments, report.damage.len()))?;
+            vault.audit(
+                who,
+                &format!("verified {} segments, found {} damaged", report.segments, report.damage.len()),
+            )?;
             json!(report)
         }
         Request::RetentionPlan => json!(retention_plans(appliance)?),
@@ -103,7 +125,10 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
 
 fn tape(appliance: &Appliance) -> Result<&crate::tape_job::TapeJob, VaultError> {
     appliance.tape.as_ref().ok_or_else(|| {
-        refused(RefusalCode::BadRequest, "tape is turned off on this box: set tape.enabled in box.toml and restart cofferd")
+        refused(
+            RefusalCode::BadRequest,
+            "tape is turned off on this box: set tape.enabled in box.toml and restart cofferd",
+        )
     })
 }
 
@@ -113,7 +138,12 @@ fn reclaim_policy(appliance: &Appliance, evict: bool) -> reclaim::Policy {
 }
 
 /// What a restore request means in numbers.
-pub fn wanted(appliance: &Appliance, config: &Which, when: When, paths: Vec<String>) -> Result<Wanted, VaultError> {
+pub fn wanted(
+    appliance: &Appliance,
+    config: &Which,
+    when: When,
+    paths: Vec<String>,
+) -> Result<Wanted, VaultError> {
     let reading = appliance.vault.reading();
     let config = reading.which(config)?;
     let point = reading.when(config, when)?;
@@ -125,13 +155,19 @@ fn computer_named(appliance: &Appliance, name: &str) -> Result<ComputerId, Vault
     let computers = appliance.vault.reading().computers()?;
     let found = computers.iter().find(|computer| computer.name == name);
     found.map(|computer| ComputerId(computer.computer)).ok_or_else(|| {
-        refused(RefusalCode::NoSuchComputer, format!("there's no computer {name}: `coffer computers` lists them"))
+        refused(
+            RefusalCode::NoSuchComputer,
+            format!("there's no computer {name}: `coffer computers` lists them"),
+        )
     })
 }
 
 fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64) -> Outcome {
     if name.trim().is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
-        return Err(refused(RefusalCode::BadRequest, "a computer's name has 1 to 64 printable characters: choose another"));
+        return Err(refused(
+            RefusalCode::BadRequest,
+            "a computer's name has 1 to 64 printable characters: choose another",
+        ));
     }
     let code = EnrolmentCode::new(&appliance.authority)
         .map_err(|error| refused(RefusalCode::Internal, format!("no code could be made: {error}")))?;
@@ -143,7 +179,10 @@ fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64)
 fn config_set(appliance: &Appliance, who: &str, computer: &str, name: &str, toml: &str) -> Outcome {
     BackupConfig::parse(toml).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        refused(RefusalCode::BadConfiguration, format!("the configuration was not accepted and nothing changed:\n{}", lines.join("\n")))
+        refused(
+            RefusalCode::BadConfiguration,
+            format!("the configuration was not accepted and nothing changed:\n{}", lines.join("\n")),
+        )
     })?;
     let computer = computer_named(appliance, computer)?;
     let config = appliance.vault.set_configuration(computer, name, toml, who)?;
@@ -157,7 +196,10 @@ fn capture(appliance: &Appliance, which: &Which) -> Outcome {
     let owner = all.iter().find(|one| one.config == config.0).map(|one| ComputerId(one.computer));
     match owner.is_some_and(|computer| appliance.live.tell(computer, Message::CaptureNow { config })) {
         true => Ok(json!({ "asked": config.0 })),
-        false => Err(refused(RefusalCode::Busy, "the computer isn't connected: start coffer-agent on it, or wait until it's back")),
+        false => Err(refused(
+            RefusalCode::Busy,
+            "the computer isn't connected: start coffer-agent on it, or wait until it's back",
+        )),
     }
 }
 
@@ -172,9 +214,11 @@ fn retention_plans(appliance: &Appliance) -> Result<Vec<retention::Plan>, VaultE
     Ok(plans)
 }
 
-/// A configuration's own `[keep]`, where it has one.
+/// A configuration's own `keep`, where it has one.
 fn keep_of(toml: &str) -> Option<retention::Policy> {
-    toml.parse::<toml::Table>().ok()?.remove("keep")?.try_into().ok()
+    let keep = BackupConfig::parse(toml).ok()?.keep?;
+    let coffer_agent::config::Keep { all_hours, hourly, daily, weekly, monthly } = keep;
+    Some(retention::Policy { all_hours, hourly, daily, weekly, monthly })
 }
 
 /// Runs retention and reclaim as the box does by itself.
@@ -185,4 +229,3 @@ pub fn housekeep(appliance: &Appliance) -> Result<u64, VaultError> {
     let plan = appliance.vault.plan_reclaim(reclaim_policy(appliance, false))?;
     appliance.vault.apply_reclaim(&plan, "box")
 }
-

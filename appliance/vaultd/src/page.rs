@@ -25,7 +25,9 @@ pub(crate) async fn serve(appliance: Arc<Appliance>, address: SocketAddr) -> Res
         format!("cannot serve the status page at {address}: choose another `page` in box.toml")
     })?;
     let bound = listener.local_addr()?;
-    let acceptor = TlsAcceptor::from(coffer_link::https_config(&appliance.identity).context("the box's certificate can't be used")?);
+    let acceptor = TlsAcceptor::from(
+        coffer_link::https_config(&appliance.identity).context("the box's certificate can't be used")?,
+    );
     let routes = warp::get().and(warp::path::end()).map(move || page(&appliance)).boxed();
     let service = TowerToHyperService::new(warp::service(routes));
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
@@ -61,11 +63,18 @@ fn page(appliance: &Appliance) -> impl warp::Reply + use<> {
         Ok(status) => (warp::http::StatusCode::OK, render(&status)),
         Err(error) => (
             warp::http::StatusCode::INTERNAL_SERVER_ERROR,
-            frame("Coffer", &format!("<p class=bad>The box can't tell its state: {}</p>", escape(&error.to_string()))),
+            frame(
+                "Coffer",
+                &format!("<p class=bad>The box can't tell its state: {}</p>", escape(&error.to_string())),
+            ),
         ),
     };
     let html = warp::reply::html(body);
-    let closed = warp::reply::with_header(html, "content-security-policy", "default-src 'none'; style-src 'unsafe-inline'");
+    let closed = warp::reply::with_header(
+        html,
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'",
+    );
     warp::reply::with_status(warp::reply::with_header(closed, "cache-control", "no-store"), code)
 }
 
@@ -80,7 +89,9 @@ fn render(status: &Status) -> String {
     out.push_str("<table><tr><th>Computer</th><th>Backup</th><th>State</th><th>Data at risk</th><th>Restore points</th><th>Now</th></tr>");
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
         for config in &computer.configurations {
-            let risk = config.at_risk_ms.map_or_else(|| "everything".into(), |ms| format!("changes of the last {}", hours(ms)));
+            let risk = config
+                .at_risk_ms
+                .map_or_else(|| "everything".into(), |ms| format!("changes of the last {}", hours(ms)));
             let doing = status.doing.iter().find(|one| one.config == config.config);
             let now = match doing {
                 Some(doing) if computer.connected => escape(&doing.doing),

@@ -72,13 +72,25 @@ impl Default for Settings {
 
 impl Default for Reclaim {
     fn default() -> Self {
-        Reclaim { copies_before_eviction: 1, free_target_mib: 0, compact_below_percent: 40, every_minutes: 60 }
+        Reclaim {
+            copies_before_eviction: 1,
+            free_target_mib: 0,
+            compact_below_percent: 40,
+            every_minutes: 60,
+        }
     }
 }
 
 impl Default for Tape {
     fn default() -> Self {
-        Tape { enabled: true, changer: None, drives: Vec::new(), every_minutes: 24 * 60, start_at_mib: 1024, set: "branch".into() }
+        Tape {
+            enabled: true,
+            changer: None,
+            drives: Vec::new(),
+            every_minutes: 24 * 60,
+            start_at_mib: 1024,
+            set: "branch".into(),
+        }
     }
 }
 
@@ -97,7 +109,8 @@ impl Settings {
     pub fn load(path: &Path) -> Result<Settings> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}: run `cofferd init` first", path.display()))?;
-        Settings::parse(&text).with_context(|| format!("{} was not accepted and nothing was started", path.display()))
+        Settings::parse(&text)
+            .with_context(|| format!("{} was not accepted and nothing was started", path.display()))
     }
 
     pub fn parse(text: &str) -> Result<Settings> {
@@ -106,7 +119,10 @@ impl Settings {
             mistakes.push("name: is empty. Give the branch's name".into());
         }
         if settings.tape.changer.is_some() && settings.tape.drives.is_empty() {
-            mistakes.push("tape.drives: a changer needs at least one drive. List its drives, such as [\"/dev/sg4\"]".into());
+            mistakes.push(
+                "tape.drives: a changer needs at least one drive. List its drives, such as [\"/dev/sg4\"]"
+                    .into(),
+            );
         }
         if settings.reclaim.compact_below_percent > 90 {
             mistakes.push("reclaim.compact_below_percent: is above 90. Choose 0 to 90".into());
@@ -134,7 +150,10 @@ fn read_tables(text: &str) -> (Settings, Vec<String>) {
             }
             Err(error) => {
                 let line = line_of(text, &name);
-                mistakes.push(format!("line {line}: {name}: {}. Correct or remove it", error.message().trim_end()));
+                mistakes.push(format!(
+                    "line {line}: {name}: {}. Correct or remove it",
+                    error.message().trim_end()
+                ));
             }
         }
     }
@@ -158,7 +177,8 @@ mod tests {
     fn all_mistakes_are_told_at_once_with_their_lines() {
         let text = "name = \"\"\nlisten = \"nowhere\"\nspeed = 3\n[tape]\nchanger = \"/dev/sg3\"\n[retention]\ndaily = -1\n";
         let told = Settings::parse(text).unwrap_err().to_string();
-        for part in ["line 2: listen", "line 3: speed", "line 6: retention", "name: is empty", "tape.drives"] {
+        for part in ["line 2: listen", "line 3: speed", "line 6: retention", "name: is empty", "tape.drives"]
+        {
             assert!(told.contains(part), "{part} in {told}");
         }
     }

@@ -30,7 +30,10 @@ struct Organisation {
 pub async fn init(dir: &Path, settings: &Settings, hq: Option<(&str, &EnrolmentCode)>) -> Result<()> {
     let layout = Layout::new(dir);
     if layout.settings().exists() {
-        bail!("{} holds a box already: choose another directory, or start it with `cofferd run`", dir.display());
+        bail!(
+            "{} holds a box already: choose another directory, or start it with `cofferd run`",
+            dir.display()
+        );
     }
     let mut private = fs::DirBuilder::new();
     private.recursive(true).mode(0o700);
@@ -61,7 +64,11 @@ pub async fn init(dir: &Path, settings: &Settings, hq: Option<(&str, &EnrolmentC
 
 async fn join(address: &str, code: &EnrolmentCode, name: &str, layout: &Layout) -> Result<Organisation> {
     let joined = enrol_branch(address, code, name, &layout.branch()).await.context("joining HQ failed")?;
-    Ok(Organisation { org: joined.org, chunk_key: joined.chunk_key, recovery: RecoveryPublic(joined.recovery_key) })
+    Ok(Organisation {
+        org: joined.org,
+        chunk_key: joined.chunk_key,
+        recovery: RecoveryPublic(joined.recovery_key),
+    })
 }
 
 fn found(layout: &Layout) -> Result<Organisation> {
@@ -95,7 +102,10 @@ pub fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
 pub fn read_secret(path: &Path) -> Result<[u8; 32]> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     let key: coffer_format::FileHash = text.trim().parse().ok().with_context(|| {
-        format!("{} isn't a key: it must hold 64 hexadecimal digits; take it from its safe copy", path.display())
+        format!(
+            "{} isn't a key: it must hold 64 hexadecimal digits; take it from its safe copy",
+            path.display()
+        )
     })?;
     Ok(key.0)
 }

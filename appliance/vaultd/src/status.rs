@@ -58,7 +58,8 @@ impl Status {
         let vault = &appliance.vault;
         let reading = vault.reading();
         let segments = reading.segments()?;
-        let not_on_tape = reading.without_copy(|place| matches!(place, coffer_format::event::Place::Tape { .. }))?;
+        let not_on_tape =
+            reading.without_copy(|place| matches!(place, coffer_format::event::Place::Tape { .. }))?;
         let mut status = Status {
             name: appliance.settings.name.clone(),
             vault: vault.id().to_string(),

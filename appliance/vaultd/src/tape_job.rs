@@ -12,8 +12,8 @@ use coffer_format::container::Label;
 use coffer_format::event::{CartridgeState, Event, Place};
 use coffer_format::{SegmentId, VaultId};
 use coffer_tape::container::{
-    ContainerWriter, ExpectedHash, LabelPolicy, LabelState, PlannedSegment, extract_all, label_cartridge, read_label,
-    read_segment, scan_cartridge,
+    ContainerWriter, ExpectedHash, LabelPolicy, LabelState, PlannedSegment, extract_all, label_cartridge,
+    read_label, read_segment, scan_cartridge,
 };
 use coffer_tape::scsi::{ScsiTransport, SgIo};
 use coffer_tape::simulator::{LibraryShape, Simulated};
@@ -56,7 +56,8 @@ impl Source {
             }
             Source::Devices { changer, drives } => {
                 let open = |path: &PathBuf| -> Result<Box<dyn ScsiTransport + Send>> {
-                    let device = SgIo::open(path).with_context(|| format!("cannot open {}: is it the sg device?", path.display()))?;
+                    let device = SgIo::open(path)
+                        .with_context(|| format!("cannot open {}: is it the sg device?", path.display()))?;
                     Ok(Box::new(device))
                 };
                 let drives = drives.iter().map(open).collect::<Result<Vec<_>>>()?;
@@ -109,7 +110,12 @@ impl TapeJob {
                 told.lock().expect("nothing panics while it lists moves").push(sentence);
             });
         }
-        Ok(Some(TapeJob { library: Mutex::new(library), _simulated: simulated, set: settings.tape.set.clone(), moves }))
+        Ok(Some(TapeJob {
+            library: Mutex::new(library),
+            _simulated: simulated,
+            set: settings.tape.set.clone(),
+            moves,
+        }))
     }
 
     fn library(&self) -> Result<std::sync::MutexGuard<'_, Library>, VaultError> {
@@ -127,7 +133,11 @@ impl TapeJob {
     }
 
     /// Writes everything that has no copy on tape, closing open segments first.
-    pub(crate) fn run(&self, vault: &Arc<Vault>, working: &mut dyn FnMut(Value)) -> Result<Written, VaultError> {
+    pub(crate) fn run(
+        &self,
+        vault: &Arc<Vault>,
+        working: &mut dyn FnMut(Value),
+    ) -> Result<Written, VaultError> {
         let mut library = self.library()?;
         vault.roll()?;
         let mut written = Written::default();
@@ -166,7 +176,9 @@ impl TapeJob {
     ) -> Result<(Barcode, DriveIndex), VaultError> {
         let known = vault.reading().cartridges()?;
         let inventory = library.inventory().map_err(failed)?;
-        let state_of = |barcode: &Barcode| known.iter().find(|one| one.barcode == barcode.as_str()).and_then(|one| one.state);
+        let state_of = |barcode: &Barcode| {
+            known.iter().find(|one| one.barcode == barcode.as_str()).and_then(|one| one.state)
+        };
         let mut candidates: Vec<Barcode> = inventory.barcodes();
         candidates.retain(|barcode| !barcode.is_cleaning() && !tried.contains(barcode));
         candidates.retain(|barcode| matches!(state_of(barcode), None | Some(CartridgeState::Filling)));
@@ -219,8 +231,22 @@ impl TapeJob {
         })
     }
 
-    fn cartridge_event(&self, barcode: &Barcode, state: CartridgeState, number: u32, containers: u32, written: u64) -> Event {
-        Event::CartridgeSet { barcode: barcode.to_string(), state, set: self.set.clone(), number, containers, written }
+    fn cartridge_event(
+        &self,
+        barcode: &Barcode,
+        state: CartridgeState,
+        number: u32,
+        containers: u32,
+        written: u64,
+    ) -> Event {
+        Event::CartridgeSet {
+            barcode: barcode.to_string(),
+            state,
+            set: self.set.clone(),
+            number,
+            containers,
+            written,
+        }
     }
 
     fn write_one(
@@ -235,27 +261,51 @@ impl TapeJob {
         let label = writer.label().clone();
         let mut left: Vec<PlannedSegment> = plan.iter().filter_map(planned).collect();
         while !left.is_empty() {
-            let receipt = match writer.write(&left, &mut |segment| Ok(Box::new(SegmentStream::new(vault, segment)))) {
-                Ok(receipt) => receipt,
-                Err(TapeError::CartridgeFull) => return self.set_full(vault, &label, writer.next_container() - 1),
-                Err(error) => return Err(failed(error)),
-            };
-            let barcode: Barcode = label.barcode.parse().map_err(|_| tape_refused("a label has no barcode: take that tape out"))?;
+            let receipt =
+                match writer.write(&left, &mut |segment| Ok(Box::new(SegmentStream::new(vault, segment)))) {
+                    Ok(receipt) => receipt,
+                    Err(TapeError::CartridgeFull) => {
+                        return self.set_full(vault, &label, writer.next_container() - 1);
+                    }
+                    Err(error) => return Err(failed(error)),
+                };
+            let barcode: Barcode = label
+                .barcode
+                .parse()
+                .map_err(|_| tape_refused("a label has no barcode: take that tape out"))?;
             let mut bytes = 0;
             let mut copies = Vec::new();
             for recorded in &receipt.recorded {
                 let segment = recorded.entry.segment;
-                let Some(hash) = plan.iter().find(|one| one.segment == segment).and_then(|one| one.hash) else { continue };
+                let Some(hash) = plan.iter().find(|one| one.segment == segment).and_then(|one| one.hash)
+                else {
+                    continue;
+                };
                 let block = recorded.start.map_or(0, |start| start.0);
-                copies.push((segment, hash, Place::Tape { barcode: label.barcode.clone(), container: receipt.container, block }));
+                copies.push((
+                    segment,
+                    hash,
+                    Place::Tape { barcode: label.barcode.clone(), container: receipt.container, block },
+                ));
                 bytes += recorded.entry.bytes;
             }
             written.segments += copies.len() as u64;
             written.bytes += bytes;
             vault.record_copies(copies)?;
-            let before = vault.reading().cartridges()?.iter().find(|one| one.barcode == label.barcode).map_or(0, |one| one.written);
+            let before = vault
+                .reading()
+                .cartridges()?
+                .iter()
+                .find(|one| one.barcode == label.barcode)
+                .map_or(0, |one| one.written);
             let state = if receipt.full { CartridgeState::Full } else { CartridgeState::Filling };
-            vault.record(vec![self.cartridge_event(&barcode, state, label.number, receipt.container, before + bytes)])?;
+            vault.record(vec![self.cartridge_event(
+                &barcode,
+                state,
+                label.number,
+                receipt.container,
+                before + bytes,
+            )])?;
             written.refused.extend(receipt.refused.iter().map(|one| one.why.clone()));
             if receipt.full {
                 return Ok(());
@@ -266,9 +316,21 @@ impl TapeJob {
     }
 
     fn set_full(&self, vault: &Vault, label: &Label, containers: u32) -> Result<(), VaultError> {
-        let before = vault.reading().cartridges()?.into_iter().find(|one| one.barcode == label.barcode).map_or(0, |one| one.written);
-        let barcode = label.barcode.parse().map_err(|_| tape_refused("a label has no barcode: take that tape out"))?;
-        vault.record(vec![self.cartridge_event(&barcode, CartridgeState::Full, label.number, containers, before)])
+        let before = vault
+            .reading()
+            .cartridges()?
+            .into_iter()
+            .find(|one| one.barcode == label.barcode)
+            .map_or(0, |one| one.written);
+        let barcode =
+            label.barcode.parse().map_err(|_| tape_refused("a label has no barcode: take that tape out"))?;
+        vault.record(vec![self.cartridge_event(
+            &barcode,
+            CartridgeState::Full,
+            label.number,
+            containers,
+            before,
+        )])
     }
 
     /// Reads segments back from the cartridges they're on, each cartridge once; hands each to `sink`.
@@ -292,7 +354,9 @@ impl TapeJob {
         }
         let mut library = self.library()?;
         for (barcode, wanted) in by_cartridge {
-            let barcode: Barcode = barcode.parse().map_err(|_| tape_refused("the catalog holds a bad barcode: run `coffer rebuild`"))?;
+            let barcode: Barcode = barcode
+                .parse()
+                .map_err(|_| tape_refused("the catalog holds a bad barcode: run `coffer rebuild`"))?;
             let index = library.load(&barcode).map_err(failed)?;
             self.tell_moves(working);
             let drive = library.drive(index).map_err(failed)?;
@@ -315,7 +379,11 @@ fn waiting(reading: &Reading) -> Result<Vec<SegmentState>, VaultError> {
 }
 
 fn planned(state: &SegmentState) -> Option<PlannedSegment> {
-    Some(PlannedSegment { segment: state.segment, bytes: state.bytes, expected: ExpectedHash::BeforeTrailer(state.hash?) })
+    Some(PlannedSegment {
+        segment: state.segment,
+        bytes: state.bytes,
+        expected: ExpectedHash::BeforeTrailer(state.hash?),
+    })
 }
 
 fn failed(error: TapeError) -> VaultError {
@@ -341,7 +409,8 @@ impl SegmentStream {
 
 impl Read for SegmentStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.vault.reading().read_segment(self.segment, self.offset, buffer).map_err(io::Error::other)?;
+        let count =
+            self.vault.reading().read_segment(self.segment, self.offset, buffer).map_err(io::Error::other)?;
         self.offset += count as u64;
         Ok(count)
     }
@@ -350,7 +419,8 @@ impl Read for SegmentStream {
 /// Makes a vault's directory from every cartridge in a library that is of one vault.
 pub fn extract_vault(source: Source, dir: &Path) -> Result<Extracted> {
     let (mut library, _simulated) = source.open()?;
-    let barcodes: Vec<Barcode> = library.take_stock()?.barcodes().into_iter().filter(|one| !one.is_cleaning()).collect();
+    let barcodes: Vec<Barcode> =
+        library.take_stock()?.barcodes().into_iter().filter(|one| !one.is_cleaning()).collect();
     let mut adoption = Adoption::begin(Arc::new(RealDisk), dir)?;
     let mut vault: Option<VaultId> = None;
     let mut segments = 0;

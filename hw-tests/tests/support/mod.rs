@@ -16,7 +16,11 @@ pub struct Site {
 /// A program that was built with this test.
 pub fn program(name: &str) -> Command {
     let path = std::env::current_exe().unwrap().parent().unwrap().with_file_name(name);
-    assert!(path.exists(), "{} isn't there: run `cargo build --workspace` first, as .ci/test does", path.display());
+    assert!(
+        path.exists(),
+        "{} isn't there: run `cargo build --workspace` first, as .ci/test does",
+        path.display()
+    );
     Command::new(path)
 }
 
@@ -30,7 +34,10 @@ impl Site {
         let settings = format!("listen = \"127.0.0.1:{port}\"\npage = \"127.0.0.1:0\"\nreserve_mib = 16\n");
         fs::write(site.path("start.toml"), settings).unwrap();
         let mut init = program("cofferd");
-        init.args(["init", "--name", "site", "--settings"]).arg(site.path("start.toml")).arg("--dir").arg(site.path("box"));
+        init.args(["init", "--name", "site", "--settings"])
+            .arg(site.path("start.toml"))
+            .arg("--dir")
+            .arg(site.path("box"));
         succeed(&mut init);
         site.start_box();
         let code = site.coffer(&["computer", "code", "alpha"]);
@@ -95,7 +102,10 @@ impl Site {
 
     pub fn try_coffer(&self, words: &[&str]) -> Output {
         let mut command = program("coffer");
-        command.args(words).env("COFFER_SERVER", &self.server).env("COFFER_OPERATOR", self.path("box/operator"));
+        command
+            .args(words)
+            .env("COFFER_SERVER", &self.server)
+            .env("COFFER_OPERATOR", self.path("box/operator"));
         command.output().unwrap()
     }
 
@@ -142,7 +152,10 @@ pub fn contents(folder: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
             if path.is_dir() {
                 waiting.push(path);
             } else {
-                found.insert(path.strip_prefix(folder).unwrap().to_owned(), blake3::hash(&fs::read(&path).unwrap()));
+                found.insert(
+                    path.strip_prefix(folder).unwrap().to_owned(),
+                    blake3::hash(&fs::read(&path).unwrap()),
+                );
             }
         }
     }

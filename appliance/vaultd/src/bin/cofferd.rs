@@ -64,12 +64,19 @@ async fn run(cli: Cli) -> Result<()> {
                 None => Settings::default(),
             };
             chosen.name = name;
-            let code: Option<EnrolmentCode> = code.map(|code| code.parse()).transpose().context("the code for HQ")?;
+            let code: Option<EnrolmentCode> =
+                code.map(|code| code.parse()).transpose().context("the code for HQ")?;
             setup::init(&dir, &chosen, hq.as_deref().zip(code.as_ref())).await?;
             println!("The box is ready: start it with `cofferd run --dir {}`.", dir.display());
-            println!("Its first operator's identity is {}/operator: give it to `coffer --operator`.", dir.display());
+            println!(
+                "Its first operator's identity is {}/operator: give it to `coffer --operator`.",
+                dir.display()
+            );
             if hq.is_none() {
-                println!("Its recovery key is {}/recovery.key: move it to a safe place, off this box.", dir.display());
+                println!(
+                    "Its recovery key is {}/recovery.key: move it to a safe place, off this box.",
+                    dir.display()
+                );
             }
             Ok(())
         }

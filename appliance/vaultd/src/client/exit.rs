@@ -28,13 +28,15 @@ impl ExitClass {
 /// The class of an error.
 pub fn exit_class(error: &ClientError) -> ExitClass {
     match error {
-        ClientError::Link(LinkError::Unreachable { .. } | LinkError::HandshakeTimeout { .. } | LinkError::Cut { .. }) => {
-            ExitClass::UNREACHABLE
-        }
+        ClientError::Link(
+            LinkError::Unreachable { .. } | LinkError::HandshakeTimeout { .. } | LinkError::Cut { .. },
+        ) => ExitClass::UNREACHABLE,
         ClientError::Link(LinkError::WrongClock { .. }) => ExitClass::WRONG_CLOCK,
         ClientError::Link(LinkError::OtherBox { .. } | LinkError::OtherRole { .. }) => ExitClass::OTHER_BOX,
         ClientError::Link(LinkError::NotTrusted { .. }) => ExitClass::NOT_TRUSTED,
-        ClientError::Link(LinkError::Refused(refusal)) => ExitClass(ExitClass::REFUSED + number(refusal.code)),
+        ClientError::Link(LinkError::Refused(refusal)) => {
+            ExitClass(ExitClass::REFUSED + number(refusal.code))
+        }
         _ => ExitClass::OTHER,
     }
 }

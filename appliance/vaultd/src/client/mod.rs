@@ -37,7 +37,9 @@ pub struct Client {
 pub enum Server {
     Box,
     /// HQ, and the branch whose history is looked at.
-    Hq { branch: Option<String> },
+    Hq {
+        branch: Option<String>,
+    },
 }
 
 impl Client {
@@ -67,7 +69,9 @@ impl Client {
     async fn ask_async(&mut self, request: &Value) -> Result<Value, ClientError> {
         self.link.sender.send(Message::Ask { json: to_blob(request) }).await?;
         match self.link.receiver.recv().await? {
-            Some(Message::Answer { json }) => serde_json::from_slice(&json).map_err(|_| ClientError::OutOfTurn),
+            Some(Message::Answer { json }) => {
+                serde_json::from_slice(&json).map_err(|_| ClientError::OutOfTurn)
+            }
             Some(Message::Refused { refusal }) => Err(LinkError::Refused(refusal).into()),
             Some(_) => Err(ClientError::OutOfTurn),
             None => Err(ClientError::Ended),
@@ -79,7 +83,9 @@ impl Client {
         self.link.sender.blocking_send(Message::Ask { json: to_blob(request) })?;
         loop {
             match self.link.receiver.blocking_recv()? {
-                Some(Message::Answer { json }) => return serde_json::from_slice(&json).map_err(|_| ClientError::OutOfTurn),
+                Some(Message::Answer { json }) => {
+                    return serde_json::from_slice(&json).map_err(|_| ClientError::OutOfTurn);
+                }
                 Some(Message::Working { json }) => {
                     working(serde_json::from_slice(&json).map_err(|_| ClientError::OutOfTurn)?);
                 }

@@ -19,7 +19,8 @@ pub(super) fn finish_all(batch: Vec<Node>) -> Vec<(PathBuf, String)> {
     let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8));
     let share = batch.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
-        let running: Vec<_> = batch.chunks(share).map(|nodes| scope.spawn(move || finish_some(nodes))).collect();
+        let running: Vec<_> =
+            batch.chunks(share).map(|nodes| scope.spawn(move || finish_some(nodes))).collect();
         running.into_iter().flat_map(|thread| thread.join().expect("finishing doesn't panic")).collect()
     })
 }
@@ -86,8 +87,9 @@ pub(super) fn apply(path: &Path, meta: &NodeMeta) -> io::Result<()> {
 
 fn set_attributes(path: &Path, meta: &NodeMeta) -> io::Result<()> {
     for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
-        xattr::set(path, OsStr::from_bytes(&attr.name), &attr.value)
-            .map_err(|error| io::Error::other(format!("attribute {:?} could not be set: {error}", attr.name)))?;
+        xattr::set(path, OsStr::from_bytes(&attr.name), &attr.value).map_err(|error| {
+            io::Error::other(format!("attribute {:?} could not be set: {error}", attr.name))
+        })?;
     }
     Ok(())
 }

@@ -103,12 +103,14 @@ impl Restorer {
             Message::RestoreEnd { failed, .. } => {
                 self.finish_batch();
                 let lines = failed.into_iter();
-                self.outcome.failed.extend(
-                    lines.map(|line| (PathBuf::from(String::from_utf8_lossy(&line.path).into_owned()), line.what)),
-                );
+                self.outcome.failed.extend(lines.map(|line| {
+                    (PathBuf::from(String::from_utf8_lossy(&line.path).into_owned()), line.what)
+                }));
                 Ok(())
             }
-            _ => Err(io::Error::other("a message came that has no place in a restore: use programs of the same version")),
+            _ => Err(io::Error::other(
+                "a message came that has no place in a restore: use programs of the same version",
+            )),
         }
     }
 

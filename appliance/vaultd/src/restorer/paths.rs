@@ -26,7 +26,8 @@ impl Target {
         let mut names = path.split(|byte| *byte == b'/').peekable();
         let mut at = self.root.clone();
         while let Some(name) = names.next() {
-            let name = Name::new(name).map_err(|_| io::Error::other("a name isn't one that a file can have: it was left out"))?;
+            let name = Name::new(name)
+                .map_err(|_| io::Error::other("a name isn't one that a file can have: it was left out"))?;
             at.push(OsStr::from_bytes(name.as_bytes()));
             if names.peek().is_some() {
                 self.check_parent(&at)?;
@@ -41,7 +42,12 @@ impl Target {
         }
         match std::fs::symlink_metadata(directory) {
             Ok(found) if found.is_dir() => {}
-            Ok(_) => return Err(io::Error::other(format!("{} isn't a directory: move it away first", directory.display()))),
+            Ok(_) => {
+                return Err(io::Error::other(format!(
+                    "{} isn't a directory: move it away first",
+                    directory.display()
+                )));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir(directory)?,
             Err(error) => return Err(error),
         }

@@ -58,13 +58,18 @@ impl Pool {
 
     pub(super) fn write(&self, job: PackJob) {
         self.shared.state.lock().expect("writers don't panic").unfinished += 1;
-        self.jobs.as_ref().expect("the pool runs until it's dropped").send(job).expect("writers run until then, too");
+        self.jobs
+            .as_ref()
+            .expect("the pool runs until it's dropped")
+            .send(job)
+            .expect("writers run until then, too");
     }
 
     /// Waits until everything is written; returns what couldn't be.
     pub(super) fn wait(&self) -> Vec<(PathBuf, String)> {
         let state = self.shared.state.lock().expect("writers don't panic");
-        let mut state = self.shared.idle.wait_while(state, |state| state.unfinished > 0).expect("writers don't panic");
+        let mut state =
+            self.shared.idle.wait_while(state, |state| state.unfinished > 0).expect("writers don't panic");
         std::mem::take(&mut state.failed)
     }
 
@@ -107,8 +112,13 @@ fn write_one(job: &PackJob, raw: &mut Vec<u8>, shared: &Shared) -> Vec<(PathBuf,
             match zstd::bulk::decompress_to_buffer(&job.payload, raw.as_mut_slice()) {
                 Ok(len) => &raw[..len],
                 Err(error) => {
-                    let sentence = format!("its data didn't decompress ({error}): run `coffer verify` on the box");
-                    return job.placements.iter().map(|(path, _)| (path.to_path_buf(), sentence.clone())).collect();
+                    let sentence =
+                        format!("its data didn't decompress ({error}): run `coffer verify` on the box");
+                    return job
+                        .placements
+                        .iter()
+                        .map(|(path, _)| (path.to_path_buf(), sentence.clone()))
+                        .collect();
                 }
             }
         }
@@ -118,10 +128,17 @@ fn write_one(job: &PackJob, raw: &mut Vec<u8>, shared: &Shared) -> Vec<(PathBuf,
     for (path, placement) in &job.placements {
         let outcome = (|| {
             let from = placement.offset as usize;
-            let piece = bytes.get(from..from + placement.len as usize).ok_or_else(|| io::Error::other("its data is short"))?;
+            let piece = bytes
+                .get(from..from + placement.len as usize)
+                .ok_or_else(|| io::Error::other("its data is short"))?;
             if open.as_ref().is_none_or(|(of, _)| *of != path) {
                 let mut options = OpenOptions::new();
-                options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+                options
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o600)
+                    .custom_flags(nix::libc::O_NOFOLLOW);
                 open = Some((path, options.open(path.as_path())?));
             }
             let (_, file) = open.as_ref().expect("opened above");

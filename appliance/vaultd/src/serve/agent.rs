@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use coffer_format::wire::{Message, RefusalCode, SignatureKind};
 use coffer_format::ComputerId;
+use coffer_format::wire::{Message, RefusalCode, SignatureKind};
 use coffer_link::{Link, LinkError, Sender, refuse};
 use coffer_vault::{PreparedPart, Session, VaultError};
 
@@ -14,7 +14,12 @@ const PREPARED_MAX: usize = 3;
 
 type Prepared = (coffer_format::ConfigId, PreparedPart);
 
-pub(super) fn serve(appliance: &Appliance, link: Link, computer: ComputerId, connection: u64) -> Result<(), LinkError> {
+pub(super) fn serve(
+    appliance: &Appliance,
+    link: Link,
+    computer: ComputerId,
+    connection: u64,
+) -> Result<(), LinkError> {
     appliance.live.came(computer, connection, link.sender.clone());
     let (queue, waiting) = sync_channel(PREPARED_MAX);
     let sender = link.sender.clone();

@@ -23,7 +23,9 @@ pub(super) async fn serve(appliance: Arc<Appliance>, link: Link, request: Messag
         Ok(answer) => link.sender.send(answer).await,
         Err(panic) => {
             tracing::error!(%panic, "enrolling failed; this is a mistake in cofferd");
-            link.sender.send(refuse(RefusalCode::Internal, "enrolling failed inside the box: look at its log")).await
+            link.sender
+                .send(refuse(RefusalCode::Internal, "enrolling failed inside the box: look at its log"))
+                .await
         }
     }
 }
@@ -32,8 +34,10 @@ fn enrol(appliance: &Arc<Appliance>, secret: &[u8], os: &str, csr: &[u8]) -> Mes
     let signed = Arc::new(std::sync::Mutex::new(None));
     let (signer, csr, keep) = (appliance.clone(), csr.to_vec(), signed.clone());
     let enrolled = appliance.vault.enrol_computer(secret_hash(secret), os, move |computer| {
-        let certificate =
-            signer.authority.sign_request(&csr, &Role::Computer(computer), LIFETIME, SystemTime::now() - BACKDATED).ok()?;
+        let certificate = signer
+            .authority
+            .sign_request(&csr, &Role::Computer(computer), LIFETIME, SystemTime::now() - BACKDATED)
+            .ok()?;
         let hash = public_key_hash(&certificate)?;
         *keep.lock().ok()? = Some(certificate);
         Some(hash)

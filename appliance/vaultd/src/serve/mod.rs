@@ -78,7 +78,9 @@ impl Running {
         jobs.spawn(housekeeping::run(self.appliance.clone(), stop.clone()));
         if let Some(wan) = self.appliance.wan.clone() {
             let mut stop = stop.clone();
-            jobs.spawn(async move { wan.run(async move { stop.wait_for(|stop| *stop).await.map(|_| ()).unwrap_or(()) }).await });
+            jobs.spawn(async move {
+                wan.run(async move { stop.wait_for(|stop| *stop).await.map(|_| ()).unwrap_or(()) }).await
+            });
         }
         let mut stopping = stop.clone();
         loop {
@@ -107,14 +109,21 @@ impl Appliance {
         let Some(hello) = link.receiver.recv().await? else { return Ok(()) };
         let Some(role) = link.peer.role.clone() else { return enrol::serve(self, link, hello).await };
         let Message::Hello { protocol, .. } = hello else {
-            return link.sender.send(refuse(RefusalCode::BadRequest, "a link begins with a greeting: update this program")).await;
+            return link
+                .sender
+                .send(refuse(RefusalCode::BadRequest, "a link begins with a greeting: update this program"))
+                .await;
         };
         if protocol != PROTOCOL {
-            let sentence = format!("this box speaks protocol {PROTOCOL}, the other end speaks {protocol}: update the older one");
+            let sentence = format!(
+                "this box speaks protocol {PROTOCOL}, the other end speaks {protocol}: update the older one"
+            );
             return link.sender.send(refuse(RefusalCode::Version, sentence)).await;
         }
         if let Role::Computer(computer) = role
-            && let Err(error) = self.vault.check_computer(computer, &link.peer.certificate.unwrap_or(coffer_format::FileHash([0; 32])))
+            && let Err(error) = self
+                .vault
+                .check_computer(computer, &link.peer.certificate.unwrap_or(coffer_format::FileHash([0; 32])))
         {
             return link.sender.send(Message::Refused { refusal: error.refusal() }).await;
         }
@@ -123,7 +132,10 @@ impl Appliance {
         let served = tokio::task::spawn_blocking(move || match role {
             Role::Computer(computer) => agent::serve(&self, link, computer, connection),
             Role::Operator(name) => operator::serve(&self, link, &name),
-            _ => link.sender.blocking_send(refuse(RefusalCode::NotAllowed, "this certificate is for something else: use a computer's or an operator's")),
+            _ => link.sender.blocking_send(refuse(
+                RefusalCode::NotAllowed,
+                "this certificate is for something else: use a computer's or an operator's",
+            )),
         });
         served.await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "serving a link failed; this is a mistake in cofferd");

@@ -26,7 +26,9 @@ pub(super) fn serve(appliance: &Appliance, mut link: Link, name: &str) -> Result
         match done {
             Ok(()) => {}
             Err(Failed::Link(error)) => return Err(error),
-            Err(Failed::Vault(error)) => link.sender.blocking_send(Message::Refused { refusal: error.refusal() })?,
+            Err(Failed::Vault(error)) => {
+                link.sender.blocking_send(Message::Refused { refusal: error.refusal() })?
+            }
         }
     }
     Ok(())
@@ -36,7 +38,8 @@ fn ask(appliance: &Appliance, sender: &Sender, name: &str, json: &[u8]) -> Resul
     let asked = match serde_json::from_slice(json) {
         Ok(asked) => asked,
         Err(error) => {
-            let sentence = format!("this box doesn't know that request ({error}): use the `coffer` of the same version");
+            let sentence =
+                format!("this box doesn't know that request ({error}): use the `coffer` of the same version");
             return Ok(sender.blocking_send(refuse(RefusalCode::BadRequest, sentence))?);
         }
     };
@@ -61,5 +64,9 @@ pub(super) fn send_restore(appliance: &Appliance, sender: &Sender, wanted: &Want
     copies::fetch_for(appliance, wanted, &mut |_| {})?;
     let reading = appliance.vault.reading();
     let done = stream(sender, |send| reading.restore(wanted, send))?;
-    Ok(sender.blocking_send(Message::RestoreEnd { nodes: done.nodes, bytes: done.bytes, failed: Vec::new() })?)
+    Ok(sender.blocking_send(Message::RestoreEnd {
+        nodes: done.nodes,
+        bytes: done.bytes,
+        failed: Vec::new(),
+    })?)
 }

@@ -24,10 +24,11 @@ fn random(seed: u64, generation: u64, out: &mut [u8]) {
 }
 
 const WORDS: [&str; 64] = [
-    "let ", "mut ", "fn ", "self", ".", "(", ")", ";\n", "    ", "return ", "match ", "if ", "else ", "{\n", "}\n", "=> ", "pub ",
-    "struct ", "impl ", "for ", "in ", "while ", "index", "value", "result", "error", "buffer", "offset", "length", "count", "name",
-    "path", "file", "read", "write", "open", "close", "Some", "None", "Ok", "Err", "?", "&", "*", "+ ", "- ", "== ", "!= ", "0", "1",
-    "usize", "u64", "u8", "String", "Vec", "Option", "Result", "use ", "std::", "io::", "//! ", "assert", "test", "unwrap",
+    "let ", "mut ", "fn ", "self", ".", "(", ")", ";\n", "    ", "return ", "match ", "if ", "else ", "{\n",
+    "}\n", "=> ", "pub ", "struct ", "impl ", "for ", "in ", "while ", "index", "value", "result", "error",
+    "buffer", "offset", "length", "count", "name", "path", "file", "read", "write", "open", "close", "Some",
+    "None", "Ok", "Err", "?", "&", "*", "+ ", "- ", "== ", "!= ", "0", "1", "usize", "u64", "u8", "String",
+    "Vec", "Option", "Result", "use ", "std::", "io::", "//! ", "assert", "test", "unwrap",
 ];
 
 /// Text like source code: compresses to about a quarter.
@@ -40,7 +41,11 @@ fn source(seed: u64, len: usize) -> Vec<u8> {
         let phrase = usize::from(numbers[at]) % 24;
         // Phrases repeat, as they do in source code.
         for word in 0..3 {
-            let index = if numbers[at] < 160 { (phrase * 7 + word * 11) % 64 } else { usize::from(numbers[at + word]) % 64 };
+            let index = if numbers[at] < 160 {
+                (phrase * 7 + word * 11) % 64
+            } else {
+                usize::from(numbers[at + word]) % 64
+            };
             out.extend_from_slice(WORDS[index].as_bytes());
         }
         at = (at + 3) % (len.max(8) - 6);

@@ -85,7 +85,10 @@ fn main() -> Result<()> {
         dataset::compare(&data, &to).with_context(|| format!("{} restored something else", tool.name()))?;
         std::fs::remove_dir_all(&to)?;
         figures.memory = tool.memory();
-        println!("{}: change {:.1} s, nothing {:.1} s, restore {:.1} s", figures.name, figures.change_s, figures.nothing_s, figures.restore_s);
+        println!(
+            "{}: change {:.1} s, nothing {:.1} s, restore {:.1} s",
+            figures.name, figures.change_s, figures.nothing_s, figures.restore_s
+        );
     }
     print(&figures, &change);
     Ok(())
@@ -107,15 +110,28 @@ fn cold_cache() -> Result<()> {
 }
 
 fn print(figures: &[Figures], change: &dataset::Change) {
-    println!("\n{:<10} {:>9} {:>14} {:>9} {:>14} {:>10} {:>10}  memory", "", "first s", "stored", "change s", "added", "nothing s", "restore s");
+    println!(
+        "\n{:<10} {:>9} {:>14} {:>9} {:>14} {:>10} {:>10}  memory",
+        "", "first s", "stored", "change s", "added", "nothing s", "restore s"
+    );
     for one in figures {
         println!(
             "{:<10} {:>9.1} {:>14} {:>9.1} {:>14} {:>10.2} {:>10.1}  {}",
-            one.name, one.first_s, one.first_bytes, one.change_s, one.change_bytes, one.nothing_s, one.restore_s, one.memory
+            one.name,
+            one.first_s,
+            one.first_bytes,
+            one.change_s,
+            one.change_bytes,
+            one.nothing_s,
+            one.restore_s,
+            one.memory
         );
     }
     let Some((ours, peers)) = figures.split_first() else { return };
-    println!("\nadded by the change / zstd -3 of what changed: {:.3}", ours.change_bytes as f64 / change.zstd_bytes as f64);
+    println!(
+        "\nadded by the change / zstd -3 of what changed: {:.3}",
+        ours.change_bytes as f64 / change.zstd_bytes as f64
+    );
     if peers.is_empty() {
         return;
     }

@@ -20,13 +20,22 @@ pub(crate) struct Coffer {
 
 impl Coffer {
     pub(crate) fn new(dir: &Path, data: &Path) -> Result<Coffer> {
-        Ok(Coffer { dir: dir.join("coffer"), data: data.into(), server: String::new(), daemon: None, agent_kib: 0 })
+        Ok(Coffer {
+            dir: dir.join("coffer"),
+            data: data.into(),
+            server: String::new(),
+            daemon: None,
+            agent_kib: 0,
+        })
     }
 
     fn call(&mut self, program: &str, words: &[&str]) -> Result<String> {
         let path = std::env::current_exe()?.with_file_name(program);
         let mut command = Command::new(&path);
-        command.args(words).env("COFFER_SERVER", &self.server).env("COFFER_OPERATOR", self.dir.join("box/operator"));
+        command
+            .args(words)
+            .env("COFFER_SERVER", &self.server)
+            .env("COFFER_OPERATOR", self.dir.join("box/operator"));
         let output = command.stdin(Stdio::null()).output().with_context(|| {
             format!("{} isn't there: build everything first with `cargo build --release`", path.display())
         })?;
@@ -56,7 +65,10 @@ impl Tool for Coffer {
         let (start, home) = (self.text("start.toml"), self.text("box"));
         self.call("cofferd", &["init", "--name", "bench", "--settings", &start, "--dir", &home])?;
         let mut command = Command::new(std::env::current_exe()?.with_file_name("cofferd"));
-        command.args(["run", "--dir", &home]).stdout(Stdio::piped()).stderr(File::create(self.dir.join("box.log"))?);
+        command
+            .args(["run", "--dir", &home])
+            .stdout(Stdio::piped())
+            .stderr(File::create(self.dir.join("box.log"))?);
         let mut daemon = command.spawn()?;
         let mut lines = BufReader::new(daemon.stdout.take().context("piped")?).lines();
         let line = lines.next().context("cofferd ended at once; see box.log")??;
@@ -64,7 +76,10 @@ impl Tool for Coffer {
         self.server = line.rsplit(' ').next().context("an address")?.into();
         let code = self.call("coffer", &["computer", "code", "bench"])?;
         let (server, state) = (self.server.clone(), self.text("agent"));
-        self.call("coffer-agent", &["enrol", "--server", &server, "--code", code.trim(), "--name", "bench", "--state", &state])?;
+        self.call(
+            "coffer-agent",
+            &["enrol", "--server", &server, "--code", code.trim(), "--name", "bench", "--state", &state],
+        )?;
         let config = self.text("files.toml");
         fs::write(&config, format!("include = [{:?}]\nwhen = \"manual\"\n", self.data))?;
         self.call("coffer", &["config", "set", "bench", "files", &config])?;
@@ -74,7 +89,10 @@ impl Tool for Coffer {
     fn backup(&mut self) -> Result<()> {
         let (server, state) = (self.server.clone(), self.text("agent"));
         let told = self.call("coffer-agent", &["capture", "--server", &server, "--state", &state])?;
-        self.agent_kib = self.agent_kib.max(nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)?.max_rss() as u64);
+        self.agent_kib = self
+            .agent_kib
+            .max(nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)?.max_rss()
+                as u64);
         print!("{told}");
         Ok(())
     }
@@ -91,7 +109,8 @@ impl Tool for Coffer {
     fn memory(&self) -> String {
         let status = self.daemon.as_ref().map(|daemon| format!("/proc/{}/status", daemon.id()));
         let status = status.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim().to_owned();
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim().to_owned();
         format!("box {peak}, agent and coffer at most {} MiB", self.agent_kib >> 10)
     }
 }

@@ -20,9 +20,26 @@ struct Peer {
 }
 
 const PEERS: [(&str, [&[&str]; 3]); 3] = [
-    ("restic", [&["-r", "REPO", "init"], &["-r", "REPO", "backup", "DATA"], &["-r", "REPO", "restore", "latest", "--target", "TO"]]),
-    ("borg", [&["init", "-e", "repokey-blake2", "REPO"], &["create", "REPO::{now}", "DATA"], &["extract", "LAST"]]),
-    ("rustic", [&["-r", "REPO", "init"], &["-r", "REPO", "backup", "DATA"], &["-r", "REPO", "restore", "latest", "TO"]]),
+    (
+        "restic",
+        [
+            &["-r", "REPO", "init"],
+            &["-r", "REPO", "backup", "DATA"],
+            &["-r", "REPO", "restore", "latest", "--target", "TO"],
+        ],
+    ),
+    (
+        "borg",
+        [&["init", "-e", "repokey-blake2", "REPO"], &["create", "REPO::{now}", "DATA"], &["extract", "LAST"]],
+    ),
+    (
+        "rustic",
+        [
+            &["-r", "REPO", "init"],
+            &["-r", "REPO", "backup", "DATA"],
+            &["-r", "REPO", "restore", "latest", "TO"],
+        ],
+    ),
 ];
 
 pub(crate) fn installed(dir: &Path, data: &Path) -> Vec<Box<dyn Tool>> {

@@ -49,7 +49,12 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
             (Query::List { config: which(config)?, when: at.when()?, path: path.clone() }, show_names)
         }
         Command::Find { config, pattern, below, at } => (
-            Query::Find { config: which(config)?, when: at.when()?, path: below.clone(), pattern: pattern.clone() },
+            Query::Find {
+                config: which(config)?,
+                when: at.when()?,
+                path: below.clone(),
+                pattern: pattern.clone(),
+            },
             show_names,
         ),
         Command::Versions { config, path } => {
@@ -69,7 +74,12 @@ pub(crate) fn status(cli: &Cli) -> Done {
 }
 
 fn show_status(status: &Value) {
-    println!("Coffer at {}: {} stored, {} free", text(status, "name"), size_of(status, "stored_bytes"), size_of(status, "free_bytes"));
+    println!(
+        "Coffer at {}: {} stored, {} free",
+        text(status, "name"),
+        size_of(status, "stored_bytes"),
+        size_of(status, "free_bytes")
+    );
     let sentences = status["sentences"].as_array().cloned().unwrap_or_default();
     if sentences.is_empty() {
         println!("All is well. Nothing needs to be done.");
@@ -81,14 +91,20 @@ fn show_status(status: &Value) {
     let mut lines = Vec::new();
     for computer in status["computers"].as_array().into_iter().flatten() {
         for config in computer["configurations"].as_array().into_iter().flatten() {
-            let risk = config["at_risk_ms"].as_u64().map_or_else(|| "everything".into(), coffer_vaultd::status::hours);
+            let risk = config["at_risk_ms"]
+                .as_u64()
+                .map_or_else(|| "everything".into(), coffer_vaultd::status::hours);
             let connected = if computer["connected"] == true { "yes" } else { "no" };
             let name = format!("{}/{}", text(computer, "name"), text(config, "name"));
             lines.push(vec![name, text(config, "state"), connected.into(), text(config, "points"), risk]);
         }
     }
     table(&["CONFIGURATION", "STATE", "CONNECTED", "POINTS", "AT RISK SINCE"], &lines);
-    println!("\nNot on tape yet: {} in {} segments", size_of(status, "not_on_tape_bytes"), text(status, "not_on_tape"));
+    println!(
+        "\nNot on tape yet: {} in {} segments",
+        size_of(status, "not_on_tape_bytes"),
+        text(status, "not_on_tape")
+    );
     if let Some(behind) = status["hq"]["behind_bytes"].as_u64() {
         println!("Not at HQ yet: {}", show::size(behind));
     }
@@ -97,7 +113,13 @@ fn show_status(status: &Value) {
 fn show_computers(list: &Value) {
     let row = |one: &Value| {
         let revoked = if one["revoked"] == true { "revoked" } else { "enrolled" };
-        vec![text(one, "computer"), text(one, "name"), text(one, "os"), revoked.into(), time_of(one, "enrolled_ms")]
+        vec![
+            text(one, "computer"),
+            text(one, "name"),
+            text(one, "os"),
+            revoked.into(),
+            time_of(one, "enrolled_ms"),
+        ]
     };
     table(&["NUMBER", "NAME", "SYSTEM", "STATE", "SINCE"], &rows(list, row));
 }
@@ -115,13 +137,22 @@ fn show_points(list: &Value) {
             text(one, "report_lines"),
         ]
     };
-    table(&["POINT", "TIME", "CONSISTENT", "FILES", "CHANGED", "SENT", "STORED", "REMARKS"], &rows(list, row));
+    table(
+        &["POINT", "TIME", "CONSISTENT", "FILES", "CHANGED", "SENT", "STORED", "REMARKS"],
+        &rows(list, row),
+    );
 }
 
 fn show_names(list: &Value) {
     let row = |one: &Value| {
         let seconds = one["mtime_ns"].as_i64().unwrap_or(0) / 1_000_000;
-        vec![text(one, "kind"), size_of(one, "size"), show::time(seconds), text(one, "since"), text(one, "path")]
+        vec![
+            text(one, "kind"),
+            size_of(one, "size"),
+            show::time(seconds),
+            text(one, "since"),
+            text(one, "path"),
+        ]
     };
     table(&["KIND", "SIZE", "MODIFIED", "POINT", "NAME"], &rows(list, row));
 }
@@ -130,11 +161,21 @@ fn show_versions(list: &Value) {
     let row = |one: &Value| {
         let seconds = one["mtime_ns"].as_i64().unwrap_or(0) / 1_000_000;
         let until = one["until"].as_u64().map_or_else(|| "now".into(), |until| until.to_string());
-        vec![text(one, "since"), until, time_of(one, "closed_ms"), text(one, "kind"), size_of(one, "size"), show::time(seconds)]
+        vec![
+            text(one, "since"),
+            until,
+            time_of(one, "closed_ms"),
+            text(one, "kind"),
+            size_of(one, "size"),
+            show::time(seconds),
+        ]
     };
     table(&["FROM POINT", "UNTIL", "FIRST SEEN", "KIND", "SIZE", "MODIFIED"], &rows(list, row));
 }
 
 fn show_audit(list: &Value) {
-    table(&["TIME", "WHO", "WHAT"], &rows(list, |one| vec![time_of(one, "ms"), text(one, "who"), text(one, "what")]));
+    table(
+        &["TIME", "WHO", "WHAT"],
+        &rows(list, |one| vec![time_of(one, "ms"), text(one, "who"), text(one, "what")]),
+    );
 }

@@ -55,11 +55,19 @@ pub(crate) enum Computer {
 pub(crate) enum Config {
     List,
     /// Print a configuration's TOML.
-    Show { config: String },
+    Show {
+        config: String,
+    },
     /// Add or change a computer's configuration from a TOML file (`-` is standard input).
-    Set { computer: String, name: String, file: PathBuf },
+    Set {
+        computer: String,
+        name: String,
+        file: PathBuf,
+    },
     /// Edit a configuration with $EDITOR.
-    Edit { config: String },
+    Edit {
+        config: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -105,19 +113,30 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
             let request = json!({ "do": "computer_code", "name": name, "valid_hours": valid_hours });
             simple(cli, request, |answer| {
                 println!("{}", text(answer, "code"));
-                eprintln!("On {name}: coffer-agent enrol --server ADDRESS --code CODE (until {})", time_of(answer, "expires_ms"));
+                eprintln!(
+                    "On {name}: coffer-agent enrol --server ADDRESS --code CODE (until {})",
+                    time_of(answer, "expires_ms")
+                );
             })
         }
         Command::Computer(Computer::Revoke { name }) => {
-            simple(cli, json!({ "do": "computer_revoke", "name": name }), |_| println!("{name} is refused from now on."))
+            simple(cli, json!({ "do": "computer_revoke", "name": name }), |_| {
+                println!("{name} is refused from now on.")
+            })
         }
         Command::Config(command) => config(cli, command),
         Command::Capture { config } => {
-            simple(cli, json!({ "do": "capture", "config": which(config)? }), |_| println!("The computer was asked to capture now."))
+            simple(cli, json!({ "do": "capture", "config": which(config)? }), |_| {
+                println!("The computer was asked to capture now.")
+            })
         }
         Command::Verify => verify(cli),
-        Command::Retention(PlanOrApply::Plan) => simple(cli, json!({ "do": "retention_plan" }), show_retention),
-        Command::Retention(PlanOrApply::Apply) => simple(cli, json!({ "do": "retention_apply" }), show_retention),
+        Command::Retention(PlanOrApply::Plan) => {
+            simple(cli, json!({ "do": "retention_plan" }), show_retention)
+        }
+        Command::Retention(PlanOrApply::Apply) => {
+            simple(cli, json!({ "do": "retention_apply" }), show_retention)
+        }
         Command::Reclaim(Reclaim::Plan { evict }) => {
             simple(cli, json!({ "do": "reclaim_plan", "evict": evict }), show_reclaim)
         }
@@ -151,7 +170,11 @@ fn config(cli: &Cli, command: &Config) -> Done {
     match command {
         Config::List => simple(cli, json!(Query::Configurations), |list| {
             let row = |one: &Value| {
-                vec![text(one, "config"), format!("{}/{}", text(one, "computer_name"), text(one, "name")), text(one, "revision")]
+                vec![
+                    text(one, "config"),
+                    format!("{}/{}", text(one, "computer_name"), text(one, "name")),
+                    text(one, "revision"),
+                ]
             };
             table(&["NUMBER", "CONFIGURATION", "REVISION"], &rows(list, row));
         }),
@@ -163,7 +186,8 @@ fn config(cli: &Cli, command: &Config) -> Done {
         Config::Set { computer, name, file } => {
             let toml = match file.as_os_str() == "-" {
                 true => std::io::read_to_string(std::io::stdin())?,
-                false => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+                false => std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?,
             };
             set(cli, computer, name, &toml)
         }
@@ -175,7 +199,10 @@ fn config(cli: &Cli, command: &Config) -> Done {
             let status = std::process::Command::new(&editor).arg(draft.path()).status();
             let status = status.with_context(|| format!("cannot start {editor}: set EDITOR"))?;
             if !status.success() {
-                return Err(Failure::Told(ExitClass::OTHER, format!("{editor} ended with an error: nothing was changed")));
+                return Err(Failure::Told(
+                    ExitClass::OTHER,
+                    format!("{editor} ended with an error: nothing was changed"),
+                ));
             }
             let edited = std::fs::read_to_string(draft.path())?;
             set(cli, &text(&found, "computer_name"), &text(&found, "name"), &edited)
@@ -192,7 +219,10 @@ fn find_config(cli: &Cli, config: &str) -> Result<Value, Failure> {
         Which::Named { computer, name } => one["computer_name"] == **computer && one["name"] == **name,
     });
     found.cloned().ok_or_else(|| {
-        Failure::Told(ExitClass(28), format!("there's no configuration {config}: `coffer config list` shows what there is"))
+        Failure::Told(
+            ExitClass(28),
+            format!("there's no configuration {config}: `coffer config list` shows what there is"),
+        )
     })
 }
 
@@ -212,12 +242,19 @@ fn verify(cli: &Cli) -> Done {
             println!("! segment {} at {}: {}", text(one, "segment"), text(one, "offset"), text(one, "what"));
         }
         for one in report["touched"].as_array().into_iter().flatten() {
-            println!("! configuration {}: {} from point {} can't be restored from this disk", text(one, "config"), text(one, "path"), text(one, "since"));
+            println!(
+                "! configuration {}: {} from point {} can't be restored from this disk",
+                text(one, "config"),
+                text(one, "path"),
+                text(one, "since")
+            );
         }
     });
     match report["damage"].as_array().is_none_or(Vec::is_empty) {
         true => Ok(()),
-        false => Err(Failure::Told(ExitClass::DAMAGE, "damage was found: a copy from tape or HQ heals it".into())),
+        false => {
+            Err(Failure::Told(ExitClass::DAMAGE, "damage was found: a copy from tape or HQ heals it".into()))
+        }
     }
 }
 
@@ -228,20 +265,40 @@ fn show_retention(plans: &Value) {
 }
 
 fn show_reclaim(plan: &Value) {
-    let row = |step: &Value| vec![text(step, "segment"), text(step, "action"), size_of(step, "bytes"), size_of(step, "needed_bytes")];
+    let row = |step: &Value| {
+        vec![
+            text(step, "segment"),
+            text(step, "action"),
+            size_of(step, "bytes"),
+            size_of(step, "needed_bytes"),
+        ]
+    };
     table(&["SEGMENT", "ACTION", "SIZE", "STILL NEEDED"], &rows(&plan["steps"], row));
 }
 
 fn show_cartridges(list: &Value) {
     let row = |one: &Value| {
-        vec![text(one, "barcode"), text(one, "state_name"), text(one, "set"), text(one, "number"), text(one, "containers"), size_of(one, "written")]
+        vec![
+            text(one, "barcode"),
+            text(one, "state_name"),
+            text(one, "set"),
+            text(one, "number"),
+            text(one, "containers"),
+            size_of(one, "written"),
+        ]
     };
     table(&["BARCODE", "STATE", "SET", "NUMBER", "CONTAINERS", "WRITTEN"], &rows(list, row));
 }
 
 fn show_inventory(inventory: &Value) {
     let place = |kind: &'static str| {
-        move |one: &Value| vec![kind.to_owned(), text(one, "element"), if one["full"] == true { text(one, "barcode") } else { "empty".into() }]
+        move |one: &Value| {
+            vec![
+                kind.to_owned(),
+                text(one, "element"),
+                if one["full"] == true { text(one, "barcode") } else { "empty".into() },
+            ]
+        }
     };
     let mut lines = rows(&inventory["drives"], place("drive"));
     lines.extend(rows(&inventory["slots"], place("slot")));

@@ -73,7 +73,8 @@ pub(crate) fn run(_cli: &Cli, command: &Command) -> Done {
             open_and_tell(vault, key)
         }
         Command::RebuildFromTape { vault, changer, drive, simulated, key } => {
-            let source = coffer_vaultd::tape_job::Source::new(changer.as_deref(), drive, simulated.as_deref())?;
+            let source =
+                coffer_vaultd::tape_job::Source::new(changer.as_deref(), drive, simulated.as_deref())?;
             let done = coffer_vaultd::tape_job::extract_vault(source, vault)?;
             println!("{} segments read from {} cartridges.", done.segments, done.cartridges);
             open_and_tell(vault, key)
@@ -82,7 +83,8 @@ pub(crate) fn run(_cli: &Cli, command: &Command) -> Done {
 }
 
 fn open_and_tell(vault: &Path, key: &Key) -> Done {
-    let opened = Vault::open(Arc::new(RealDisk), vault, key.opener()?, Arc::new(SystemClock), Options::default());
+    let opened =
+        Vault::open(Arc::new(RealDisk), vault, key.opener()?, Arc::new(SystemClock), Options::default());
     let opened = opened.with_context(|| format!("the vault in {} could not be opened", vault.display()))?;
     let reading = opened.reading();
     let points = || -> coffer_vault::Result<usize> {
@@ -93,6 +95,9 @@ fn open_and_tell(vault: &Path, key: &Key) -> Done {
         Ok(count)
     };
     let computers = reading.computers().map_err(anyhow::Error::from)?.len();
-    println!("The catalog is whole: {computers} computers, {} restore points.", points().map_err(anyhow::Error::from)?);
+    println!(
+        "The catalog is whole: {computers} computers, {} restore points.",
+        points().map_err(anyhow::Error::from)?
+    );
     Ok(())
 }

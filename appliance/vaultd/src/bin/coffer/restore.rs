@@ -100,11 +100,18 @@ pub(crate) fn restore(
 
 fn told(cli: &Cli, outcome: &Outcome) -> Done {
     if cli.json {
-        let failed: Vec<_> = outcome.failed.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
-        eprintln!("{}", json!({ "files": outcome.files, "bytes": outcome.bytes, "skipped": outcome.skipped, "failed": failed }));
+        let failed: Vec<_> =
+            outcome.failed.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        eprintln!(
+            "{}",
+            json!({ "files": outcome.files, "bytes": outcome.bytes, "skipped": outcome.skipped, "failed": failed })
+        );
     } else {
         eprintln!("{} files, {} restored.", outcome.files, size(outcome.bytes));
-        outcome.skipped.iter().for_each(|path| eprintln!("! {} was there already and was left alone", path.display()));
+        outcome
+            .skipped
+            .iter()
+            .for_each(|path| eprintln!("! {} was there already and was left alone", path.display()));
         outcome.failed.iter().for_each(|(path, why)| eprintln!("! {}: {why}", path.display()));
     }
     match (outcome.skipped.len(), outcome.failed.len()) {

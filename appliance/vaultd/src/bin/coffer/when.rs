@@ -44,6 +44,9 @@ pub(crate) fn which(text: &str) -> Result<Which, Failure> {
     }
     match text.split_once('/') {
         Some((computer, name)) => Ok(Which::Named { computer: computer.into(), name: name.into() }),
-        None => Err(Failure::Told(ExitClass::USAGE, format!("{text:?} isn't a configuration: write COMPUTER/NAME or its number"))),
+        None => Err(Failure::Told(
+            ExitClass::USAGE,
+            format!("{text:?} isn't a configuration: write COMPUTER/NAME or its number"),
+        )),
     }
 }

@@ -59,23 +59,49 @@ pub(super) fn make(folder: &Path) -> io::Result<Changed> {
     }
     what.push("10 new files".into());
 
-    let deleted = files.iter().rev().nth(3).cloned().ok_or_else(|| io::Error::other("the folder is too small for a demo"))?;
+    let deleted = files
+        .iter()
+        .rev()
+        .nth(3)
+        .cloned()
+        .ok_or_else(|| io::Error::other("the folder is too small for a demo"))?;
     fs::remove_file(&deleted)?;
     what.push("1 file deleted".into());
 
-    let tree = fs::read_dir(folder)?
-        .filter_map(Result::ok)
-        .find(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "new" && !deleted.starts_with(entry.path()) && !edited.as_ref().is_some_and(|path| path.starts_with(entry.path())));
-    if let Some(tree) = tree {
-        let count = plain_files(&tree.path())?.len();
-        let mut renamed = tree.path().into_os_string();
+    let untouched = |path: &Path| {
+        !deleted.starts_with(path) && !edited.as_ref().is_some_and(|edited| edited.starts_with(path))
+    };
+    if let Some((count, tree)) = largest_tree(folder, &untouched)? {
+        let mut renamed = tree.clone().into_os_string();
         renamed.push("-renamed");
-        fs::rename(tree.path(), renamed)?;
+        fs::rename(&tree, renamed)?;
         what.push(format!("a tree of {count} files renamed"));
     }
     let below = |path: PathBuf| path.strip_prefix(folder).map(Path::to_owned).map_err(io::Error::other);
     let edited = edited.ok_or_else(|| io::Error::other("the folder is too small for a demo"))?;
     Ok(Changed { deleted: below(deleted)?, edited: below(edited)?, bytes, what })
+}
+
+/// The folder with the most files in it, up to two levels down.
+fn largest_tree(folder: &Path, may: &dyn Fn(&Path) -> bool) -> io::Result<Option<(usize, PathBuf)>> {
+    let mut largest = None;
+    let mut waiting = vec![(folder.to_owned(), 0)];
+    while let Some((directory, depth)) = waiting.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() || entry.file_name() == "new" {
+                continue;
+            }
+            let count = plain_files(&entry.path())?.len();
+            if may(&entry.path()) && largest.as_ref().is_none_or(|(most, _)| count > *most) {
+                largest = Some((count, entry.path()));
+            }
+            if depth < 2 {
+                waiting.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    Ok(largest)
 }
 
 fn plain_files(folder: &Path) -> io::Result<Vec<PathBuf>> {

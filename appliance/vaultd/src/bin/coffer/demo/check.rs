@@ -37,7 +37,14 @@ impl Check {
     }
 
     /// Restores a folder and compares all of it.
-    pub(super) fn whole(&mut self, fleet: &mut Fleet, what: &str, when: When, folder: &Path, expected: &Snapshot) -> Result<(), Failure> {
+    pub(super) fn whole(
+        &mut self,
+        fleet: &mut Fleet,
+        what: &str,
+        when: When,
+        folder: &Path,
+        expected: &Snapshot,
+    ) -> Result<(), Failure> {
         let to = self.place();
         let started = std::time::Instant::now();
         let outcome = fleet.restore(when, &[folder.display().to_string()], &to)?;
@@ -46,14 +53,23 @@ impl Check {
         let verdict = match (outcome.failed.first(), compare(expected, &found)) {
             (Some((path, why)), _) => Err(format!("{}: {why}", path.display())),
             (None, Err(why)) => Err(why),
-            (None, Ok(())) => Ok(format!("{} files, {}, {seconds:.1} s", found.len(), crate::show::size(outcome.bytes))),
+            (None, Ok(())) => {
+                Ok(format!("{} files, {}, {seconds:.1} s", found.len(), crate::show::size(outcome.bytes)))
+            }
         };
         self.verdict(what, verdict);
         Ok(())
     }
 
     /// Restores one file below the protected folder and compares it.
-    pub(super) fn one(&mut self, fleet: &mut Fleet, what: &str, when: When, file: &Path, expected: &Snapshot) -> Result<(), Failure> {
+    pub(super) fn one(
+        &mut self,
+        fleet: &mut Fleet,
+        what: &str,
+        when: When,
+        file: &Path,
+        expected: &Snapshot,
+    ) -> Result<(), Failure> {
         let to = self.place();
         let whole = fleet.files().join(file);
         fleet.restore(when, &[whole.display().to_string()], &to)?;
@@ -61,7 +77,14 @@ impl Check {
         Ok(())
     }
 
-    pub(super) fn from_hq(&mut self, fleet: &Fleet, what: &str, when: When, file: &Path, expected: &Snapshot) -> Result<(), Failure> {
+    pub(super) fn from_hq(
+        &mut self,
+        fleet: &Fleet,
+        what: &str,
+        when: When,
+        file: &Path,
+        expected: &Snapshot,
+    ) -> Result<(), Failure> {
         let to = self.place();
         let whole = fleet.files().join(file);
         fleet.restore_from_hq(when, &[whole.display().to_string()], &to)?;
@@ -79,12 +102,19 @@ impl Check {
     }
 
     /// Restores the database (all its files) and opens it.
-    pub(super) fn database(&mut self, fleet: &mut Fleet, path: &Path, least_rows: u64) -> Result<(), Failure> {
+    pub(super) fn database(
+        &mut self,
+        fleet: &mut Fleet,
+        path: &Path,
+        least_rows: u64,
+    ) -> Result<(), Failure> {
         let to = self.place();
         let directory = path.parent().unwrap_or(path);
         fleet.restore(When::Newest, &[directory.display().to_string()], &to)?;
         let verdict = match inspect(&below(&to, path)) {
-            Ok(rows) if rows >= least_rows => Ok(format!("it opens, passes its integrity check, {rows} rows")),
+            Ok(rows) if rows >= least_rows => {
+                Ok(format!("it opens, passes its integrity check, {rows} rows"))
+            }
             Ok(rows) => Err(format!("it has {rows} rows, {least_rows} were committed before the capture")),
             Err(error) => Err(format!("{error:#}")),
         };

@@ -65,7 +65,9 @@ fn insert(db: &mut Connection, count: u64) -> Result<()> {
         transaction
             .prepare_cached("INSERT INTO orders (customer, amount) VALUES (?1, ?2)")?
             .execute(rusqlite::params![format!("customer {}", number * 7919 % 1000), number % 500])?;
-        transaction.prepare_cached("UPDATE totals SET rows = rows + 1, amount = amount + ?1")?.execute([number % 500])?;
+        transaction
+            .prepare_cached("UPDATE totals SET rows = rows + 1, amount = amount + ?1")?
+            .execute([number % 500])?;
     }
     Ok(transaction.commit()?)
 }

@@ -54,13 +54,22 @@ impl Fleet {
         serve(&mut command)?;
         let hq = start(command, &dir.join("hq.log"), &mut processes)?;
         let code = finish(program("coffer-hq")?.args(["code", "--branch", "leeds", "--dir"]).arg(&hq_dir))?;
-        finish(program("coffer-hq")?.args(["operator", "--name", "desk", "--dir"]).arg(&hq_dir).arg("--out").arg(dir.join("desk")))?;
+        finish(
+            program("coffer-hq")?
+                .args(["operator", "--name", "desk", "--dir"])
+                .arg(&hq_dir)
+                .arg("--out")
+                .arg(dir.join("desk")),
+        )?;
         say(&format!("Headquarters listens on {hq}."));
 
         let settings = dir.join("start.toml");
         fs::write(&settings, toml::to_string(&demo_settings())?)?;
         let mut init = program("cofferd")?;
-        init.args(["init", "--name", "leeds", "--hq", &hq, "--code", code.trim(), "--settings"]).arg(&settings).arg("--dir").arg(&box_dir);
+        init.args(["init", "--name", "leeds", "--hq", &hq, "--code", code.trim(), "--settings"])
+            .arg(&settings)
+            .arg("--dir")
+            .arg(&box_dir);
         finish(&mut init)?;
         let mut command = program("cofferd")?;
         command.args(["run", "--dir"]).arg(&box_dir);
@@ -70,11 +79,16 @@ impl Fleet {
         let runtime = tokio::runtime::Runtime::new()?;
         let client = runtime.block_on(Client::connect(&server, &box_dir.join("operator"), Server::Box))?;
         let mut connection = Connection::of(client, runtime);
-        let code = connection.ask(json!({ "do": "computer_code", "name": "fileserver", "valid_hours": 1 }))?;
+        let code =
+            connection.ask(json!({ "do": "computer_code", "name": "fileserver", "valid_hours": 1 }))?;
         let code = code["code"].as_str().context("the box gave no code")?.to_owned();
         let state = dir.join("agent");
         let mut enrol = program("coffer-agent")?;
-        finish(enrol.args(["enrol", "--server", &server, "--code", &code, "--name", "fileserver", "--state"]).arg(&state))?;
+        finish(
+            enrol
+                .args(["enrol", "--server", &server, "--code", &code, "--name", "fileserver", "--state"])
+                .arg(&state),
+        )?;
         let mut command = program("coffer-agent")?;
         command.args(["run", "--server", &server, "--state"]).arg(&state);
         processes.push(launch(command, &dir.join("agent.log"))?);
@@ -85,7 +99,8 @@ impl Fleet {
     pub(super) fn protect(&mut self, include: &[PathBuf]) -> Result<()> {
         let paths: Vec<String> = include.iter().map(|path| format!("{path:?}")).collect();
         let toml = format!("include = [{}]\nwhen = \"continuous\"\nsettle_seconds = 1\n", paths.join(", "));
-        self.connection.ask(json!({ "do": "config_set", "computer": "fileserver", "name": "files", "toml": toml }))?;
+        self.connection
+            .ask(json!({ "do": "config_set", "computer": "fileserver", "name": "files", "toml": toml }))?;
         Ok(())
     }
 
@@ -173,7 +188,11 @@ impl Fleet {
                 say(&format!("  {doing}"));
             }
         })?;
-        say(&format!("  {} segments, {} on tape.", answer["segments"], size(answer["bytes"].as_u64().unwrap_or(0))));
+        say(&format!(
+            "  {} segments, {} on tape.",
+            answer["segments"],
+            size(answer["bytes"].as_u64().unwrap_or(0))
+        ));
         Ok(answer)
     }
 
@@ -185,11 +204,18 @@ impl Fleet {
             let behind = status["behind_bytes"].as_u64();
             if behind == Some(0) {
                 progress.clear();
-                say(&format!("Headquarters has everything: {} over the wire.", size(status["sent_bytes"].as_u64().unwrap_or(0))));
+                say(&format!(
+                    "Headquarters has everything: {} over the wire.",
+                    size(status["sent_bytes"].as_u64().unwrap_or(0))
+                ));
                 return Ok(status);
             }
             if started.elapsed() > PATIENCE {
-                bail!("headquarters didn't get everything in {} s: {}", PATIENCE.as_secs(), status["last_error"]);
+                bail!(
+                    "headquarters didn't get everything in {} s: {}",
+                    PATIENCE.as_secs(),
+                    status["last_error"]
+                );
             }
             progress.line(&format!("Headquarters is {} behind", size(behind.unwrap_or(0))));
             std::thread::sleep(ASK_EVERY);
@@ -199,7 +225,10 @@ impl Fleet {
     /// Takes everything off the disk that is safe elsewhere, so that the next restore must read tapes.
     pub(super) fn evict(&mut self) -> Result<()> {
         let answer = self.connection.ask(json!({ "do": "reclaim_apply", "evict": true }))?;
-        say(&format!("  (took {} off the box's disk: its copies on tape are verified)", size(answer["freed_bytes"].as_u64().unwrap_or(0))));
+        say(&format!(
+            "  (took {} off the box's disk: its copies on tape are verified)",
+            size(answer["freed_bytes"].as_u64().unwrap_or(0))
+        ));
         Ok(())
     }
 
@@ -213,7 +242,12 @@ impl Fleet {
     }
 
     /// The same from HQ, as its help desk.
-    pub(super) fn restore_from_hq(&self, when: When, paths: &[String], to: &Path) -> Result<Outcome, Failure> {
+    pub(super) fn restore_from_hq(
+        &self,
+        when: When,
+        paths: &[String],
+        to: &Path,
+    ) -> Result<Outcome, Failure> {
         let runtime = tokio::runtime::Runtime::new()?;
         let server = Server::Hq { branch: Some("leeds".into()) };
         let client = runtime.block_on(Client::connect(&self.hq, &self.dir.join("desk"), server))?;
@@ -224,8 +258,13 @@ impl Fleet {
     /// Leaves everything running.
     pub(super) fn stay(mut self) {
         let programs = std::env::current_exe().unwrap_or_else(|_| "coffer".into());
-        say(&format!("\nEverything goes on running. Go on with:\n  export COFFER_SERVER={} COFFER_OPERATOR={}", self.server, self.dir.join("box/operator").display()));
-        for words in ["status", "points fileserver/files", "ls fileserver/files /", "tape list", "hq status"] {
+        say(&format!(
+            "\nEverything goes on running. Go on with:\n  export COFFER_SERVER={} COFFER_OPERATOR={}",
+            self.server,
+            self.dir.join("box/operator").display()
+        ));
+        for words in ["status", "points fileserver/files", "ls fileserver/files /", "tape list", "hq status"]
+        {
             say(&format!("  {} {words}", programs.display()));
         }
         let numbers: Vec<String> = self.processes.iter().map(|child| child.id().to_string()).collect();
@@ -247,7 +286,11 @@ impl Drop for Fleet {
 }
 
 fn demo_settings() -> Settings {
-    let mut settings = Settings { listen: ([127, 0, 0, 1], 0).into(), page: Some(([127, 0, 0, 1], 0).into()), ..Settings::default() };
+    let mut settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        page: Some(([127, 0, 0, 1], 0).into()),
+        ..Settings::default()
+    };
     settings.reserve_mib = 64;
     settings.tape.every_minutes = 24 * 60;
     settings.tape.start_at_mib = 1 << 20;
@@ -286,7 +329,9 @@ fn start(mut command: Command, log: &Path, processes: &mut Vec<Child>) -> Result
     processes.push(child);
     for line in BufReader::new(stdout).lines() {
         let line = line?;
-        if let Some(address) = line.split_whitespace().find(|word| word.parse::<std::net::SocketAddr>().is_ok()) {
+        if let Some(address) =
+            line.split_whitespace().find(|word| word.parse::<std::net::SocketAddr>().is_ok())
+        {
             return Ok(address.to_owned());
         }
     }

@@ -8,7 +8,14 @@ use std::path::{Path, PathBuf};
 use coffer_format::FileHash;
 
 /// Folders that most machines have; the first ones that exist are copied until there's enough.
-const SOURCES: [&str; 6] = ["/usr/include", "/usr/share/perl", "/usr/lib/python3", "/usr/share/doc", "/usr/lib/x86_64-linux-gnu", "/usr/bin"];
+const SOURCES: [&str; 6] = [
+    "/usr/include",
+    "/usr/share/perl",
+    "/usr/lib/python3",
+    "/usr/share/doc",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/bin",
+];
 /// A large file that changes in place.
 pub(super) const LARGE: &str = "ledger.db";
 const LARGE_BYTES: usize = 32 << 20;
@@ -77,7 +84,8 @@ pub(super) fn snapshot(folder: &Path) -> io::Result<Snapshot> {
                 waiting.push(path);
             } else if kind.is_symlink() {
                 let target = fs::read_link(&path)?;
-                found.insert(below, FileHash(*blake3::hash(target.as_os_str().as_encoded_bytes()).as_bytes()));
+                found
+                    .insert(below, FileHash(*blake3::hash(target.as_os_str().as_encoded_bytes()).as_bytes()));
             } else {
                 found.insert(below, hash(&path)?);
             }

@@ -56,19 +56,29 @@ pub(crate) fn run(options: &Options) -> Done {
 }
 
 fn perform(options: &Options, dir: &std::path::Path) -> Done {
-    say("Coffer demo: headquarters, a box with a tape autoloader (simulated) and an agent, on this machine, over TLS.");
+    say(
+        "Coffer demo: headquarters, a box with a tape autoloader (simulated) and an agent, on this machine, over TLS.",
+    );
     let files = dir.join("server").join("files");
     let copied = folder::copy_some_of_this_machine(&files, options.size_mib << 20)?;
-    say(&format!("Protected: {} ({} files, {}), and a database that is written to all the while.", files.display(), copied.files, crate::show::size(copied.bytes)));
+    say(&format!(
+        "Protected: {} ({} files, {}), and a database that is written to all the while.",
+        files.display(),
+        copied.files,
+        crate::show::size(copied.bytes)
+    ));
     let database = LiveDatabase::start(&dir.join("server").join("orders.sqlite"))?;
 
     let mut fleet = Fleet::start(dir)?;
-    let include: Vec<PathBuf> = [Some(dir.join("server")), options.protect.clone()].into_iter().flatten().collect();
+    let include: Vec<PathBuf> =
+        [Some(dir.join("server")), options.protect.clone()].into_iter().flatten().collect();
     fleet.protect(&include)?;
     let first = fleet.wait_for_point(1, "first copy")?;
     let before = folder::snapshot(&files)?;
 
-    say("\nNow the day's work: pages of a large file in place, insertions, new files, a delete, a renamed tree.");
+    say(
+        "\nNow the day's work: pages of a large file in place, insertions, new files, a delete, a renamed tree.",
+    );
     let changed = changes::make(&files)?;
     let rows_before = database.rows();
     let second = fleet.capture_after(first.point, "changes")?;
@@ -80,12 +90,24 @@ fn perform(options: &Options, dir: &std::path::Path) -> Done {
 
     say("\nBringing data back, and comparing every byte:");
     let mut check = Check::new(dir);
-    check.whole(&mut fleet, "the files as they were before the changes", When::Point(first.point), &files, &before)?;
+    check.whole(
+        &mut fleet,
+        "the files as they were before the changes",
+        When::Point(first.point),
+        &files,
+        &before,
+    )?;
     check.whole(&mut fleet, "the files as they are now", When::Point(second.point), &files, &after)?;
     check.one(&mut fleet, "the deleted file", When::Point(first.point), &changed.deleted, &before)?;
     check.database(&mut fleet, &dir.join("server").join("orders.sqlite"), rows_before)?;
     fleet.evict()?;
-    check.whole(&mut fleet, "everything again, read back from tape", When::Point(first.point), &files, &before)?;
+    check.whole(
+        &mut fleet,
+        "everything again, read back from tape",
+        When::Point(first.point),
+        &files,
+        &before,
+    )?;
     check.from_hq(&fleet, "a file from headquarters", When::Point(second.point), &changed.edited, &after)?;
     drop(database);
 

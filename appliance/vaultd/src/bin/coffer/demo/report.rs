@@ -18,5 +18,9 @@ pub(super) fn print(changed: &Changed, first: &Point, second: &Point, taped: &Va
         &[row("first copy", size(first.bytes), first), row("the day's work", size(changed.bytes), second)],
     );
     say(&format!("The day's work: {}.", changed.what.join(", ")));
-    say(&format!("On tape: {}. Over the line to headquarters, all headers included: {}.", number(taped, "bytes"), number(hq, "sent_bytes")));
+    say(&format!(
+        "On tape: {}. Over the line to headquarters, all headers included: {}.",
+        number(taped, "bytes"),
+        number(hq, "sent_bytes")
+    ));
 }
