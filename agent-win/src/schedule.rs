@@ -50,6 +50,11 @@ impl Schedule {
         };
     }
 
+    /// A capture was broken off through no fault of its own.
+    pub(crate) fn interrupted(&mut self, now: Instant) {
+        self.next = Some(now);
+    }
+
     /// A capture failed for a reason that passes by itself.
     pub(crate) fn failed(&mut self, now: Instant) {
         self.next = Some(now + self.retry);

@@ -130,6 +130,8 @@ impl Agent {
         let mut session = self.session()?;
         tracing::info!(name = session.box_name(), "connected");
         self.fetch(&mut session, jobs)?;
+        // The box is there and takes us: if this line breaks, the next may be tried soon.
+        backoff.reset();
         while !self.is_stopped() {
             for asked in
                 session.asked(if jobs.iter().any(Job::is_watched) { Duration::ZERO } else { POLL })?
@@ -146,7 +148,6 @@ impl Agent {
             for job in jobs.iter_mut() {
                 self.capture_if_due(&mut session, job)?;
             }
-            backoff.reset();
         }
         session.goodbye();
         Ok(())
@@ -184,7 +185,11 @@ impl Agent {
             }
             Err(error) => {
                 job.look_at_everything();
-                job.schedule.failed(Instant::now());
+                match error {
+                    // A broken line has its own pace; the capture goes on as soon as there's another.
+                    CaptureError::Wire(WireError::Lost) => job.schedule.interrupted(Instant::now()),
+                    _ => job.schedule.failed(Instant::now()),
+                }
                 match error {
                     CaptureError::Stopped => Ok(()),
                     CaptureError::Wire(WireError::Refused(refusal)) => {

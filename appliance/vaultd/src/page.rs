@@ -48,9 +48,8 @@ pub(crate) async fn serve(appliance: Arc<Appliance>, address: SocketAddr) -> Res
                     let tls = acceptor.accept(socket).await?;
                     Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(tls), service).await
                 };
-                match tokio::time::timeout(PATIENCE, served).await {
-                    Ok(Err(error)) => tracing::debug!(%error, "a browser's connection ended"),
-                    Ok(Ok(())) | Err(_) => {}
+                if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, served).await {
+                    tracing::debug!(%error, "a browser's connection ended");
                 }
             });
         }

@@ -24,6 +24,8 @@ pub struct Status {
     /// Closed segments that have no verified copy on tape; what is still open isn't counted.
     pub not_on_tape: u64,
     pub not_on_tape_bytes: u64,
+    /// Closed segments that HQ hasn't confirmed.
+    pub not_at_hq: u64,
     pub computers: Vec<ComputerStatus>,
     pub doing: Vec<Doing>,
     pub hq: Option<serde_json::Value>,
@@ -70,6 +72,9 @@ impl Status {
             stored_bytes: segments.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum(),
             segments: segments.len() as u64,
             not_on_tape: not_on_tape.len() as u64,
+            not_at_hq: reading
+                .without_copy(|place| matches!(place, coffer_format::event::Place::Hq { .. }))?
+                .len() as u64,
             not_on_tape_bytes: not_on_tape.iter().map(|one| one.bytes).sum(),
             computers: computers(appliance)?,
             doing: appliance.live.doing(),

@@ -86,6 +86,9 @@ pub struct Written {
     pub refused: Vec<String>,
 }
 
+/// Takes a segment that was read back.
+type Sink<'a> = dyn FnMut(SegmentId, &[u8]) -> Result<(), VaultError> + 'a;
+
 /// What an extraction read.
 #[derive(Debug, Clone, Copy)]
 pub struct Extracted {
@@ -339,7 +342,7 @@ impl TapeJob {
         reading: &Reading,
         segments: &[SegmentId],
         working: &mut dyn FnMut(Value),
-        sink: &mut dyn FnMut(SegmentId, &[u8]) -> Result<(), VaultError>,
+        sink: &mut Sink<'_>,
     ) -> Result<(), VaultError> {
         let mut by_cartridge: std::collections::BTreeMap<String, Vec<SegmentId>> = Default::default();
         for segment in segments {

@@ -1,5 +1,6 @@
 //! A box and an agent as real processes in a directory of their own.
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::unwrap_used, reason = "this is test code, which clippy doesn't see in a module of its own")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,14 +8,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-pub struct Site {
-    pub dir: tempfile::TempDir,
-    pub server: String,
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) server: String,
     daemon: Option<Child>,
 }
 
 /// A program that was built with this test.
-pub fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let path = std::env::current_exe().unwrap().parent().unwrap().with_file_name(name);
     assert!(
         path.exists(),
@@ -26,7 +27,7 @@ pub fn program(name: &str) -> Command {
 
 impl Site {
     /// A box, an enrolled agent, and a configuration `files` over `dir/data`.
-    pub fn start() -> Site {
+    pub(crate) fn start() -> Site {
         let dir = tempfile::tempdir().unwrap();
         let mut site = Site { dir, server: String::new(), daemon: None };
         fs::create_dir(site.data()).unwrap();
@@ -47,20 +48,20 @@ impl Site {
         site
     }
 
-    pub fn configure(&self, toml: &str) {
+    pub(crate) fn configure(&self, toml: &str) {
         fs::write(self.path("files.toml"), toml).unwrap();
         self.coffer(&["config", "set", "alpha", "files", self.path("files.toml").to_str().unwrap()]);
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path("data")
     }
 
     /// Starts the box and waits until it listens.
-    pub fn start_box(&mut self) {
+    pub(crate) fn start_box(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("box.log")).unwrap();
         let mut command = program("cofferd");
         command.args(["run", "--dir"]).arg(self.path("box")).stdout(Stdio::piped()).stderr(log);
@@ -75,32 +76,32 @@ impl Site {
     }
 
     /// Ends the box as a power cut would.
-    pub fn kill_box(&mut self) {
+    pub(crate) fn kill_box(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill().unwrap();
             daemon.wait().unwrap();
         }
     }
 
-    pub fn agent(&self, verb: &str) -> Command {
+    pub(crate) fn agent(&self, verb: &str) -> Command {
         let mut command = program("coffer-agent");
         command.arg(verb).arg("--state").arg(self.path("agent"));
         command
     }
 
     /// One capture of everything; its output.
-    pub fn capture(&self) -> Output {
+    pub(crate) fn capture(&self) -> Output {
         self.agent("capture").args(["--server", &self.server]).output().unwrap()
     }
 
     /// Runs `coffer`, which must succeed; its output.
-    pub fn coffer(&self, words: &[&str]) -> String {
+    pub(crate) fn coffer(&self, words: &[&str]) -> String {
         let output = self.try_coffer(words);
         assert!(output.status.success(), "coffer {words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub fn try_coffer(&self, words: &[&str]) -> Output {
+    pub(crate) fn try_coffer(&self, words: &[&str]) -> Output {
         let mut command = program("coffer");
         command
             .args(words)
@@ -110,7 +111,7 @@ impl Site {
     }
 
     /// Restores everything to a new folder; gives where `data` is there.
-    pub fn restore(&self, words: &[&str]) -> PathBuf {
+    pub(crate) fn restore(&self, words: &[&str]) -> PathBuf {
         let to = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
         let mut all = vec!["restore", "alpha/files", "--to", to.to_str().unwrap()];
         all.extend(words);
@@ -129,21 +130,21 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-pub fn succeed(command: &mut Command) -> Output {
+pub(crate) fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
 /// Bytes that are the same in every run.
-pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
     out
 }
 
 /// Every file's bytes below a folder.
-pub fn contents(folder: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
+pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(directory) = waiting.pop() {

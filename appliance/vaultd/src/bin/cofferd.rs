@@ -1,5 +1,6 @@
 //! `cofferd`: the box.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,6 +56,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints a line for whoever started us. Nobody may be there to read it, and the box runs all the same.
+fn say(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::debug!(%error, line, "nobody reads standard output");
+    }
+}
+
 #[tokio::main]
 async fn run(cli: Cli) -> Result<()> {
     match cli.command {
@@ -82,9 +90,9 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Run { dir } => {
             let running = Running::start(&dir).await?;
-            println!("listening on {}", running.address());
+            say(&format!("listening on {}", running.address()));
             if let Some(page) = running.page {
-                println!("status page on https://{page}");
+                say(&format!("status page on https://{page}"));
             }
             let (tell, stop) = tokio::sync::watch::channel(false);
             let mut terminate = signal(SignalKind::terminate())?;

@@ -109,6 +109,9 @@ fn cold_cache() -> Result<()> {
     Ok(())
 }
 
+/// One of the figures.
+type Figure = fn(&Figures) -> f64;
+
 fn print(figures: &[Figures], change: &dataset::Change) {
     println!(
         "\n{:<10} {:>9} {:>14} {:>9} {:>14} {:>10} {:>10}  memory",
@@ -135,8 +138,8 @@ fn print(figures: &[Figures], change: &dataset::Change) {
     if peers.is_empty() {
         return;
     }
-    let best = |of: fn(&Figures) -> f64| peers.iter().map(of).fold(f64::INFINITY, f64::min);
-    let ratios: [(&str, fn(&Figures) -> f64); 5] = [
+    let best = |of: Figure| peers.iter().map(of).fold(f64::INFINITY, f64::min);
+    let ratios: [(&str, Figure); 5] = [
         ("first backup", |one| one.first_s),
         ("change", |one| one.change_s),
         ("bytes added", |one| one.change_bytes as f64),

@@ -77,7 +77,7 @@ impl Check {
         Ok(())
     }
 
-    pub(super) fn from_hq(
+    pub(super) fn at_hq(
         &mut self,
         fleet: &Fleet,
         what: &str,

@@ -200,13 +200,14 @@ impl Fleet {
         let started = Instant::now();
         let progress = Progress::new();
         loop {
+            let waiting = self.connection.ask(json!({ "do": "status" }))?["not_at_hq"].as_u64();
             let status = self.connection.ask(json!({ "do": "hq_status" }))?;
-            let behind = status["behind_bytes"].as_u64();
-            if behind == Some(0) {
+            let bytes = |name: &str| size(status[name].as_u64().unwrap_or(0));
+            if waiting == Some(0) {
                 progress.clear();
                 say(&format!(
-                    "Headquarters has everything: {} over the wire.",
-                    size(status["sent_bytes"].as_u64().unwrap_or(0))
+                    "Headquarters has confirmed everything: {} over the wire.",
+                    bytes("sent_bytes")
                 ));
                 return Ok(status);
             }
@@ -217,7 +218,7 @@ impl Fleet {
                     status["last_error"]
                 );
             }
-            progress.line(&format!("Headquarters is {} behind", size(behind.unwrap_or(0))));
+            progress.line(&format!("Headquarters is {} behind", bytes("behind_bytes")));
             std::thread::sleep(ASK_EVERY);
         }
     }

@@ -108,7 +108,7 @@ fn perform(options: &Options, dir: &std::path::Path) -> Done {
         &files,
         &before,
     )?;
-    check.from_hq(&fleet, "a file from headquarters", When::Point(second.point), &changed.edited, &after)?;
+    check.at_hq(&fleet, "a file from headquarters", When::Point(second.point), &changed.edited, &after)?;
     drop(database);
 
     report::print(&changed, &first, &second, &taped, &hq);
