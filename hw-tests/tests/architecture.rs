@@ -1,4 +1,5 @@
 //! The borders between crates, and what comes in from outside: checked, not trusted.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! The real box and the real agent: first copy, changes, `kill -9`, damage, wrong input.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 mod support;
 

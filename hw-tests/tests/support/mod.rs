@@ -1,6 +1,6 @@
 //! A box and an agent as real processes in a directory of their own.
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(clippy::unwrap_used, reason = "this is test code, which clippy doesn't see in a module of its own")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
