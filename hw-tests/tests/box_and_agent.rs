@@ -191,3 +191,45 @@ fn what_is_there_is_never_replaced_without_a_word() {
     site.coffer(&overwrite);
     assert_eq!(fs::read(&restored).unwrap(), fs::read(site.data().join("large.db")).unwrap());
 }
+
+/// Memory the box may have used at its most, in KiB.
+const BOX_MEMORY_MAX_KIB: u64 = 200 << 10;
+
+#[test]
+fn fifty_agents_at_once_are_served_within_bounded_memory() {
+    let site = Site::start();
+    let mut running = Vec::new();
+    for number in 0..50u64 {
+        let name = format!("pc-{number}");
+        let (data, state) = (site.path(&format!("data-{name}")), site.path(&format!("agent-{name}")));
+        fs::create_dir(&data).unwrap();
+        for file in 0..4 {
+            fs::write(data.join(format!("{file}.bin")), bytes(number * 100 + file, 1 << 20)).unwrap();
+        }
+        let code = site.coffer(&["computer", "code", &name]);
+        let mut enrol = support::program("coffer-agent");
+        enrol.args(["enrol", "--name", &name, "--server", &site.server, "--code", code.trim(), "--state"]);
+        support::succeed(enrol.arg(&state));
+        fs::write(site.path("one.toml"), format!("include = [{data:?}]\nwhen = \"manual\"\n")).unwrap();
+        site.coffer(&["config", "set", &name, "files", site.path("one.toml").to_str().unwrap()]);
+        running.push((name, data, state));
+    }
+    let captures: Vec<_> = running
+        .iter()
+        .map(|(_, _, state)| {
+            let mut capture = support::program("coffer-agent");
+            capture.args(["capture", "--server", &site.server, "--state"]).arg(state);
+            capture.stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut capture in captures {
+        assert!(capture.wait().unwrap().success());
+    }
+    for (name, data, _) in running.iter().step_by(7) {
+        let to = site.path(&format!("restored-{name}"));
+        site.coffer(&["restore", &format!("{name}/files"), "--to", to.to_str().unwrap()]);
+        assert_eq!(contents(&to.join(data.strip_prefix("/").unwrap())), contents(data));
+    }
+    let peak = site.peak_memory_kib();
+    assert!(peak <= BOX_MEMORY_MAX_KIB, "the box used {peak} KiB");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use coffer_format::chunk::Compression;
 use coffer_format::entry::Body;
@@ -9,7 +10,7 @@ use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::node::NodeKind;
 use coffer_format::op::Op;
-use coffer_format::wire::{Message, Placement, RestoreNode};
+use coffer_format::wire::{Message, Placement, RefusalCode, RestoreNode};
 use coffer_format::{Blob, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::params;
 
@@ -21,6 +22,8 @@ use crate::{Result, VaultError};
 /// Most nodes and ranges that are worked on at once.
 const BATCH_NODES: usize = 4096;
 const BATCH_RANGES: usize = 200_000;
+/// Batches that are planned and not sent yet.
+const BATCHES_AHEAD: usize = 1;
 /// Most nodes in one message.
 const MESSAGE_NODES: usize = 256;
 /// Most placements in one message: with a whole pack they stay well below the longest frame.
@@ -50,15 +53,24 @@ impl Reading {
     /// Sends everything wanted: `RestoreNodes`, then `RestorePack`s, then `RestoreBatchEnd`, as often as it takes.
     pub fn restore(self: &Arc<Self>, wanted: &Wanted, send: &mut Send<'_>) -> Result<Restored> {
         self.check_point(wanted.config, wanted.point)?;
-        let mut run = Run::new(self, wanted);
-        run.walk_all(&mut |run| run.send_batch(send))?;
-        run.send_batch(send)?;
-        Ok(run.done)
+        // The next batch is planned while this one is read and sent.
+        let (queue, planned) = sync_channel(BATCHES_AHEAD);
+        std::thread::scope(|scope| {
+            let planner = scope.spawn(move || Run::new(self, wanted).plan_all(&queue));
+            let sent = planned
+                .into_iter()
+                .try_for_each(|batch| Sending { reading: self, wanted }.batch(batch, send));
+            let done = planner.join().map_err(|_| VaultError::ReadOnly)?;
+            sent.and(done)
+        })
     }
 
     /// Segments that a restore needs and that aren't on disk.
     pub fn missing_for(self: &Arc<Self>, wanted: &Wanted) -> Result<Vec<SegmentId>> {
         self.check_point(wanted.config, wanted.point)?;
+        if self.all_on_disk()? {
+            return Ok(Vec::new());
+        }
         let mut missing = std::collections::BTreeSet::new();
         let mut run = Run::new(self, wanted);
         let mut look = |run: &mut Run<'_>| -> Result<()> {
@@ -71,6 +83,12 @@ impl Reading {
             look(&mut run)?;
         }
         self.not_on_disk(missing.into_iter().collect())
+    }
+
+    fn all_on_disk(&self) -> Result<bool> {
+        self.readers.with(|db| {
+            Ok(!db.prepare_cached("SELECT 1 FROM segments WHERE on_disk = 0 LIMIT 1")?.exists([])?)
+        })
     }
 
     fn not_on_disk(&self, mut segments: Vec<SegmentId>) -> Result<Vec<SegmentId>> {
@@ -102,6 +120,9 @@ struct Run<'a> {
 
 /// A pack's place, and what of it goes where.
 type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placement>)>;
+
+/// What is worked on at once.
+type Batch = (Vec<RestoreNode>, Packs);
 
 impl<'a> Run<'a> {
     fn new(reading: &'a Arc<Reading>, wanted: &'a Wanted) -> Run<'a> {
@@ -162,22 +183,24 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn send_batch(&mut self, send: &mut Send<'_>) -> Result<()> {
-        while !self.batch.is_empty() {
-            let (nodes, packs) = self.take_batch()?;
-            for nodes in nodes.chunks(MESSAGE_NODES) {
-                send(Message::RestoreNodes { nodes: nodes.to_vec() })?;
+    /// Plans everything wanted, batch by batch; ends early where nobody takes the batches any more.
+    fn plan_all(mut self, queue: &SyncSender<Batch>) -> Result<Restored> {
+        let mut plan = |run: &mut Self| -> Result<()> {
+            while !run.batch.is_empty() {
+                let batch = run.take_batch()?;
+                queue
+                    .send(batch)
+                    .map_err(|_| VaultError::refused(RefusalCode::Busy, "the restore was ended"))?;
             }
-            for ((segment, offset), (record_len, placements)) in packs {
-                self.send_pack(segment, offset, record_len, placements, send)?;
-            }
-            send(Message::RestoreBatchEnd)?;
-        }
-        Ok(())
+            Ok(())
+        };
+        self.walk_all(&mut plan)?;
+        plan(&mut self)?;
+        Ok(self.done)
     }
 
     /// Takes as many collected nodes as fit, and finds which packs hold their bytes.
-    fn take_batch(&mut self) -> Result<(Vec<RestoreNode>, Packs)> {
+    fn take_batch(&mut self) -> Result<Batch> {
         let mut nodes = Vec::new();
         let mut packs = Packs::new();
         let mut ranges = 0;
@@ -253,8 +276,26 @@ impl<'a> Run<'a> {
             Ok(())
         })
     }
+}
 
-    fn send_pack(
+/// Reads what was planned, and sends it.
+struct Sending<'a> {
+    reading: &'a Reading,
+    wanted: &'a Wanted,
+}
+
+impl Sending<'_> {
+    fn batch(&self, (nodes, packs): Batch, send: &mut Send<'_>) -> Result<()> {
+        for nodes in nodes.chunks(MESSAGE_NODES) {
+            send(Message::RestoreNodes { nodes: nodes.to_vec() })?;
+        }
+        for ((segment, offset), (record_len, placements)) in packs {
+            self.pack(segment, offset, record_len, placements, send)?;
+        }
+        send(Message::RestoreBatchEnd)
+    }
+
+    fn pack(
         &self,
         segment: SegmentId,
         offset: u64,
@@ -267,14 +308,14 @@ impl<'a> Run<'a> {
         let raw_len = pack.raw_len() as u64;
         let share = if self.wanted.trusted { used * 4 >= raw_len } else { covered(&placements) == raw_len };
         if share {
-            return placements.chunks(MESSAGE_PLACEMENTS).try_for_each(|placements| {
-                send(Message::RestorePack {
-                    compression: pack.compression,
-                    raw_len: raw_len as u32,
-                    placements: placements.to_vec(),
-                    payload: Blob(pack.payload.clone()),
-                })
-            });
+            let (compression, raw_len) = (pack.compression, raw_len as u32);
+            let whole =
+                |placements, payload| Message::RestorePack { compression, raw_len, placements, payload };
+            if placements.len() <= MESSAGE_PLACEMENTS {
+                return send(whole(placements, Blob(pack.payload)));
+            }
+            let mut parts = placements.chunks(MESSAGE_PLACEMENTS);
+            return parts.try_for_each(|part| send(whole(part.to_vec(), Blob(pack.payload.clone()))));
         }
         let raw = unpack(&pack)?;
         let mut cut = Vec::with_capacity(used.min(PACK_RAW_MAX as u64) as usize);

@@ -9,6 +9,8 @@ use crate::serve::Appliance;
 
 /// A computer whose newest point is older than this is worth a sentence.
 const STALE_MS: u64 = 24 * 3_600_000;
+/// A line to HQ that is down for longer is worth a sentence.
+const HQ_AWAY_MS: u64 = 10 * 60_000;
 
 /// Everything that a status screen shows. Times are milliseconds since 1970-01-01 UTC; sizes in bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -134,6 +136,17 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
             "{} places on the box's disk are damaged: `coffer verify` names the versions; a copy from tape or HQ heals them.",
             damage.len()
         ));
+    }
+    if let Some(wan) = &appliance.wan {
+        let wan = wan.status();
+        let line = wan.borrow();
+        let away_ms = status.now_ms.saturating_sub(line.since_ms);
+        if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > HQ_AWAY_MS) {
+            told.push(format!(
+                "Headquarters hasn't been reached for {}: what changed since is only here and on tape. {why}.",
+                hours(away_ms)
+            ));
+        }
     }
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
         computer_sentences(computer, status.now_ms, &mut told);

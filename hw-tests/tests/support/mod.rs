@@ -83,6 +83,14 @@ impl Site {
         }
     }
 
+    /// The most memory that the box has used since it was started.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.daemon.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().split(' ').next().unwrap().parse().unwrap()
+    }
+
     pub(crate) fn agent(&self, verb: &str) -> Command {
         let mut command = program("coffer-agent");
         command.arg(verb).arg("--state").arg(self.path("agent"));

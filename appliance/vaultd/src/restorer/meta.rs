@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use coffer_format::node::{AttrKind, NodeKind, NodeMeta};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
@@ -34,9 +35,10 @@ fn finish_some(nodes: &[Node]) -> Vec<(PathBuf, String)> {
 }
 
 fn finish(node: &Node) -> io::Result<()> {
-    let meta = &node.restored.meta;
-    let path = &node.written;
+    let meta = &node.written.meta;
+    let path = &node.written.path;
     match meta.kind {
+        NodeKind::File if node.written.finished.load(Ordering::SeqCst) => {}
         NodeKind::File => finish_file(path, meta)?,
         NodeKind::Symlink => symlink(OsStr::from_bytes(meta.link_target().unwrap_or_default()), path)?,
         NodeKind::Fifo => make(path, SFlag::S_IFIFO, 0)?,
@@ -48,8 +50,8 @@ fn finish(node: &Node) -> io::Result<()> {
     if meta.kind != NodeKind::File {
         apply(path, meta)?;
     }
-    if node.written != node.belongs {
-        std::fs::rename(&node.written, &node.belongs)?;
+    if *path != node.belongs {
+        std::fs::rename(path, &node.belongs)?;
     }
     Ok(())
 }
@@ -63,13 +65,18 @@ fn finish_file(path: &Path, meta: &NodeMeta) -> io::Result<()> {
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     let file: File = options.open(path)?;
     file.set_len(meta.size)?;
+    finish_open(&file, path, meta)
+}
+
+/// Gives an open file whose bytes are all there its metadata.
+pub(super) fn finish_open(file: &File, path: &Path, meta: &NodeMeta) -> io::Result<()> {
     if nix::unistd::geteuid().is_root() {
-        fchown(&file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
+        fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
     }
     set_attributes(path, meta)?;
-    nix::sys::stat::fchmod(&file, Mode::from_bits_truncate(meta.mode))?;
+    nix::sys::stat::fchmod(file, Mode::from_bits_truncate(meta.mode))?;
     let mtime = time(meta.mtime_ns);
-    Ok(nix::sys::stat::futimens(&file, &mtime, &mtime)?)
+    Ok(nix::sys::stat::futimens(file, &mtime, &mtime)?)
 }
 
 /// Metadata of what isn't a file: by its path, never through a link.

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use coffer_format::node::NodeKind;
+use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::{Message, RestoreNode};
 
 use paths::Target;
@@ -39,12 +40,21 @@ pub struct Outcome {
     pub failed: Vec<(PathBuf, String)>,
 }
 
-/// A node that is being written.
+/// A file or other object that is being written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Where it's written.
+    pub(crate) path: PathBuf,
+    pub(crate) meta: NodeMeta,
+    /// Set once all bytes and metadata are there.
+    pub(crate) finished: AtomicBool,
+}
+
+/// A node of the batch under way.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) restored: RestoreNode,
-    /// Where it's written.
-    pub(crate) written: PathBuf,
+    pub(crate) index: u32,
+    pub(crate) written: Arc<Written>,
     /// Where it belongs, if that is elsewhere.
     pub(crate) belongs: PathBuf,
 }
@@ -55,8 +65,10 @@ pub struct Restorer {
     conflict: Conflict,
     pool: Pool,
     batch: Vec<Node>,
-    /// Files by their index, for placements and hard links.
-    files: HashMap<u32, Arc<PathBuf>>,
+    /// Files by their index, for placements.
+    files: HashMap<u32, Arc<Written>>,
+    /// Where each file is in the end, for hard links.
+    places: HashMap<u32, PathBuf>,
     directories: BTreeMap<PathBuf, RestoreNode>,
     links: Vec<(u32, PathBuf)>,
     outcome: Outcome,
@@ -71,6 +83,7 @@ impl Restorer {
             pool: Pool::start(),
             batch: Vec::new(),
             files: HashMap::new(),
+            places: HashMap::new(),
             directories: BTreeMap::new(),
             links: Vec::new(),
             outcome: Outcome::default(),
@@ -163,10 +176,13 @@ impl Restorer {
             self.links.push((first, belongs));
             return Ok(true);
         }
-        if node.meta.kind == NodeKind::File {
-            self.files.insert(node.index, Arc::new(written.clone()));
+        let RestoreNode { index, meta, .. } = node;
+        let is_file = meta.kind == NodeKind::File;
+        let written = Arc::new(Written { path: written, meta, finished: AtomicBool::new(false) });
+        if is_file {
+            self.files.insert(index, written.clone());
         }
-        self.batch.push(Node { restored: node, written, belongs });
+        self.batch.push(Node { index, written, belongs });
         Ok(true)
     }
 
@@ -174,14 +190,15 @@ impl Restorer {
         self.outcome.failed.extend(self.pool.wait());
         let batch = std::mem::take(&mut self.batch);
         self.outcome.files += batch.len() as u64;
+        self.files.clear();
         for node in &batch {
-            if node.written != node.belongs {
-                self.files.insert(node.restored.index, Arc::new(node.belongs.clone()));
+            if node.written.meta.kind == NodeKind::File {
+                self.places.insert(node.index, node.belongs.clone());
             }
         }
         self.outcome.failed.extend(meta::finish_all(batch));
         for (first, path) in std::mem::take(&mut self.links) {
-            let linked = match self.files.get(&first) {
+            let linked = match self.places.get(&first) {
                 Some(target) => relink(target, &path),
                 None => Err(io::Error::other("the file that it's another name of wasn't restored")),
             };

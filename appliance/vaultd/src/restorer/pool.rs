@@ -1,6 +1,6 @@
 //! Threads that decompress packs and write their pieces. A bounded number of packs waits.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -13,6 +13,9 @@ use coffer_format::chunk::Compression;
 use coffer_format::limits;
 use coffer_format::wire::Placement;
 
+use super::Written;
+use super::meta::finish_open;
+
 /// Packs that wait to be written.
 const WAITING_MAX: usize = 8;
 
@@ -20,7 +23,7 @@ const WAITING_MAX: usize = 8;
 pub(super) struct PackJob {
     pub(super) compression: Compression,
     pub(super) raw_len: u32,
-    pub(super) placements: Vec<(Arc<PathBuf>, Placement)>,
+    pub(super) placements: Vec<(Arc<Written>, Placement)>,
     pub(super) payload: Vec<u8>,
 }
 
@@ -117,38 +120,47 @@ fn write_one(job: &PackJob, raw: &mut Vec<u8>, shared: &Shared) -> Vec<(PathBuf,
                     return job
                         .placements
                         .iter()
-                        .map(|(path, _)| (path.to_path_buf(), sentence.clone()))
+                        .map(|(written, _)| (written.path.clone(), sentence.clone()))
                         .collect();
                 }
             }
         }
     };
     let mut failed = Vec::new();
-    let mut open: Option<(&Arc<PathBuf>, std::fs::File)> = None;
-    for (path, placement) in &job.placements {
-        let outcome = (|| {
-            let from = placement.offset as usize;
-            let piece = bytes
-                .get(from..from + placement.len as usize)
-                .ok_or_else(|| io::Error::other("its data is short"))?;
-            if open.as_ref().is_none_or(|(of, _)| *of != path) {
-                let mut options = OpenOptions::new();
-                options
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(0o600)
-                    .custom_flags(nix::libc::O_NOFOLLOW);
-                open = Some((path, options.open(path.as_path())?));
+    let mut open = None;
+    for (written, placement) in &job.placements {
+        match place(bytes, written, placement, &mut open) {
+            Ok(()) => {
+                shared.bytes.fetch_add(placement.len.into(), Ordering::Relaxed);
             }
-            let (_, file) = open.as_ref().expect("opened above");
-            file.write_all_at(piece, placement.at)?;
-            shared.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            Ok::<_, io::Error>(())
-        })();
-        if let Err(error) = outcome {
-            failed.push((path.to_path_buf(), error.to_string()));
+            Err(error) => failed.push((written.path.clone(), error.to_string())),
         }
     }
     failed
+}
+
+/// The file that was written last: the next piece is often of the same one.
+type LastOpen<'a> = Option<(&'a Arc<Written>, File)>;
+
+fn place<'a>(
+    bytes: &[u8],
+    written: &'a Arc<Written>,
+    placement: &Placement,
+    open: &mut LastOpen<'a>,
+) -> io::Result<()> {
+    let from = placement.offset as usize;
+    let piece = bytes.get(from..from + placement.len as usize);
+    let piece = piece.ok_or_else(|| io::Error::other("its data is short: run `coffer verify` on the box"))?;
+    if open.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, written)) {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+        *open = Some((written, options.open(&written.path)?));
+    }
+    let Some((_, file)) = open.as_ref() else { return Ok(()) };
+    file.write_all_at(piece, placement.at)?;
+    if placement.at == 0 && u64::from(placement.len) == written.meta.size {
+        finish_open(file, &written.path, &written.meta)?;
+        written.finished.store(true, Ordering::SeqCst);
+    }
+    Ok(())
 }
