@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use support::{Site, bytes, contents};
 
@@ -183,9 +183,12 @@ fn what_is_there_is_never_replaced_without_a_word() {
     site.coffer(&words);
     let restored = to.join(site.data().strip_prefix("/").unwrap()).join("large.db");
     fs::write(&restored, b"mine").unwrap();
+    let parent = restored.parent().unwrap();
+    fs::set_permissions(parent, fs::Permissions::from_mode(0o711)).unwrap();
     let output = site.try_coffer(&words);
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(fs::read(&restored).unwrap(), b"mine");
+    assert_eq!(fs::metadata(parent).unwrap().permissions().mode() & 0o777, 0o711);
     let mut overwrite = words.to_vec();
     overwrite.extend(["--conflict", "overwrite"]);
     site.coffer(&overwrite);

@@ -153,12 +153,13 @@ impl Restorer {
         let path = self.target.resolve(&node.path)?;
         let there = std::fs::symlink_metadata(&path).ok();
         if node.meta.kind == NodeKind::Directory {
-            match there {
-                None => std::fs::create_dir(&path)?,
-                Some(found) if found.is_dir() => {}
-                Some(_) => return Ok(false),
+            match (there, self.conflict) {
+                (None, _) => std::fs::create_dir(&path)?,
+                (Some(found), Conflict::Overwrite) if found.is_dir() => {}
+                // A directory that was there keeps its owner, mode and times.
+                (Some(found), _) if found.is_dir() => return Ok(true),
+                (Some(_), _) => return Ok(false),
             }
-            // A directory that was there keeps what it had, unless overwriting was asked for.
             self.directories.insert(path, node);
             return Ok(true);
         }
