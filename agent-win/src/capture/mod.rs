@@ -11,6 +11,7 @@ mod item;
 mod outlet;
 mod pages;
 mod pass;
+mod prefetch;
 mod reading;
 mod recollect;
 mod report;

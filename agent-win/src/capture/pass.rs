@@ -12,6 +12,7 @@ use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
 use super::group::{database_of, grouped};
+use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, FileTask, Reading};
 use super::{CaptureError, Target};
 use crate::config::Scope;
@@ -40,6 +41,7 @@ pub(super) struct Pass<'a> {
     /// Nodes that live on under another object that took their name.
     pub(super) taken_over: HashSet<NodeId>,
     deferred: Vec<FileTask>,
+    prefetch: Prefetch,
     /// Second names of new files, until the file itself has been sent.
     late_links: Vec<(NodeId, Name, NodeId)>,
     /// New files that couldn't be read: the box doesn't know them.
@@ -60,6 +62,7 @@ impl<'a> Pass<'a> {
             visited: HashSet::new(),
             taken_over: HashSet::new(),
             deferred: Vec::new(),
+            prefetch: Prefetch::start(),
             late_links: Vec::new(),
             unsent: HashSet::new(),
             torn: Vec::new(),
@@ -190,8 +193,21 @@ impl<'a> Pass<'a> {
         for (database, tasks) in groups.databases {
             self.read_database(node, database, tasks)?;
         }
-        groups.single.into_iter().try_for_each(|task| self.read_or_defer(task))?;
+        self.read_all(groups.single)?;
         self.link_sent()
+    }
+
+    /// Reads the files of a directory, asking for those that come next.
+    fn read_all(&mut self, tasks: Vec<FileTask>) -> Result<()> {
+        let is_cold = |task: &&FileTask| task.known.is_none() && task.stat.size < DEFER_FROM;
+        let ahead: Vec<Vec<u8>> = tasks.iter().filter(is_cold).map(|task| task.path.clone()).collect();
+        let mut ahead = ahead.into_iter().skip(1);
+        ahead.by_ref().take(AHEAD).for_each(|path| self.prefetch.soon(&path));
+        for task in tasks {
+            self.read_or_defer(task)?;
+            ahead.by_ref().take(1).for_each(|path| self.prefetch.soon(&path));
+        }
+        Ok(())
     }
 
     pub(super) fn is_held(&self, path: &[u8]) -> bool {

@@ -52,6 +52,13 @@ impl SourceFile {
         }
     }
 
+    /// Tells the kernel to fetch the file now. A hint: refusal changes nothing.
+    pub(crate) fn expect_soon(&self) {
+        if let Err(error) = posix_fadvise(&self.0, 0, 0, PosixFadviseAdvice::POSIX_FADV_WILLNEED) {
+            tracing::trace!(%error, "no read-ahead hint");
+        }
+    }
+
     /// Fills `buffer` from `at`; returns fewer bytes only at the end of the file.
     pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut done = 0;
