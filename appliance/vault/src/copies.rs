@@ -1,5 +1,7 @@
 //! What tape and HQ see of a vault: which segments there are, their bytes, and where verified copies are.
 
+use std::collections::HashSet;
+
 use coffer_format::event::{CartridgeState, Event, Place};
 use coffer_format::segment::Stream;
 use coffer_format::{FileHash, SegmentId, from_bytes};
@@ -57,12 +59,21 @@ impl Reading {
 
     /// Closed segments on disk without a verified copy that `is_there` accepts: the work list of a tape or WAN job.
     pub fn without_copy(&self, is_there: impl Fn(&Place) -> bool) -> Result<Vec<SegmentState>> {
-        let mut without = Vec::new();
-        for state in self.segments()?.into_iter().filter(|state| state.closed && state.on_disk) {
-            if !self.copies(state.segment)?.iter().any(&is_there) {
-                without.push(state);
+        let mut there = HashSet::new();
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT segment, place FROM copies JOIN segments USING (segment) WHERE copies.hash = segments.hash",
+            )?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                if is_there(&from_bytes(&row.get::<_, Vec<u8>>(1)?)?) {
+                    there.insert(SegmentId(row.get(0)?));
+                }
             }
-        }
+            Ok(())
+        })?;
+        let mut without = self.segments()?;
+        without.retain(|state| state.closed && state.on_disk && !there.contains(&state.segment));
         Ok(without)
     }
 

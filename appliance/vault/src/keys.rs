@@ -19,7 +19,7 @@ use crate::{Result, VaultError};
 const WRAP_INFO: &[u8] = b"coffer vault keys 1";
 
 /// Fills an array with random bytes from the operating system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut out = [0; N];
     SystemRandom::new()
         .fill(&mut out)

@@ -38,7 +38,7 @@ pub mod verify;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::VaultError;
 pub use intake::{Committed, PreparedPart, Session, Standing};
-pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic};
+pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, random};
 pub use reading::Reading;
 pub use vault::{Options, SegmentState, Vault};
 

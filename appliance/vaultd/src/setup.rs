@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use coffer_format::{OrgId, VaultId};
 use coffer_link::{Authority, EnrolmentCode, Identity, Role, enrol_branch};
 use coffer_vault::disk::RealDisk;
-use coffer_vault::{BoxKey, RecoveryKey, RecoveryPublic, SystemClock, Vault};
+use coffer_vault::{BoxKey, RecoveryKey, RecoveryPublic, SystemClock, Vault, random};
 
 use crate::layout::Layout;
 use crate::settings::Settings;
@@ -75,13 +75,6 @@ fn found(layout: &Layout) -> Result<Organisation> {
     let (private, recovery) = RecoveryKey::generate()?;
     write_secret(&layout.recovery_key(), &private.0)?;
     Ok(Organisation { org: OrgId(random()?), chunk_key: random()?, recovery })
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let key = BoxKey::generate()?;
-    let mut out = [0; N];
-    out.copy_from_slice(&key.0[..N]);
-    Ok(out)
 }
 
 /// Writes a secret as hex, readable by its owner alone.

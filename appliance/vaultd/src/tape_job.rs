@@ -220,11 +220,8 @@ impl TapeJob {
     }
 
     fn label(&self, vault: &Vault, barcode: &Barcode, number: u32) -> Result<Label, VaultError> {
-        let random = coffer_vault::BoxKey::generate()?;
-        let mut cartridge = [0; 16];
-        cartridge.copy_from_slice(&random.0[..16]);
         Ok(Label {
-            cartridge,
+            cartridge: coffer_vault::random()?,
             barcode: barcode.to_string(),
             vault: vault.id(),
             org: vault.org(),

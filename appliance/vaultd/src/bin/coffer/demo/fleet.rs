@@ -46,12 +46,8 @@ impl Fleet {
         let mut processes = Vec::new();
         let (hq_dir, box_dir) = (dir.join("hq"), dir.join("box"));
         finish(program("coffer-hq")?.args(["init", "--name", "Example", "--dir"]).arg(&hq_dir))?;
-        let serve = |command: &mut Command| -> Result<()> {
-            command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--dir"]).arg(&hq_dir);
-            Ok(())
-        };
         let mut command = program("coffer-hq")?;
-        serve(&mut command)?;
+        command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--dir"]).arg(&hq_dir);
         let hq = start(command, &dir.join("hq.log"), &mut processes)?;
         let code = finish(program("coffer-hq")?.args(["code", "--branch", "leeds", "--dir"]).arg(&hq_dir))?;
         finish(
