@@ -11,9 +11,9 @@ pub mod serve;
 pub mod settings;
 pub mod setup;
 pub mod status;
+pub mod tape;
 
 mod copies;
 mod housekeeping;
 mod live;
 mod page;
-pub mod tape_job;

@@ -123,7 +123,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
     })
 }
 
-fn tape(appliance: &Appliance) -> Result<&crate::tape_job::TapeJob, VaultError> {
+fn tape(appliance: &Appliance) -> Result<&crate::tape::TapeJob, VaultError> {
     appliance.tape.as_ref().ok_or_else(|| {
         refused(
             RefusalCode::BadRequest,

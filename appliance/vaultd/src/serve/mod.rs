@@ -18,7 +18,7 @@ use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault};
 use crate::layout::Layout;
 use crate::live::Live;
 use crate::settings::Settings;
-use crate::tape_job::TapeJob;
+use crate::tape::TapeJob;
 use crate::{housekeeping, page, setup};
 
 /// Everything that the parts of a running box share.

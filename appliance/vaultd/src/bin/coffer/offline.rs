@@ -73,9 +73,8 @@ pub(crate) fn run(_cli: &Cli, command: &Command) -> Done {
             open_and_tell(vault, key)
         }
         Command::RebuildFromTape { vault, changer, drive, simulated, key } => {
-            let source =
-                coffer_vaultd::tape_job::Source::new(changer.as_deref(), drive, simulated.as_deref())?;
-            let done = coffer_vaultd::tape_job::extract_vault(source, vault)?;
+            let source = coffer_vaultd::tape::Source::new(changer.as_deref(), drive, simulated.as_deref())?;
+            let done = coffer_vaultd::tape::extract_vault(source, vault)?;
             println!("{} segments read from {} cartridges.", done.segments, done.cartridges);
             open_and_tell(vault, key)
         }
