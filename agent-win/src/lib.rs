@@ -9,17 +9,38 @@ pub mod config;
 mod cut;
 pub mod journal;
 pub mod line;
+#[cfg(unix)]
 mod linux;
+#[cfg(unix)]
+use linux as platform;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
+pub mod log_file;
 mod path;
 mod scan;
 mod schedule;
 pub mod session;
 pub mod state;
+#[cfg(any(windows, test))]
+#[cfg_attr(not(windows), allow(dead_code, reason = "only Windows has it; tested everywhere"))]
+mod usn;
 mod watch;
 pub mod wire;
 pub mod work;
+#[cfg(any(windows, test))]
+mod wtf8;
+
+#[cfg(windows)]
+pub use windows::service;
+
+/// Waits until somebody wants the program to end.
+pub async fn asked_to_stop() -> std::io::Result<()> {
+    platform::asked_to_stop().await
+}
 
 /// What this computer calls itself.
 pub fn computer_name() -> String {
-    linux::computer_name()
+    platform::computer_name()
 }

@@ -35,9 +35,10 @@ pub fn enrol(
 ) -> Result<(), LineError> {
     let state = StateDir::create(state)?;
     let _lock = state.lock()?;
-    let system = crate::linux::system_name();
+    let system = crate::platform::system_name();
     let identity = state.identity();
     let enrolled = runtime.block_on(coffer_link::enrol_computer(address, code, name, &system, &identity))?;
+    state.seal_identity()?;
     state.save_chunk_key(&enrolled.chunk_key)?;
     Ok(state.save_server(address)?)
 }

@@ -1,6 +1,6 @@
 //! The agent's program: enrol, run, capture once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,11 @@ use coffer_agent::wire::WireError;
 use coffer_agent::work::{Agent, Done, WorkError};
 use coffer_format::wire::{Refusal, RefusalCode};
 use coffer_link::{EnrolmentCode, LinkError};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
+
+#[cfg(windows)]
+mod windows_commands;
 
 /// Sends what changes on this computer to its Coffer box.
 #[derive(Debug, Parser)]
@@ -57,13 +61,24 @@ enum Command {
         #[arg(long)]
         server: Option<String>,
     },
+    #[cfg(windows)]
+    #[command(flatten)]
+    Windows(windows_commands::WindowsCommand),
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
-    match run(arguments.command) {
+    let done = match arguments.command {
+        // A service has no standard error: it sets up its own log.
+        #[cfg(windows)]
+        Command::Windows(command) => windows_commands::run(command),
+        command => {
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            run(command)
+        }
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("coffer-agent: {}.", sentences(&error).join(": "));
@@ -73,7 +88,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime()?;
     let stop = Arc::new(AtomicBool::new(false));
     runtime.spawn(stop_on_signal(stop.clone()));
     let handle = runtime.handle().clone();
@@ -84,10 +99,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Enrol { server, code, state, name } => {
-            let code: EnrolmentCode = code.parse()?;
-            let name = name.unwrap_or_else(coffer_agent::computer_name);
-            line::enrol(&handle, &server, &code, &name, &state)?;
-            println!("This computer is enrolled at {server} as \"{name}\".");
+            enrol(&runtime, &server, &code, &state, name)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { state, server } => {
@@ -99,30 +111,38 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (agent, _lock) = open(state, server)?;
             let done = agent.capture_once(config.as_deref())?;
             done.iter().for_each(print);
-            let is_clean = done.iter().all(|done| report(&done.outcome).is_empty());
+            let is_clean = done.iter().all(|done| done.outcome.report().is_empty());
             Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(3) })
         }
+        #[cfg(windows)]
+        Command::Windows(command) => windows_commands::run(command),
     }
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+fn enrol(
+    runtime: &Runtime,
+    server: &str,
+    code: &str,
+    state: &Path,
+    name: Option<String>,
+) -> anyhow::Result<()> {
+    let code: EnrolmentCode = code.parse()?;
+    let name = name.unwrap_or_else(coffer_agent::computer_name);
+    line::enrol(runtime.handle(), server, &code, &name, state)?;
+    println!("This computer is enrolled at {server} as \"{name}\".");
+    Ok(())
 }
 
 async fn stop_on_signal(stop: Arc<AtomicBool>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    stop.store(true, Ordering::Relaxed);
-}
-
-fn report(outcome: &Outcome) -> &[coffer_format::entry::ReportLine] {
-    match outcome {
-        Outcome::Unchanged { report } => report,
-        Outcome::Closed(closed) => &closed.report,
+    match coffer_agent::asked_to_stop().await {
+        Ok(()) => stop.store(true, Ordering::Relaxed),
+        Err(error) => {
+            tracing::error!(%error, "the system can't tell the agent to stop; end it by its process")
+        }
     }
 }
 
@@ -136,7 +156,7 @@ fn print(done: &Done) {
             closed.point, closed.files, closed.bytes, closed.sent, closed.consistency
         ),
     }
-    for line in report(outcome) {
+    for line in outcome.report() {
         println!("  {}: {}", String::from_utf8_lossy(&line.path.0), line.what);
     }
 }

@@ -1,12 +1,7 @@
-//! Paths as bytes: absolute, one slash before each name, the root is empty.
+//! Paths as bytes: absolute, one slash before each name, the root is empty. On Windows the first name is the drive
+//! (`/C:/Users`), and names are WTF-8.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
-pub(crate) fn as_path(path: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(if path.is_empty() { b"/" } else { path }))
-}
+pub(crate) use crate::platform::as_path;
 
 /// Parent and last name; `None` for the root.
 pub(crate) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {

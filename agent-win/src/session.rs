@@ -75,6 +75,11 @@ impl Session {
         Ok(asked)
     }
 
+    /// Tells the box that its newest point is all there is.
+    pub fn up_to_date(&self, config: ConfigId) -> Result<(), WireError> {
+        self.wire.send(Message::UpToDate { config })
+    }
+
     pub fn goodbye(self) {
         if let Err(error) = self.wire.send(Message::Goodbye) {
             tracing::debug!(%error, "the box was gone already");
@@ -107,6 +112,9 @@ impl Session {
             progress,
             aside,
         });
+        if matches!(captured, Ok(Outcome::Unchanged { .. })) {
+            self.up_to_date(config)?;
+        }
         if let Err(CaptureError::Wire(WireError::Refused(refusal))) = &captured
             && refusal.code == RefusalCode::OutOfStep
         {

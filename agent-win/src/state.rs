@@ -1,12 +1,13 @@
 //! The agent's own folder: who it is, which box it belongs to, and a journal per configuration.
 //! Everything in it can be made anew by enrolling again; the keys in it are for the agent's user alone.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coffer_format::{ConfigId, FileHash};
+
+use crate::platform::{SEALS, create_private_folder, private_file, seal, unseal};
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -35,12 +36,12 @@ pub struct StateLock {
 
 const CHUNK_KEY: &str = "chunk.key";
 const SERVER: &str = "server";
+const SEALED_KEY: &str = "identity.key";
 
 impl StateDir {
     /// Makes the folder where it isn't there.
     pub fn create(path: &Path) -> Result<StateDir, StateError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| StateError::Write(path.to_owned(), error))?;
+        create_private_folder(path).map_err(|error| StateError::Write(path.to_owned(), error))?;
         StateDir::open(path)
     }
 
@@ -58,6 +59,22 @@ impl StateDir {
         self.path.join("identity")
     }
 
+    /// Where the system keeps secrets: moves the private key there.
+    pub fn seal_identity(&self) -> Result<(), StateError> {
+        if !SEALS {
+            return Ok(());
+        }
+        let plain = self.identity().join("key.pem");
+        let key = fs::read(&plain).map_err(|error| StateError::Read(plain.clone(), error))?;
+        self.save(SEALED_KEY, &key)?;
+        fs::remove_file(&plain).map_err(|error| StateError::Write(plain, error))
+    }
+
+    /// The private key (PEM), where it isn't with the certificate.
+    pub fn sealed_key(&self) -> Result<Option<Vec<u8>>, StateError> {
+        if self.path.join(SEALED_KEY).exists() { self.read(SEALED_KEY).map(Some) } else { Ok(None) }
+    }
+
     /// Where the journal of a configuration is.
     pub fn journal(&self, config: ConfigId) -> PathBuf {
         self.path.join(format!("config-{config}"))
@@ -66,7 +83,7 @@ impl StateDir {
     /// Keeps others out, or says that another is in.
     pub fn lock(&self) -> Result<StateLock, StateError> {
         let path = self.path.join("lock");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let opened = private_file().create(true).truncate(false).write(true).open(&path);
         let file = opened.map_err(|error| StateError::Write(path.clone(), error))?;
         match file.try_lock() {
             Ok(()) => Ok(StateLock { _file: file }),
@@ -80,9 +97,9 @@ impl StateDir {
     }
 
     pub fn chunk_key(&self) -> Result<[u8; 32], StateError> {
-        let text = self.read(CHUNK_KEY)?;
-        let key: FileHash =
-            text.trim().parse().map_err(|_| StateError::Damaged(self.path.join(CHUNK_KEY)))?;
+        let damaged = || StateError::Damaged(self.path.join(CHUNK_KEY));
+        let text = String::from_utf8(self.read(CHUNK_KEY)?).map_err(|_| damaged())?;
+        let key: FileHash = text.trim().parse().map_err(|_| damaged())?;
         Ok(key.0)
     }
 
@@ -92,26 +109,34 @@ impl StateDir {
 
     /// The box's address, as it was given at enrolment.
     pub fn server(&self) -> Result<String, StateError> {
-        Ok(self.read(SERVER)?.trim().to_owned())
+        let text = String::from_utf8(self.read(SERVER)?);
+        Ok(text.map_err(|_| StateError::Damaged(self.path.join(SERVER)))?.trim().to_owned())
     }
 
-    fn read(&self, name: &str) -> Result<String, StateError> {
+    fn read(&self, name: &str) -> Result<Vec<u8>, StateError> {
         let path = self.path.join(name);
-        fs::read_to_string(&path).map_err(|error| StateError::Read(path, error))
+        let bytes =
+            fs::read(&path).and_then(|bytes| if is_secret(name) { unseal(&bytes) } else { Ok(bytes) });
+        bytes.map_err(|error| StateError::Read(path, error))
     }
 
     /// All of it or nothing, whatever happens meanwhile.
     fn save(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let path = self.path.join(name);
         let temporary = self.path.join(format!("{name}.new"));
-        let saved = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        let bytes = if is_secret(name) { seal(bytes) } else { Ok(bytes.to_vec()) };
+        let mut options = private_file();
+        options.create(true).truncate(true).write(true);
+        let saved = bytes
+            .and_then(|bytes| {
+                let mut file = options.open(&temporary)?;
+                file.write_all(&bytes).and_then(|()| file.sync_all())
+            })
             .and_then(|()| fs::rename(&temporary, &path));
         saved.map_err(|error| StateError::Write(path, error))
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    matches!(name, CHUNK_KEY | SEALED_KEY)
 }

@@ -5,13 +5,25 @@ use std::time::{Duration, Instant};
 
 use crate::capture::Target;
 use crate::config::Scope;
-use crate::linux::{DirectoryWatcher, Noticed, WatchError};
+use crate::path::split;
+use crate::platform::{DirectoryWatcher, WatchError};
 
 /// However busy a file is, it's captured at least so often.
 const SETTLE_TIMES_MAX: u32 = 15;
+/// Files that were locked are tried again so long after.
+const RETRY_LOCKED_AFTER: Duration = Duration::from_secs(10);
 const SETTLE_LEAST: Duration = Duration::from_millis(50);
 /// Without a watch, everything is looked at this often.
 pub(crate) const RESCAN_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// What a watch of the system's noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Noticed {
+    /// Something happened to `name` in the directory at `directory`.
+    Name { directory: Vec<u8>, name: Vec<u8> },
+    /// Events were lost: everything must be looked at.
+    Overflow,
+}
 
 /// A watch over one configuration. Where the system has no watches left, a clock.
 pub(crate) struct Watch {
@@ -23,6 +35,9 @@ pub(crate) struct Watch {
     last: Instant,
     /// A whole look doesn't wait until everything is quiet: somewhere something always moves.
     at_once: bool,
+    /// Files that were locked, and when they're tried again: nobody says when a lock is gone.
+    locked: Vec<Vec<u8>>,
+    retry_at: Instant,
 }
 
 impl Watch {
@@ -39,6 +54,23 @@ impl Watch {
             first: Some(now),
             last: now,
             at_once: true,
+            locked: Vec::new(),
+            retry_at: now,
+        }
+    }
+
+    /// These files were locked. They're looked at again after a while, whatever else happens.
+    pub(crate) fn locked(&mut self, paths: impl Iterator<Item = Vec<u8>>) {
+        self.locked = paths.collect();
+        self.retry_at = Instant::now() + RETRY_LOCKED_AFTER;
+    }
+
+    /// Whatever is captured next tries them as well, so that every point names what it lacks.
+    fn take_up_locked(&mut self) {
+        for path in std::mem::take(&mut self.locked) {
+            if let Some((directory, name)) = split(&path) {
+                self.gathered.notice(directory.to_vec(), name.to_vec());
+            }
         }
     }
 
@@ -68,6 +100,11 @@ impl Watch {
         }
     }
 
+    /// Whether nothing was noticed since the last look. Without a watch nobody knows.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.watcher.is_some() && self.first.is_none() && self.gathered.is_empty()
+    }
+
     /// Everything is to be looked at, as soon as possible.
     pub(crate) fn everything(&mut self) {
         self.gathered = Target::Everything;
@@ -77,6 +114,9 @@ impl Watch {
 
     /// What to capture now, if it has gone quiet or has been busy for too long.
     pub(crate) fn due(&mut self) -> Option<Target> {
+        if !self.locked.is_empty() && Instant::now() >= self.retry_at {
+            self.first.get_or_insert_with(Instant::now);
+        }
         let first = match (self.first, &self.watcher) {
             (Some(first), _) => first,
             (None, None) if self.last.elapsed() >= RESCAN_EVERY => {
@@ -89,6 +129,7 @@ impl Watch {
         if !self.at_once && !is_quiet && first.elapsed() < self.settle * SETTLE_TIMES_MAX {
             return None;
         }
+        self.take_up_locked();
         self.first = None;
         self.at_once = false;
         self.last = Instant::now();

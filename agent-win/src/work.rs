@@ -9,7 +9,7 @@ use coffer_format::wire::{ConfigText, Message, RefusalCode};
 use coffer_link::{Identity, LinkError};
 use tokio::runtime::Handle;
 
-use crate::capture::{CaptureError, Outcome, Progress, Target};
+use crate::capture::{CaptureError, LOCKED, Outcome, Progress, Target};
 use crate::config::{BackupConfig, Scope, When, WindowTime};
 use crate::journal::Journal;
 use crate::line;
@@ -19,6 +19,8 @@ use crate::state::{StateDir, StateError};
 use crate::watch::Watch;
 use crate::wire::WireError;
 
+/// How often the box hears of a watched configuration in which nothing happens.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(200);
 
 /// Why the agent ended.
@@ -64,8 +66,12 @@ impl Agent {
         server: Option<String>,
         stop: Arc<AtomicBool>,
     ) -> Result<Agent, WorkError> {
-        crate::linux::raise_open_files();
-        let identity = Identity::load(&state.identity()).map_err(LinkError::from)?;
+        crate::platform::prepare();
+        let identity = match state.sealed_key()? {
+            Some(key) => Identity::load_with_key(&state.identity(), &key),
+            None => Identity::load(&state.identity()),
+        }
+        .map_err(LinkError::from)?;
         let chunk_key = state.chunk_key()?;
         let server = server.map_or_else(|| state.server(), Ok)?;
         Ok(Agent { runtime, state, identity, chunk_key, server, stop })
@@ -147,6 +153,7 @@ impl Agent {
             }
             for job in jobs.iter_mut() {
                 self.capture_if_due(&mut session, job)?;
+                job.tell_if_quiet(&session)?;
             }
         }
         session.goodbye();
@@ -180,10 +187,13 @@ impl Agent {
         match self.capture(session, job, target) {
             Ok(outcome) => {
                 log(&name, &outcome, now.elapsed());
+                job.try_again(&outcome);
                 job.schedule.done(now);
+                job.told = Some(Instant::now());
                 Ok(())
             }
             Err(error) => {
+                job.told = None;
                 job.look_at_everything();
                 match error {
                     // A broken line has its own pace; the capture goes on as soon as there's another.
@@ -228,6 +238,8 @@ struct Job {
     scope: Arc<Scope>,
     schedule: Schedule,
     watch: Option<Watch>,
+    /// When the box last heard how things stand.
+    told: Option<Instant>,
     /// Refused for good: only another configuration or a restart helps.
     is_stopped: bool,
 }
@@ -242,7 +254,7 @@ impl Job {
         let is_continuous = watched && config.when == When::Continuous;
         let watch = is_continuous.then(|| Watch::start(scope.clone(), config.settle));
         let schedule = Schedule::new(config.when, Instant::now());
-        Ok(Job { text: text.clone(), config, scope, schedule, watch, is_stopped: false })
+        Ok(Job { text: text.clone(), config, scope, schedule, watch, told: None, is_stopped: false })
     }
 
     fn is_watched(&self) -> bool {
@@ -264,10 +276,30 @@ impl Job {
         }
     }
 
+    /// Files that were locked are looked at again soon.
+    fn try_again(&mut self, outcome: &Outcome) {
+        if let Some(watch) = &mut self.watch {
+            let locked = outcome.report().iter().filter(|line| line.what == LOCKED);
+            watch.locked(locked.map(|line| line.path.0.to_vec()));
+        }
+    }
+
     fn look_at_everything(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.everything();
         }
+    }
+
+    /// Tells the box now and then that a watched configuration is as its newest point has it. Only after a capture: what
+    /// changed before the watch began is in none yet.
+    fn tell_if_quiet(&mut self, session: &Session) -> Result<(), WireError> {
+        let is_quiet = self.watch.as_ref().is_some_and(Watch::is_quiet);
+        let is_time = self.told.is_some_and(|told| told.elapsed() >= TELL_EVERY);
+        if is_quiet && is_time {
+            session.up_to_date(self.text.config)?;
+            self.told = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// When a capture must end because its window closes.

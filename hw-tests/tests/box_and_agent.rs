@@ -4,7 +4,8 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use support::{Site, bytes, contents};
 
@@ -49,6 +50,37 @@ fn files_come_back_as_they_were_at_each_point() {
 }
 
 #[test]
+fn a_tar_stream_holds_names_attributes_and_hard_links() {
+    let site = Site::start();
+    fill(&site, 40, 2);
+    let folder = site.data().join("folder-1");
+    let long = folder.join("n".repeat(200));
+    fs::write(&long, "a long name").unwrap();
+    fs::hard_link(&long, folder.join("the same")).unwrap();
+    std::os::unix::fs::symlink("the same", folder.join("link")).unwrap();
+    fs::set_permissions(folder.join("the same"), fs::Permissions::from_mode(0o741)).unwrap();
+    support::succeed(Command::new("setfattr").args(["-n", "user.colour", "-v", "blue"]).arg(&long));
+    capture(&site);
+    let archive = site.path("files.tar");
+    let restore = site.try_coffer(&["restore", "alpha/files", "--tar"]);
+    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
+    fs::write(&archive, restore.stdout).unwrap();
+    let to = site.path("unpacked");
+    fs::create_dir(&to).unwrap();
+    support::succeed(Command::new("tar").args(["--xattrs", "-xpf"]).arg(&archive).arg("-C").arg(&to));
+    let unpacked = to.join(site.data().strip_prefix("/").unwrap());
+    assert_eq!(contents(&unpacked), contents(&site.data()));
+    let again = unpacked.join("folder-1/the same");
+    let (found, kept) = (fs::metadata(&again).unwrap(), fs::metadata(&long).unwrap());
+    let facts =
+        |meta: &fs::Metadata| (meta.mode(), meta.uid(), meta.mtime(), meta.mtime_nsec(), meta.nlink());
+    assert_eq!(facts(&found), facts(&kept));
+    let mut colour = Command::new("getfattr");
+    let colour = support::succeed(colour.args(["--only-values", "-n", "user.colour"]).arg(&again));
+    assert_eq!(colour.stdout, b"blue");
+}
+
+#[test]
 fn a_box_that_is_killed_again_and_again_loses_nothing_and_the_first_copy_goes_on() {
     let mut site = Site::start();
     fill(&site, 400, 96);
@@ -74,6 +106,51 @@ fn a_box_that_is_killed_again_and_again_loses_nothing_and_the_first_copy_goes_on
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
     let stored = size_of(&vault);
     assert!(stored < 140 << 20, "the first copy began again: {stored} bytes are stored for 97 MiB");
+}
+
+#[test]
+fn a_computer_on_which_nothing_changes_is_not_at_risk() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    capture(&site);
+    let standing = || {
+        let status: serde_json::Value = serde_json::from_str(&site.coffer(&["status", "--json"])).unwrap();
+        let config = status["computers"][0]["configurations"][0].clone();
+        (config["last_point_ms"].as_u64().unwrap(), config["protected_ms"].as_u64().unwrap())
+    };
+    let (made, protected) = standing();
+    assert_eq!(protected, made);
+    capture(&site);
+    assert!(wait_until(|| standing().1 > made), "the box didn't hear that nothing has changed");
+    assert_eq!(standing().0, made, "nothing new made a point");
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named_and_the_rest_is_kept() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    let closed = site.data().join("folder-3/closed.txt");
+    fs::write(&closed, "for its owner alone").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let mut agent = site.agent("capture");
+    agent.args(["--server", &site.server]);
+    if nix::unistd::Uid::effective().is_root() {
+        // Root may read everything as long as it has these.
+        let mut without = Command::new("setpriv");
+        without.arg("--bounding-set=-dac_override,-dac_read_search");
+        without.arg(agent.get_program()).args(agent.get_args());
+        agent = without;
+    }
+    let output = agent.output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("closed.txt"), "the file isn't named: {said}");
+    let mut kept = contents(&site.restore(&[]));
+    assert_eq!(kept.remove(std::path::Path::new("folder-3/closed.txt")), None);
+    fs::remove_file(&closed).unwrap();
+    assert_eq!(kept, contents(&site.data()));
+    let points = site.coffer(&["points", "alpha/files"]);
+    assert!(points.contains('1'), "{points}");
 }
 
 fn has_point(site: &Site) -> bool {

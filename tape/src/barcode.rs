@@ -6,8 +6,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::scsi::ElementAddress;
+
 /// Longest barcode a changer can report (SMC-3 6.14: volume identification field).
 const BARCODE_MAX: usize = 32;
+/// No label has it.
+const PLACE_MARK: char = '@';
 
 /// A barcode: printable ASCII without blanks, never empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,9 +28,29 @@ impl Barcode {
         &self.0
     }
 
-    /// A cleaning cartridge must never be written to or loaded for data.
+    /// A cleaning cartridge must never be written to or loaded for data: `CLNxxxLx`, or medium type CU.
     pub fn is_cleaning(&self) -> bool {
-        self.0.starts_with("CLN")
+        self.0.starts_with("CLN") || self.medium_type() == Some("CU")
+    }
+
+    /// The last two of eight characters, such as `L6`.
+    pub fn medium_type(&self) -> Option<&str> {
+        if self.0.len() == 8 { self.0.get(6..) } else { None }
+    }
+
+    /// By its medium type the cartridge can only be written once: `LT` to `LZ`.
+    pub fn is_write_once(&self) -> bool {
+        matches!(self.medium_type().map(str::as_bytes), Some([b'L', b'T'..=b'Z']))
+    }
+
+    /// A name for a cartridge whose label can't be read: the place it's in, as `@4096`.
+    pub fn of_place(element: ElementAddress) -> Barcode {
+        Barcode(format!("{PLACE_MARK}{element}"))
+    }
+
+    /// The place that a name of [`Barcode::of_place`] means.
+    pub fn place(&self) -> Option<ElementAddress> {
+        self.0.strip_prefix(PLACE_MARK)?.parse().ok().map(ElementAddress)
     }
 }
 
@@ -70,7 +94,12 @@ mod tests {
         let barcode: Barcode = "COF001L6                        ".parse().unwrap();
         assert_eq!(barcode.to_string(), "COF001L6");
         assert!(!barcode.is_cleaning());
-        assert!("CLN001L1".parse::<Barcode>().unwrap().is_cleaning());
+        for cleaning in ["CLN001L1", "CLNU01CU", "ABC123CU"] {
+            assert!(cleaning.parse::<Barcode>().unwrap().is_cleaning(), "{cleaning}");
+        }
+        assert_eq!(barcode.place(), None);
+        assert!(!barcode.is_write_once() && "COF001LX".parse::<Barcode>().unwrap().is_write_once());
+        assert_eq!(Barcode::of_place(ElementAddress(4096)).place(), Some(ElementAddress(4096)));
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::scsi::cdb::{self, ElementDetail};
+use serde::Serialize;
+
+use crate::drive::{Feature, Performed, Support};
+use crate::scsi::cdb::{self, DoorMove, ElementDetail, RangeOpcode, Removal};
 use crate::scsi::{
-    Answer, Data, Device, ElementAddress, ElementKind, ElementMap, ElementRange, ElementStatus, Inquiry,
-    ScsiTransport, decode_element_status, decode_serial, key,
+    Answer, ChangerCapabilities, Data, Device, ElementAddress, ElementKind, ElementMap, ElementRange,
+    ElementStatus, GEOMETRY_PAGE, Inquiry, Readiness, ScsiTransport, Sense, decode_element_status,
+    decode_rotates, decode_serial, key,
 };
 use crate::{TapeError, Waiter};
 
@@ -22,6 +26,45 @@ enum DeviceIdWay {
     Never,
 }
 
+/// What a changer can do, each found out by asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ChangerFeatures {
+    pub opcode_list: Support,
+    pub barcodes: Support,
+    /// It names the drives in its elements.
+    pub device_ids: Support,
+    pub capabilities_page: Support,
+    pub geometry_page: Support,
+    pub exchange: Support,
+    pub position_to_element: Support,
+    pub range_stock: Support,
+    pub removal_lock: Support,
+    pub mail_door: Support,
+}
+
+impl ChangerFeatures {
+    /// As lines to print, each with what its absence costs.
+    pub fn lines(&self) -> Vec<Feature> {
+        let line = |name, support, without| Feature { name, support, without };
+        vec![
+            line("list of commands", self.opcode_list, "each is found out by trying it"),
+            line("barcodes", self.barcodes, "cartridges are named by their place until their label is read"),
+            line("names of drives", self.device_ids, "drives are found by loading a cartridge"),
+            line("capabilities page", self.capabilities_page, "moves are found out by trying them"),
+            line("transport geometry page", self.geometry_page, "nothing"),
+            line("EXCHANGE MEDIUM", self.exchange, "two moves take its place"),
+            line("POSITION TO ELEMENT", self.position_to_element, "the robot isn't sent ahead"),
+            line(
+                "taking stock of a range",
+                self.range_stock,
+                "the whole library is looked at, which takes longer",
+            ),
+            line("mail slot lock", self.removal_lock, "the mail slot can be opened at any time"),
+            line("mail slot door", self.mail_door, "a person opens it"),
+        ]
+    }
+}
+
 /// A changer.
 #[derive(Debug)]
 pub struct Changer {
@@ -29,7 +72,10 @@ pub struct Changer {
     inquiry: Inquiry,
     serial: Option<String>,
     map: ElementMap,
+    capabilities: Option<ChangerCapabilities>,
     ids: DeviceIdWay,
+    features: ChangerFeatures,
+    range: Option<RangeOpcode>,
 }
 
 impl Changer {
@@ -44,9 +90,18 @@ impl Changer {
             return Err(TapeError::WrongDevice { device: device.name().to_owned(), wanted: "changer" });
         }
         let serial = device.vital_page(0x80)?.and_then(|page| decode_serial(&page).ok());
-        device.wait_ready()?;
-        let map = ask_map(&mut device)?;
-        Ok(Changer { device, inquiry, serial, map, ids: DeviceIdWay::WithBarcodes })
+        device.wait_ready().map_err(|error| explain(error, None))?;
+        let map = device.mode_page(ElementMap::PAGE, ElementMap::decode)?;
+        let map = map.ok_or_else(|| no_page(&device, "element address page, which the changer refuses"))?;
+        let capabilities = device.mode_page(ChangerCapabilities::PAGE, ChangerCapabilities::decode)?;
+        let geometry = device.mode_page(GEOMETRY_PAGE, decode_rotates)?;
+        let features = ChangerFeatures {
+            capabilities_page: Support::of(capabilities.is_some()),
+            geometry_page: Support::of(geometry.is_some()),
+            ..ChangerFeatures::default()
+        };
+        let (ids, range) = (DeviceIdWay::WithBarcodes, Some(RangeOpcode::Current));
+        Ok(Changer { device, inquiry, serial, map, capabilities, ids, features, range })
     }
 
     pub fn name(&self) -> &str {
@@ -60,6 +115,48 @@ impl Changer {
     }
     pub fn elements(&self) -> &ElementMap {
         &self.map
+    }
+    pub fn features(&self) -> ChangerFeatures {
+        self.features
+    }
+    pub fn capabilities(&self) -> Option<&ChangerCapabilities> {
+        self.capabilities.as_ref()
+    }
+
+    /// Unit attentions since this was last asked: resets, doors, mail slots used.
+    pub fn take_told(&mut self) -> Vec<Sense> {
+        self.device.take_told()
+    }
+
+    /// Asks once whether the robot can move.
+    pub fn readiness(&mut self) -> Result<Readiness, TapeError> {
+        self.device.readiness()
+    }
+
+    /// Finds out what the changer can do, as far as that moves nothing.
+    pub fn probe(&mut self) -> Result<ChangerFeatures, TapeError> {
+        let transport = self.map.transport.first;
+        let listed = self.device.lists(&cdb::test_unit_ready())?;
+        self.features.opcode_list = Support::of(listed.is_some());
+        let nowhere = ElementAddress::default();
+        let range = cdb::initialize_element_status_with_range(RangeOpcode::Current, nowhere, 0);
+        let exchange = cdb::exchange_medium(transport, nowhere, nowhere, nowhere);
+        let position = cdb::position_to_element(transport, nowhere);
+        let door = cdb::open_close_mail_slot(nowhere, DoorMove::Close);
+        for (command, feature) in [
+            (range, &mut self.features.range_stock),
+            (exchange, &mut self.features.exchange),
+            (position, &mut self.features.position_to_element),
+            (door, &mut self.features.mail_door),
+        ] {
+            if let (Support::Unknown, Some(known)) = (*feature, self.device.lists(&command)?) {
+                *feature = Support::of(known);
+            }
+        }
+        self.lock(Removal::Allow)?;
+        self.status(ElementKind::Slot)?;
+        self.status(ElementKind::Drive)?;
+        Ok(self.features)
     }
 
     /// State of all elements of one kind.
@@ -76,14 +173,82 @@ impl Changer {
 
     /// Makes the changer look at every place again: minutes.
     pub fn take_stock(&mut self) -> Result<(), TapeError> {
-        self.device.done(&cdb::initialize_element_status(), Data::None)?;
+        self.device
+            .done(&cdb::initialize_element_status(), Data::None)
+            .map_err(|error| explain(error, None))?;
         self.device.wait_ready()
+    }
+
+    /// Makes the changer look at some places again; at all of them if it can't do it by range.
+    pub fn take_stock_of(&mut self, range: ElementRange) -> Result<(), TapeError> {
+        while let Some(opcode) = self.range {
+            let command = cdb::initialize_element_status_with_range(opcode, range.first, range.count);
+            let known = self.device.done_if_known(&command, Data::None)?;
+            if known.is_some() {
+                self.features.range_stock = Support::Yes;
+                return self.device.wait_ready();
+            }
+            self.range = match opcode {
+                RangeOpcode::Current => Some(RangeOpcode::Older),
+                RangeOpcode::Older => None,
+            };
+        }
+        self.features.range_stock = Support::No;
+        self.take_stock()
     }
 
     /// Moves what is in `from` to `to`.
     pub fn move_medium(&mut self, from: ElementAddress, to: ElementAddress) -> Result<(), TapeError> {
         tracing::info!(changer = self.name(), %from, %to, "moving a cartridge");
-        self.device.done(&cdb::move_medium(self.map.transport.first, from, to), Data::None).map(drop)
+        self.device.wait_ready().map_err(|error| explain(error, Some((from, to))))?;
+        let moved = self.device.done(&cdb::move_medium(self.map.transport.first, from, to), Data::None);
+        moved.map(drop).map_err(|error| explain(error, Some((from, to))))
+    }
+
+    /// Moves what is in `from` to `to`, and what was there to `second`, in one go where the robot can.
+    pub fn exchange(
+        &mut self,
+        from: ElementAddress,
+        to: ElementAddress,
+        second: ElementAddress,
+    ) -> Result<Performed, TapeError> {
+        let refused =
+            self.capabilities.is_some_and(|can| !can.exchanges(ElementKind::Slot, ElementKind::Drive));
+        if refused || self.features.exchange == Support::No {
+            self.features.exchange = Support::No;
+            return Ok(Performed::Unsupported);
+        }
+        let command = cdb::exchange_medium(self.map.transport.first, from, to, second);
+        let known = self.device.done_if_known(&command, Data::None);
+        let known = known.map_err(|error| explain(error, Some((from, to))))?;
+        self.features.exchange = Support::of(known.is_some());
+        Ok(Performed::from_known(known))
+    }
+
+    /// Sends the robot ahead to an element.
+    pub fn position_to(&mut self, to: ElementAddress) -> Result<Performed, TapeError> {
+        let command = cdb::position_to_element(self.map.transport.first, to);
+        let known = self.device.done_if_known(&command, Data::None)?;
+        self.features.position_to_element = Support::of(known.is_some());
+        Ok(Performed::from_known(known))
+    }
+
+    /// Locks or frees the mail slot.
+    pub fn lock(&mut self, removal: Removal) -> Result<Performed, TapeError> {
+        let known = self.device.done_if_known(&cdb::prevent_allow_removal(removal), Data::None)?;
+        self.features.removal_lock = Support::of(known.is_some());
+        Ok(Performed::from_known(known))
+    }
+
+    /// Opens or closes a mail slot that moves by itself.
+    pub fn move_mail_door(&mut self, at: ElementAddress, door: DoorMove) -> Result<Performed, TapeError> {
+        let known = self.device.done_if_known(&cdb::open_close_mail_slot(at, door), Data::None)?;
+        self.features.mail_door = Support::of(known.is_some());
+        Ok(Performed::from_known(known))
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     fn status_of(
@@ -92,27 +257,53 @@ impl Changer {
         first: ElementAddress,
         count: u16,
     ) -> Result<Vec<ElementStatus>, TapeError> {
-        if kind != ElementKind::Drive {
-            return self.ask(kind, first, count, ElementDetail::Barcodes)?.ok_or_else(|| self.no_status());
-        }
-        if self.ids == DeviceIdWay::WithBarcodes {
-            if let Some(elements) = self.ask(kind, first, count, ElementDetail::BarcodesAndDeviceIds)? {
+        if kind == ElementKind::Drive && self.ids == DeviceIdWay::WithBarcodes {
+            let detail = ElementDetail::BarcodesAndDeviceIds;
+            if let Some(elements) = self.ask(kind, first, count, detail)? {
+                self.features.device_ids = Support::of(elements.iter().any(|one| one.device_id.is_some()));
                 return Ok(elements);
             }
             self.ids = DeviceIdWay::Apart;
         }
-        let barcodes = self.ask(kind, first, count, ElementDetail::Barcodes)?;
-        let mut elements = barcodes.ok_or_else(|| self.no_status())?;
-        if self.ids == DeviceIdWay::Apart {
+        let mut elements = self.ask_plain(kind, first, count)?;
+        if kind == ElementKind::Drive && self.ids == DeviceIdWay::Apart {
             match self.ask(kind, first, count, ElementDetail::DeviceIds)? {
-                Some(identified) => add_device_ids(&mut elements, identified),
+                Some(identified) => {
+                    self.features.device_ids =
+                        Support::of(identified.iter().any(|one| one.device_id.is_some()));
+                    add_device_ids(&mut elements, identified);
+                }
                 None => {
                     tracing::warn!(changer = self.name(), "the changer doesn't name its drives");
+                    self.features.device_ids = Support::No;
                     self.ids = DeviceIdWay::Never;
                 }
             }
         }
         Ok(elements)
+    }
+
+    /// With barcodes, or where the changer has no reader without.
+    fn ask_plain(
+        &mut self,
+        kind: ElementKind,
+        first: ElementAddress,
+        count: u16,
+    ) -> Result<Vec<ElementStatus>, TapeError> {
+        if self.features.barcodes != Support::No {
+            if let Some(elements) = self.ask(kind, first, count, ElementDetail::Barcodes)? {
+                let seen = elements.iter().any(|element| element.barcode.is_some());
+                if seen {
+                    self.features.barcodes = Support::Yes;
+                }
+                return Ok(elements);
+            }
+            if kind == ElementKind::Slot {
+                self.features.barcodes = Support::No;
+            }
+        }
+        let plain = self.ask(kind, first, count, ElementDetail::Nothing)?;
+        plain.ok_or_else(|| no_page(&self.device, "READ ELEMENT STATUS, which the changer refuses"))
     }
 
     /// One READ ELEMENT STATUS; `None` if the changer doesn't do it with this detail.
@@ -130,7 +321,10 @@ impl Changer {
             // cost the last element.
             Answer::Good { .. } => {}
             Answer::Check { sense, .. } if sense.key == key::ILLEGAL_REQUEST => return Ok(None),
-            Answer::Check { sense, .. } => return Err(self.device.sense_error(&command, sense)),
+            Answer::Check { sense, .. } if sense.is_done() => {}
+            Answer::Check { sense, .. } => {
+                return Err(explain(self.device.sense_error(&command, sense), None));
+            }
         }
         let asked = u32::from(first.0)..u32::from(first.0) + u32::from(count);
         let elements = decode_element_status(&page).map(|mut elements| {
@@ -139,22 +333,25 @@ impl Changer {
         });
         elements.map(Some).map_err(|source| TapeError::Page { device: self.name().to_owned(), source })
     }
-
-    fn no_status(&self) -> TapeError {
-        let what = "READ ELEMENT STATUS, which the changer refuses";
-        TapeError::Page {
-            device: self.name().to_owned(),
-            source: coffer_format::DecodeError::Invalid { what },
-        }
-    }
 }
 
-fn ask_map(device: &mut Device) -> Result<ElementMap, TapeError> {
-    const ALLOC: u8 = 0xfc;
-    let mut page = [0; ALLOC as usize];
-    let filled = device.done(&cdb::mode_sense(ElementMap::PAGE, ALLOC), Data::In(&mut page))?;
-    ElementMap::decode(&page[..filled])
-        .map_err(|source| TapeError::Page { device: device.name().to_owned(), source })
+fn no_page(device: &Device, what: &'static str) -> TapeError {
+    let source = coffer_format::DecodeError::Invalid { what };
+    TapeError::Page { device: device.name().to_owned(), source }
+}
+
+/// What a robot's sense means to a person, for a move between these places.
+fn explain(error: TapeError, places: Option<(ElementAddress, ElementAddress)>) -> TapeError {
+    let TapeError::Sense { device, command, sense } = error else { return error };
+    let is_place = matches!((sense.asc, sense.ascq), (0x21, 0x01) | (0x24, 0x00) | (0x3b, 0x0d | 0x0e));
+    match (sense.key, places) {
+        _ if sense.needs_a_hand() => TapeError::DoorOpen { device, sense },
+        (key::ILLEGAL_REQUEST, Some((from, to))) if is_place => {
+            TapeError::OutOfStep { device, from, to, sense }
+        }
+        (key::HARDWARE_ERROR, _) => TapeError::RobotStuck { device, sense },
+        _ => TapeError::Sense { device, command, sense },
+    }
 }
 
 /// Joins two answers about the same drives.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::Barcode;
 use crate::barcode::BarcodeError;
+use crate::medium::Generation;
 use crate::scsi::{ElementAddress, Sense, key};
 
 /// Who or what can mend an error.
@@ -61,12 +62,27 @@ pub enum TapeError {
     #[error("{device} takes blocks of at most {longest} bytes, {needed} are needed: use another drive")]
     BlocksTooShort { device: String, longest: u32, needed: u32 },
 
+    #[error("{device} lost its place on the tape, after a reset or a lost command: start the job again")]
+    PositionLost { device: String },
+    #[error("{device} can't {what}: do without, or use another device")]
+    Unsupported { device: String, what: &'static str },
+
     #[error("tape {0} is not in the library. Put tape {0} in")]
     NotInLibrary(Barcode),
     #[error("tape {0} is a cleaning cartridge and can't hold data: choose another tape")]
     Cleaning(Barcode),
+    #[error("a cleaning cartridge is in {device} and can't hold data: put it back and choose another tape")]
+    CleaningInDrive { device: String },
+    #[error("place {0} is empty: choose one that the inventory shows as full")]
+    EmptyPlace(ElementAddress),
+    #[error("the library has no place number {0}: choose one that the inventory lists")]
+    NoSuchPlace(ElementAddress),
     #[error("no drive is free for tape {0}: unload one first")]
     NoFreeDrive(Barcode),
+    #[error("no drive is free for the tape in place {0}: unload one first")]
+    NoFreeDriveFor(ElementAddress),
+    #[error("drive {0} has a cartridge in it and can't be cleaned: unload it first")]
+    DriveNotEmpty(usize),
     #[error("the library has no drive number {0}: choose one that the inventory lists")]
     NoSuchDrive(usize),
     #[error("drive {0} is in use: wait for its job to end")]
@@ -79,6 +95,34 @@ pub enum TapeError {
     NoMailSlot(Barcode),
     #[error("the mail slot is full. Take the tape in it out, then ask for tape {0} again")]
     MailSlotFull(Barcode),
+
+    #[error("the mail slot is open or its lock is held elsewhere ({sense}): close it, then try again")]
+    MailSlotStuck { sense: Sense },
+    #[error("the robot still holds a cartridge: recover the library, which puts it away")]
+    GripperFull,
+    #[error("{device} can't move while somebody is at it ({sense}): close its door and put its magazines in")]
+    DoorOpen { device: String, sense: Sense },
+    #[error(
+        "the robot of {device} is stuck ({sense}): look at the library's panel; what it holds stays there until then"
+    )]
+    RobotStuck { device: String, sense: Sense },
+    #[error(
+        "{device} found places {from} and {to} otherwise than it last said ({sense}): take stock of the library"
+    )]
+    OutOfStep { device: String, from: ElementAddress, to: ElementAddress, sense: Sense },
+
+    #[error("there is no cleaning cartridge in the library that can still be used: put a new one in")]
+    NoCleaner,
+    #[error("cleaning cartridge {0} is used up: take it out and put a new one in")]
+    CleanerExpired(String),
+    #[error(
+        "cartridge {0} isn't a cleaning cartridge this drive takes: take it out and put the right one in"
+    )]
+    CleanerInvalid(String),
+    #[error(
+        "{device} was not cleaned with cartridge {cleaner} ({sense}): try another cleaning cartridge, then call service"
+    )]
+    CleaningFailed { device: String, cleaner: String, sense: Sense },
 
     #[error("the cartridge holds data that is not Coffer's: use another tape, or overwrite it on purpose")]
     NotBlank,
@@ -94,6 +138,16 @@ pub enum TapeError {
     CartridgeFull,
     #[error("the cartridge is write protected: move its switch, or use another tape")]
     WriteProtected,
+    #[error(
+        "the cartridge can only be written once (WORM) and would never be free again: use a rewritable tape"
+    )]
+    WriteOnce,
+    #[error(
+        "the cartridge is {medium} and {device} ({drive}) can't write it: use a tape made for that drive"
+    )]
+    WrongGeneration { device: String, medium: Generation, drive: Generation },
+    #[error("{device} can't use the cartridge in it ({sense}): use a tape made for that drive")]
+    Incompatible { device: String, sense: Sense },
     #[error("container {container} is damaged at block {block} ({what}): use another copy of what is in it")]
     Damaged { container: u32, block: u32, what: String },
     #[error("segment {segment} in container {container} is not the one that was written: use another copy")]
@@ -107,6 +161,13 @@ pub enum TapeError {
     #[error("the bytes read from tape could not be passed on")]
     Sink(#[source] io::Error),
 
+    #[error("the library's journal {path} can't be {doing}: check the disk it is on")]
+    Journal {
+        doing: &'static str,
+        path: std::path::PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot {doing} {path}")]
     Simulator {
         doing: &'static str,
@@ -124,10 +185,10 @@ impl TapeError {
     pub fn class(&self) -> ErrorClass {
         use TapeError::*;
         match self {
-            Link { .. } | Status { .. } | DriveLent(_) => ErrorClass::Retry,
+            Link { .. } | Status { .. } | DriveLent(_) | PositionLost { .. } => ErrorClass::Retry,
             Sense { sense, .. } => sense_class(sense),
             Damaged { .. } | WrongBytes { .. } | LostEnd(_) => ErrorClass::Corrupt,
-            Stopped | NoSuchDrive(_) => ErrorClass::Bug,
+            Stopped | NoSuchDrive(_) | NoSuchPlace(_) => ErrorClass::Bug,
             _ => ErrorClass::Operator,
         }
     }

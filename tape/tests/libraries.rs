@@ -74,7 +74,10 @@ fn an_inventory_is_json() {
     let simulated = simulated(dir.path());
     let inventory = library(&simulated).inventory().unwrap();
     let json = serde_json::to_value(&inventory).unwrap();
-    assert_eq!(json["slots"][0], serde_json::json!({"element": 4096, "full": true, "barcode": "COF001L6"}));
+    assert_eq!(
+        json["slots"][0],
+        serde_json::json!({"element": 4096, "full": true, "barcode": "COF001L6", "medium": "data"})
+    );
     assert_eq!(json["drives"][1]["serial"], "CFDRV00001");
     assert_eq!(inventory.barcodes().len(), 4);
 }

@@ -12,9 +12,9 @@ use super::pass::{Here, Pass};
 use super::reading::{FileTask, says_the_same};
 use crate::config::Verdict;
 use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, attrs_hash};
-use crate::linux::{ListedEntry, attrs_of_path, stat_path};
 use crate::path::as_path;
-use crate::scan::{Stat, Walk};
+use crate::platform::{attrs_of_path, stat_path};
+use crate::scan::{ListedEntry, Stat, Walk};
 
 /// Which node an entry is.
 enum Identity {
@@ -56,6 +56,7 @@ impl Pass<'_> {
             self.reading.report.add(&path, "has a name that's too long to be kept; rename it");
             return Ok(());
         };
+        let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
         let had_name = before.is_some();
         let identity = self.identity(&stat, before, present)?;
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
@@ -73,6 +74,27 @@ impl Pass<'_> {
                 Ok(())
             }
             (identity, _) => self.bare(here, &path, name, stat, identity).map(|_| ()),
+        }
+    }
+
+    /// Where a listing doesn't tell how many names a file has, it's asked; one that's as it was has as many as it had.
+    fn with_links(&mut self, path: &[u8], stat: Stat, before: Option<&Known>) -> Option<Stat> {
+        if stat.links != 0 {
+            return Some(stat);
+        }
+        match before {
+            Some(known)
+                if known.stat.links != 0 && Stat { links: known.stat.links, ..stat } == known.stat =>
+            {
+                Some(known.stat)
+            }
+            _ => match stat_path(&as_path(path)) {
+                Ok(whole) => Some(whole),
+                Err(error) => {
+                    self.reading.report.unreadable(path, &error);
+                    None
+                }
+            },
         }
     }
 
@@ -124,7 +146,7 @@ impl Pass<'_> {
             path.splice(0..0, [b"/", name.as_bytes()].concat());
             node = parent;
         }
-        Ok(stat_path(as_path(&path)).is_ok_and(|stat| stat.is_same_object(&known.stat)))
+        Ok(stat_path(&as_path(&path)).is_ok_and(|stat| stat.is_same_object(&known.stat)))
     }
 
     fn directory(
@@ -140,7 +162,8 @@ impl Pass<'_> {
         let last_name = name.as_bytes().to_vec();
         let node = self.bare(here, &path, name, stat, identity)?;
         if here.is_whole || !is_known_here {
-            let is_mount = crate::linux::device_of(here.directory).is_none_or(|device| device != stat.device);
+            let is_mount =
+                crate::platform::device_of(here.directory).is_none_or(|device| device != stat.device);
             self.push_directory(walk, here, &last_name, node, is_mount);
         }
         Ok(())
@@ -201,7 +224,7 @@ impl Pass<'_> {
 
     /// `None` where they can't be read; that's reported.
     fn attrs(&mut self, path: &[u8], kind: NodeKind) -> Option<Vec<Attr>> {
-        match attrs_of_path(as_path(path), kind) {
+        match attrs_of_path(&as_path(path), kind) {
             Ok(attrs) => Some(attrs),
             Err(error) => {
                 self.reading.report.unreadable(path, &error);
@@ -302,8 +325,8 @@ impl Pass<'_> {
 
 /// Under the same name a device's number says nothing: it changes from one start of the computer to the next.
 fn is_same_here(before: &Stat, now: &Stat) -> bool {
-    let same = (before.inode, before.kind, before.btime_ns) == (now.inode, now.kind, now.btime_ns);
-    same && (before.device == now.device || now.btime_ns != 0)
+    let same = (before.inode, before.kind, before.fixed_birth()) == (now.inode, now.kind, now.fixed_birth());
+    same && (before.device == now.device || now.fixed_birth() != 0)
 }
 
 fn bare_known(node: NodeId, stat: Stat, attrs: [u8; 16]) -> Known {

@@ -10,7 +10,7 @@ use super::item::{Memorize, Said};
 use super::reading::{Content, FileTask, ReadError, Reading, WINDOW};
 use crate::cut::{CONTENT_MAX, Ticket, WHOLE_MAX, next_cut};
 use crate::journal::MemoryKind;
-use crate::linux::SourceFile;
+use crate::platform::SourceFile;
 use crate::scan::Stat;
 
 /// Versions up to this are sent again rather than asking the box what it remembers of them.

@@ -1,9 +1,6 @@
 //! Databases made of several files are read together: the database, then its log, while nobody can tear them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
@@ -13,7 +10,8 @@ use super::CaptureError;
 use super::pass::Pass;
 use super::reading::{FileRead, FileTask};
 use super::sqlite_hold::SqliteHold;
-use crate::linux::{SourceFile, stat_path};
+use crate::path::as_path;
+use crate::platform::{SourceFile, stat_path};
 
 /// Files that belong to the database before the suffix.
 const COMPANIONS: [&[u8]; 2] = [b"-wal", b"-journal"];
@@ -55,7 +53,7 @@ fn has_database_name(path: &[u8]) -> bool {
 
 fn has_companion(database: &[u8]) -> bool {
     // A companion that's quiet isn't among the tasks; large files are worth the question.
-    stat_path(as_path(&[database, b"-wal"].concat())).is_ok()
+    stat_path(&as_path(&[database, b"-wal"].concat())).is_ok()
 }
 
 impl Pass<'_> {
@@ -66,7 +64,7 @@ impl Pass<'_> {
         database: Vec<u8>,
         tasks: Vec<FileTask>,
     ) -> Result<(), CaptureError> {
-        let Some(hold) = SqliteHold::acquire(as_path(&database)) else {
+        let Some(hold) = SqliteHold::acquire(&as_path(&database)) else {
             return tasks.into_iter().try_for_each(|task| self.read_or_defer(task));
         };
         self.reading.kept_open = Some(Vec::new());
@@ -91,7 +89,7 @@ impl Pass<'_> {
             let path = [database, suffix].concat();
             let listed = tasks.iter().position(|task| task.path == path).map(|at| tasks.swap_remove(at));
             // What the directory's listing said may be old by now: only what's seen under the hold counts.
-            let Ok(stat) = stat_path(as_path(&path)) else {
+            let Ok(stat) = stat_path(&as_path(&path)) else {
                 self.gone_under_hold(parent, &path)?;
                 continue;
             };
@@ -124,7 +122,7 @@ impl Pass<'_> {
             }
             self.reading.outlet.settle()?;
             let known = self.reading.journal.node(node)?;
-            let stat = stat_path(as_path(&path)).unwrap_or(stat);
+            let stat = stat_path(&as_path(&path)).unwrap_or(stat);
             next = known.map(|known| FileTask {
                 path: path.clone(),
                 node,
@@ -166,15 +164,11 @@ impl Pass<'_> {
 
 fn log_head(path: &[u8]) -> Option<[u8; LOG_HEAD]> {
     let mut head = [0; LOG_HEAD];
-    let source = SourceFile::open(as_path(path)).ok()?;
+    let source = SourceFile::open(&as_path(path)).ok()?;
     (source.read_at(&mut head, 0).ok()? == LOG_HEAD).then_some(head)
 }
 
 fn name_of(path: &[u8]) -> Option<Name> {
     let start = path.iter().rposition(|byte| *byte == b'/')? + 1;
     Name::new(&path[start..]).ok()
-}
-
-fn as_path(path: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(path))
 }

@@ -28,6 +28,7 @@ use coffer_format::{NodeId, PartNo, PointSeq};
 use crate::journal::JournalError;
 use crate::wire::WireError;
 
+pub(crate) use report::LOCKED;
 pub use run::{CaptureJob, Dirty, Progress, Target, capture};
 
 /// Where a capture goes on: the point and part to send next, and the first free node number.
@@ -48,6 +49,16 @@ pub enum Outcome {
         report: Vec<ReportLine>,
     },
     Closed(Closed),
+}
+
+impl Outcome {
+    /// What a person should know of it.
+    pub fn report(&self) -> &[ReportLine] {
+        match self {
+            Outcome::Unchanged { report } => report,
+            Outcome::Closed(closed) => &closed.report,
+        }
+    }
 }
 
 /// A point that the box has closed.

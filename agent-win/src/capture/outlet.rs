@@ -1,23 +1,28 @@
 //! The reading side's end of the queue: fills packs, keeps everything in order, and decides where parts end.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use coffer_format::NodeId;
 use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::limits::PAGE;
 use coffer_format::op::{Name, Step};
 use coffer_format::segment::Stream;
 use coffer_format::wire::SignatureKind;
 
 use super::CaptureError;
 use super::item::{Item, Put, Recollection};
-use crate::cut::{PackBuilder, Ticket, Workers};
+use crate::cut::{ALIGNMENT, PackBuilder, RawBuffer, Ticket, Workers};
 use crate::journal::JournalChange;
 
 /// Most items that wait to be sent; packs among them are bounded by the workers and this.
 pub(super) const ITEMS_MAX: usize = 8;
 /// Most items behind an unfinished pack.
 const HELD_MAX: usize = 2048;
+
+/// Least room that is worth reading into.
+const PAGES_ROOM_MIN: usize = 128 << 10;
 
 const PART_RAW_BYTES: u64 = 256 << 20;
 const PART_STEPS: usize = 4096;
@@ -29,7 +34,7 @@ const PART_WEIGHT: usize = 3 << 20;
 pub(super) struct Outlet<'a> {
     items: SyncSender<Vec<Item>>,
     workers: &'a Workers,
-    spare: Receiver<Vec<u8>>,
+    spare: Receiver<RawBuffer>,
     builder: PackBuilder,
     held: Vec<Item>,
     stream: Stream,
@@ -58,10 +63,10 @@ impl<'a> Outlet<'a> {
     pub(super) fn new(
         items: SyncSender<Vec<Item>>,
         workers: &'a Workers,
-        spare: Receiver<Vec<u8>>,
+        spare: Receiver<RawBuffer>,
         stream: Stream,
     ) -> Outlet<'a> {
-        let builder = PackBuilder::new(Vec::new());
+        let builder = PackBuilder::new(RawBuffer::new());
         let (held, part) = (Vec::new(), PartSoFar::new());
         Outlet { items, workers, spare, builder, held, stream, next_ticket: 0, part, steps: 0 }
     }
@@ -96,12 +101,28 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// `bytes` begin at a page and are whole pages, except at the end of the file.
-    pub(super) fn add_pages(&mut self, ticket: Ticket, at: u64, bytes: &[u8]) -> Result<()> {
-        self.make_room(bytes.len())?;
-        self.builder.add_pages(ticket, at, bytes);
-        self.weigh(bytes.len(), 64);
-        Ok(())
+    /// Room to read pages into, of which [`Outlet::keep_pages`] then keeps some: [`PAGES_ROOM_MIN`] bytes or more, a
+    /// multiple of the page. `aligned` where the read passes the page cache by.
+    pub(super) fn pages_room(&mut self, aligned: bool) -> Result<&mut [u8]> {
+        let misses = aligned && !self.builder.raw.len().is_multiple_of(ALIGNMENT);
+        if misses || !self.builder.has_room(PAGES_ROOM_MIN) {
+            self.flush()?;
+        }
+        let room = self.builder.raw.room_mut();
+        let len = room.len() / PAGE * PAGE;
+        Ok(&mut room[..len])
+    }
+
+    /// What was read into the room.
+    pub(super) fn pages_read(&self) -> &[u8] {
+        self.builder.raw.room()
+    }
+
+    /// Keeps runs of what was read into the room, whose first byte is the file's byte `at`. They begin at a page and are
+    /// whole pages, except at the end of the file.
+    pub(super) fn keep_pages(&mut self, ticket: Ticket, at: u64, runs: &[Range<usize>]) {
+        self.builder.keep_pages(ticket, at, runs);
+        self.weigh(runs.iter().map(Range::len).sum(), 64 * runs.len());
     }
 
     fn weigh(&mut self, raw_bytes: usize, weight: usize) {
@@ -200,7 +221,7 @@ impl<'a> Outlet<'a> {
     pub(super) fn flush(&mut self) -> Result<()> {
         let mut batch = Vec::with_capacity(self.held.len() + 1);
         if !self.builder.is_empty() {
-            let next = PackBuilder::new(self.spare.try_recv().unwrap_or_default());
+            let next = PackBuilder::new(self.spare.try_recv().unwrap_or_else(|_| RawBuffer::new()));
             let full = std::mem::replace(&mut self.builder, next);
             batch.push(Item::Pack { stream: self.stream, result: self.workers.submit(full) });
         }

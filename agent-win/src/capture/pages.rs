@@ -8,11 +8,11 @@ use coffer_format::page_signature;
 use super::reading::{FileTask, ReadError, Reading};
 use crate::cut::Ticket;
 use crate::journal::{PageSignature, PageSignatures};
-use crate::linux::SourceFile;
+use crate::platform::SourceFile;
 use crate::scan::Stat;
 
-/// Bytes read at a time.
-const BLOCK: usize = 1 << 20;
+/// Pages of a hole that are compared at a time.
+const HOLE_PAGES: u64 = 8192;
 /// Pages of a part beyond which it's cut: every other page may be a range.
 const RANGES_MAX: usize = 24 << 10;
 
@@ -79,8 +79,6 @@ impl Reading<'_> {
         start: u64,
     ) -> Result<u64, ReadError> {
         let size = file.stat.size;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(BLOCK, 0);
         let mut at = start;
         while at < size {
             if file.stat.is_sparse() {
@@ -92,26 +90,25 @@ impl Reading<'_> {
                     continue;
                 }
             }
-            let block_end = ((at / BLOCK as u64 + 1) * BLOCK as u64).min(size);
-            let count = source.read_at(&mut buffer[..(block_end - at) as usize], at)?;
+            let room = self.outlet.pages_room(source.is_direct())?;
+            let count = source.read_at(room, at)?.min((size - at) as usize);
             if count == 0 {
                 break;
             }
-            self.block(file, at, &buffer[..count])?;
+            self.block(file, at, count)?;
             at += count as u64;
             self.read_so_far(count as u64)?;
             if at < size && count.is_multiple_of(PAGE) {
                 self.maybe_partial(file, at)?;
             }
         }
-        self.buffer = buffer;
         Ok(at)
     }
 
     fn hole(&mut self, file: &mut PagesReading<'_>, at: u64, end: u64) -> Result<(), ReadError> {
         let mut page_at = at;
         while page_at < end {
-            let step_end = (page_at + (BLOCK as u64) * 64).min(end);
+            let step_end = (page_at + HOLE_PAGES * PAGE as u64).min(end);
             let first = page_at / PAGE as u64;
             let count = (step_end - page_at).div_ceil(PAGE as u64);
             let before = match &file.base {
@@ -152,49 +149,30 @@ impl Reading<'_> {
         push_zero(&mut file.ranges, at, len as u64);
     }
 
-    /// Compares a block's pages and sends the changed ones, neighbours together.
-    fn block(&mut self, file: &mut PagesReading<'_>, at: u64, bytes: &[u8]) -> Result<(), ReadError> {
+    /// Compares the pages of `count` bytes just read, and keeps the changed ones, neighbours together.
+    fn block(&mut self, file: &mut PagesReading<'_>, at: u64, count: usize) -> Result<(), ReadError> {
         let first = at / PAGE as u64;
         let before = match &file.base {
-            Some(base) => base.read(first, bytes.len().div_ceil(PAGE))?,
+            Some(base) => base.read(first, count.div_ceil(PAGE))?,
             None => Vec::new(),
         };
-        let mut run = 0..0;
-        for (index, page) in bytes.chunks(PAGE).enumerate() {
-            let start = index * PAGE;
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        for (index, page) in self.outlet.pages_read()[..count].chunks(PAGE).enumerate() {
+            let (start, end) = (index * PAGE, index * PAGE + page.len());
             let before = before.get(index);
-            let is_zero = *page == ZEROS[..page.len()];
-            let is_sent = if is_zero {
+            if *page == ZEROS[..page.len()] {
                 let signature = self.zero_signature(file, page.len());
                 self.zero_page(file, at + start as u64, page.len(), signature, before);
-                false
-            } else {
-                before.is_none_or(|before| *before != page_signature(&self.chunk_key, page))
-            };
-            match is_sent {
-                true if run.end == start && !run.is_empty() => run.end += page.len(),
-                true => {
-                    self.send_run(file, at, bytes, run)?;
-                    run = start..start + page.len();
+            } else if before.is_none_or(|before| *before != page_signature(&self.chunk_key, page)) {
+                file.changed_bytes += page.len() as u64;
+                match runs.last_mut() {
+                    Some(run) if run.end == start => run.end = end,
+                    _ => runs.push(start..end),
                 }
-                false => {}
             }
         }
-        self.send_run(file, at, bytes, run)
-    }
-
-    fn send_run(
-        &mut self,
-        file: &mut PagesReading<'_>,
-        at: u64,
-        bytes: &[u8],
-        run: std::ops::Range<usize>,
-    ) -> Result<(), ReadError> {
-        if run.is_empty() {
-            return Ok(());
-        }
-        file.changed_bytes += run.len() as u64;
-        Ok(self.outlet.add_pages(file.ticket, at + run.start as u64, &bytes[run])?)
+        self.outlet.keep_pages(file.ticket, at, &runs);
+        Ok(())
     }
 
     /// Sends what there is of a file that's too large for one part; the rest follows as a change of it.

@@ -16,7 +16,7 @@ use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, FileTask, Reading};
 use super::{CaptureError, Target};
 use crate::config::Scope;
-use crate::linux::{Directory, stat_path};
+use crate::platform::{Directory, is_gone, stat_path};
 use crate::scan::{Listing, Names, Pending, Walk};
 
 const SCAN_THREADS: usize = 3;
@@ -119,7 +119,7 @@ impl<'a> Pass<'a> {
     fn missing_includes(&mut self) {
         let scope = self.scope.clone();
         for include in scope.includes().filter(|include| !include.is_empty()) {
-            if let Err(error) = stat_path(crate::path::as_path(include)) {
+            if let Err(error) = stat_path(&crate::path::as_path(include)) {
                 self.reading
                     .report
                     .add(include, format!("is included but can't be found ({error}); mount or correct it"));
@@ -158,11 +158,7 @@ impl<'a> Pass<'a> {
         let (directory, entries) = match entries {
             Ok(listed) => listed,
             // Gone or replaced since its parent was listed: the next look sees that.
-            Err(error)
-                if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) =>
-            {
-                return Ok(());
-            }
+            Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => {
                 self.reading.report.unreadable(&path, &error);
                 return Ok(());

@@ -5,7 +5,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::linux::SourceFile;
+use crate::platform::SourceFile;
 
 /// Files asked for ahead of the one that's being read.
 pub(super) const AHEAD: usize = 24;
@@ -41,7 +41,7 @@ impl Drop for Prefetch {
 
 fn ask_for(paths: &Receiver<Vec<u8>>) {
     for path in paths {
-        if let Ok(file) = SourceFile::open(crate::path::as_path(&path)) {
+        if let Ok(file) = SourceFile::open(&crate::path::as_path(&path)) {
             file.expect_soon();
         }
     }

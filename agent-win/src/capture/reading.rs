@@ -1,9 +1,6 @@
 //! Reading one file: how it's cut, what the box has of it already, and whether it held still meanwhile.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use coffer_format::manifest::Range;
 use coffer_format::node::NodeMeta;
@@ -20,7 +17,7 @@ use crate::cut::{Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, style_of};
 use crate::journal::{
     JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, attrs_hash,
 };
-use crate::linux::{SourceFile, attrs_of_file};
+use crate::platform::{SourceFile, attrs_of_file};
 use crate::scan::Stat;
 
 /// Times on files are this coarse: a change so soon after another may leave no trace.
@@ -135,7 +132,7 @@ impl<'a> Reading<'a> {
 
     fn try_file(&mut self, task: &FileTask) -> Result<FileRead, ReadError> {
         let started_ns = crate::clock::now_ns();
-        let source = SourceFile::open(Path::new(OsStr::from_bytes(&task.path)))?;
+        let source = SourceFile::open(&crate::path::as_path(&task.path))?;
         let before = source.stat()?;
         if !before.is_same_object(&task.stat) {
             return Ok(FileRead::Replaced);
@@ -275,7 +272,9 @@ impl<'a> Reading<'a> {
         };
         let resumed = task.known.as_ref().filter(|known| base.is_some() && !known.stat.bytes_differ(stat));
         let start = resumed.and_then(|known| known.done).unwrap_or(0);
-        if stat.size > WINDOW as u64 {
+        if task.known.is_none() && stat.size >= PAGES_FROM {
+            source.bypass_cache();
+        } else if stat.size > WINDOW as u64 {
             source.expect_sequential();
         }
         let read = self.read_pages(task, source, stat, base, start)?;

@@ -6,6 +6,11 @@ use std::io;
 use coffer_format::entry::ReportLine;
 use coffer_format::limits::REPORT_LINES_MAX;
 
+use crate::platform::{POWERFUL_USER, is_locked};
+
+/// What's said of a file that somebody keeps to themselves.
+pub(crate) const LOCKED: &str = "is locked by a program that uses it; it's tried again soon";
+
 /// Lines gathered in a pass.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -47,10 +52,11 @@ impl Report {
 fn sentence(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "vanished before it could be read".to_owned(),
-        io::ErrorKind::PermissionDenied => "may not be read; run the agent as root or allow it".to_owned(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy => {
-            "is locked; it's tried again next time".to_owned()
+        _ if is_locked(error) => LOCKED.to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            format!("may not be read; run the agent as {POWERFUL_USER} or allow it")
         }
+        io::ErrorKind::Unsupported => format!("isn't captured: {error}"),
         _ => format!("can't be read ({error}); check the disk"),
     }
 }

@@ -14,7 +14,7 @@ use coffer_format::{ChunkId, ConfigId, NodeId, PartNo, PointSeq, VaultId};
 
 use super::item::{Item, Memorize, Put, Recollection, Said};
 use super::{CaptureError, Closed, Progress, Start};
-use crate::cut::{Named, Packed, Ticket};
+use crate::cut::{Named, Packed, RawBuffer, Ticket};
 use crate::journal::{Journal, JournalChange, Memory, PageSignature, PartAt, Position, Remembered, Totals};
 use crate::wire::{Wire, WireError};
 
@@ -47,8 +47,8 @@ pub(super) struct Sender<'a> {
     pub(super) progress: &'a Progress,
     point: PointSeq,
     part: PartNo,
-    /// Takes empty buffers back to the reading side.
-    spare: SyncSender<Vec<u8>>,
+    /// Takes used buffers back to the reading side.
+    spare: SyncSender<RawBuffer>,
     gathered: HashMap<Ticket, Gathered>,
     steps: Vec<Step>,
     changes: Vec<JournalChange>,
@@ -70,7 +70,7 @@ impl<'a> Sender<'a> {
         (config, vault): (ConfigId, VaultId),
         progress: &'a Progress,
         start: Start,
-        spare: SyncSender<Vec<u8>>,
+        spare: SyncSender<RawBuffer>,
         aside: &'a mut Vec<Message>,
     ) -> Result<Sender<'a>> {
         let totals = if start.part > PartNo(0) { journal.totals()? } else { Totals::default() };

@@ -11,8 +11,11 @@ const fn out(pattern: &'static str, why: &'static str) -> AutomaticExclusion {
     AutomaticExclusion { pattern, why }
 }
 
-/// Everything that is left out by itself. An included path is never left out by one of these.
-pub const AUTOMATIC_EXCLUSIONS: &[AutomaticExclusion] = &[
+/// Everything that is left out by itself on this system. An included path is never left out by one of these.
+pub const AUTOMATIC_EXCLUSIONS: &[AutomaticExclusion] =
+    if cfg!(windows) { WINDOWS_EXCLUSIONS } else { LINUX_EXCLUSIONS };
+
+pub const LINUX_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/proc", "the kernel's view of processes, not files"),
     out("/sys", "the kernel's view of devices, not files"),
     out("/dev", "made anew at each start"),
@@ -30,5 +33,27 @@ pub const AUTOMATIC_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/home/*/.local/share/Trash", "already thrown away"),
     out("/root/.local/share/Trash", "already thrown away"),
     out("/**/.Trash-*", "already thrown away"),
+    out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
+];
+
+/// What Windows itself lists below `FilesNotToBackup` comes on top.
+pub const WINDOWS_EXCLUSIONS: &[AutomaticExclusion] = &[
+    out("/*:/pagefile.sys", "memory that was moved to disk"),
+    out("/*:/swapfile.sys", "memory that was moved to disk"),
+    out("/*:/hiberfil.sys", "memory as it was when the computer went to sleep"),
+    out("/*:/System Volume Information", "snapshots and indexes of the volume itself"),
+    out("/*:/$Recycle.Bin", "already thrown away"),
+    out("/*:/$Extend", "the file system's own journals"),
+    out("/*:/Windows/Temp", "temporary files"),
+    out("/*:/Windows/Prefetch", "caches that Windows rebuilds"),
+    out("/*:/Windows/CSC", "copies of files that lie on servers"),
+    out("/*:/Windows/SoftwareDistribution/Download", "updates that Windows downloads again"),
+    out("/*:/Windows/MEMORY.DMP", "left by a crash"),
+    out("/*:/Windows/Minidump", "left by a crash"),
+    out("/*:/Users/*/AppData/Local/Temp", "temporary files"),
+    out("/*:/Users/*/AppData/Local/Microsoft/Windows/INetCache", "caches that programs rebuild"),
+    out("/*:/Users/*/AppData/Local/Microsoft/Windows/Explorer/thumbcache_*", "caches that programs rebuild"),
+    out("/*:/Users/*/AppData/Local/CrashDumps", "left by a crash"),
+    out("/**/~$*", "marks that Office leaves while a document is open"),
     out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];

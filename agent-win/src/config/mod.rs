@@ -9,7 +9,7 @@ mod window;
 
 use std::time::Duration;
 
-pub use exclusions::{AUTOMATIC_EXCLUSIONS, AutomaticExclusion};
+pub use exclusions::{AUTOMATIC_EXCLUSIONS, AutomaticExclusion, LINUX_EXCLUSIONS, WINDOWS_EXCLUSIONS};
 pub use scope::{Scope, Verdict};
 pub use when::When;
 pub use window::{Window, WindowTime};

@@ -1,12 +1,11 @@
 //! Which paths belong to a configuration. Paths are bytes, absolute, without a slash at the end; the root is empty.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{AUTOMATIC_EXCLUSIONS, BackupConfig};
+use crate::platform;
 
 /// What to do with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +28,10 @@ pub struct Scope {
 }
 
 pub(super) fn glob(pattern: &str) -> Result<Glob, globset::Error> {
-    let pattern = if pattern.len() > 1 { pattern.trim_end_matches('/') } else { pattern };
-    GlobBuilder::new(pattern).literal_separator(true).build()
+    let pattern = platform::pattern(pattern);
+    let pattern = if pattern.len() > 1 { pattern.trim_end_matches('/') } else { &pattern };
+    let is_case_sensitive = platform::IS_CASE_SENSITIVE;
+    GlobBuilder::new(pattern).literal_separator(true).case_insensitive(!is_case_sensitive).build()
 }
 
 impl Scope {
@@ -41,9 +42,9 @@ impl Scope {
             left_out.extend(AUTOMATIC_EXCLUSIONS.iter().map(|exclusion| exclusion.pattern));
         }
         Ok(Scope {
-            includes: config.include.iter().map(|path| clean(path.as_bytes())).collect(),
+            includes: config.include.iter().map(|path| clean(&platform::include_bytes(path))).collect(),
             left_out: set(left_out.into_iter())?,
-            own: own.iter().map(|path| clean(path.as_os_str().as_bytes())).collect(),
+            own: own.iter().map(|path| clean(&platform::path_bytes(path))).collect(),
             pages: set(config.page_patterns.iter().map(String::as_str))?,
         })
     }
@@ -64,7 +65,9 @@ impl Scope {
             }
         }
         match verdict {
-            Verdict::Within if self.left_out.is_match(as_path(path)) => self.toward_or_out(path),
+            Verdict::Within if self.left_out.is_match_candidate(&Candidate::from_bytes(path)) => {
+                self.toward_or_out(path)
+            }
             verdict => verdict,
         }
     }
@@ -83,9 +86,9 @@ impl Scope {
 
     /// Whether a pattern of the configuration says that this file changes in place.
     pub fn is_cut_in_pages(&self, path: &[u8]) -> bool {
-        let path = as_path(path);
+        let is_match = |bytes: &[u8]| self.pages.is_match_candidate(&Candidate::from_bytes(bytes));
         !self.pages.is_empty()
-            && (self.pages.is_match(path) || path.file_name().is_some_and(|name| self.pages.is_match(name)))
+            && (is_match(path) || crate::path::split(path).is_some_and(|(_, name)| is_match(name)))
     }
 
     pub fn includes(&self) -> impl Iterator<Item = &[u8]> {
@@ -114,8 +117,4 @@ fn clean(path: &[u8]) -> Vec<u8> {
 /// Whether `path` lies below `dir`.
 fn below(path: &[u8], dir: &[u8]) -> bool {
     path.len() > dir.len() && path.starts_with(dir) && path[dir.len()] == b'/'
-}
-
-fn as_path(path: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(path))
 }

@@ -1,6 +1,10 @@
 //! Gathering chunks of many files, or changed pages of one, into a run of up to 1 MiB that's compressed as one.
 
+use std::ops::Range;
+
 use coffer_format::limits::{PACK_CHUNKS_MAX, PACK_RAW_MAX};
+
+use super::RawBuffer;
 
 /// Stands for a file from its opening to its closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,16 +35,15 @@ pub(crate) struct Piece {
 }
 
 /// A pack being filled. At most [`PACK_RAW_MAX`] bytes in at most [`PACK_CHUNKS_MAX`] pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PackBuilder {
-    pub(crate) raw: Vec<u8>,
+    pub(crate) raw: RawBuffer,
     pub(crate) pieces: Vec<Piece>,
 }
 
 impl PackBuilder {
-    pub(crate) fn new(mut raw: Vec<u8>) -> PackBuilder {
+    pub(crate) fn new(mut raw: RawBuffer) -> PackBuilder {
         raw.clear();
-        raw.reserve(PACK_RAW_MAX);
         PackBuilder { raw, pieces: Vec::new() }
     }
 
@@ -56,15 +59,23 @@ impl PackBuilder {
     /// Adds a chunk of its own.
     pub(crate) fn add_chunk(&mut self, ticket: Ticket, at: u64, bytes: &[u8]) {
         let len = bytes.len() as u32;
-        self.raw.extend_from_slice(bytes);
+        self.raw.push(bytes);
         let places = vec![Place { at, offset: 0, len }];
         self.pieces.push(Piece { ticket, len, places, signing: Signing::No });
     }
 
-    /// Adds pages of a file to its chunk in this pack, which grows as long as nothing else comes between.
-    pub(crate) fn add_pages(&mut self, ticket: Ticket, at: u64, bytes: &[u8]) {
-        self.raw.extend_from_slice(bytes);
-        let len = bytes.len() as u32;
+    /// Adds runs of pages that were read into the buffer's room, where its first byte is the file's byte `at`. They join
+    /// the file's chunk in this pack, which grows as long as nothing else comes between.
+    pub(crate) fn keep_pages(&mut self, ticket: Ticket, at: u64, runs: &[Range<usize>]) {
+        let before = self.raw.len();
+        for run in runs {
+            let closed_up = self.raw.len() - before;
+            self.raw.keep(run.start - closed_up, run.len());
+            self.place_pages(ticket, at + run.start as u64, run.len() as u32);
+        }
+    }
+
+    fn place_pages(&mut self, ticket: Ticket, at: u64, len: u32) {
         match self.pieces.last_mut() {
             Some(piece) if piece.ticket == ticket && piece.signing == Signing::Pages => {
                 let place = Place { at, offset: piece.len, len };

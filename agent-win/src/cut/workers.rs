@@ -9,7 +9,7 @@ use coffer_format::chunk::{ChunkEntry, Compression, Pack};
 use coffer_format::limits::PAGE;
 use coffer_format::{ChunkId, chunk_id, page_signature};
 
-use super::{PackBuilder, Piece, Signing};
+use super::{PackBuilder, Piece, RawBuffer, Signing};
 use crate::journal::PageSignature;
 
 const JOBS_MAX: usize = 2;
@@ -25,12 +25,12 @@ pub(crate) struct Named {
     pub(crate) signatures: Vec<(u64, PageSignature)>,
 }
 
-/// A finished pack. `raw` is an empty buffer to fill again.
+/// A finished pack. `raw` is a buffer to fill again.
 #[derive(Debug)]
 pub(crate) struct Packed {
     pub(crate) pack: Pack,
     pub(crate) pieces: Vec<Named>,
-    pub(crate) raw: Vec<u8>,
+    pub(crate) raw: RawBuffer,
 }
 
 struct Job {
@@ -108,12 +108,13 @@ impl Worker {
     }
 
     fn packed(&mut self, builder: PackBuilder) -> Packed {
-        let PackBuilder { mut raw, pieces } = builder;
+        let PackBuilder { raw, pieces } = builder;
+        let run = raw.bytes();
         let mut at = 0;
         let pieces: Vec<Named> = pieces
             .into_iter()
             .map(|piece| {
-                let bytes = &raw[at..at + piece.len as usize];
+                let bytes = &run[at..at + piece.len as usize];
                 at += piece.len as usize;
                 self.named(piece, bytes)
             })
@@ -121,8 +122,7 @@ impl Worker {
         let chunks =
             pieces.iter().map(|named| ChunkEntry { id: named.id, raw_len: named.piece.len }).collect();
         let in_pages = pieces.iter().all(|named| named.piece.signing == Signing::Pages);
-        let (compression, payload) = self.compressed(&raw, in_pages);
-        raw.clear();
+        let (compression, payload) = self.compressed(run, in_pages);
         Packed { pack: Pack { chunks, compression, payload }, pieces, raw }
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// Grows whenever the tables change; a journal of another version is dropped and recalled from the box.
@@ -45,7 +46,13 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.pragma_update(None, "cache_size", -8192)?;
     connection.set_prepared_statement_cache_capacity(32);
+    keep_plans(&connection)?;
     Ok(connection)
+}
+
+/// A statement keeps its plan whatever is bound to it; otherwise it's compiled again at every new value.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn prepared(path: &Path) -> rusqlite::Result<Connection> {
@@ -56,6 +63,7 @@ fn prepared(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "cache_size", -8192)?;
     connection.set_prepared_statement_cache_capacity(32);
+    keep_plans(&connection)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == VERSION {
         return Ok(connection);

@@ -4,13 +4,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use coffer_format::limits::PAGE;
 use coffer_format::{NodeId, PAGE_SIGNATURE_LEN, PartNo, PointSeq};
 
 use super::PartAt;
+use crate::platform::{read_exact_at, write_all_at};
 
 /// Signature of one page.
 pub(crate) type PageSignature = [u8; PAGE_SIGNATURE_LEN];
@@ -31,7 +31,7 @@ impl PageSignatures {
     pub(crate) fn open(folder: &Path, node: NodeId, at: PartAt) -> Option<PageSignatures> {
         let file = OpenOptions::new().read(true).write(true).open(folder.join(node.to_string())).ok()?;
         let mut head = [0; HEAD_LEN as usize];
-        file.read_exact_at(&mut head, 0).ok()?;
+        read_exact_at(&file, &mut head, 0).ok()?;
         let size = head_size(&head, at)?;
         let kept = file.metadata().ok()?.len().checked_sub(HEAD_LEN)?;
         (kept >= pages(size) * PAGE_SIGNATURE_LEN as u64).then_some(PageSignatures { file, size })
@@ -62,7 +62,7 @@ impl PageSignatures {
     pub(crate) fn read(&self, first: u64, count: usize) -> io::Result<Vec<PageSignature>> {
         let count = (count as u64).min(pages(self.size).saturating_sub(first)) as usize;
         let mut bytes = vec![0; count * PAGE_SIGNATURE_LEN];
-        self.file.read_exact_at(&mut bytes, place(first))?;
+        read_exact_at(&self.file, &mut bytes, place(first))?;
         let signature = |bytes: &[u8]| {
             let mut out = [0; PAGE_SIGNATURE_LEN];
             out.copy_from_slice(bytes);
@@ -73,7 +73,7 @@ impl PageSignatures {
 
     /// Adds signatures as the box sends them, for pages from `first` on.
     pub(crate) fn fill(&self, first: u64, signatures: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(signatures, place(first))
+        write_all_at(&self.file, signatures, place(first))
     }
 
     /// Brings the memory to the version of `size` bytes that `at` brought.
@@ -83,20 +83,20 @@ impl PageSignatures {
         size: u64,
         at: PartAt,
     ) -> io::Result<()> {
-        self.file.write_all_at(&[0; HEAD_LEN as usize], 0)?;
+        write_all_at(&self.file, &[0; HEAD_LEN as usize], 0)?;
         let mut run: Vec<u8> = Vec::new();
         for (index, (page, signature)) in changed.iter().enumerate() {
             run.extend_from_slice(signature);
             let carries_on = changed.get(index + 1).is_some_and(|(next, _)| *next == page + 1);
             if !carries_on {
                 let first = page + 1 - (run.len() / PAGE_SIGNATURE_LEN) as u64;
-                self.file.write_all_at(&run, place(first))?;
+                write_all_at(&self.file, &run, place(first))?;
                 run.clear();
             }
         }
         self.file.set_len(place(pages(size)))?;
         self.file.sync_data()?;
-        self.file.write_all_at(&head(size, at), 0)?;
+        write_all_at(&self.file, &head(size, at), 0)?;
         self.size = size;
         Ok(())
     }

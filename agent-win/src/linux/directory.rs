@@ -11,18 +11,11 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
 use super::{filesystem, stat};
-use crate::scan::Stat;
+use crate::scan::ListedEntry;
 
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Directory(OwnedFd);
-
-/// One entry, described; or why it couldn't be.
-#[derive(Debug)]
-pub(crate) struct ListedEntry {
-    pub(crate) name: Vec<u8>,
-    pub(crate) stat: io::Result<Stat>,
-}
 
 const FLAGS: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)

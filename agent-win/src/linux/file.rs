@@ -1,12 +1,13 @@
 //! A file that's being read: opened so that reading leaves no trace, described while open, read where it has data.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 use nix::unistd::{Whence, lseek};
 
 use super::stat;
@@ -14,7 +15,11 @@ use crate::scan::Stat;
 
 /// A file open for reading.
 #[derive(Debug)]
-pub(crate) struct SourceFile(File);
+pub(crate) struct SourceFile {
+    file: File,
+    /// Reads go past the page cache.
+    direct: Cell<bool>,
+}
 
 /// A run of bytes that may hold something, from `at` to `end`; between runs there are holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,57 +36,88 @@ impl SourceFile {
         let quiet = OpenOptions::new().read(true).custom_flags(flags | libc::O_NOATIME).open(path);
         match quiet {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Ok(SourceFile(OpenOptions::new().read(true).custom_flags(flags).open(path)?))
+                Ok(SourceFile::new(OpenOptions::new().read(true).custom_flags(flags).open(path)?))
             }
-            other => Ok(SourceFile(other?)),
+            other => Ok(SourceFile::new(other?)),
         }
     }
 
+    fn new(file: File) -> SourceFile {
+        SourceFile { file, direct: Cell::new(false) }
+    }
+
     pub(crate) fn stat(&self) -> io::Result<Stat> {
-        Ok(stat::of(&self.0.metadata()?))
+        Ok(stat::of(&self.file.metadata()?))
     }
 
     pub(crate) fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// Tells the kernel that the file is read from start to end. A hint: refusal changes nothing.
     pub(crate) fn expect_sequential(&self) {
-        if let Err(error) = posix_fadvise(&self.0, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL) {
+        if let Err(error) = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL) {
             tracing::trace!(%error, "no read-ahead hint");
         }
     }
 
     /// Tells the kernel to fetch the file now. A hint: refusal changes nothing.
     pub(crate) fn expect_soon(&self) {
-        if let Err(error) = posix_fadvise(&self.0, 0, 0, PosixFadviseAdvice::POSIX_FADV_WILLNEED) {
+        if let Err(error) = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_WILLNEED) {
             tracing::trace!(%error, "no read-ahead hint");
         }
+    }
+
+    /// From now on reads go past the page cache, where the file system can: a large file that's read once would only
+    /// push out what the machine's own work has there. Buffers and positions must be aligned (see `cut::ALIGNMENT`).
+    pub(crate) fn bypass_cache(&self) {
+        self.direct.set(self.set_direct(true));
+    }
+
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.get()
     }
 
     /// Fills `buffer` from `at`; returns fewer bytes only at the end of the file.
     pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match self.0.read_at(&mut buffer[done..], at + done as u64) {
+            match self.file.read_at(&mut buffer[done..], at + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Here the file's end isn't aligned, or the device wants more than that: read as usual.
+                Err(error) if self.is_direct() && error.kind() == io::ErrorKind::InvalidInput => {
+                    self.direct.set(!self.set_direct(false));
+                    if self.is_direct() {
+                        return Err(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(done)
     }
 
+    /// Whether it was done.
+    fn set_direct(&self, direct: bool) -> bool {
+        let flags = fcntl(&self.file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
+        let changed = flags.and_then(|mut flags| {
+            flags.set(OFlag::O_DIRECT, direct);
+            fcntl(&self.file, FcntlArg::F_SETFL(flags))
+        });
+        changed.inspect_err(|error| tracing::trace!(%error, direct, "the page cache stays in use")).is_ok()
+    }
+
     /// The next run of data at or after `at`, below `size`; `None` where only a hole is left.
     pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<DataRange>> {
-        let start = match lseek(&self.0, at as i64, Whence::SeekData) {
+        let start = match lseek(&self.file, at as i64, Whence::SeekData) {
             Ok(start) => start as u64,
             Err(Errno::ENXIO) => return Ok(None),
             Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(Some(DataRange { at, end: size })),
             Err(error) => return Err(error.into()),
         };
-        let end = lseek(&self.0, start as i64, Whence::SeekHole)? as u64;
+        let end = lseek(&self.file, start as i64, Whence::SeekHole)? as u64;
         let range = DataRange { at: start.min(size), end: end.min(size) };
         Ok((range.at < range.end).then_some(range))
     }

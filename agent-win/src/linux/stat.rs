@@ -10,6 +10,9 @@ use coffer_format::node::NodeKind;
 
 use crate::scan::Stat;
 
+/// An object keeps the birth time that it was given.
+pub(crate) const IS_BIRTH_FIXED: bool = true;
+
 /// Describes the object at `path`; a symbolic link is described itself.
 pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
     Ok(of(&std::fs::symlink_metadata(path)?))

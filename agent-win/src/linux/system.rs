@@ -16,7 +16,7 @@ pub(crate) fn system_name() -> String {
 }
 
 /// A walk holds one open directory per level of the tree, so as many open files as allowed are asked for.
-pub(crate) fn raise_open_files() {
+pub(crate) fn prepare() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(65_536), hard));
     if let Err(error) = raised {

@@ -13,18 +13,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 
 use super::Directory;
 use crate::config::{Scope, Verdict};
+use crate::watch::Noticed;
 use coffer_format::node::NodeKind;
-
-/// Something happened to `name` in the directory at `directory`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Noticed {
-    Name {
-        directory: Vec<u8>,
-        name: Vec<u8>,
-    },
-    /// Events were lost: everything must be looked at.
-    Overflow,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {

@@ -3,5 +3,5 @@
 mod stat;
 mod walk;
 
-pub(crate) use stat::Stat;
+pub(crate) use stat::{ListedEntry, Stat};
 pub(crate) use walk::{Listing, Names, Pending, Walk};

@@ -1,6 +1,10 @@
 //! What a file system says of one object, in our terms.
 
+use std::io;
+
 use coffer_format::node::{NodeKind, NodeMeta};
+
+use crate::platform::IS_BIRTH_FIXED;
 
 /// Identity and metadata of an object as it was a moment ago. Times in nanoseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +21,29 @@ pub(crate) struct Stat {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) rdev: u64,
+    /// 0 where a listing doesn't tell it.
     pub(crate) links: u64,
     /// Bytes that are really kept on the disk.
     pub(crate) kept_bytes: u64,
+}
+
+/// One entry of a directory, described; or why it couldn't be.
+#[derive(Debug)]
+pub(crate) struct ListedEntry {
+    pub(crate) name: Vec<u8>,
+    pub(crate) stat: io::Result<Stat>,
 }
 
 impl Stat {
     /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
     pub(crate) fn is_same_object(&self, other: &Stat) -> bool {
         (self.device, self.inode, self.kind) == (other.device, other.inode, other.kind)
-            && self.btime_ns == other.btime_ns
+            && self.fixed_birth() == other.fixed_birth()
+    }
+
+    /// The birth time where it tells two objects with the same number apart; elsewhere 0.
+    pub(crate) fn fixed_birth(&self) -> i64 {
+        if IS_BIRTH_FIXED { self.btime_ns } else { 0 }
     }
 
     /// Whether the bytes may have changed between the two.

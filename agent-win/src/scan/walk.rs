@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use coffer_format::NodeId;
 
 use crate::config::{Scope, Verdict};
-use crate::linux::{Directory, ListedEntry};
+use crate::platform::Directory;
+use crate::scan::ListedEntry;
 
 const LISTINGS_MAX: usize = 16;
 

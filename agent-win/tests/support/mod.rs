@@ -135,7 +135,7 @@ impl BoxState {
                 self.signatures_asked += 1;
                 self.signatures(node, kind)
             }
-            Message::Progress { .. } | Message::Goodbye => Vec::new(),
+            Message::Progress { .. } | Message::UpToDate { .. } | Message::Goodbye => Vec::new(),
             other => panic!("the agent said {other:?}"),
         }
     }

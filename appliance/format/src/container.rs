@@ -25,6 +25,9 @@ kinds! {
         2 = Segment,
         /// A [`ContainerIndex`], over as many blocks as it takes: the last blocks of a container.
         3 = Index,
+        /// A [`crate::set_catalog::CatalogPage`]: before the segments of a cartridge's first container, and behind the
+        /// segments of each.
+        4 = Catalog,
     }
 }
 
@@ -46,8 +49,20 @@ pub struct BlockHeader {
 
 /// Makes a whole block of `payload` (at most [`BLOCK_PAYLOAD_MAX`] bytes).
 pub fn encode_block(header: &BlockHeader, payload: &[u8]) -> Vec<u8> {
-    assert!(payload.len() <= BLOCK_PAYLOAD_MAX && payload.len() == header.payload_len as usize);
-    let mut w = Writer(Vec::with_capacity(BLOCK_LEN));
+    assert!(payload.len() == header.payload_len as usize);
+    let mut block = vec![0; BLOCK_LEN];
+    block[BLOCK_HEADER_LEN..BLOCK_HEADER_LEN + payload.len()].copy_from_slice(payload);
+    seal_block(header, &mut block);
+    block
+}
+
+/// Makes a whole block of the payload that lies in `block` already, from [`BLOCK_HEADER_LEN`] on.
+///
+/// `block` is [`BLOCK_LEN`] long; what lies behind the payload is made zero.
+pub fn seal_block(header: &BlockHeader, block: &mut [u8]) {
+    let payload_end = BLOCK_HEADER_LEN + header.payload_len as usize;
+    assert!(block.len() == BLOCK_LEN && payload_end <= BLOCK_LEN);
+    let mut w = Writer(Vec::with_capacity(BLOCK_HEADER_LEN));
     w.bytes(&BLOCK_MAGIC);
     header.kind.encode(&mut w);
     w.zeros(3);
@@ -56,10 +71,9 @@ pub fn encode_block(header: &BlockHeader, payload: &[u8]) -> Vec<u8> {
     header.number.encode(&mut w);
     header.payload_len.encode(&mut w);
     header.segment.encode(&mut w);
-    w.bytes(&checksum(&w.0, payload));
-    w.bytes(payload);
-    w.zeros(BLOCK_LEN - w.0.len());
-    w.0
+    w.bytes(&checksum(&w.0, &block[BLOCK_HEADER_LEN..payload_end]));
+    block[..BLOCK_HEADER_LEN].copy_from_slice(&w.0);
+    block[payload_end..].fill(0);
 }
 
 /// Takes a block apart; refuses one whose checksum doesn't hold.

@@ -33,8 +33,29 @@ kinds! {
         1 = Scratch,
         2 = Filling,
         3 = Full,
+        /// It failed: what is on it is copied elsewhere, then it's retired.
         4 = Damaged,
+        /// Never used again.
         5 = Retired,
+        /// Most of what is on it isn't needed any more: the rest is copied elsewhere, then it's scratch.
+        6 = Emptying,
+        /// It isn't where it should be; its copies no longer count.
+        7 = Lost,
+        /// It holds somebody else's data, or can't be used here. Nothing is written on it without an order.
+        8 = Foreign,
+        /// A person ordered that it be used, whatever is on it.
+        9 = Taken,
+    }
+}
+
+kinds! {
+    /// Where a cartridge was last seen.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Whereabouts {
+        1 = Library,
+        /// In the mail slot, for a person to take out.
+        2 = Leaving,
+        3 = Away,
     }
 }
 
@@ -63,5 +84,11 @@ kinds! {
         11 = SegmentReturned { segment: SegmentId },
         /// A record that no longer decrypts: chunks in it must be stored anew when they come again.
         12 = RecordDamaged { segment: SegmentId, offset: u64, detail: Blob },
+        /// No copy on this cartridge counts any more: it's about to be overwritten, or it's lost.
+        13 = CopiesGone { barcode: String },
+        14 = CartridgeMoved { barcode: String, whereabouts: Whereabouts },
+        /// A cartridge was in a drive (named by its serial number). All numbers since it was loaded; bytes.
+        15 = TapeUsed { barcode: String, drive: String, loads: u32, written: u64, read: u64, errors: u32 },
+        16 = DriveCleaned { drive: String, cleaner: String },
     }
 }

@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod node;
 pub mod op;
 pub mod segment;
+pub mod set_catalog;
 pub mod wire;
 
 pub use codec::{Blob, Decode, DecodeError, Encode, Reader, Writer, from_bytes, to_bytes};

@@ -188,6 +188,8 @@ kinds! {
         /// From the box, at any time.
         35 = CaptureNow { config: ConfigId },
         36 = ConfigsChanged,
+        /// Looked, and nothing differs from the newest point.
+        37 = UpToDate { config: ConfigId },
 
         // Restore.
         50 = RestoreWanted { config: ConfigId, point: PointSeq, paths: Vec<Blob> },

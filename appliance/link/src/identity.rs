@@ -50,6 +50,16 @@ impl Identity {
         Self::from_parts(KeyPair::try_from(key).map_err(damaged)?, certificate, issuer)?.trusting(&authority)
     }
 
+    /// The identity that `dir` holds but for its private key (PEM), which its owner keeps in a safer place.
+    pub fn load_with_key(dir: &Path, key_pem: &[u8]) -> Result<Identity, IdentityError> {
+        let damaged = || IdentityError::Damaged { path: dir.join(KEY_FILE) };
+        let key = pem::parse(key_pem).ok().filter(|block| block.tag() == PRIVATE_KEY).ok_or_else(damaged)?;
+        let key = KeyPair::try_from(key.into_contents()).map_err(|_| damaged())?;
+        let [certificate, issuer] = files::read_pem_file(dir, CERTIFICATE_FILE, CERTIFICATE)?;
+        let [authority] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
+        Self::from_parts(key, certificate, issuer)?.trusting(&authority)
+    }
+
     /// Writes the identity to `dir`, durably, in place of one that is there.
     pub fn save(&self, dir: &Path) -> Result<(), IdentityError> {
         files::write_pem_files(

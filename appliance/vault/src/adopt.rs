@@ -46,20 +46,40 @@ impl Adoption {
         {
             return Err(damaged("its bytes don't hash to what its end says"));
         }
-        let first = *self.first.get_or_insert(header);
-        if first.vault != header.vault {
-            return Err(VaultError::refused(
-                RefusalCode::OtherBox,
-                "a segment of another vault was left out",
-            ));
+        self.check_vault(&header)?;
+        self.put(&segment_path(&self.dir, header.segment, FileForm::Whole), bytes)
+    }
+
+    /// Takes an outline: a whole metadata segment, or the stub of another. Its data can be imported later.
+    pub fn take_outline(&mut self, bytes: &[u8]) -> Result<bool> {
+        let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
+        if header.stream == Stream::Meta {
+            return self.take(bytes);
         }
-        let path = segment_path(&self.dir, header.segment, FileForm::Whole);
-        let file = match self.disk.create(&path) {
+        let trailer: Trailer = from_bytes(&bytes[bytes.len().saturating_sub(Trailer::LEN)..])?;
+        if SegmentHeader::LEN as u64 + trailer.file_len - trailer.index_offset != bytes.len() as u64 {
+            let what = "its outline isn't as long as its end says".into();
+            return Err(VaultError::Damaged { segment: header.segment, offset: 0, what });
+        }
+        self.check_vault(&header)?;
+        self.put(&segment_path(&self.dir, header.segment, FileForm::Stub), bytes)
+    }
+
+    fn check_vault(&mut self, header: &SegmentHeader) -> Result<()> {
+        match *self.first.get_or_insert(*header) {
+            first if first.vault == header.vault => Ok(()),
+            _ => Err(VaultError::refused(RefusalCode::OtherBox, "a segment of another vault was left out")),
+        }
+    }
+
+    /// `false`: it was there already.
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<bool> {
+        let file = match self.disk.create(path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
-            other => other.map_err(VaultError::io("create", &path))?,
+            other => other.map_err(VaultError::io("create", path))?,
         };
-        file.write_at(0, bytes).map_err(VaultError::io("write", &path))?;
-        file.sync().map_err(VaultError::io("sync", &path))?;
+        file.write_at(0, bytes).map_err(VaultError::io("write", path))?;
+        file.sync().map_err(VaultError::io("sync", path))?;
         Ok(true)
     }
 

@@ -32,7 +32,8 @@ pub struct Listing {
     pub path: String,
     #[serde(skip)]
     pub name: Vec<u8>,
-    pub kind: &'static str,
+    #[serde(serialize_with = "as_name")]
+    pub kind: NodeKind,
     pub size: u64,
     pub mtime_ns: i64,
     #[serde(skip)]
@@ -60,6 +61,10 @@ pub struct NodeAt {
     pub size: u64,
     pub mtime_ns: i64,
     pub since: PointSeq,
+}
+
+fn as_name<S: serde::Serializer>(kind: &NodeKind, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind_name(*kind))
 }
 
 pub(crate) fn kind_name(kind: NodeKind) -> &'static str {
@@ -167,7 +172,7 @@ impl Reading {
                     path: String::from_utf8_lossy(&name).into_owned(),
                     name,
                     node: NodeId(row.get(1)?),
-                    kind: kind_name(NodeKind::from_code(row.get(2)?).unwrap_or(NodeKind::File)),
+                    kind: NodeKind::from_code(row.get(2)?).unwrap_or(NodeKind::File),
                     size: row.get(3)?,
                     mtime_ns: row.get(4)?,
                     since: row.get(5)?,
@@ -194,7 +199,7 @@ impl Reading {
                 }
                 below.extend_from_slice(&listing.name);
                 visit(&below, &listing)?;
-                if listing.kind == kind_name(NodeKind::Directory) && below.len() < limits::PATH_MAX {
+                if listing.kind == NodeKind::Directory && below.len() < limits::PATH_MAX {
                     waiting.push((listing.node, below));
                 }
             }

@@ -1,18 +1,18 @@
 //! What tape and HQ see of a vault: which segments there are, their bytes, and where verified copies are.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use coffer_format::event::{CartridgeState, Event, Place};
+use coffer_format::event::{CartridgeState, Event, Place, Whereabouts};
 use coffer_format::segment::Stream;
 use coffer_format::{FileHash, SegmentId, from_bytes};
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use crate::reading::Reading;
 use crate::vault::{SegmentState, Vault};
 use crate::{Result, VaultError};
 
-/// A cartridge as the catalog knows it.
+/// A cartridge as the catalog knows it. Bytes; milliseconds since 1970-01-01 UTC on the vault's clock.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cartridge {
     pub barcode: String,
@@ -23,6 +23,42 @@ pub struct Cartridge {
     pub number: u32,
     pub containers: u32,
     pub written: u64,
+    pub labelled_ms: u64,
+    #[serde(skip)]
+    pub whereabouts: Option<Whereabouts>,
+    pub whereabouts_name: String,
+    pub moved_ms: u64,
+    pub loads: u32,
+    pub errors: u32,
+    /// Times in the drive, up to the last one, that ended with an error.
+    pub failed_in_a_row: u32,
+}
+
+/// What a drive has done so far. Bytes; milliseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Serialize)]
+pub struct DriveWear {
+    pub serial: String,
+    pub loads: u32,
+    pub written: u64,
+    pub read: u64,
+    pub errors: u32,
+    pub failed_in_a_row: u32,
+    pub cleaned_ms: Option<u64>,
+}
+
+/// How often a cleaning cartridge was used.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cleaner {
+    pub barcode: String,
+    pub uses: u32,
+}
+
+/// A verified copy of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    pub segment: SegmentId,
+    pub place: Place,
+    pub recorded_ms: u64,
 }
 
 impl Reading {
@@ -90,26 +126,97 @@ impl Reading {
         Ok(count)
     }
 
+    /// Every verified copy there is.
+    pub fn all_copies(&self) -> Result<Vec<Copied>> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT segment, place, recorded_ms FROM copies JOIN segments USING (segment) WHERE copies.hash = segments.hash",
+            )?;
+            let mut copies = Vec::new();
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let place = from_bytes(&row.get::<_, Vec<u8>>(1)?)?;
+                copies.push(Copied { segment: SegmentId(row.get(0)?), place, recorded_ms: row.get(2)? });
+            }
+            Ok(copies)
+        })
+    }
+
+    /// When the oldest kept point was closed whose closing record lies in a segment that `is_there` doesn't accept.
+    pub fn oldest_point_without(&self, is_there: impl Fn(SegmentId) -> bool) -> Result<Option<u64>> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT log.segment, MIN(points.closed_ms) FROM points JOIN log USING (lsn)
+                 WHERE points.closed_ms IS NOT NULL AND points.expired_ms IS NULL GROUP BY log.segment",
+            )?;
+            let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get::<_, u64>(1)?)))?;
+            let oldest: BTreeMap<SegmentId, u64> = rows.collect::<rusqlite::Result<_>>()?;
+            Ok(oldest.into_iter().filter(|(segment, _)| !is_there(*segment)).map(|(_, ms)| ms).min())
+        })
+    }
+
     pub fn cartridges(&self) -> Result<Vec<Cartridge>> {
         self.readers.with(|db| {
             let mut query = db.prepare_cached(
-                "SELECT barcode, state, media_set, number, containers, written FROM cartridges ORDER BY barcode",
+                "SELECT barcode, state, media_set, number, containers, written, labelled_ms, whereabouts, moved_ms,
+                   loads, errors, failed_in_a_row FROM cartridges ORDER BY barcode",
             )?;
             let rows = query.query_map([], |row| {
                 let state = from_bytes::<CartridgeState>(&[row.get::<_, u8>(1)?]).ok();
+                let whereabouts = from_bytes::<Whereabouts>(&[row.get::<_, u8>(7)?]).ok();
                 Ok(Cartridge {
                     barcode: row.get(0)?,
                     state,
-                    state_name: state.map_or_else(|| "unknown".into(), |state| format!("{state:?}").to_lowercase()),
+                    state_name: name_of(state),
                     set: row.get(2)?,
                     number: row.get(3)?,
                     containers: row.get(4)?,
                     written: row.get(5)?,
+                    labelled_ms: row.get(6)?,
+                    whereabouts,
+                    whereabouts_name: name_of(whereabouts),
+                    moved_ms: row.get(8)?,
+                    loads: row.get(9)?,
+                    errors: row.get(10)?,
+                    failed_in_a_row: row.get(11)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
+
+    pub fn drive_wear(&self) -> Result<Vec<DriveWear>> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT serial, loads, written, bytes_read, errors, failed_in_a_row, cleaned_ms FROM drives ORDER BY serial",
+            )?;
+            let rows = query.query_map([], |row| {
+                Ok(DriveWear {
+                    serial: row.get(0)?,
+                    loads: row.get(1)?,
+                    written: row.get(2)?,
+                    read: row.get(3)?,
+                    errors: row.get(4)?,
+                    failed_in_a_row: row.get(5)?,
+                    cleaned_ms: row.get(6)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    pub fn cleaners(&self) -> Result<Vec<Cleaner>> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT barcode, uses FROM cleaners ORDER BY barcode")?;
+            let rows = query.query_map([], |row| Ok(Cleaner { barcode: row.get(0)?, uses: row.get(1)? }))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}
+
+/// A state as screens show it.
+fn name_of(state: Option<impl std::fmt::Debug>) -> String {
+    state.map_or_else(|| "unknown".into(), |state| format!("{state:?}").to_lowercase())
 }
 
 impl Vault {
@@ -125,6 +232,21 @@ impl Vault {
                 .map(|(segment, hash, place)| Event::CopyRecorded { segment, hash, place })
                 .collect(),
         )
+    }
+
+    /// Makes a cartridge's copies count no more, so that it may be overwritten. Refused (`false`) while a segment that isn't
+    /// on disk would be left with fewer than `required` copies on other media, and at least one.
+    pub fn give_up_copies(&self, barcode: &str, required: u32, next: Event, why: &str) -> Result<bool> {
+        let (barcode, why) = (barcode.to_owned(), why.to_owned());
+        self.transact(move |batch| {
+            if !leaves_enough(batch.db(), &barcode, required.max(1) as usize)? {
+                return Ok(false);
+            }
+            batch.audit("box", &why)?;
+            batch.write_event(Event::CopiesGone { barcode })?;
+            batch.write_event(next)?;
+            Ok(true)
+        })
     }
 
     /// Everything in the catalog, as text, in a fixed order: two catalogs that say the same give the same.
@@ -151,4 +273,27 @@ impl Vault {
             Ok(out)
         })
     }
+}
+
+/// Whether every segment that isn't on disk has `required` verified copies on other media than this cartridge.
+fn leaves_enough(db: &Connection, barcode: &str, required: usize) -> Result<bool> {
+    let mut query = db.prepare(
+        "SELECT segment, place FROM copies JOIN segments USING (segment) WHERE copies.hash = segments.hash AND on_disk = 0",
+    )?;
+    let mut elsewhere: BTreeMap<SegmentId, BTreeSet<String>> = BTreeMap::new();
+    let mut here = Vec::new();
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let segment = SegmentId(row.get(0)?);
+        let medium = match from_bytes(&row.get::<_, Vec<u8>>(1)?)? {
+            Place::Tape { barcode: medium, .. } if medium == barcode => {
+                here.push(segment);
+                continue;
+            }
+            Place::Tape { barcode: medium, .. } => format!("tape {medium}"),
+            Place::Hq { name } => format!("HQ {name}"),
+        };
+        elsewhere.entry(segment).or_default().insert(medium);
+    }
+    Ok(here.iter().all(|segment| elsewhere.get(segment).map_or(0, BTreeSet::len) >= required))
 }

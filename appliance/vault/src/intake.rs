@@ -14,7 +14,7 @@ use rusqlite::params;
 use crate::catalog;
 use crate::commit::Batch;
 use crate::maps::{join_steps, keep_step};
-use crate::reading::unpack;
+use crate::reading::{Reading, unpack};
 use crate::vault::Vault;
 use crate::{Result, VaultError};
 
@@ -86,10 +86,8 @@ impl Session {
         *self.accepted.lock().expect("one session, one thread") = Accepted::default();
         self.stored = 0;
         let computer = self.computer;
-        self.vault.reading.readers.with(|db| {
-            check_owner(db, computer, config)?;
-            standing(db, config)
-        })
+        self.vault.reading.check_owner(computer, config)?;
+        self.vault.reading.readers.with(|db| standing(db, config))
     }
 
     /// Takes a pack: checks every chunk's name against its bytes, and keeps the chunks that the vault doesn't have.
@@ -268,6 +266,13 @@ fn repack(pack: &Pack, raw: &[u8], keep: &[usize]) -> Result<Pack> {
         true => Pack { chunks, compression: Compression::Zstd, payload: packed },
         false => Pack { chunks, compression: Compression::Raw, payload: bytes },
     })
+}
+
+impl Reading {
+    /// Refuses what isn't the computer's own.
+    pub fn check_owner(&self, computer: ComputerId, config: ConfigId) -> Result<()> {
+        self.readers.with(|db| check_owner(db, computer, config))
+    }
 }
 
 fn check_owner(db: &rusqlite::Connection, computer: ComputerId, config: ConfigId) -> Result<()> {

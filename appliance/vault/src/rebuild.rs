@@ -315,9 +315,12 @@ fn list_chunks(reading: &Reading, db: &Connection, segment: SegmentId, form: Fil
 fn remove_left_over(reading: &Reading, db: &Connection, forms: &BTreeMap<SegmentId, FileForm>) -> Result<()> {
     let mut dropped = db.prepare("SELECT 1 FROM dropped WHERE segment = ?1")?;
     let mut evicted = db.prepare("SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 0")?;
-    for (segment, _) in forms.iter().filter(|(_, form)| **form == FileForm::Whole) {
+    for (segment, form) in forms {
         if dropped.exists([segment.0])? {
-            remove_file(reading, *segment, FileForm::Whole)?;
+            remove_file(reading, *segment, *form)?;
+        } else if *form == FileForm::Stub {
+            // Whatever the log says: where only the stub is, the data isn't.
+            db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1 AND on_disk = 1", [segment.0])?;
         } else if evicted.exists([segment.0])? {
             // A stub is written before an eviction is recorded: without one, the file came back from a cartridge.
             match reading.disk.open(&segment_path(&reading.dir, *segment, FileForm::Stub)) {

@@ -4,14 +4,14 @@
 //! needed is written to a new segment first. One that is needed leaves the disk (its index stays) only where the policy's
 //! number of verified copies is elsewhere. Metadata segments always stay.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use coffer_format::entry::Body;
 use coffer_format::event::{DropReason, Event};
 use coffer_format::manifest::Map;
 use coffer_format::op::{Content, MapBody, Op};
-use coffer_format::segment::{RecordKind, SegmentHeader, Stream};
+use coffer_format::segment::{RecordKind, Stream};
 use coffer_format::{ChunkId, Locator, Lsn, SegmentId};
 use rusqlite::Connection;
 use serde::Serialize;
@@ -73,13 +73,12 @@ pub struct Plan {
 type Records = HashSet<(SegmentId, u64)>;
 
 impl Vault {
-    /// What could be taken back now.
-    pub fn plan_reclaim(&self, policy: Policy) -> Result<Plan> {
+    /// Bytes of records that kept points need, by data segment. One that isn't named isn't needed at all.
+    pub fn needed_bytes(&self) -> Result<HashMap<SegmentId, u64>> {
         let reading = &self.reading;
-        let upto = reading.readers.with(catalog::applied)?;
         let mut needed = Records::new();
         mark_versions(reading, &mut needed)?;
-        let mut bytes_needed = std::collections::HashMap::new();
+        let mut bytes_needed = HashMap::new();
         reading.readers.with(|db| {
             let mut query = db.prepare("SELECT DISTINCT segment, offset, record_len FROM chunks")?;
             let mut rows = query.query([])?;
@@ -91,15 +90,24 @@ impl Vault {
             }
             Ok(())
         })?;
+        Ok(bytes_needed)
+    }
+
+    /// What could be taken back now.
+    pub fn plan_reclaim(&self, policy: Policy) -> Result<Plan> {
+        let reading = &self.reading;
+        let upto = reading.readers.with(catalog::applied)?;
+        let bytes_needed = self.needed_bytes()?;
         let busy = self.busy_segments()?;
         let mut steps = Vec::new();
         let mut freed = 0;
-        for (segment, bytes, copies) in reading.readers.with(closed_data_segments)? {
+        for Candidate { segment, bytes, copies, on_disk } in reading.readers.with(closed_data_segments)? {
             let needed_bytes = bytes_needed.get(&segment).copied().unwrap_or(0);
             let short = policy.free_target_bytes > self.free_bytes()? + freed;
             let action = match () {
                 () if busy.contains(&segment) => continue,
                 () if needed_bytes == 0 => Action::Drop,
+                () if !on_disk => continue,
                 () if needed_bytes * 100 < bytes * u64::from(policy.compact_below_percent) => Action::Compact,
                 () if short
                     && policy.copies_before_eviction > 0
@@ -109,6 +117,8 @@ impl Vault {
                 }
                 () => continue,
             };
+            // What left the disk gives no space back when it goes, but room on cartridges.
+            let bytes = if on_disk { bytes } else { 0 };
             freed += if action == Action::Compact { bytes - needed_bytes } else { bytes };
             steps.push(Step { segment, action, bytes, needed_bytes });
         }
@@ -175,7 +185,13 @@ impl Vault {
         })?;
         drop(shut);
         if gone {
-            remove_file(&self.reading, segment, FileForm::Whole)?;
+            // A segment that had left the disk leaves its stub.
+            let whole = segment_path(&self.reading.dir, segment, FileForm::Whole);
+            let form = match self.reading.disk.open(&whole) {
+                Ok(_) => FileForm::Whole,
+                Err(_) => FileForm::Stub,
+            };
+            remove_file(&self.reading, segment, form)?;
         }
         Ok(gone)
     }
@@ -203,16 +219,7 @@ impl Vault {
     /// Keeps header, index and trailer of a segment, so that the catalog can still be rebuilt.
     fn write_stub(&self, segment: SegmentId) -> Result<()> {
         let reading = &self.reading;
-        let path = segment_path(&reading.dir, segment, FileForm::Whole);
-        let readable = reading.files.get(segment)?;
-        let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
-            return Err(VaultError::Damaged { segment, offset: 0, what: "its index can't be read".into() });
-        };
-        let tail = contents.trailer.file_len - contents.trailer.index_offset;
-        let mut bytes = vec![0; SegmentHeader::LEN + tail as usize];
-        let (head, rest) = bytes.split_at_mut(SegmentHeader::LEN);
-        readable.file.read_at(0, head).map_err(VaultError::io("read", &path))?;
-        readable.file.read_at(contents.trailer.index_offset, rest).map_err(VaultError::io("read", &path))?;
+        let bytes = reading.stub_of(segment)?;
         write_whole(reading, &segment_path(&reading.dir, segment, FileForm::Stub), &bytes)
     }
 
@@ -251,15 +258,29 @@ pub(crate) fn write_whole(reading: &Reading, path: &std::path::Path, bytes: &[u8
     reading.disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
 }
 
-fn closed_data_segments(db: &Connection) -> Result<Vec<(SegmentId, u64, u32)>> {
+/// A closed data segment, and how many verified copies of it are elsewhere.
+struct Candidate {
+    segment: SegmentId,
+    bytes: u64,
+    copies: u32,
+    on_disk: bool,
+}
+
+fn closed_data_segments(db: &Connection) -> Result<Vec<Candidate>> {
     let mut query = db.prepare(
-        "SELECT segment, bytes, (SELECT COUNT(*) FROM copies WHERE copies.segment = segments.segment AND copies.hash = segments.hash)
-         FROM segments WHERE closed = 1 AND on_disk = 1 AND stream <> ?1 ORDER BY segment",
+        "SELECT segment, bytes, (SELECT COUNT(*) FROM copies WHERE copies.segment = segments.segment AND copies.hash = segments.hash),
+           on_disk
+         FROM segments WHERE closed = 1 AND stream <> ?1 ORDER BY segment",
     )?;
-    let rows = query
-        .query_map([Stream::Meta.code()], |row| Ok((SegmentId(row.get(0)?), row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(rows)
+    let rows = query.query_map([Stream::Meta.code()], |row| {
+        Ok(Candidate {
+            segment: SegmentId(row.get(0)?),
+            bytes: row.get(1)?,
+            copies: row.get(2)?,
+            on_disk: row.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Marks every record that holds a chunk which a kept version's chain names. A chunk that a later delta of the

@@ -1,12 +1,12 @@
 //! Giving versions back: a stream of nodes and packs, in the order in which the packs lie in the segments.
 
-use std::collections::{BTreeMap, HashMap};
+mod sending;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use coffer_format::chunk::Compression;
 use coffer_format::entry::Body;
-use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::node::NodeKind;
 use coffer_format::op::Op;
@@ -14,9 +14,10 @@ use coffer_format::wire::{Message, Placement, RefusalCode, RestoreNode};
 use coffer_format::{Blob, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::params;
 
+use self::sending::Sending;
 use crate::browse::NodeAt;
 use crate::catalog::{self, ChunkLocation};
-use crate::reading::{Reading, unpack};
+use crate::reading::Reading;
 use crate::{Result, VaultError};
 
 /// Most nodes and ranges that are worked on at once.
@@ -52,11 +53,31 @@ type Send<'a> = dyn FnMut(Message) -> Result<()> + 'a;
 impl Reading {
     /// Sends everything wanted: `RestoreNodes`, then `RestorePack`s, then `RestoreBatchEnd`, as often as it takes.
     pub fn restore(self: &Arc<Self>, wanted: &Wanted, send: &mut Send<'_>) -> Result<Restored> {
+        self.restore_as(wanted, None, send).map(|(restored, _)| restored)
+    }
+
+    /// As [`Reading::restore`], leaving out the files that need one of the `absent` segments, or bytes that no known segment
+    /// has. Returns their paths too.
+    pub fn restore_without(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        absent: &BTreeSet<SegmentId>,
+        send: &mut Send<'_>,
+    ) -> Result<(Restored, Vec<Blob>)> {
+        self.restore_as(wanted, Some(absent), send)
+    }
+
+    fn restore_as(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        absent: Option<&BTreeSet<SegmentId>>,
+        send: &mut Send<'_>,
+    ) -> Result<(Restored, Vec<Blob>)> {
         self.check_point(wanted.config, wanted.point)?;
         // The next batch is planned while this one is read and sent.
         let (queue, planned) = sync_channel(BATCHES_AHEAD);
         std::thread::scope(|scope| {
-            let planner = scope.spawn(move || Run::new(self, wanted).plan_all(&queue));
+            let planner = scope.spawn(move || Run::new(self, wanted, absent).plan_all(&queue));
             let sent = planned
                 .into_iter()
                 .try_for_each(|batch| Sending { reading: self, wanted }.batch(batch, send));
@@ -71,8 +92,8 @@ impl Reading {
         if self.all_on_disk()? {
             return Ok(Vec::new());
         }
-        let mut missing = std::collections::BTreeSet::new();
-        let mut run = Run::new(self, wanted);
+        let (mut missing, none) = (BTreeSet::new(), BTreeSet::new());
+        let mut run = Run::new(self, wanted, Some(&none));
         let mut look = |run: &mut Run<'_>| -> Result<()> {
             let (_, packs) = run.take_batch()?;
             missing.extend(packs.keys().map(|pack| pack.0));
@@ -116,6 +137,12 @@ struct Run<'a> {
     first_names: HashMap<NodeId, u32>,
     batch: Vec<(Vec<u8>, NodeAt)>,
     done: Restored,
+    /// Segments that can't be had; `None` fails where anything is missing.
+    absent: Option<&'a BTreeSet<SegmentId>>,
+    /// Files left out because they need what is absent.
+    left_out: Vec<Blob>,
+    /// Of the batch: files with bytes that no known segment has.
+    unknown: BTreeSet<u32>,
 }
 
 /// A pack's place, and what of it goes where.
@@ -125,7 +152,11 @@ type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placement>)>;
 type Batch = (Vec<RestoreNode>, Packs);
 
 impl<'a> Run<'a> {
-    fn new(reading: &'a Arc<Reading>, wanted: &'a Wanted) -> Run<'a> {
+    fn new(
+        reading: &'a Arc<Reading>,
+        wanted: &'a Wanted,
+        absent: Option<&'a BTreeSet<SegmentId>>,
+    ) -> Run<'a> {
         Run {
             reading,
             wanted,
@@ -133,6 +164,9 @@ impl<'a> Run<'a> {
             first_names: HashMap::new(),
             batch: Vec::new(),
             done: Restored::default(),
+            absent,
+            left_out: Vec::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -167,11 +201,10 @@ impl<'a> Run<'a> {
                 if !parents_sent.is_empty() && parents_sent.contains(&whole) {
                     return Ok(());
                 }
-                let kind = kind_of(listing.kind);
                 let since = PointSeq(listing.since);
                 let node = NodeAt {
                     node: listing.node,
-                    kind,
+                    kind: listing.kind,
                     size: listing.size,
                     mtime_ns: listing.mtime_ns,
                     since,
@@ -184,7 +217,7 @@ impl<'a> Run<'a> {
     }
 
     /// Plans everything wanted, batch by batch; ends early where nobody takes the batches any more.
-    fn plan_all(mut self, queue: &SyncSender<Batch>) -> Result<Restored> {
+    fn plan_all(mut self, queue: &SyncSender<Batch>) -> Result<(Restored, Vec<Blob>)> {
         let mut plan = |run: &mut Self| -> Result<()> {
             while !run.batch.is_empty() {
                 let batch = run.take_batch()?;
@@ -196,7 +229,7 @@ impl<'a> Run<'a> {
         };
         self.walk_all(&mut plan)?;
         plan(&mut self)?;
-        Ok(self.done)
+        Ok((self.done, self.left_out))
     }
 
     /// Takes as many collected nodes as fit, and finds which packs hold their bytes.
@@ -221,14 +254,44 @@ impl<'a> Run<'a> {
             if let Some(map) = map {
                 ranges += map.ranges.len();
                 self.done.bytes += map.size;
-                self.place(index, &map, &mut packs)?;
+                match self.place(index, &map, &mut packs) {
+                    Err(VaultError::Damaged { .. }) if self.absent.is_some() => {
+                        self.unknown.insert(index);
+                    }
+                    placed => placed?,
+                }
             }
             if ranges >= BATCH_RANGES {
                 break;
             }
         }
         self.batch = waiting.collect();
+        self.leave_out_absent(&mut nodes, &mut packs);
         Ok((nodes, packs))
+    }
+
+    /// A file is restored whole or not at all.
+    fn leave_out_absent(&mut self, nodes: &mut Vec<RestoreNode>, packs: &mut Packs) {
+        let Some(absent) = self.absent else { return };
+        let mut without = std::mem::take(&mut self.unknown);
+        packs.retain(|(segment, _), (_, placements)| {
+            let absent = absent.contains(segment);
+            if absent {
+                without.extend(placements.iter().map(|placement| placement.index));
+            }
+            !absent
+        });
+        packs.values_mut().for_each(|(_, placements)| placements.retain(|one| !without.contains(&one.index)));
+        packs.retain(|_, (_, placements)| !placements.is_empty());
+        nodes.retain(|node| {
+            let stays = !without.contains(&node.index);
+            if !stays {
+                self.done.nodes -= 1;
+                self.done.bytes -= node.meta.size.min(self.done.bytes);
+                self.left_out.push(node.path.clone());
+            }
+            stays
+        });
     }
 
     fn version(&self, node: &NodeAt) -> Result<(coffer_format::node::NodeMeta, Option<Map>)> {
@@ -276,92 +339,4 @@ impl<'a> Run<'a> {
             Ok(())
         })
     }
-}
-
-/// Reads what was planned, and sends it.
-struct Sending<'a> {
-    reading: &'a Reading,
-    wanted: &'a Wanted,
-}
-
-impl Sending<'_> {
-    fn batch(&self, (nodes, packs): Batch, send: &mut Send<'_>) -> Result<()> {
-        for nodes in nodes.chunks(MESSAGE_NODES) {
-            send(Message::RestoreNodes { nodes: nodes.to_vec() })?;
-        }
-        for ((segment, offset), (record_len, placements)) in packs {
-            self.pack(segment, offset, record_len, placements, send)?;
-        }
-        send(Message::RestoreBatchEnd)
-    }
-
-    fn pack(
-        &self,
-        segment: SegmentId,
-        offset: u64,
-        record_len: u64,
-        placements: Vec<Placement>,
-        send: &mut Send<'_>,
-    ) -> Result<()> {
-        let pack = self.reading.pack(segment, offset, record_len)?;
-        let used: u64 = placements.iter().map(|placement| u64::from(placement.len)).sum();
-        let raw_len = pack.raw_len() as u64;
-        let share = if self.wanted.trusted { used * 4 >= raw_len } else { covered(&placements) == raw_len };
-        if share {
-            let (compression, raw_len) = (pack.compression, raw_len as u32);
-            let whole =
-                |placements, payload| Message::RestorePack { compression, raw_len, placements, payload };
-            if placements.len() <= MESSAGE_PLACEMENTS {
-                return send(whole(placements, Blob(pack.payload)));
-            }
-            let mut parts = placements.chunks(MESSAGE_PLACEMENTS);
-            return parts.try_for_each(|part| send(whole(part.to_vec(), Blob(pack.payload.clone()))));
-        }
-        let raw = unpack(&pack)?;
-        let mut cut = Vec::with_capacity(used.min(PACK_RAW_MAX as u64) as usize);
-        let mut moved = Vec::with_capacity(placements.len());
-        for placement in placements {
-            let from = placement.offset as usize;
-            let bytes = raw.get(from..from + placement.len as usize).ok_or_else(|| VaultError::Damaged {
-                segment,
-                offset,
-                what: "a map reaches beyond its chunk".into(),
-            })?;
-            if cut.len() + bytes.len() > PACK_RAW_MAX || moved.len() >= MESSAGE_PLACEMENTS {
-                send(raw_pack(std::mem::take(&mut cut), std::mem::take(&mut moved)))?;
-            }
-            moved.push(Placement { offset: cut.len() as u32, ..placement });
-            cut.extend_from_slice(bytes);
-        }
-        if moved.is_empty() { Ok(()) } else { send(raw_pack(cut, moved)) }
-    }
-}
-
-/// How many different bytes of a pack the placements take; what is taken twice counts once.
-fn covered(placements: &[Placement]) -> u64 {
-    let mut taken: Vec<(u64, u64)> = placements
-        .iter()
-        .map(|one| (u64::from(one.offset), u64::from(one.offset) + u64::from(one.len)))
-        .collect();
-    taken.sort_unstable();
-    let (mut covered, mut end) = (0, 0);
-    for (from, to) in taken {
-        covered += to.saturating_sub(from.max(end));
-        end = end.max(to);
-    }
-    covered
-}
-
-fn raw_pack(bytes: Vec<u8>, placements: Vec<Placement>) -> Message {
-    Message::RestorePack {
-        compression: Compression::Raw,
-        raw_len: bytes.len() as u32,
-        placements,
-        payload: Blob(bytes),
-    }
-}
-
-fn kind_of(name: &str) -> NodeKind {
-    let all = (1..=7).filter_map(NodeKind::from_code);
-    all.into_iter().find(|kind| crate::browse::kind_name(*kind) == name).unwrap_or(NodeKind::File)
 }

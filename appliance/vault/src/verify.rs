@@ -240,7 +240,7 @@ impl Reading {
     }
 
     /// A path that a node had at a point. Slow: for reports on damage.
-    fn path_of(&self, config: ConfigId, node: NodeId, point: PointSeq) -> Result<String> {
+    pub(crate) fn path_of(&self, config: ConfigId, node: NodeId, point: PointSeq) -> Result<String> {
         self.readers.with(|db| {
             let mut names: Vec<Vec<u8>> = Vec::new();
             let mut at = node;

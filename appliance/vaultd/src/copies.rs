@@ -1,9 +1,11 @@
 //! Bringing data back to the disk from where its copies are: tape first, then HQ. And the WAN job's making.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use coffer_format::SegmentId;
+use coffer_format::event::Place;
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Identity, Role};
 use coffer_replicator::{Calendar, Rate, WanJob, WanSettings, Window, fetch_segments};
@@ -29,18 +31,40 @@ pub(crate) fn fetch_for(
     }
     let count = missing.len();
     working(json!({ "doing": format!("reading {count} segments back") }));
-    if let Some(tape) = &appliance.tape
-        && let Err(error) = tape.fetch(reading, &missing, working, &mut |segment, bytes| {
+    let mut from_tape = Ok(());
+    if let Some(tape) = &appliance.tape {
+        from_tape = tape.fetch(&appliance.vault, &missing, working, &mut |segment, bytes| {
             appliance.vault.import_segment(segment, bytes)
-        })
-    {
-        tracing::warn!(%error, "tape didn't give everything; what is left is asked of HQ");
+        });
     }
     let missing = reading.missing_for(wanted)?;
-    if !missing.is_empty() {
-        fetch_from_hq(appliance, &missing)?;
+    match (missing.is_empty(), &appliance.wan, from_tape) {
+        (true, ..) => Ok(count),
+        // It says which tapes to put in.
+        (false, None, Err(error)) => Err(error),
+        (false, _, from_tape) => {
+            if let Err(error) = from_tape {
+                tracing::warn!(%error, "tape didn't give everything; what is left is asked of HQ");
+            }
+            fetch_from_hq(appliance, &missing).map(|()| count)
+        }
     }
-    Ok(count)
+}
+
+/// Brings back from HQ what no tape holds any more and the disk doesn't have, so that it's written to tape again. Returns how many
+/// segments came back; those of `lost` that didn't are lost here.
+pub(crate) fn heal_from_hq(appliance: &Appliance, lost: &BTreeSet<SegmentId>) -> Result<usize, VaultError> {
+    let reading = appliance.vault.reading();
+    let mut at_hq = Vec::new();
+    for segment in lost {
+        if reading.copies(*segment)?.iter().any(|place| matches!(place, Place::Hq { .. })) {
+            at_hq.push(*segment);
+        }
+    }
+    if !at_hq.is_empty() {
+        fetch_from_hq(appliance, &at_hq)?;
+    }
+    Ok(at_hq.len())
 }
 
 fn fetch_from_hq(appliance: &Appliance, missing: &[SegmentId]) -> Result<(), VaultError> {

@@ -1,4 +1,4 @@
-//! What a box does by itself: retention, reclaim, tape runs. One task, one thing at a time.
+//! What a box does by itself: retention, reclaim, looking after the tape library. One task, one thing at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,19 @@ use tokio::time::Instant;
 
 use crate::operator;
 use crate::serve::Appliance;
+use crate::tape::Pace;
+use crate::tape::telling::Teller;
 
 /// How often it's looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 
+/// How often the tape library is looked at.
+const TAPE_EVERY: Duration = Duration::from_secs(60);
+
 pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<bool>) {
-    let mut due = Due { reclaim: Instant::now(), tape: Instant::now() };
+    let tape = &appliance.settings.tape;
+    let teller = Teller::new(tape.tell.clone(), tape.lamp.clone());
+    let mut due = Due { reclaim: Instant::now(), tape: Instant::now(), teller };
     loop {
         tokio::select! {
             _ = tokio::time::sleep(LOOK_EVERY) => {}
@@ -30,33 +37,33 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
     }
 }
 
-/// When each was last done.
-#[derive(Clone, Copy)]
+/// When each was last done, and who tells the branch.
 struct Due {
     reclaim: Instant,
     tape: Instant,
+    teller: Teller,
 }
 
 fn work(appliance: &Appliance, mut due: Due) -> Due {
-    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let reclaim = appliance.settings.reclaim.every_minutes;
-    if reclaim > 0 && due.reclaim.elapsed() >= minutes(reclaim) {
+    if reclaim > 0 && due.reclaim.elapsed() >= Duration::from_secs(60 * reclaim) {
         due.reclaim = Instant::now();
         match operator::housekeep(appliance) {
             Ok(freed) => tracing::info!(freed, "retention and reclaim ran"),
             Err(error) => tracing::error!(%error, "retention and reclaim failed; they run again later"),
         }
     }
-    let Some(tape) = &appliance.tape else { return due };
-    let waiting = tape.waiting_bytes(&appliance.vault);
-    let enough = waiting.as_ref().is_ok_and(|bytes| *bytes >= appliance.settings.tape.start_at_mib << 20);
-    let time = due.tape.elapsed() >= minutes(appliance.settings.tape.every_minutes);
-    if enough || time && waiting.is_ok_and(|bytes| bytes > 0) {
-        due.tape = Instant::now();
-        match tape.run(&appliance.vault, &mut |_| {}) {
-            Ok(done) => tracing::info!(?done, "everything new is on tape"),
+    if let Some(tape) = &appliance.tape
+        && due.tape.elapsed() >= TAPE_EVERY
+    {
+        match tape.tend(&appliance.vault, Pace::AsDue, &mut |_| {}) {
+            Ok(done) if done.segments > 0 => tracing::info!(?done, "everything new is on tape"),
+            Ok(_) => {}
             Err(error) => tracing::error!(%error, "the tape run failed; it's tried again later"),
         }
+        let request = tape.request().map_or_else(String::new, |request| request.to_string());
+        due.teller.tell(&request);
+        due.tape = Instant::now();
     }
     due
 }

@@ -41,6 +41,10 @@ impl Layout {
     pub fn recovery_key(&self) -> PathBuf {
         self.0.join("recovery.key")
     }
+    /// What the robot is about to do.
+    pub fn library_journal(&self) -> PathBuf {
+        self.0.join("library.journal")
+    }
     /// The simulated library, where no changer is configured.
     pub fn simulated_library(&self) -> PathBuf {
         self.0.join("simulated-library")

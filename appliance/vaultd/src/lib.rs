@@ -12,6 +12,7 @@ pub mod settings;
 pub mod setup;
 pub mod status;
 pub mod tape;
+pub mod units;
 
 mod copies;
 mod housekeeping;

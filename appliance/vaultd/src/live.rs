@@ -19,6 +19,8 @@ struct Agent {
 #[derive(Default)]
 pub(crate) struct Live {
     agents: Mutex<BTreeMap<ComputerId, Agent>>,
+    /// When an agent last found nothing new, by the vault's clock. After a restart agents say so again.
+    up_to_date: Mutex<BTreeMap<ConfigId, u64>>,
 }
 
 /// What an agent is doing with one configuration. Bytes and files; 0 expected where not known.
@@ -53,6 +55,15 @@ impl Live {
         if let Some(agent) = self.agents().get_mut(&computer) {
             agent.progress.insert(progress.config, progress);
         }
+    }
+
+    pub(crate) fn up_to_date(&self, config: ConfigId, now_ms: u64) {
+        self.up_to_date.lock().expect("nothing panics while it notes a time").insert(config, now_ms);
+    }
+
+    /// When this configuration was last found as its newest point has it.
+    pub(crate) fn up_to_date_ms(&self, config: ConfigId) -> Option<u64> {
+        self.up_to_date.lock().expect("nothing panics while it notes a time").get(&config).copied()
     }
 
     pub(crate) fn is_connected(&self, computer: ComputerId) -> bool {

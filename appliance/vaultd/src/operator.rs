@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::serve::Appliance;
+use crate::tape::Pace;
 use crate::{copies, status};
 
 /// One request that is more than a question to the vault.
@@ -55,6 +56,26 @@ pub enum Request {
     TapeInventory,
     /// Writes everything that has no copy on tape yet.
     TapeRun,
+    /// What would be done with the cartridges now.
+    TapePlan,
+    TapeWear,
+    TapeEject {
+        barcode: String,
+    },
+    TapeRetire {
+        barcode: String,
+    },
+    TapeLost {
+        barcode: String,
+    },
+    /// The versions that would be lost with a cartridge; the first `named` of them by name.
+    TapeImpact {
+        barcode: String,
+        named: usize,
+    },
+    TapeTake {
+        barcode: String,
+    },
     HqStatus,
 }
 
@@ -67,6 +88,9 @@ pub enum Asked {
 }
 
 type Outcome = Result<Value, VaultError>;
+
+/// Most versions that an answer about a cartridge names.
+const IMPACT_NAMED_MAX: usize = 1000;
 
 fn refused(code: RefusalCode, sentence: impl Into<String>) -> VaultError {
     VaultError::Refused { code, sentence: sentence.into() }
@@ -115,12 +139,36 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
             json!({ "fetched_segments": copies::fetch_for(appliance, &wanted, working)? })
         }
         Request::TapeInventory => tape(appliance)?.inventory()?,
-        Request::TapeRun => json!(tape(appliance)?.run(vault, working)?),
+        Request::TapeRun => json!(tape(appliance)?.tend(vault, Pace::Now, working)?),
+        Request::TapePlan => json!(tape(appliance)?.plan(vault)?),
+        Request::TapeWear => tape(appliance)?.wear(vault)?,
+        Request::TapeEject { barcode } => tape(appliance)?.order_eject(vault, who, &barcode)?,
+        Request::TapeRetire { barcode } => tape(appliance)?.order_retire(vault, who, &barcode)?,
+        Request::TapeLost { barcode } => tape_lost(appliance, who, &barcode)?,
+        Request::TapeImpact { barcode, named } => {
+            json!(reading.impact(&reading.only_on_cartridge(&barcode)?, named.min(IMPACT_NAMED_MAX))?)
+        }
+        Request::TapeTake { barcode } => tape(appliance)?.order_take(vault, who, &barcode)?,
         Request::HqStatus => match &appliance.wan {
             Some(wan) => json!(*wan.status().borrow()),
             None => Value::Null,
         },
     })
+}
+
+/// Counts a cartridge as lost, says what was on it alone, and brings back from HQ what no tape has any more: the next tape runs
+/// write it again, with what the disk and the other set have.
+fn tape_lost(appliance: &Appliance, who: &str, barcode: &str) -> Outcome {
+    let reading = appliance.vault.reading();
+    let impact = reading.impact(&reading.only_on_cartridge(barcode)?, IMPACT_NAMED_MAX)?;
+    let on_no_other = reading.on_no_other_tape(barcode)?;
+    let mut told = tape(appliance)?.order_lost(&appliance.vault, who, barcode)?;
+    told["impact"] = json!(impact);
+    match copies::heal_from_hq(appliance, &on_no_other) {
+        Ok(count) => told["from_hq"] = json!(count),
+        Err(error) => told["hq_failed"] = json!(error.to_string()),
+    }
+    Ok(told)
 }
 
 fn tape(appliance: &Appliance) -> Result<&crate::tape::TapeJob, VaultError> {

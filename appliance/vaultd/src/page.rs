@@ -12,7 +12,8 @@ use tokio_rustls::TlsAcceptor;
 use warp::Filter;
 
 use crate::serve::Appliance;
-use crate::status::{Status, hours};
+use crate::status::Status;
+use crate::units::{hours, size};
 
 /// Most pages served at once.
 const CONNECTIONS_MAX: usize = 32;
@@ -117,18 +118,6 @@ fn render(status: &Status) -> String {
         size(status.free_bytes)
     ));
     frame(&status.name, &out)
-}
-
-/// A size for people.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 fn frame(title: &str, body: &str) -> String {

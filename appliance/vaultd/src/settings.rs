@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use coffer_vault::{reclaim, retention};
 use serde::{Deserialize, Serialize};
 
+use crate::tape::media::{self, Calendar, Rules};
+
 /// Everything that can be set on a box.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,11 +50,37 @@ pub struct Tape {
     pub changer: Option<PathBuf>,
     /// The drives' devices.
     pub drives: Vec<PathBuf>,
-    /// A run starts by itself this often, and at once when so much is waiting.
+    /// Everything is on tape at the latest after so long; a run starts at once when so much is waiting.
     pub every_minutes: u64,
     pub start_at_mib: u64,
-    /// Name of the media set that is written.
+    /// Name of the media set that stays in the library.
     pub set: String,
+    pub offsite: OffSite,
+    /// Empty cartridges to keep at hand: below that, cartridges of which nothing is needed are overwritten, and others emptied.
+    pub spare_tapes: usize,
+    /// A cartridge is emptied if less than this part of it is still needed.
+    pub empty_below_percent: u64,
+    /// A cartridge that should be in the library counts as lost after so many days.
+    pub missing_days: u64,
+    /// What a cartridge takes, for the forecast; 0: as its generation does.
+    pub capacity_gib: u64,
+    /// Data read back to disk at a time, to be written to another cartridge.
+    pub read_back_mib: u64,
+    /// A program that is run with each sentence for the people at the library (empty: nothing to do).
+    pub tell: Option<PathBuf>,
+    /// A file that gets `1` while people at the library have something to do, else `0`.
+    pub lamp: Option<PathBuf>,
+}
+
+/// `[tape.offsite]`: a second copy of everything, which leaves the house each week.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OffSite {
+    pub enabled: bool,
+    pub set: String,
+    /// When its cartridges are ejected, such as `friday` at `16:00`.
+    pub weekday: String,
+    pub time: String,
 }
 
 impl Default for Settings {
@@ -90,7 +118,63 @@ impl Default for Tape {
             every_minutes: 24 * 60,
             start_at_mib: 1024,
             set: "branch".into(),
+            offsite: OffSite::default(),
+            spare_tapes: 1,
+            empty_below_percent: 50,
+            missing_days: 7,
+            capacity_gib: 0,
+            read_back_mib: 32 * 1024,
+            tell: None,
+            lamp: None,
         }
+    }
+}
+
+impl Default for OffSite {
+    fn default() -> Self {
+        OffSite { enabled: false, set: "offsite".into(), weekday: "friday".into(), time: "16:00".into() }
+    }
+}
+
+impl Tape {
+    /// The rules that media are used by.
+    pub(crate) fn rules(&self, copies_before_eviction: u32) -> Result<Rules> {
+        const DAY_MS: u64 = 24 * 3_600_000;
+        let calendar = Calendar::weekly(&self.offsite.weekday, &self.offsite.time)
+            .map_err(|mistake| anyhow::anyhow!("tape.offsite: {mistake}"))?;
+        let offsite = media::OffSite { set: self.offsite.set.clone(), calendar };
+        Ok(Rules {
+            branch: self.set.clone(),
+            offsite: self.offsite.enabled.then_some(offsite),
+            copies_before_eviction,
+            start_bytes: self.start_at_mib << 20,
+            every_ms: self.every_minutes * 60_000,
+            spare_tapes: self.spare_tapes,
+            empty_below_percent: self.empty_below_percent,
+            missing_ms: self.missing_days * DAY_MS,
+            capacity_bytes: (self.capacity_gib > 0).then_some(self.capacity_gib << 30),
+            read_back_bytes: self.read_back_mib << 20,
+        })
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.changer.is_some() && self.drives.is_empty() {
+            mistakes.push(
+                "tape.drives: a changer needs at least one drive. List its drives, such as [\"/dev/sg4\"]"
+                    .into(),
+            );
+        }
+        if let Err(mistake) = self.rules(1) {
+            mistakes.push(mistake.to_string());
+        }
+        if self.set.is_empty() || self.offsite.enabled && self.set == self.offsite.set {
+            mistakes.push("tape.set: needs a name of its own. Give the two sets different names".into());
+        }
+        if self.empty_below_percent > 90 {
+            mistakes.push("tape.empty_below_percent: is above 90. Choose 0 to 90".into());
+        }
+        mistakes
     }
 }
 
@@ -118,12 +202,7 @@ impl Settings {
         if settings.name.trim().is_empty() {
             mistakes.push("name: is empty. Give the branch's name".into());
         }
-        if settings.tape.changer.is_some() && settings.tape.drives.is_empty() {
-            mistakes.push(
-                "tape.drives: a changer needs at least one drive. List its drives, such as [\"/dev/sg4\"]"
-                    .into(),
-            );
-        }
+        mistakes.extend(settings.tape.mistakes());
         if settings.reclaim.compact_below_percent > 90 {
             mistakes.push("reclaim.compact_below_percent: is above 90. Choose 0 to 90".into());
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::live::Doing;
 use crate::serve::Appliance;
+use crate::units::hours;
 
 /// A computer whose newest point is older than this is worth a sentence.
 const STALE_MS: u64 = 24 * 3_600_000;
@@ -45,7 +46,7 @@ pub struct ComputerStatus {
     pub configurations: Vec<ConfigStatus>,
 }
 
-/// One configuration's protection. Data at risk: what changed since `last_point_ms`.
+/// One configuration's protection. Data at risk: what changed since `protected_ms`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConfigStatus {
     pub config: u32,
@@ -54,6 +55,8 @@ pub struct ConfigStatus {
     pub state: &'static str,
     pub points: usize,
     pub last_point_ms: Option<u64>,
+    /// When the newest point was last known to be all there is: as it was made, or as the agent last found nothing new.
+    pub protected_ms: Option<u64>,
     pub at_risk_ms: Option<u64>,
 }
 
@@ -98,13 +101,16 @@ fn computers(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultError> {
         for config in all.iter().filter(|config| config.computer == computer.computer) {
             let points = reading.points(ConfigId(config.config))?;
             let last = points.first().map(|point| point.closed_ms);
+            let looked = appliance.live.up_to_date_ms(ConfigId(config.config));
+            let protected = last.map(|last| last.max(looked.unwrap_or(0)));
             configurations.push(ConfigStatus {
                 config: config.config,
                 name: config.name.clone(),
                 state: if points.is_empty() { "initial" } else { "protected" },
                 points: points.len(),
                 last_point_ms: last,
-                at_risk_ms: last.map(|last| now.saturating_sub(last)),
+                protected_ms: protected,
+                at_risk_ms: protected.map(|at| now.saturating_sub(at)),
             });
         }
         computers.push(ComputerStatus {
@@ -137,6 +143,9 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
             damage.len()
         ));
     }
+    if let Some(tape) = &appliance.tape {
+        told.extend(tape.sentences());
+    }
     if let Some(wan) = &appliance.wan {
         let wan = wan.status();
         let line = wan.borrow();
@@ -160,7 +169,7 @@ fn computer_sentences(computer: &ComputerStatus, now_ms: u64, told: &mut Vec<Str
         told.push(format!("{name} has no backup configuration: nothing of it is protected. Add one with `coffer config set`."));
     }
     for config in &computer.configurations {
-        match config.last_point_ms {
+        match config.protected_ms {
             None if computer.connected => {
                 told.push(format!("{name}: the first copy of {} is under way; it isn't protected yet.", config.name));
             }
@@ -175,15 +184,5 @@ fn computer_sentences(computer: &ComputerStatus, now_ms: u64, told: &mut Vec<Str
             )),
             Some(_) => {}
         }
-    }
-}
-
-/// A length of time for people.
-pub fn hours(ms: u64) -> String {
-    match ms / 60_000 {
-        0 => format!("{} s", ms / 1000),
-        minutes @ 1..=119 => format!("{minutes} min"),
-        minutes if minutes < 48 * 60 => format!("{} h", minutes / 60),
-        minutes => format!("{} days", minutes / (24 * 60)),
     }
 }

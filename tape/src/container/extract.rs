@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use coffer_format::SegmentId;
 use coffer_format::container::{ContainerEntry, Label};
 
-use super::{CartridgeContents, SegmentPlace, SegmentReader, scan_cartridge};
+use super::{CartridgeContents, SegmentPlace, scan_cartridge, stream_segment};
 use crate::{Barcode, Drive, Library, TapeError};
 
 /// One segment on its way out: read `bytes` to their end, or not at all. What stops amid them doesn't count.
@@ -113,17 +113,18 @@ fn extract_segment(
     place: &SegmentPlace,
     out: &mut dyn FnMut(Delivery<'_>) -> io::Result<()>,
 ) -> Result<u64, TapeError> {
-    let mut reader = SegmentReader::open(drive, label, place)?;
-    let handed = out(Delivery { label, container: place.container, entry: &place.entry, bytes: &mut reader });
-    if let Some(error) = reader.take_failure() {
-        return Err(error);
-    }
-    handed.map_err(TapeError::Sink)?;
-    if reader.is_untouched() {
-        return Ok(0);
-    }
-    match reader.is_finished() {
-        true => Ok(place.entry.bytes),
-        false => Err(TapeError::WrongBytes { container: place.container, segment: place.entry.segment }),
-    }
+    stream_segment(drive, label, place, |reader| {
+        let handed = out(Delivery { label, container: place.container, entry: &place.entry, bytes: reader });
+        if let Some(error) = reader.take_failure() {
+            return Err(error);
+        }
+        handed.map_err(TapeError::Sink)?;
+        if reader.is_untouched() {
+            return Ok(0);
+        }
+        match reader.is_finished() {
+            true => Ok(place.entry.bytes),
+            false => Err(TapeError::WrongBytes { container: place.container, segment: place.entry.segment }),
+        }
+    })
 }

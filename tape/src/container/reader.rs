@@ -3,9 +3,10 @@
 use std::io::{self, Read, Write};
 
 use coffer_format::FileHash;
-use coffer_format::container::{BLOCK_LEN, BLOCK_PAYLOAD_MAX, BlockKind, ContainerEntry, Label};
+use coffer_format::container::{BLOCK_HEADER_LEN, BLOCK_PAYLOAD_MAX, BlockKind, ContainerEntry, Label};
 
 use super::block_of;
+use super::read_ahead::{Blocks, read_ahead};
 use crate::drive::{Drive, LocateOutcome, ReadOutcome, SpaceOutcome};
 use crate::{BlockAddress, TapeError};
 
@@ -25,22 +26,45 @@ pub fn read_segment(
     place: &SegmentPlace,
     sink: &mut dyn Write,
 ) -> Result<(), TapeError> {
-    let mut reader = SegmentReader::open(drive, label, place)?;
-    while let Some(payload) = reader.next_payload()? {
-        sink.write_all(payload).map_err(TapeError::Sink)?;
-    }
-    Ok(())
+    stream_segment(drive, label, place, |reader| {
+        while let Some(payload) = reader.next_payload()? {
+            sink.write_all(payload).map_err(TapeError::Sink)?;
+        }
+        Ok(())
+    })
+}
+
+/// Lets `work` read a segment as a stream, while the drive reads ahead. A segment that isn't read at all costs nothing.
+pub fn stream_segment<T>(
+    drive: &mut Drive,
+    label: &Label,
+    place: &SegmentPlace,
+    work: impl FnOnce(&mut SegmentReader<'_>) -> T,
+) -> T {
+    let count = place.entry.bytes.div_ceil(BLOCK_PAYLOAD_MAX as u64);
+    let start = |drive: &mut Drive, block: &mut [u8]| Start { drive, label, place }.go(block);
+    read_ahead(drive, count, start, |blocks| {
+        let mut reader = SegmentReader {
+            blocks,
+            label,
+            place,
+            block: Vec::new(),
+            ready: (0, 0),
+            blocks_done: 0,
+            left: place.entry.bytes,
+            hasher: blake3::Hasher::new(),
+            failure: None,
+        };
+        work(&mut reader)
+    })
 }
 
 /// A segment as a stream. The end is only reached if all its bytes were right.
-#[derive(Debug)]
 pub struct SegmentReader<'a> {
-    drive: &'a mut Drive,
+    blocks: &'a mut Blocks,
     label: &'a Label,
     place: &'a SegmentPlace,
     block: Vec<u8>,
-    /// The block in the buffer was read ahead, on opening.
-    ahead: bool,
     /// What of the payload in the buffer wasn't handed out: offset and end in the block.
     ready: (usize, usize),
     blocks_done: u32,
@@ -49,52 +73,27 @@ pub struct SegmentReader<'a> {
     failure: Option<TapeError>,
 }
 
-impl<'a> SegmentReader<'a> {
-    /// Goes to the segment's first block. An address that leads elsewhere isn't trusted further.
-    pub fn open(drive: &'a mut Drive, label: &'a Label, place: &'a SegmentPlace) -> Result<Self, TapeError> {
-        let mut reader = SegmentReader {
-            drive,
-            label,
-            place,
-            block: vec![0; BLOCK_LEN],
-            ahead: false,
-            ready: (0, 0),
-            blocks_done: 0,
-            left: place.entry.bytes,
-            hasher: blake3::Hasher::new(),
-            failure: None,
-        };
-        let located = match place.start {
-            Some(start) => reader.drive.locate(start)?,
-            None => LocateOutcome::Unsupported,
-        };
-        if located == LocateOutcome::Done {
-            reader.ahead = match reader.read_block() {
-                Ok(_) => true,
-                Err(error) if error.is_damage() => false,
-                Err(error) => return Err(error),
-            };
-        }
-        if !reader.ahead {
-            reader.go_by_filemarks()?;
-        }
-        Ok(reader)
-    }
-
+impl SegmentReader<'_> {
     /// The next bytes; `None` after the last, if all of them were right.
     pub fn next_payload(&mut self) -> Result<Option<&[u8]>, TapeError> {
         if self.left == 0 {
             self.check_whole()?;
             return Ok(None);
         }
-        let len = match std::mem::take(&mut self.ahead) {
-            true => self.expected_len(),
-            false => self.read_block()?,
+        let used = std::mem::take(&mut self.block);
+        if !used.is_empty() {
+            self.blocks.give_back(used);
+        }
+        let number = self.place.entry.first_block.saturating_add(self.blocks_done);
+        let Some(read) = self.blocks.next() else {
+            return Err(damaged(self.place, number, "the drive stopped"));
         };
+        let (block, outcome) = read?;
+        let len = check_block(self.label, self.place, self.blocks_done, &block, outcome)?;
+        self.block = block;
         self.blocks_done += 1;
         self.left -= len as u64;
-        let start = coffer_format::container::BLOCK_HEADER_LEN;
-        let payload = &self.block[start..start + len];
+        let payload = &self.block[BLOCK_HEADER_LEN..BLOCK_HEADER_LEN + len];
         self.hasher.update(payload);
         Ok(Some(payload))
     }
@@ -114,62 +113,6 @@ impl<'a> SegmentReader<'a> {
         self.left == 0 && self.ready.0 == self.ready.1 && self.check_whole().is_ok()
     }
 
-    fn number(&self) -> u32 {
-        self.place.entry.first_block + self.blocks_done
-    }
-
-    fn expected_len(&self) -> usize {
-        self.left.min(BLOCK_PAYLOAD_MAX as u64) as usize
-    }
-
-    /// Reads the next block into the buffer; it must be the very one. Returns its payload's length.
-    fn read_block(&mut self) -> Result<usize, TapeError> {
-        let len = match self.drive.read_block(&mut self.block)? {
-            ReadOutcome::Block(len) => len,
-            ReadOutcome::TooLong => return Err(self.damaged("a block of another length")),
-            ReadOutcome::Filemark => return Err(self.damaged("the container ends here")),
-            ReadOutcome::EndOfData => return Err(self.damaged("the data ends here")),
-        };
-        let decoded = block_of(&self.block[..len], self.label, self.place.container);
-        let (header, payload) = decoded.map_err(|error| match error {
-            TapeError::Damaged { what, .. } => self.damaged(&what),
-            other => other,
-        })?;
-        let is_it = header.kind == BlockKind::Segment
-            && header.segment == self.place.entry.segment
-            && header.number == self.number()
-            && payload.len() == self.expected_len();
-        if !is_it {
-            return Err(self.damaged("another block than the index says"));
-        }
-        Ok(payload.len())
-    }
-
-    fn go_by_filemarks(&mut self) -> Result<(), TapeError> {
-        go_to_file(self.drive, self.place.container)?;
-        let count = self.place.entry.first_block;
-        if count == 0 {
-            return Ok(());
-        }
-        match self.drive.space_blocks(i32::try_from(count).map_err(|_| self.damaged("no such block"))?)? {
-            SpaceOutcome::Done => Ok(()),
-            SpaceOutcome::Unsupported => self.skip_blocks(count),
-            _ => Err(self.damaged("the container ends before it")),
-        }
-    }
-
-    fn skip_blocks(&mut self, count: u32) -> Result<(), TapeError> {
-        for _ in 0..count {
-            match self.drive.read_block(&mut self.block) {
-                Ok(ReadOutcome::Block(_) | ReadOutcome::TooLong) => {}
-                Ok(_) => return Err(self.damaged("the container ends before it")),
-                Err(error) if error.is_medium_error() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn check_whole(&self) -> Result<(), TapeError> {
         match FileHash(*self.hasher.finalize().as_bytes()) == self.place.entry.hash {
             true => Ok(()),
@@ -180,14 +123,9 @@ impl<'a> SegmentReader<'a> {
         }
     }
 
-    fn damaged(&self, what: &str) -> TapeError {
-        TapeError::Damaged { container: self.place.container, block: self.number(), what: what.to_owned() }
-    }
-
     fn fill(&mut self) -> Result<usize, TapeError> {
         let len = self.next_payload()?.map_or(0, <[u8]>::len);
-        let start = coffer_format::container::BLOCK_HEADER_LEN;
-        self.ready = (start, start + len);
+        self.ready = (BLOCK_HEADER_LEN, BLOCK_HEADER_LEN + len);
         Ok(len)
     }
 }
@@ -213,6 +151,95 @@ impl Read for SegmentReader<'_> {
         self.ready.0 += len;
         Ok(len)
     }
+}
+
+/// The way to a segment's first block.
+struct Start<'a> {
+    drive: &'a mut Drive,
+    label: &'a Label,
+    place: &'a SegmentPlace,
+}
+
+impl Start<'_> {
+    /// Goes there. An address that leads elsewhere isn't trusted further; one that doesn't leaves the block read.
+    fn go(mut self, block: &mut [u8]) -> Result<Option<ReadOutcome>, TapeError> {
+        let located = match self.place.start {
+            Some(start) => self.drive.locate(start)?,
+            None => LocateOutcome::Unsupported,
+        };
+        if located == LocateOutcome::Done {
+            let first = self.drive.read_block(block);
+            let right = first
+                .and_then(|outcome| check_block(self.label, self.place, 0, block, outcome).map(|_| outcome));
+            match right {
+                Ok(outcome) => return Ok(Some(outcome)),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.go_by_filemarks(block).map(|()| None)
+    }
+
+    fn go_by_filemarks(&mut self, block: &mut [u8]) -> Result<(), TapeError> {
+        go_to_file(self.drive, self.place.container)?;
+        let count = self.place.entry.first_block;
+        if count == 0 {
+            return Ok(());
+        }
+        let winding = i32::try_from(count).map_err(|_| damaged(self.place, count, "no such block"))?;
+        match self.drive.space_blocks(winding)? {
+            SpaceOutcome::Done => Ok(()),
+            SpaceOutcome::Unsupported => self.skip_blocks(count, block),
+            _ => Err(damaged(self.place, count, "the container ends before it")),
+        }
+    }
+
+    fn skip_blocks(&mut self, count: u32, block: &mut [u8]) -> Result<(), TapeError> {
+        for _ in 0..count {
+            match self.drive.read_block(block) {
+                Ok(ReadOutcome::Block(_) | ReadOutcome::TooLong) => {}
+                Ok(_) => return Err(damaged(self.place, count, "the container ends before it")),
+                Err(error) if error.is_medium_error() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that what was read is a segment's block `number`, counted from its first. Returns its payload's length.
+fn check_block(
+    label: &Label,
+    place: &SegmentPlace,
+    number: u32,
+    block: &[u8],
+    outcome: ReadOutcome,
+) -> Result<usize, TapeError> {
+    let at = place.entry.first_block.saturating_add(number);
+    let len = match outcome {
+        ReadOutcome::Block(len) => len,
+        ReadOutcome::TooLong => return Err(damaged(place, at, "a block of another length")),
+        ReadOutcome::Filemark => return Err(damaged(place, at, "the container ends here")),
+        ReadOutcome::EndOfData => return Err(damaged(place, at, "the data ends here")),
+    };
+    let decoded = block_of(&block[..len], label, place.container);
+    let (header, payload) = decoded.map_err(|error| match error {
+        TapeError::Damaged { what, .. } => damaged(place, at, &what),
+        other => other,
+    })?;
+    let before = u64::from(number) * BLOCK_PAYLOAD_MAX as u64;
+    let is_it = header.kind == BlockKind::Segment
+        && header.segment == place.entry.segment
+        && header.number == at
+        && payload.len() as u64 == (place.entry.bytes - before).min(BLOCK_PAYLOAD_MAX as u64);
+    match is_it {
+        true => Ok(payload.len()),
+        false => Err(damaged(place, at, "another block than the index says")),
+    }
+}
+
+fn damaged(place: &SegmentPlace, block: u32, what: &str) -> TapeError {
+    TapeError::Damaged { container: place.container, block, what: what.to_owned() }
 }
 
 /// Goes to the first block of a tape file.

@@ -3,17 +3,22 @@
 use std::io::{self, Read};
 
 use coffer_format::container::{
-    BLOCK_LEN, BLOCK_PAYLOAD_MAX, BlockHeader, BlockKind, CONTAINER_SEGMENTS_MAX, ContainerEntry,
-    ContainerIndex, Label, encode_block,
+    BLOCK_LEN, BLOCK_PAYLOAD_MAX, BlockHeader, BlockKind, ContainerIndex, Label, encode_block,
 };
+use coffer_format::set_catalog::catalog_base;
 use coffer_format::{SegmentId, to_bytes};
 
-use super::hash::SegmentHasher;
 use super::label::require_label;
+use super::segment_feed::{Outcome, SegmentFeed};
+use super::set_catalog::{CatalogItems, CatalogMoment, CatalogSource, Pages, no_catalog};
 use super::tail::find_end;
+use super::write_ahead::write_ahead;
 use super::{ContainerReceipt, PlannedSegment, RecordedSegment, RefusedSegment, read_segment};
 use crate::drive::{Drive, SpaceOutcome, WriteOutcome};
 use crate::{BlockAddress, TapeError};
+
+/// How often a container's index is written.
+const INDEX_COPIES: usize = 2;
 
 /// Where the tape stands, as far as the writer knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +37,6 @@ pub struct ContainerWriter<'d> {
     label: Label,
     next: u32,
     at: At,
-}
-
-/// How one segment went.
-enum Segment {
-    Recorded(ContainerEntry),
-    Refused(String),
-    /// No room: its blocks so far are not in the index.
-    Cut,
 }
 
 /// A container being written.
@@ -78,12 +75,24 @@ impl<'d> ContainerWriter<'d> {
 
     /// Writes as much of `plan` as fits into one container, in order. `open` gives the bytes of a segment.
     ///
-    /// Returns when the medium has it all. A segment whose source fails is named in the receipt and costs only itself.
+    /// Returns when the medium has it all. A segment whose source fails is named in the receipt and costs only itself; where
+    /// `open` fails with [`io::ErrorKind::Interrupted`], the container is closed before that segment.
     /// After an error nothing of this container counts, and the writer must be opened again.
     pub fn write(
         &mut self,
         plan: &[PlannedSegment],
         open: &mut dyn FnMut(SegmentId) -> io::Result<Box<dyn Read>>,
+    ) -> Result<ContainerReceipt, TapeError> {
+        self.write_with_catalog(plan, open, &mut no_catalog)
+    }
+
+    /// As [`ContainerWriter::write`], with the catalog of the set that `catalog` gives: before a cartridge's first container,
+    /// and behind the segments of each.
+    pub fn write_with_catalog(
+        &mut self,
+        plan: &[PlannedSegment],
+        open: &mut dyn FnMut(SegmentId) -> io::Result<Box<dyn Read>>,
+        catalog: &mut CatalogSource<'_>,
     ) -> Result<ContainerReceipt, TapeError> {
         self.wind_to_end()?;
         if self.drive.is_nearly_full()? {
@@ -92,7 +101,15 @@ impl<'d> ContainerWriter<'d> {
         self.at = At::Unknown;
         let mut container =
             Open { container: self.next, start: self.drive.position()?, blocks: 0, warned: false };
+        if self.next == 1 {
+            self.write_catalog(&mut container, catalog(CatalogMoment::Beginning))?;
+        }
         let mut receipt = self.write_segments(&mut container, plan, open)?;
+        if !receipt.recorded.is_empty() {
+            let (number, after) = (self.next, catalog_base(self.next));
+            let closing = CatalogMoment::Closing { container: number, after, recorded: &receipt.recorded };
+            self.write_catalog(&mut container, catalog(closing))?;
+        }
         self.close(&mut container, &mut receipt)?;
         self.at = At::EndOfData;
         self.next += 1;
@@ -127,82 +144,54 @@ impl<'d> ContainerWriter<'d> {
         Ok(())
     }
 
+    /// Writes the segments' blocks and sees which came to be whole. What early warning cut, or what wasn't begun, is left
+    /// for another container.
     fn write_segments(
         &mut self,
         container: &mut Open,
         plan: &[PlannedSegment],
         open: &mut dyn FnMut(SegmentId) -> io::Result<Box<dyn Read>>,
     ) -> Result<ContainerReceipt, TapeError> {
+        let (label, number, blocks) = (&self.label, container.container, container.blocks);
+        let plan_now = if container.warned { &[] } else { plan };
+        let (fed, written) = write_ahead(self.drive, |feed| {
+            SegmentFeed { label, container: number, blocks, feed }.feed_all(plan_now, open)
+        })?;
+        container.blocks += written.blocks;
+        container.warned |= written.warned;
         let (mut recorded, mut refused) = (Vec::new(), Vec::new());
-        let mut left = plan.iter();
-        let mut not_written = Vec::new();
-        while recorded.len() < CONTAINER_SEGMENTS_MAX && !container.warned {
-            let Some(planned) = left.next() else { break };
-            match self.write_segment(container, planned, open)? {
-                Segment::Recorded(entry) => {
-                    let start =
-                        container.start.map(|start| BlockAddress(start.0 + u64::from(entry.first_block)));
+        let mut done = 0;
+        for fed in fed.into_iter().take_while(|fed| fed.end_block <= container.blocks) {
+            done += 1;
+            match fed.outcome {
+                Outcome::Recorded(entry) => {
+                    let start = container.start.map(|at| BlockAddress(at.0 + u64::from(entry.first_block)));
                     recorded.push(RecordedSegment { entry, start });
                 }
-                Segment::Refused(why) => refused.push(RefusedSegment { segment: planned.segment, why }),
-                Segment::Cut => not_written.push(planned.segment),
+                Outcome::Refused(why) => refused.push(RefusedSegment { segment: fed.segment, why }),
             }
         }
-        not_written.extend(left.map(|planned| planned.segment));
+        let not_written = plan[done..].iter().map(|planned| planned.segment).collect();
         let full = container.warned;
-        Ok(ContainerReceipt { container: container.container, recorded, refused, not_written, full })
+        Ok(ContainerReceipt { container: number, recorded, refused, not_written, full })
     }
 
-    fn write_segment(
-        &mut self,
-        container: &mut Open,
-        planned: &PlannedSegment,
-        open: &mut dyn FnMut(SegmentId) -> io::Result<Box<dyn Read>>,
-    ) -> Result<Segment, TapeError> {
-        let unreadable =
-            |error: io::Error| Segment::Refused(format!("it can't be read ({error}): verify the disk"));
-        let mut source = match open(planned.segment) {
-            Ok(source) => source,
-            Err(error) => return Ok(unreadable(error)),
-        };
-        let first_block = container.blocks;
-        let mut hasher = SegmentHasher::default();
-        let mut payload = vec![0; BLOCK_PAYLOAD_MAX];
-        let mut left = planned.bytes;
-        while left > 0 {
-            let len = left.min(BLOCK_PAYLOAD_MAX as u64) as usize;
-            if let Err(error) = source.read_exact(&mut payload[..len]) {
-                return Ok(unreadable(error));
+    /// Writes a catalog, as far as there is room.
+    fn write_catalog(&mut self, container: &mut Open, items: CatalogItems) -> Result<(), TapeError> {
+        for page in Pages::new(items) {
+            if container.warned {
+                break;
             }
-            hasher.update(&payload[..len]);
-            self.write_block(container, BlockKind::Segment, planned.segment, &payload[..len])?;
-            left -= len as u64;
-            if left > 0 && container.warned {
-                return Ok(Segment::Cut);
-            }
+            self.write_block(container, BlockKind::Catalog, SegmentId(0), &page)?;
         }
-        if !matches!(source.read(&mut payload[..1]), Ok(0)) {
-            return Ok(Segment::Refused("it is longer than the catalog says: verify the disk".to_owned()));
-        }
-        let hashes = hasher.finish();
-        if hashes.bytes == 0 || !hashes.matches(planned.expected) {
-            return Ok(Segment::Refused(
-                "its bytes on disk are not those it was closed with: verify the disk".to_owned(),
-            ));
-        }
-        Ok(Segment::Recorded(ContainerEntry {
-            segment: planned.segment,
-            first_block,
-            bytes: planned.bytes,
-            hash: hashes.whole,
-        }))
+        Ok(())
     }
 
-    /// Index, filemark, synchronize.
+    /// Index (twice: one bad block mustn't cost it), filemark, synchronize.
     fn close(&mut self, container: &mut Open, receipt: &mut ContainerReceipt) -> Result<(), TapeError> {
         let entries = receipt.recorded.iter().map(|recorded| recorded.entry.clone()).collect();
         let index = to_bytes(&ContainerIndex { container: container.container, entries });
-        for payload in index.chunks(BLOCK_PAYLOAD_MAX) {
+        for payload in [&index; INDEX_COPIES].into_iter().flat_map(|index| index.chunks(BLOCK_PAYLOAD_MAX)) {
             self.write_block(container, BlockKind::Index, SegmentId(0), payload)?;
         }
         self.check_addresses(container, receipt)?;

@@ -2,7 +2,7 @@
 
 use coffer_format::{DecodeError, Reader};
 
-use super::{ElementAddress, be16, byte};
+use super::{ElementAddress, ModeForm, ModeParameters, be16};
 
 /// What an element is (SMC-3 table 11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,17 +49,13 @@ pub struct ElementMap {
 impl ElementMap {
     pub const PAGE: u8 = 0x1d;
 
-    /// Reads a MODE SENSE(6) reply.
-    pub fn decode(bytes: &[u8]) -> Result<ElementMap, DecodeError> {
+    /// Reads a MODE SENSE reply.
+    pub fn decode(bytes: &[u8], form: ModeForm) -> Result<ElementMap, DecodeError> {
         const WHAT: &str = "element address page";
-        let mut r = Reader::new(bytes);
-        r.take(3, WHAT)?;
-        let descriptors_len = byte(&mut r, WHAT)?;
-        r.take(descriptors_len.into(), WHAT)?;
-        if byte(&mut r, WHAT)? & 0x3f != Self::PAGE {
-            return Err(DecodeError::Invalid { what: WHAT });
-        }
-        byte(&mut r, WHAT)?;
+        let parameters = ModeParameters::decode(bytes, form)?;
+        let page = parameters.page_of(Self::PAGE).ok_or(DecodeError::Invalid { what: WHAT })?;
+        let mut r = Reader::new(page);
+        r.take(2, WHAT)?;
         let mut range =
             || Ok(ElementRange { first: ElementAddress(be16(&mut r, WHAT)?), count: be16(&mut r, WHAT)? });
         Ok(ElementMap { transport: range()?, slots: range()?, mail_slots: range()?, drives: range()? })
@@ -90,27 +86,31 @@ mod tests {
 
     #[test]
     fn ranges_are_read_also_behind_a_block_descriptor() {
-        let map = ElementMap::decode(&page()).unwrap();
+        let map = ElementMap::decode(&page(), ModeForm::Six).unwrap();
         assert_eq!(map.slots, ElementRange { first: ElementAddress(4096), count: 24 });
         assert_eq!(map.drives, ElementRange { first: ElementAddress(256), count: 2 });
         let mut with_descriptor = page();
-        with_descriptor[3] = 8;
+        (with_descriptor[0], with_descriptor[3]) = (31, 8);
         with_descriptor.splice(4..4, [0; 8]);
-        assert_eq!(ElementMap::decode(&with_descriptor), Ok(map));
+        assert_eq!(ElementMap::decode(&with_descriptor, ModeForm::Six), Ok(map));
+        let mut ten = vec![0, 26, 0, 0, 0, 0, 0, 0];
+        ten.extend(&page()[4..]);
+        assert_eq!(ElementMap::decode(&ten, ModeForm::Ten), Ok(map));
     }
 
     #[test]
     fn a_short_or_another_page_is_refused() {
-        assert!(ElementMap::decode(&page()[..20]).is_err());
+        assert!(ElementMap::decode(&page()[..20], ModeForm::Six).is_err());
         let mut other = page();
         other[4] = 0x1f;
-        assert!(ElementMap::decode(&other).is_err());
+        assert!(ElementMap::decode(&other, ModeForm::Six).is_err());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = ElementMap::decode(&bytes);
+            let _ = ElementMap::decode(&bytes, ModeForm::Six);
+            let _ = ElementMap::decode(&bytes, ModeForm::Ten);
         }
     }
 }

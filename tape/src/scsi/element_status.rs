@@ -22,12 +22,41 @@ impl fmt::Display for ElementAddress {
     }
 }
 
+/// What kind of cartridge a changer takes one for (SMC-3 table 37: MEDIUM TYPE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElementMedium {
+    #[default]
+    Unknown,
+    Data,
+    Cleaning,
+    Diagnostic,
+    Worm,
+}
+
+impl ElementMedium {
+    fn from_code(code: u8) -> ElementMedium {
+        match code & 7 {
+            1 => ElementMedium::Data,
+            2 => ElementMedium::Cleaning,
+            3 => ElementMedium::Diagnostic,
+            4 => ElementMedium::Worm,
+            _ => ElementMedium::Unknown,
+        }
+    }
+}
+
 /// One element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElementStatus {
     pub kind: ElementKind,
     pub address: ElementAddress,
     pub full: bool,
+    /// The robot can reach it; false for a drive that holds on to its cartridge.
+    pub accessible: bool,
+    /// For a mail slot: a person, not the robot, put the cartridge there.
+    pub placed_by_hand: bool,
+    pub medium: ElementMedium,
     /// Additional sense code and qualifier, if the element isn't as it should be.
     pub exception: Option<(u8, u8)>,
     /// Where the cartridge came from, if the changer knows.
@@ -89,7 +118,7 @@ fn decode_element(kind: ElementKind, tags: Tags, bytes: &[u8]) -> Result<Element
     byte(&mut r, WHAT)?;
     let (asc, ascq) = (byte(&mut r, WHAT)?, byte(&mut r, WHAT)?);
     r.take(3, WHAT)?;
-    let source_valid = byte(&mut r, WHAT)? & 0x80 != 0;
+    let source_flags = byte(&mut r, WHAT)?;
     let source = ElementAddress(be16(&mut r, WHAT)?);
     let barcode = if tags.primary() {
         text(r.take(VOLUME_TAG_LEN, WHAT)?.get(..32).unwrap_or_default())
@@ -99,13 +128,16 @@ fn decode_element(kind: ElementKind, tags: Tags, bytes: &[u8]) -> Result<Element
     if tags.alternate() {
         r.take(VOLUME_TAG_LEN, WHAT)?;
     }
-    let full = flags & 0x01 != 0;
+    let (full, by_hand) = (flags & 0x01 != 0, flags & 0x02 != 0);
     Ok(ElementStatus {
         kind,
         address,
         full,
+        accessible: flags & 0x08 != 0,
+        placed_by_hand: full && by_hand && kind == ElementKind::MailSlot,
+        medium: if full { ElementMedium::from_code(source_flags) } else { ElementMedium::Unknown },
         exception: (flags & 0x04 != 0).then_some((asc, ascq)),
-        source: (full && source_valid).then_some(source),
+        source: (full && source_flags & 0x80 != 0).then_some(source),
         barcode: barcode.parse().ok().filter(|_| full),
         device_id: decode_device_id(&mut r),
     })
@@ -144,6 +176,10 @@ mod tests {
         assert_eq!(drive.barcode.as_ref().unwrap().as_str(), "COF003L6");
         assert_eq!(drive.source, Some(ElementAddress(4099)));
         assert_eq!(drive.device_id.as_deref(), Some("SER01"));
+        assert!(drive.accessible && !drive.placed_by_hand);
+        let mut cleaner = drive_page();
+        cleaner[16 + 9] |= 2;
+        assert_eq!(decode_element_status(&cleaner).unwrap()[0].medium, ElementMedium::Cleaning);
     }
 
     #[test]

@@ -51,23 +51,72 @@ impl Sense {
         (self.key, self.asc, self.ascq) == (key, asc, ascq)
     }
 
-    /// Becoming ready: worth waiting for (SPC-4 table 28: 04h/01h; 04h/00h is said by some while they load).
+    /// Becoming ready: worth waiting for (SPC-4 table 28: 04h/01h; 04h/00h is said by some while they load; 04h/02h
+    /// by those that want to be told to).
     pub fn is_becoming_ready(&self) -> bool {
-        self.key == key::NOT_READY && self.asc == 0x04 && matches!(self.ascq, 0x00 | 0x01)
+        self.key == key::NOT_READY && self.asc == 0x04 && matches!(self.ascq, 0x00..=0x02)
+    }
+
+    /// Not ready for a reason that isn't told, or until it's told to load: waiting alone may never end.
+    pub fn is_vaguely_not_ready(&self) -> bool {
+        self.is_becoming_ready() && self.ascq != 0x01
+    }
+
+    /// Of a changer: somebody has to close a door or press a button. Vendors have codes of their own for that.
+    pub fn needs_a_hand(&self) -> bool {
+        let by_hand = matches!((self.asc, self.ascq), (0x04, 0x03 | 0x12 | 0x80..));
+        (self.key == key::NOT_READY && by_hand) || matches!((self.asc, self.ascq), (0x3b, 0x11..=0x12))
+    }
+
+    /// A cleaning cartridge is in the drive, or has just failed to clean it.
+    pub fn is_cleaning_cartridge(&self) -> bool {
+        self.key != key::NO_SENSE && self.asc == 0x30 && matches!(self.ascq, 0x03 | 0x07)
+    }
+
+    /// The drive can't use this cartridge, or can't write it: its format, its generation.
+    pub fn is_incompatible(&self) -> bool {
+        matches!(self.key, key::NOT_READY | key::MEDIUM_ERROR | key::ILLEGAL_REQUEST | key::DATA_PROTECT)
+            && self.asc == 0x30
+            && matches!(self.ascq, 0x00..=0x02 | 0x04..=0x06 | 0x0d | 0x10)
+    }
+
+    /// The cartridge can only be written once.
+    pub fn is_write_once(&self) -> bool {
+        self.key == key::DATA_PROTECT && (self.asc, self.ascq) == (0x30, 0x0c)
+    }
+
+    /// The drive asks to be cleaned, whatever else it says.
+    pub fn asks_for_cleaning(&self) -> bool {
+        self.key <= key::RECOVERED && (self.asc, self.ascq) == (0x00, 0x17)
     }
 
     pub fn is_no_medium(&self) -> bool {
         self.key == key::NOT_READY && self.asc == 0x3a
     }
 
-    /// Something changed that the sender should know: the medium (28h) or the device's own state (29h).
-    pub fn is_expected_attention(&self) -> bool {
-        self.key == key::UNIT_ATTENTION && matches!(self.asc, 0x28 | 0x29) && !self.deferred
+    /// Something changed that the sender should know. The command wasn't begun (SAM-5 5.14).
+    pub fn is_attention(&self) -> bool {
+        self.key == key::UNIT_ATTENTION && !self.deferred
+    }
+
+    /// The medium may be another (28h) or the device has lost its state (29h): positions are no longer known.
+    pub fn is_upset(&self) -> bool {
+        self.key == key::UNIT_ATTENTION && matches!(self.asc, 0x28 | 0x29)
     }
 
     /// The device doesn't know this command, or not with these fields.
     pub fn is_unsupported(&self) -> bool {
         self.key == key::ILLEGAL_REQUEST && matches!(self.asc, 0x20 | 0x24 | 0x26)
+    }
+
+    /// Where data ends. Some say it with the key of a blank medium, some with none at all.
+    pub fn is_end_of_data(&self) -> bool {
+        self.key == key::BLANK_CHECK || (self.key == key::NO_SENSE && (self.asc, self.ascq) == (0x00, 0x05))
+    }
+
+    /// Going backward ended at the beginning of the tape; not all set the end-of-medium bit with it.
+    pub fn is_beginning_of_tape(&self) -> bool {
+        self.is_done() && (self.end_of_medium || (self.asc, self.ascq) == (0x00, 0x04))
     }
 
     /// The command was done; there is merely something to say.
@@ -82,9 +131,12 @@ impl Sense {
             (_, 0x00, 0x02) => "near the end of the medium",
             (_, 0x00, 0x04) => "beginning of the medium",
             (_, 0x00, 0x05) => "end of data",
+            (_, 0x00, 0x17) => "the drive asks to be cleaned",
+            (_, 0x04, 0x03) => "somebody has to see to it: a door may be open",
             (_, 0x04, _) => "not ready",
             (_, 0x0c, _) => "write error",
             (_, 0x11, _) => "unrecovered read error",
+            (_, 0x15, _) => "the robot lost its way",
             (_, 0x20, _) => "unknown command",
             (_, 0x21, 0x01) => "no such element",
             (_, 0x24, _) => "invalid field in the command",
@@ -93,10 +145,13 @@ impl Sense {
             (_, 0x28, _) => "the medium may have changed",
             (_, 0x29, _) => "the device was reset",
             (_, 0x30, 0x03) => "a cleaning cartridge is loaded",
+            (_, 0x30, 0x07) => "cleaning failed",
+            (_, 0x30, 0x0c) => "the cartridge can only be written once",
             (_, 0x30, _) => "incompatible medium",
             (_, 0x3a, _) => "no medium",
             (_, 0x3b, 0x0d) => "the destination is full",
             (_, 0x3b, 0x0e) => "the source is empty",
+            (_, 0x3b, 0x11..=0x12) => "a magazine isn't in its place",
             (_, 0x53, _) => "the medium can't be taken out",
             (key::MEDIUM_ERROR, ..) => "medium error",
             (key::HARDWARE_ERROR, ..) => "hardware error",
@@ -108,7 +163,8 @@ impl Sense {
 
 impl fmt::Display for Sense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (sense {:X}/{:02X}/{:02X})", self.meaning(), self.key, self.asc, self.ascq)
+        let earlier = if self.deferred { "an earlier command failed: " } else { "" };
+        write!(f, "{earlier}{} (sense {:X}/{:02X}/{:02X})", self.meaning(), self.key, self.asc, self.ascq)
     }
 }
 
@@ -179,6 +235,14 @@ mod tests {
         assert!(sense.filemark && sense.wrong_length && !sense.end_of_medium);
         assert_eq!(sense.information, Some(-2));
         assert_eq!(sense.to_string(), "filemark (sense 0/00/01)");
+    }
+
+    #[test]
+    fn ends_are_known_by_key_or_by_code() {
+        let sense = |key, asc, ascq| Sense { key, asc, ascq, ..Sense::default() };
+        assert!(sense(8, 0, 5).is_end_of_data() && sense(8, 0, 0).is_end_of_data());
+        assert!(sense(0, 0, 5).is_end_of_data() && !sense(0, 0, 1).is_end_of_data());
+        assert!(sense(0, 0, 4).is_beginning_of_tape() && !sense(0, 0, 0).is_beginning_of_tape());
     }
 
     proptest! {

@@ -9,7 +9,8 @@ use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{LibraryShape, Protection};
+use super::LibraryShape;
+use super::quirks::EndWarning;
 use crate::{Barcode, TapeError};
 
 const HEADER_LEN: u64 = 16;
@@ -52,11 +53,13 @@ pub(super) enum Room {
 /// A cartridge in a drive.
 #[derive(Debug)]
 pub(super) struct Medium {
-    pub(super) protection: Protection,
     file: File,
     objects: Vec<Object>,
     end: u64,
+    /// So many objects are on the medium for sure; those behind may still be in the drive's buffer.
+    synced: usize,
     capacity_bytes: u64,
+    warning: EndWarning,
 }
 
 pub(super) fn path(dir: &Path, barcode: &Barcode) -> PathBuf {
@@ -75,7 +78,7 @@ impl Medium {
         dir: &Path,
         barcode: &Barcode,
         capacity_bytes: u64,
-        protection: Protection,
+        warning: EndWarning,
     ) -> Result<Medium, TapeError> {
         let path = path(dir, barcode);
         let open = || -> io::Result<Medium> {
@@ -84,7 +87,8 @@ impl Medium {
             if file.metadata()?.len() > end {
                 file.set_len(end)?;
             }
-            Ok(Medium { protection, file, objects, end, capacity_bytes })
+            let synced = objects.len();
+            Ok(Medium { file, objects, end, synced, capacity_bytes, warning })
         };
         open().map_err(TapeError::simulator("open the cartridge", &path))
     }
@@ -129,15 +133,43 @@ impl Medium {
         Ok(self.room(end))
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.synced = self.objects.len();
+        Ok(())
+    }
+
+    /// Nothing is left from the object `at` on.
+    pub(super) fn erase(&mut self, at: usize) -> io::Result<()> {
+        self.cut(at)
+    }
+
+    /// Half of a block, as when the power goes.
+    pub(super) fn write_half(&mut self, at: usize, block: &[u8]) -> io::Result<()> {
+        self.cut(at)?;
+        self.append(&header(BLOCK, block.len() as u32), &block[..block.len() / 2])
+    }
+
+    /// What was in the drive's buffer never comes to the medium.
+    pub(super) fn lose_buffer(&mut self) -> io::Result<()> {
+        self.cut(self.synced)
+    }
+
+    /// Bytes left to the end.
+    pub(super) fn remaining_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.end)
+    }
+
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes
     }
 
     fn room(&self, end: u64) -> Room {
         let warning = self.capacity_bytes - LibraryShape::early_warning_bytes(self.capacity_bytes);
-        match end {
-            end if end > self.capacity_bytes => Room::None,
-            end if end > warning => Room::Little,
+        match self.warning {
+            EndWarning::Endless if end > self.capacity_bytes => Room::Little,
+            _ if end > self.capacity_bytes => Room::None,
+            EndWarning::Early if end > warning => Room::Little,
             _ => Room::Enough,
         }
     }
@@ -147,6 +179,7 @@ impl Medium {
             self.end = object.start();
             self.file.set_len(self.end)?;
             self.objects.truncate(at);
+            self.synced = self.synced.min(at);
         }
         Ok(())
     }
@@ -208,7 +241,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let barcode: Barcode = "COF001L6".parse().unwrap();
         create(dir.path(), &barcode).unwrap();
-        let open = || Medium::open(dir.path(), &barcode, 4 << 20, Protection::Writable).unwrap();
+        let open = || Medium::open(dir.path(), &barcode, 4 << 20, EndWarning::Early).unwrap();
         let mut medium = open();
         for at in 0..3 {
             assert_eq!(medium.write_block(at, &[at as u8; 100]).unwrap(), Room::Enough);
@@ -223,6 +256,12 @@ mod tests {
         }
         medium = open();
         medium.write_block(1, &[9; 5]).unwrap();
+        assert_eq!(open().objects().len(), 2);
+        medium.sync().unwrap();
+        medium.write_block(2, &[9; 5]).unwrap();
+        medium.write_half(3, &[9; 50]).unwrap();
+        assert_eq!(open().objects().len(), 3);
+        medium.lose_buffer().unwrap();
         assert_eq!(open().objects().len(), 2);
     }
 }

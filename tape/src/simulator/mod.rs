@@ -2,14 +2,17 @@
 //!
 //! `library.json` says what is where, replaced atomically at each move; each cartridge is one file of objects
 //! (see [`medium`]) that explains itself from its own bytes, so that whatever ended the program, the next one finds
-//! the same tapes. One program at a time, as with real devices.
+//! the same tapes. One program at a time, as with real devices. What is to go wrong is in `faults.json` beside it, which
+//! any program may write.
 
+mod cartridge;
 mod deck;
-mod deck_query;
+mod fate;
+mod fault;
 mod medium;
+mod quirks;
 mod reply;
 mod robot;
-mod robot_pages;
 mod shape;
 mod state;
 
@@ -17,13 +20,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use cartridge::{CartridgeKind, Protection, ShownBarcode};
+pub use fault::{Carried, CutPoint, Fault, FaultDevice, FaultPlan, FaultSense, Misfortune, RaisedAlert};
+pub use quirks::{Blocks, DriveNames, ElementBases, EndWarning, Loading, Positions, Quirks, Reader};
 pub use robot::RobotMove;
 pub use shape::LibraryShape;
 pub use state::Spot;
 
 use crate::scsi::ScsiTransport;
 use crate::{Barcode, TapeError};
-use deck::{Deck, DeckTransport};
+use deck::{Cassette, Deck, DeckTransport};
+use fate::Fate;
 use robot::{Robot, RobotTransport};
 use state::State;
 
@@ -31,6 +38,7 @@ use state::State;
 pub struct Simulated {
     robot: Arc<Mutex<Robot>>,
     decks: Vec<Arc<Mutex<Deck>>>,
+    fate: Arc<Mutex<Fate>>,
     dir: PathBuf,
     lock: Arc<File>,
 }
@@ -101,6 +109,46 @@ impl Simulated {
         locked(&self.robot).set_write_protected(barcode, protection)
     }
 
+    /// What the cartridge is for: data, to be written once, cleaning.
+    pub fn set_kind(&self, barcode: &Barcode, kind: CartridgeKind) -> Result<(), TapeError> {
+        locked(&self.robot).set_kind(barcode, kind)
+    }
+
+    /// Makes it a cartridge of another generation than the drives, such as `L4`, whatever its barcode says.
+    pub fn set_generation(&self, barcode: &Barcode, medium_type: &str) -> Result<(), TapeError> {
+        locked(&self.robot).set_generation(barcode, medium_type)
+    }
+
+    /// What the barcode reader sees of it from now on.
+    pub fn show_barcode(&self, barcode: &Barcode, shown: &ShownBarcode) -> Result<(), TapeError> {
+        locked(&self.robot).show_barcode(barcode, shown)
+    }
+
+    /// Objects on its tape, counted from 0, that can be neither read nor written.
+    pub fn set_bad_blocks(&self, barcode: &Barcode, bad: &[u64]) -> Result<(), TapeError> {
+        locked(&self.robot).set_bad_blocks(barcode, bad)
+    }
+
+    /// A new, blank cartridge that lies outside.
+    pub fn buy(&self, barcode: &Barcode, kind: CartridgeKind) -> Result<(), TapeError> {
+        locked(&self.robot).buy(barcode, kind)
+    }
+
+    /// Leaves a cartridge in the robot's hand, as a move that stopped halfway does.
+    pub fn leave_in_hand(&self, barcode: &Barcode) -> Result<(), TapeError> {
+        locked(&self.robot).leave_in_hand(barcode)
+    }
+
+    /// What is to go wrong from now on.
+    pub fn plan_faults(&self, edit: impl FnOnce(&mut FaultPlan)) -> Result<(), TapeError> {
+        locked(&self.fate).change(edit)
+    }
+
+    /// What is still to go wrong.
+    pub fn faults(&self) -> FaultPlan {
+        locked(&self.fate).plan().clone()
+    }
+
     /// A person takes a cartridge out of the mail slot, or through the door out of a slot.
     pub fn take_out(&self, barcode: &Barcode) -> Result<(), TapeError> {
         locked(&self.robot).take_out(barcode)
@@ -112,29 +160,19 @@ impl Simulated {
     }
 
     fn start(dir: PathBuf, lock: File, state: State) -> Result<Simulated, TapeError> {
-        let drives = 0..state.shape.drives;
-        let decks: Vec<_> =
-            drives.map(|number| Arc::new(Mutex::new(Deck::new(number, &state.shape)))).collect();
+        let fate = Arc::new(Mutex::new(Fate::open(&dir)?));
+        let deck = |number| Ok(Arc::new(Mutex::new(Deck::new(number, &state.shape, fate.clone())?)));
+        let decks = (0..state.shape.drives).map(deck).collect::<Result<Vec<_>, TapeError>>()?;
         for (barcode, cartridge) in &state.cartridges {
             if let Spot::Drive(number) = cartridge.spot {
-                let medium =
-                    medium::Medium::open(&dir, barcode, state.shape.capacity_bytes, cartridge.protection)?;
+                let cassette = Cassette::open(&dir, barcode, cartridge, &state.shape)?;
                 let deck = decks.get(usize::from(number)).ok_or_else(|| state::damaged(&dir))?;
-                locked(deck).insert(medium);
+                locked(deck).insert(cassette);
             }
         }
-        let robot = Arc::new(Mutex::new(Robot::new(dir.clone(), state, decks.clone())));
-        Ok(Simulated { robot, decks, dir, lock: Arc::new(lock) })
+        let robot = Robot::new(dir.clone(), state, decks.clone(), fate.clone());
+        Ok(Simulated { robot: Arc::new(Mutex::new(robot)), decks, fate, dir, lock: Arc::new(lock) })
     }
-}
-
-/// The switch on a cartridge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protection {
-    #[default]
-    Writable,
-    Protected,
 }
 
 /// Holds the directory for this program alone.

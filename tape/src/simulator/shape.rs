@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Quirks;
 use crate::{Barcode, TapeError};
 
 /// A library's parts and its cartridges.
@@ -18,6 +19,8 @@ pub struct LibraryShape {
     /// Medium type, the last two characters of every barcode.
     pub generation: String,
     pub capacity_bytes: u64,
+    #[serde(default)]
+    pub quirks: Quirks,
 }
 
 impl Default for LibraryShape {
@@ -30,6 +33,7 @@ impl Default for LibraryShape {
             barcode_prefix: "COF".to_owned(),
             generation: "L6".to_owned(),
             capacity_bytes: 2_500_000_000_000,
+            quirks: Quirks::default(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl LibraryShape {
                 "1 to 4000 slots, 1 to 16 drives, up to 16 mail slots, and cartridges of 4 MiB or more";
             return Err(TapeError::Shape(format!("a simulated library has {limits}: change its shape")));
         }
+        super::cartridge::generation(&self.generation)?;
         self.barcode(1).map(drop)
     }
 }

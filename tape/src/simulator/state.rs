@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{LibraryShape, Protection, medium};
+use super::cartridge::CartridgeState;
+use super::{LibraryShape, medium};
 use crate::{Barcode, TapeError};
 
 /// A place, numbered from 0 among its kind.
@@ -17,18 +18,10 @@ pub enum Spot {
     Slot(u16),
     MailSlot(u16),
     Drive(u16),
+    /// In the robot's hand.
+    Hand,
     /// Not in the library.
     Outside,
-}
-
-/// One cartridge's place and switch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CartridgeState {
-    pub(super) spot: Spot,
-    /// Where it came from when it was last moved.
-    pub(super) source: Option<Spot>,
-    pub(super) protection: Protection,
 }
 
 /// The whole file.
@@ -57,8 +50,7 @@ impl State {
             let spot = if number < shape.slots { Spot::Slot(number) } else { Spot::Outside };
             let barcode = shape.barcode(number + 1)?;
             medium::create(dir, &barcode)?;
-            cartridges
-                .insert(barcode, CartridgeState { spot, source: None, protection: Protection::Writable });
+            cartridges.insert(barcode, CartridgeState::new(spot));
         }
         let state = State { shape, cartridges };
         state.save(dir)?;

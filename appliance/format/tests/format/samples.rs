@@ -5,7 +5,7 @@ use coffer_format::container::{
     BlockHeader, BlockKind, ContainerEntry, ContainerIndex, Label, decode_block, encode_block,
 };
 use coffer_format::entry::{Body, Consistency, DataUpTo, Entry, PointStats, ReportLine, Watermark};
-use coffer_format::event::{CartridgeState, DropReason, Event, Place};
+use coffer_format::event::{CartridgeState, DropReason, Event, Place, Whereabouts};
 use coffer_format::manifest::{Map, Range, Source};
 use coffer_format::node::{Attr, AttrKind, NodeKind, NodeMeta};
 use coffer_format::op::{Content, MapBody, Name, Op};
@@ -13,6 +13,7 @@ use coffer_format::segment::{
     BOX_WRAP_LEN, HQ_WRAP_LEN, IndexEntry, KeyEnvelope, RecordHeader, RecordKind, SegmentHeader,
     SegmentIndex, Stream, Trailer,
 };
+use coffer_format::set_catalog::{CatalogItem, CatalogPage, CopyAt, OutlinePiece};
 use coffer_format::*;
 
 /// Decodes; says whether the value is the sample's, and gives the bytes of what was decoded.
@@ -178,6 +179,23 @@ fn events() -> Vec<(&'static str, Event)> {
         ("audit", Event::Audit { who: "anna".into(), what: "looked".into(), previous: hash }),
         ("segment-returned", Event::SegmentReturned { segment }),
         ("record-damaged", Event::RecordDamaged { segment, offset: 512, detail: "tag".into() }),
+        ("copies-gone", Event::CopiesGone { barcode: "CF0001L8".into() }),
+        (
+            "cartridge-moved",
+            Event::CartridgeMoved { barcode: "CF0001L8".into(), whereabouts: Whereabouts::Leaving },
+        ),
+        (
+            "tape-used",
+            Event::TapeUsed {
+                barcode: "CF0001L8".into(),
+                drive: "CFDRV00001".into(),
+                loads: 1,
+                written: 2,
+                read: 3,
+                errors: 4,
+            },
+        ),
+        ("drive-cleaned", Event::DriveCleaned { drive: "CFDRV00001".into(), cleaner: "CLN001L1".into() }),
     ]
 }
 
@@ -198,6 +216,32 @@ fn block() -> Sample {
         })
     };
     Sample { name: "tape-block".into(), bytes: encode_block(&header, b"hello"), again: Box::new(again) }
+}
+
+fn catalog_page() -> CatalogPage {
+    let barcode = || "CF0001L8".to_owned();
+    let copies = vec![CopyAt { segment: SegmentId(3), container: 2, block: 300 }];
+    let piece = OutlinePiece {
+        segment: SegmentId(4),
+        stream: Stream::Fresh,
+        total: 900,
+        offset: 512,
+        bytes: Blob(b"outline".to_vec()),
+    };
+    CatalogPage {
+        items: vec![
+            CatalogItem::Begin { vault: VaultId([3; 16]), at_ms: 5, after: 4 },
+            CatalogItem::Cartridge {
+                barcode: barcode(),
+                set: "daily".into(),
+                number: 1,
+                state: CartridgeState::Full,
+            },
+            CatalogItem::Copies { barcode: barcode(), number: 1, copies },
+            CatalogItem::Outline { piece },
+            CatalogItem::End,
+        ],
+    }
 }
 
 pub(crate) fn durable() -> Vec<Sample> {
@@ -227,6 +271,7 @@ pub(crate) fn durable() -> Vec<Sample> {
         block(),
         sample("tape-label", label),
         sample("container-index", ContainerIndex { container: 2, entries: vec![container_entry] }),
+        sample("catalog-page", catalog_page()),
     ];
     all.extend(bodies().into_iter().map(|(name, body)| sample(format!("entry-{name}"), entry(body))));
     all.extend(

@@ -55,6 +55,7 @@ fn kind(message: &Message) -> &'static str {
         Progress { .. } => "progress",
         CaptureNow { .. } => "capture-now",
         ConfigsChanged => "configs-changed",
+        UpToDate { .. } => "up-to-date",
         RestoreWanted { .. } => "restore-wanted",
         RestoreNodes { .. } => "restore-nodes",
         RestorePack { .. } => "restore-pack",
@@ -74,7 +75,7 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 39;
+const KINDS: usize = 40;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -156,6 +157,7 @@ fn capture() -> Vec<Message> {
         Progress { progress },
         CaptureNow { config },
         ConfigsChanged,
+        UpToDate { config },
     ]
 }
 

@@ -1,12 +1,15 @@
 //! Folds one durable entry into the catalog. The same code runs at commit, after a crash, and in a rebuild.
 
 use coffer_format::entry::{Body, Entry};
-use coffer_format::event::{DropReason, Event};
+use coffer_format::event::{DropReason, Event, Place, Whereabouts};
 use coffer_format::{ConfigId, FileHash, Locator, Lsn, PartNo, PointSeq, to_bytes};
 use rusqlite::{Connection, params};
 
 use super::{ALIVE, set_applied, tree};
 use crate::Result;
+
+/// What follows the barcode in a place on tape: container and block.
+const PLACE_ON_TAPE_LEN: usize = 4 + 8;
 
 /// Applies the entry at `lsn`. Entries are applied in order of their Lsn, each once.
 pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()> {
@@ -114,8 +117,58 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
             .prepare_cached("DELETE FROM copies WHERE segment = ?1 AND place = ?2")?
             .execute(params![segment.0, to_bytes(place)])?,
         Event::CartridgeSet { barcode, state, set, number, containers, written } => db
-            .prepare_cached("INSERT OR REPLACE INTO cartridges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![barcode, to_bytes(state)[0], set, number, containers, written, now])?,
+            .prepare_cached(
+                "INSERT INTO cartridges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?7, 0, 0, 0)
+                 ON CONFLICT (barcode) DO UPDATE SET state = ?2, media_set = ?3, number = ?4, containers = ?5, written = ?6,
+                   changed_ms = ?7, labelled_ms = CASE WHEN ?5 = 0 THEN ?7 ELSE labelled_ms END",
+            )?
+            .execute(params![
+                barcode,
+                to_bytes(state)[0],
+                set,
+                number,
+                containers,
+                written,
+                now,
+                to_bytes(&Whereabouts::Library)[0]
+            ])?,
+        Event::CopiesGone { barcode } => {
+            let place = Place::Tape { barcode: barcode.clone(), container: 0, block: 0 };
+            let place = to_bytes(&place);
+            // All places on a cartridge begin alike: kind and barcode.
+            let beginning = &place[..place.len() - PLACE_ON_TAPE_LEN];
+            db.execute("DELETE FROM copies WHERE substr(place, 1, length(?1)) = ?1", [beginning])?
+        }
+        Event::CartridgeMoved { barcode, whereabouts } => db
+            .prepare_cached("UPDATE cartridges SET whereabouts = ?2, moved_ms = ?3 WHERE barcode = ?1")?
+            .execute(params![barcode, to_bytes(whereabouts)[0], now])?,
+        Event::TapeUsed { barcode, drive, loads, written, read, errors } => {
+            let mut cartridge = db.prepare_cached(
+                "UPDATE cartridges SET loads = loads + ?2, errors = errors + ?3,
+                   failed_in_a_row = CASE WHEN ?3 = 0 THEN 0 ELSE failed_in_a_row + 1 END WHERE barcode = ?1",
+            )?;
+            cartridge.execute(params![barcode, loads, errors])?;
+            if drive.is_empty() {
+                // It failed before any drive had it.
+                return Ok(());
+            }
+            db.prepare_cached(
+                "INSERT INTO drives VALUES (?1, ?2, ?3, ?4, ?5, MIN(?5, 1), NULL)
+                 ON CONFLICT (serial) DO UPDATE SET loads = loads + ?2, written = written + ?3, bytes_read = bytes_read + ?4,
+                   errors = errors + ?5, failed_in_a_row = CASE WHEN ?5 = 0 THEN 0 ELSE failed_in_a_row + 1 END",
+            )?
+            .execute(params![drive, loads, written, read, errors])?
+        }
+        Event::DriveCleaned { drive, cleaner } => {
+            db.execute(
+                "UPDATE drives SET cleaned_ms = ?2, failed_in_a_row = 0 WHERE serial = ?1",
+                params![drive, now],
+            )?;
+            db.prepare_cached(
+                "INSERT INTO cleaners VALUES (?1, 1) ON CONFLICT (barcode) DO UPDATE SET uses = uses + 1",
+            )?
+            .execute([cleaner])?
+        }
         Event::Audit { who, what, previous } => {
             let hash = audit_hash(previous, now, who, what);
             db.prepare_cached("INSERT OR REPLACE INTO audit VALUES (?1, ?2, ?3, ?4, ?5)")?

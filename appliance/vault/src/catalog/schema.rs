@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Result;
 
 /// Number of this layout; a catalog with another is rebuilt from the segments.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// `until` of what is still so.
 pub(crate) const ALIVE: i64 = i64::MAX;
@@ -47,7 +48,13 @@ CREATE TABLE segments (segment INTEGER PRIMARY KEY, stream INTEGER NOT NULL, clo
 CREATE TABLE dropped (segment INTEGER PRIMARY KEY);
 CREATE TABLE copies (segment INTEGER, place BLOB, hash BLOB NOT NULL, recorded_ms INTEGER NOT NULL, PRIMARY KEY (segment, place)) WITHOUT ROWID;
 CREATE TABLE cartridges (barcode TEXT PRIMARY KEY, state INTEGER NOT NULL, media_set TEXT NOT NULL, number INTEGER NOT NULL,
-  containers INTEGER NOT NULL, written INTEGER NOT NULL, changed_ms INTEGER NOT NULL) WITHOUT ROWID;
+  containers INTEGER NOT NULL, written INTEGER NOT NULL, changed_ms INTEGER NOT NULL, labelled_ms INTEGER NOT NULL,
+  whereabouts INTEGER NOT NULL, moved_ms INTEGER NOT NULL, loads INTEGER NOT NULL, errors INTEGER NOT NULL,
+  failed_in_a_row INTEGER NOT NULL) WITHOUT ROWID;
+-- failed_in_a_row: times in the drive, up to the last one, that ended with an error.
+CREATE TABLE drives (serial TEXT PRIMARY KEY, loads INTEGER NOT NULL, written INTEGER NOT NULL, bytes_read INTEGER NOT NULL,
+  errors INTEGER NOT NULL, failed_in_a_row INTEGER NOT NULL, cleaned_ms INTEGER) WITHOUT ROWID;
+CREATE TABLE cleaners (barcode TEXT PRIMARY KEY, uses INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE damage (segment INTEGER, offset INTEGER, detail BLOB NOT NULL, found_ms INTEGER NOT NULL, PRIMARY KEY (segment, offset)) WITHOUT ROWID;
 CREATE TABLE audit (lsn INTEGER PRIMARY KEY, ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, hash BLOB NOT NULL);
 ";
@@ -87,6 +94,13 @@ fn configure(db: &Connection) -> Result<()> {
          PRAGMA temp_store = FILE; PRAGMA journal_size_limit = 16777216;",
     )?;
     db.set_prepared_statement_cache_capacity(64);
+    keep_plans(db)
+}
+
+/// A statement keeps its plan whatever is bound to it. Otherwise SQLite (built with STAT4) compiles it again at every new
+/// value, which cost more than running it.
+fn keep_plans(db: &Connection) -> Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
@@ -107,6 +121,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.execute_batch("PRAGMA cache_size = -2000; PRAGMA query_only = ON;")?;
+    keep_plans(&db)?;
     db.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(db)
 }

@@ -21,6 +21,8 @@ impl ExitClass {
     pub const PARTLY: ExitClass = ExitClass(7);
     /// Verification found damage.
     pub const DAMAGE: ExitClass = ExitClass(8);
+    /// A restore from cartridges left out files that lie on cartridges which couldn't be had or read.
+    pub const TAPE_MISSING: ExitClass = ExitClass(9);
     /// Refusals: this and the refusal's number.
     const REFUSED: u8 = 20;
 }

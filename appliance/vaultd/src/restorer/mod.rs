@@ -3,6 +3,7 @@
 //! Nothing that is there already is replaced unless that was asked for, and then only by a rename of the finished file. Names
 //! from the other end never lead outside the target.
 
+mod archive;
 mod meta;
 mod paths;
 mod pool;
@@ -13,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use coffer_format::entry::ReportLine;
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::{Message, RestoreNode};
 
+pub use archive::Archive;
 use paths::Target;
 use pool::{PackJob, Pool};
 
@@ -38,6 +41,14 @@ pub struct Outcome {
     pub skipped: Vec<PathBuf>,
     /// What couldn't be done, and why.
     pub failed: Vec<(PathBuf, String)>,
+}
+
+/// What a restore goes into.
+pub trait Sink {
+    /// Bytes written so far.
+    fn bytes(&self) -> u64;
+    /// Takes the next message.
+    fn take(&mut self, message: Message) -> io::Result<()>;
 }
 
 /// A file or other object that is being written.
@@ -89,13 +100,14 @@ impl Restorer {
             outcome: Outcome::default(),
         })
     }
+}
 
-    /// Bytes written so far.
-    pub fn bytes(&self) -> u64 {
+impl Sink for Restorer {
+    fn bytes(&self) -> u64 {
         self.pool.bytes()
     }
 
-    pub fn take(&mut self, message: Message) -> io::Result<()> {
+    fn take(&mut self, message: Message) -> io::Result<()> {
         match message {
             Message::RestoreNodes { nodes } => {
                 nodes.into_iter().for_each(|node| self.begin(node));
@@ -115,18 +127,15 @@ impl Restorer {
             }
             Message::RestoreEnd { failed, .. } => {
                 self.finish_batch();
-                let lines = failed.into_iter();
-                self.outcome.failed.extend(lines.map(|line| {
-                    (PathBuf::from(String::from_utf8_lossy(&line.path).into_owned()), line.what)
-                }));
+                self.outcome.failed.extend(reported(failed));
                 Ok(())
             }
-            _ => Err(io::Error::other(
-                "a message came that has no place in a restore: use programs of the same version",
-            )),
+            _ => Err(misplaced()),
         }
     }
+}
 
+impl Restorer {
     /// Ends the restore: directories get their metadata, deepest first.
     pub fn finish(mut self) -> Outcome {
         self.finish_batch();
@@ -209,6 +218,17 @@ impl Restorer {
             }
         }
     }
+}
+
+/// What the other end couldn't send.
+fn reported(failed: Vec<ReportLine>) -> impl Iterator<Item = (PathBuf, String)> {
+    failed
+        .into_iter()
+        .map(|line| (PathBuf::from(String::from_utf8_lossy(&line.path).into_owned()), line.what))
+}
+
+fn misplaced() -> io::Error {
+    io::Error::other("a message came that has no place in a restore: use programs of the same version")
 }
 
 fn relink(target: &Path, path: &Path) -> io::Result<()> {

@@ -8,6 +8,17 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::op::Name;
 
+/// A path that leads downward only.
+pub(super) fn relative(path: &[u8]) -> io::Result<PathBuf> {
+    let mut below = PathBuf::new();
+    for name in path.split(|byte| *byte == b'/') {
+        let name = Name::new(name)
+            .map_err(|_| io::Error::other("a name isn't one that a file can have: it was left out"))?;
+        below.push(OsStr::from_bytes(name.as_bytes()));
+    }
+    Ok(below)
+}
+
 /// The directory that a restore goes to.
 pub(super) struct Target {
     root: PathBuf,
@@ -23,12 +34,11 @@ impl Target {
 
     /// The place of a path. Its parents are made if they aren't there; a link among them is refused.
     pub(super) fn resolve(&mut self, path: &[u8]) -> io::Result<PathBuf> {
-        let mut names = path.split(|byte| *byte == b'/').peekable();
+        let below = relative(path)?;
         let mut at = self.root.clone();
+        let mut names = below.iter().peekable();
         while let Some(name) = names.next() {
-            let name = Name::new(name)
-                .map_err(|_| io::Error::other("a name isn't one that a file can have: it was left out"))?;
-            at.push(OsStr::from_bytes(name.as_bytes()));
+            at.push(name);
             if names.peek().is_some() {
                 self.check_parent(&at)?;
             }

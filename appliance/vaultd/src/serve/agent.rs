@@ -103,21 +103,25 @@ impl Serving<'_> {
                 self.queue.send((config, prepared)).map_err(|_| out_of_turn())?;
             }
             Message::CatchupWanted { config, point, part } => {
-                self.own(config)?;
+                reading.check_owner(self.computer, config)?;
                 self.streamed(|send| reading.recall(config, point, part, send))?;
             }
             Message::SignatureWanted { config, node, kind } => {
-                self.own(config)?;
+                reading.check_owner(self.computer, config)?;
                 self.streamed(|send| match kind {
                     SignatureKind::Pages => reading.sign_pages(config, node, send),
                     SignatureKind::Chunks => reading.sign_chunks(config, node, send),
                 })?;
             }
             Message::RestoreWanted { config, point, paths } => {
-                self.own(config)?;
+                reading.check_owner(self.computer, config)?;
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 let wanted = coffer_vault::restore::Wanted { config, point, paths, trusted: false };
                 super::operator::send_restore(self.appliance, &self.link.sender, &wanted)?;
+            }
+            Message::UpToDate { config } => {
+                reading.check_owner(self.computer, config)?;
+                self.appliance.live.up_to_date(config, vault.now_ms());
             }
             Message::Progress { progress } => self.appliance.live.progressed(self.computer, progress),
             _ => {
@@ -130,10 +134,6 @@ impl Serving<'_> {
 
     fn session(&mut self) -> Result<&mut Session, VaultError> {
         self.session.as_mut().ok_or_else(out_of_turn)
-    }
-
-    fn own(&self, config: coffer_format::ConfigId) -> Result<(), VaultError> {
-        Session::new(self.appliance.vault.clone(), self.computer).begin(config).map(|_| ())
     }
 
     /// Sends what the vault gives, as it gives it.

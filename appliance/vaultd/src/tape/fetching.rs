@@ -3,54 +3,125 @@
 use std::collections::BTreeMap;
 
 use coffer_format::SegmentId;
-use coffer_format::event::Place;
-use coffer_tape::Barcode;
-use coffer_tape::container::{read_segment, scan_cartridge};
-use coffer_vault::{Reading, VaultError};
-use serde_json::Value;
+use coffer_format::event::{CartridgeState, Place};
+use coffer_tape::container::ExpectedHash;
+use coffer_tape::{Barcode, Library, TapeError};
+use coffer_vault::{Vault, VaultError};
+use serde_json::{Value, json};
 
-use super::{TapeJob, failed, refused};
+use super::gathering::{Mounts, Sink, Wanted, Work, gather};
+use super::mounting::Use;
+use super::order::{Copy, Nearness};
+use super::{TapeJob, Trouble, refused};
 
-/// Takes a segment that was read back.
-type Sink<'a> = dyn FnMut(SegmentId, &[u8]) -> Result<(), VaultError> + 'a;
 impl TapeJob {
-    /// Reads segments back from the cartridges they're on, each cartridge once; hands each to `sink`.
-    pub(crate) fn fetch(
+    /// Reads segments back from the cartridges they're on, each cartridge once; hands each to `sink`. Whatever is being
+    /// written comes to a clean stop first. Fails, after all that could be read was, if something is missing.
+    pub fn fetch(
         &self,
-        reading: &Reading,
+        vault: &Vault,
         segments: &[SegmentId],
         working: &mut dyn FnMut(Value),
         sink: &mut Sink<'_>,
     ) -> Result<(), VaultError> {
-        let mut by_cartridge: BTreeMap<String, Vec<SegmentId>> = Default::default();
-        for segment in segments {
-            let copies = reading.copies(*segment)?;
-            let on_tape = copies.into_iter().find_map(|place| match place {
-                Place::Tape { barcode, .. } => Some(barcode),
-                Place::Hq { .. } => None,
-            });
-            if let Some(barcode) = on_tape {
-                by_cartridge.entry(barcode).or_default().push(*segment);
-            }
-        }
-        let mut library = self.library()?;
-        for (barcode, wanted) in by_cartridge {
-            let barcode: Barcode = barcode
-                .parse()
-                .map_err(|_| refused("the catalog holds a bad barcode: run `coffer rebuild`"))?;
-            let index = library.load(&barcode).map_err(failed)?;
-            self.tell_moves(working);
-            let drive = library.drive(index).map_err(failed)?;
-            let contents = scan_cartridge(drive).map_err(failed)?;
-            // In the order they lie on tape, whatever order they're asked for in.
-            for place in contents.places().filter(|place| wanted.contains(&place.entry.segment)) {
-                let mut bytes = Vec::with_capacity(place.entry.bytes as usize);
-                read_segment(drive, &contents.label, &place, &mut bytes).map_err(failed)?;
-                sink(place.entry.segment, &bytes)?;
-            }
-            library.unload(index).map_err(failed)?;
-            self.tell_moves(working);
+        let wanted = wanted(vault, segments)?;
+        let mut library = self.claim_for_restore()?;
+        let mut mounts = JobMounts { job: self, library: &mut library, vault };
+        let gathered = gather(&mut mounts, wanted, &mut |doing| working(json!({ "doing": doing })), sink)?;
+        drop(library);
+        self.tell_moves(working);
+        tracing::info!(
+            mounts = gathered.mounts,
+            segments = gathered.segments,
+            bytes = gathered.bytes,
+            lost = gathered.lost.len(),
+            "read back from tape"
+        );
+        self.ask_for(gathered.away.iter().filter_map(|barcode| barcode.parse().ok()).collect());
+        if let Some((segment, why)) = gathered.lost.iter().next() {
+            let rest = gathered.lost.len();
+            let sentence = match gathered.away.is_empty() {
+                true => format!("{rest} segments can't be read from tape (segment {segment}: {why})"),
+                false => {
+                    let names: Vec<&str> = gathered.away.iter().map(String::as_str).collect();
+                    format!(
+                        "Put tape {} in, then restore again: what is wanted lies there",
+                        names.join(" and ")
+                    )
+                }
+            };
+            return Err(refused(&sentence));
         }
         Ok(())
     }
+}
+
+/// What the catalog says of the segments: their hashes, and copies on cartridges that can be used.
+fn wanted(vault: &Vault, segments: &[SegmentId]) -> Result<BTreeMap<SegmentId, Wanted>, VaultError> {
+    let reading = vault.reading();
+    let cartridges = reading.cartridges()?;
+    let is_gone = |barcode: &str| {
+        let known = cartridges.iter().find(|one| one.barcode == barcode);
+        known.is_some_and(|one| matches!(one.state, Some(CartridgeState::Lost | CartridgeState::Foreign)))
+    };
+    let mut wanted = BTreeMap::new();
+    for state in reading.segments()?.into_iter().filter(|state| segments.contains(&state.segment)) {
+        let Some(hash) = state.hash else { continue };
+        let copies = reading.copies(state.segment)?.into_iter().filter_map(|place| match place {
+            Place::Tape { barcode, container, block } if !is_gone(&barcode) => {
+                Some(Copy { barcode, container, block })
+            }
+            _ => None,
+        });
+        let expected = ExpectedHash::BeforeTrailer(hash);
+        wanted.insert(state.segment, Wanted { bytes: state.bytes, expected, copies: copies.collect() });
+    }
+    Ok(wanted)
+}
+
+/// The box's library, with each use counted and drives that fail put aside.
+struct JobMounts<'a> {
+    job: &'a TapeJob,
+    library: &'a mut Library,
+    vault: &'a Vault,
+}
+
+impl Mounts for JobMounts<'_> {
+    fn near(&mut self) -> Result<BTreeMap<String, Nearness>, TapeError> {
+        near(self.library)
+    }
+
+    fn with_loaded(&mut self, barcode: &str, work: &mut Work<'_>) -> Result<(), TapeError> {
+        let barcode: Barcode = barcode.parse()?;
+        let mounted = self.job.mount(self.library, self.vault, &barcode).map_err(of_tape)?;
+        let outcome = self.library.drive(mounted.drive).and_then(work);
+        let put_away = match &outcome {
+            Ok(read) => {
+                let done = Use { read: *read, ..Use::default() };
+                self.job.dismount(self.library, self.vault, mounted, done)
+            }
+            // The taker's error says nothing against the cartridge.
+            Err(TapeError::Sink(_)) => self.job.dismount(self.library, self.vault, mounted, Use::default()),
+            Err(error) => self.job.dismount_failed(self.library, self.vault, mounted, Use::default(), error),
+        };
+        outcome.map(drop).and(put_away.map_err(of_tape))
+    }
+}
+
+fn of_tape(trouble: Trouble) -> TapeError {
+    match trouble {
+        Trouble::Tape(error) => error,
+        Trouble::Vault(error) => TapeError::Sink(std::io::Error::other(error)),
+    }
+}
+
+/// What is in a library's drives and slots.
+pub(super) fn near(library: &mut Library) -> Result<BTreeMap<String, Nearness>, TapeError> {
+    let inventory = library.inventory()?;
+    let mut near: BTreeMap<String, Nearness> =
+        inventory.barcodes().iter().map(|barcode| (barcode.to_string(), Nearness::InLibrary)).collect();
+    for barcode in inventory.drives.iter().filter_map(|drive| drive.barcode.as_ref()) {
+        near.insert(barcode.to_string(), Nearness::InDrive);
+    }
+    Ok(near)
 }

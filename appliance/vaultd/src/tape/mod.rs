@@ -1,9 +1,26 @@
 //! The box's tape job: the library it owns, and what it does with it, one job at a time.
 
+mod by_hand;
+mod cleaning;
 mod extraction;
 mod fetching;
+mod gathering;
+mod labelling;
+mod learning;
+pub mod media;
+mod mounting;
+mod offline;
+mod order;
+mod orders;
+mod remembering;
+mod right_of_way;
 mod segment_stream;
+mod set_catalog;
 mod source;
+mod stocktaking;
+pub(crate) mod telling;
+mod tending;
+mod trouble;
 mod writing;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,11 +28,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use anyhow::{Context, Result};
 use coffer_tape::simulator::Simulated;
 use coffer_tape::{Library, TapeError};
-use coffer_vault::{Vault, VaultError};
+use coffer_vault::VaultError;
 use serde_json::{Value, json};
 
+pub use self::by_hand::{Ask, Tapes};
 pub use self::extraction::{Extracted, extract_vault};
+use self::media::Rules;
+pub use self::offline::{FromTape, Missing, Needed, TapeVault};
+use self::remembering::Memory;
+use self::right_of_way::RightOfWay;
 pub use self::source::Source;
+pub use self::tending::Pace;
+use self::trouble::Trouble;
 pub use self::writing::Written;
 use crate::layout::Layout;
 use crate::settings::Settings;
@@ -23,10 +47,12 @@ use crate::settings::Settings;
 /// The library, and what the box does with it. One job at a time.
 pub struct TapeJob {
     library: Mutex<Library>,
+    right_of_way: RightOfWay,
     /// Kept open: it answers for the simulated devices.
     _simulated: Option<Simulated>,
-    set: String,
+    rules: Rules,
     moves: Arc<Mutex<Vec<String>>>,
+    state: Mutex<Memory>,
 }
 impl TapeJob {
     /// Opens the library that the settings name; nothing if tape is turned off.
@@ -36,21 +62,35 @@ impl TapeJob {
         }
         let simulated = layout.simulated_library();
         let source = Source::new(settings.tape.changer.as_deref(), &settings.tape.drives, Some(&simulated))?;
-        let (library, simulated) = source.open().context("the tape library can't be used")?;
-        let moves = Arc::new(Mutex::new(Vec::new()));
-        if let Some(simulated) = &simulated {
-            let told = moves.clone();
+        let (mut library, simulated) = source.open().context("the tape library can't be used")?;
+        library.keep_journal(layout.library_journal())?;
+        let rules = settings.tape.rules(settings.reclaim.copies_before_eviction)?;
+        let job = TapeJob { _simulated: simulated, ..TapeJob::new(library, rules) };
+        if let Some(simulated) = &job._simulated {
+            let told = job.moves.clone();
             simulated.observe(move |one| {
                 let sentence = format!("robot moves {} from {:?} to {:?}", one.barcode, one.from, one.to);
                 told.lock().expect("nothing panics while it lists moves").push(sentence);
             });
         }
-        Ok(Some(TapeJob {
+        Ok(Some(job))
+    }
+
+    /// A job over an open library.
+    pub fn new(library: Library, rules: Rules) -> TapeJob {
+        TapeJob {
             library: Mutex::new(library),
-            _simulated: simulated,
-            set: settings.tape.set.clone(),
-            moves,
-        }))
+            right_of_way: RightOfWay::default(),
+            _simulated: None,
+            rules,
+            moves: Arc::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// What is remembered between runs. Held only for a moment.
+    fn state(&self) -> MutexGuard<'_, Memory> {
+        self.state.lock().expect("nothing panics while it holds what is remembered")
     }
 
     fn library(&self) -> Result<MutexGuard<'_, Library>, VaultError> {
@@ -60,11 +100,6 @@ impl TapeJob {
     /// What the library holds, as JSON.
     pub(crate) fn inventory(&self) -> Result<Value, VaultError> {
         Ok(json!(self.library()?.take_stock().map_err(failed)?))
-    }
-
-    /// Bytes of closed segments without a copy on tape.
-    pub(crate) fn waiting_bytes(&self, vault: &Vault) -> Result<u64, VaultError> {
-        Ok(writing::waiting(vault.reading())?.iter().map(|one| one.bytes).sum())
     }
 
     fn tell_moves(&self, working: &mut dyn FnMut(Value)) {

@@ -1,23 +1,29 @@
-//! Writing: pulls segments without a verified copy from the vault and puts them on cartridges.
+//! Writing: puts what a set doesn't hold yet on one of its cartridges, in one sequential run.
 //!
-//! Nothing is queued. What is to be written is derived from the catalog at every run, so a restart, a lost tape or a new
-//! set needs no special case.
+//! Nothing is queued. What is to be written is derived from the catalog each time, so a restart, a lost tape or a new
+//! set needs no special case. A copy is recorded when the medium has its container.
 
+use std::io;
 use std::sync::Arc;
 
+use coffer_format::SegmentId;
 use coffer_format::container::Label;
 use coffer_format::event::{CartridgeState, Event, Place};
 use coffer_tape::container::{
-    ContainerWriter, ExpectedHash, LabelPolicy, LabelState, PlannedSegment, label_cartridge, read_label,
+    CatalogMoment, ContainerReceipt, ContainerWriter, ExpectedHash, PlannedSegment,
 };
-use coffer_tape::{Barcode, DriveIndex, Library, TapeError};
-use coffer_vault::copies::Cartridge;
-use coffer_vault::{Reading, SegmentState, Vault, VaultError};
+use coffer_tape::{Barcode, Library, TapeError};
+use coffer_vault::{SegmentState, Vault};
 use serde::Serialize;
-use serde_json::Value;
 
+use super::media::{Choice, Stock, Tried};
+use super::mounting::{Mounted, Use};
 use super::segment_stream::SegmentStream;
-use super::{TapeJob, failed, refused};
+use super::set_catalog::SetCatalog;
+use super::{TapeJob, Trouble};
+
+/// A container is closed once it has grown so long: a crash costs at most that much writing.
+const CONTAINER_BYTES: u64 = 16 << 30;
 
 /// What a run wrote.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -28,200 +34,211 @@ pub struct Written {
     /// What couldn't be written, in sentences.
     pub refused: Vec<String>,
 }
+
+/// One cartridge being written.
+struct Writing<'a> {
+    vault: &'a Arc<Vault>,
+    label: Label,
+    /// What the catalog counts on it so far.
+    bytes: u64,
+    done: Use,
+}
+
+/// How a cartridge was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Open,
+    Full,
+}
+
 impl TapeJob {
-    /// Writes everything that has no copy on tape, closing open segments first.
-    pub(crate) fn run(
-        &self,
-        vault: &Arc<Vault>,
-        working: &mut dyn FnMut(Value),
-    ) -> Result<Written, VaultError> {
-        let mut library = self.library()?;
-        vault.roll()?;
-        let mut written = Written::default();
-        let mut tried = Vec::new();
-        loop {
-            let plan = waiting(vault.reading())?;
-            if plan.is_empty() {
-                return Ok(written);
-            }
-            let (barcode, drive) = self.next_cartridge(&mut library, vault, &tried)?;
-            self.tell_moves(working);
-            tried.push(barcode.clone());
-            let before = written.refused.len();
-            self.write_one(&mut library, drive, vault, &plan, &mut written)?;
-            library.unload(drive).map_err(failed)?;
-            self.tell_moves(working);
-            written.cartridges.push(barcode.to_string());
-            if written.refused.len() > before {
-                return Ok(written);
-            }
-        }
-    }
-
-    /// Loads the cartridge to go on with: the one being filled, or a blank one that gets a label.
-    fn next_cartridge(
+    /// Writes what `set` lacks on the chosen cartridge, until all is written, it's full, or a restore wants the library.
+    pub(super) fn write_set(
         &self,
         library: &mut Library,
         vault: &Arc<Vault>,
-        tried: &[Barcode],
-    ) -> Result<(Barcode, DriveIndex), VaultError> {
-        let known = vault.reading().cartridges()?;
-        let inventory = library.inventory().map_err(failed)?;
-        let state_of = |barcode: &Barcode| {
-            known.iter().find(|one| one.barcode == barcode.as_str()).and_then(|one| one.state)
-        };
-        let mut candidates: Vec<Barcode> = inventory.barcodes();
-        candidates.retain(|barcode| !barcode.is_cleaning() && !tried.contains(barcode));
-        candidates.retain(|barcode| matches!(state_of(barcode), None | Some(CartridgeState::Filling)));
-        candidates.sort_by_key(|barcode| (state_of(barcode).is_none(), barcode.clone()));
-        for barcode in candidates {
-            let drive = library.load(&barcode).map_err(failed)?;
-            if self.is_usable(library, drive, vault, &barcode, &known)? {
-                return Ok((barcode, drive));
-            }
-            library.unload(drive).map_err(failed)?;
-        }
-        Err(refused("no cartridge in the library can take more: put a blank tape in"))
-    }
-
-    /// Whether the loaded cartridge is ours to write on; a blank one becomes so.
-    fn is_usable(
-        &self,
-        library: &mut Library,
-        drive: DriveIndex,
-        vault: &Arc<Vault>,
-        barcode: &Barcode,
-        known: &[Cartridge],
-    ) -> Result<bool, VaultError> {
-        let drive = library.drive(drive).map_err(failed)?;
-        match read_label(drive).map_err(failed)? {
-            LabelState::Ours(label) => Ok(label.vault == vault.id() && label.barcode == barcode.as_str()),
-            LabelState::Foreign => Ok(false),
-            LabelState::Blank => {
-                let number = known.iter().map(|one| one.number).max().unwrap_or(0) + 1;
-                let label = self.label(vault, barcode, number)?;
-                label_cartridge(drive, &label, LabelPolicy::OnlyBlank).map_err(failed)?;
-                vault.record(vec![self.cartridge_event(barcode, CartridgeState::Filling, number, 0, 0)])?;
-                Ok(true)
-            }
-        }
-    }
-
-    fn label(&self, vault: &Vault, barcode: &Barcode, number: u32) -> Result<Label, VaultError> {
-        Ok(Label {
-            cartridge: coffer_vault::random()?,
-            barcode: barcode.to_string(),
-            vault: vault.id(),
-            org: vault.org(),
-            set: self.set.clone(),
-            number,
-            created_ms: vault.now_ms(),
-        })
-    }
-
-    fn cartridge_event(
-        &self,
-        barcode: &Barcode,
-        state: CartridgeState,
-        number: u32,
-        containers: u32,
-        written: u64,
-    ) -> Event {
-        Event::CartridgeSet {
-            barcode: barcode.to_string(),
-            state,
-            set: self.set.clone(),
-            number,
-            containers,
-            written,
-        }
-    }
-
-    fn write_one(
-        &self,
-        library: &mut Library,
-        drive: DriveIndex,
-        vault: &Arc<Vault>,
-        plan: &[SegmentState],
+        (stock, choice, set): (&Stock, &Choice, &str),
+        tried: &mut Tried,
         written: &mut Written,
-    ) -> Result<(), VaultError> {
-        let mut writer = ContainerWriter::open(library.drive(drive).map_err(failed)?).map_err(failed)?;
-        let label = writer.label().clone();
-        let mut left: Vec<PlannedSegment> = plan.iter().filter_map(planned).collect();
-        while !left.is_empty() {
-            let receipt =
-                match writer.write(&left, &mut |segment| Ok(Box::new(SegmentStream::new(vault, segment)))) {
-                    Ok(receipt) => receipt,
-                    Err(TapeError::CartridgeFull) => {
-                        return self.set_full(vault, &label, writer.next_container() - 1);
-                    }
-                    Err(error) => return Err(failed(error)),
-                };
-            let barcode: Barcode =
-                label.barcode.parse().map_err(|_| refused("a label has no barcode: take that tape out"))?;
-            let mut bytes = 0;
-            let mut copies = Vec::new();
-            for recorded in &receipt.recorded {
-                let segment = recorded.entry.segment;
-                let Some(hash) = plan.iter().find(|one| one.segment == segment).and_then(|one| one.hash)
-                else {
-                    continue;
-                };
-                let block = recorded.start.map_or(0, |start| start.0);
-                copies.push((
-                    segment,
-                    hash,
-                    Place::Tape { barcode: label.barcode.clone(), container: receipt.container, block },
-                ));
-                bytes += recorded.entry.bytes;
+    ) -> Result<(), Trouble> {
+        let mounted = match self.mount(library, vault, choice.barcode()) {
+            Ok(mounted) => mounted,
+            Err(trouble) => return self.give_up_on(choice.barcode(), trouble, tried, written),
+        };
+        let label = match self.claim_cartridge(library, vault, (stock, choice, set), &mounted) {
+            Ok(Some(label)) => label,
+            Ok(None) => {
+                tried.tapes.insert(choice.barcode().clone());
+                return self.dismount(library, vault, mounted, Use::default());
             }
-            written.segments += copies.len() as u64;
-            written.bytes += bytes;
-            vault.record_copies(copies)?;
-            let before = vault
-                .reading()
-                .cartridges()?
-                .iter()
-                .find(|one| one.barcode == label.barcode)
-                .map_or(0, |one| one.written);
-            let state = if receipt.full { CartridgeState::Full } else { CartridgeState::Filling };
-            vault.record(vec![self.cartridge_event(
-                &barcode,
-                state,
-                label.number,
-                receipt.container,
-                before + bytes,
-            )])?;
-            written.refused.extend(receipt.refused.iter().map(|one| one.why.clone()));
-            if receipt.full {
-                return Ok(());
+            Err(Trouble::Tape(error)) => {
+                self.dismount_failed(library, vault, mounted, Use::default(), &error)?;
+                return self.give_up_on(choice.barcode(), error.into(), tried, written);
             }
-            left.retain(|one| receipt.not_written.contains(&one.segment));
+            Err(trouble) => return Err(trouble),
+        };
+        let bytes = vault.reading().cartridges()?;
+        let bytes = bytes.iter().find(|one| one.barcode == label.barcode).map_or(0, |one| one.written);
+        let mut writing = Writing { vault, label, bytes, done: Use::default() };
+        let plan = self.planned(vault, stock, set, tried)?;
+        let before = written.segments;
+        let outcome = self.write_containers(library, &mounted, &mut writing, plan, tried, written);
+        written.cartridges.push(mounted.barcode.to_string());
+        match outcome {
+            Ok(left) => {
+                // A cartridge that took nothing would be tried for ever.
+                if left == Left::Full && written.segments == before {
+                    tried.tapes.insert(mounted.barcode.clone());
+                }
+                self.dismount(library, vault, mounted, writing.done)
+            }
+            Err(Trouble::Tape(error)) => {
+                let barcode = mounted.barcode.clone();
+                self.dismount_failed(library, vault, mounted, writing.done, &error)?;
+                self.give_up_on(&barcode, error.into(), tried, written)
+            }
+            Err(trouble) => Err(trouble),
         }
-        Ok(())
     }
 
-    fn set_full(&self, vault: &Vault, label: &Label, containers: u32) -> Result<(), VaultError> {
-        let before = vault
-            .reading()
-            .cartridges()?
-            .into_iter()
-            .find(|one| one.barcode == label.barcode)
-            .map_or(0, |one| one.written);
-        let barcode =
-            label.barcode.parse().map_err(|_| refused("a label has no barcode: take that tape out"))?;
-        vault.record(vec![self.cartridge_event(
-            &barcode,
-            CartridgeState::Full,
-            label.number,
-            containers,
-            before,
-        )])
+    /// Leaves a cartridge alone for the rest of the run, unless it's the library that failed.
+    fn give_up_on(
+        &self,
+        barcode: &Barcode,
+        trouble: Trouble,
+        tried: &mut Tried,
+        written: &mut Written,
+    ) -> Result<(), Trouble> {
+        let Trouble::Tape(error) = trouble else { return Err(trouble) };
+        tracing::warn!(%barcode, %error, "a cartridge isn't written any further in this run");
+        written.refused.push(format!("tape {barcode}: {error}"));
+        match tried.tapes.insert(barcode.clone()) {
+            true => Ok(()),
+            false => Err(error.into()),
+        }
+    }
+
+    /// What a set lacks and the disk has, with what it must hash to.
+    fn planned(
+        &self,
+        vault: &Vault,
+        stock: &Stock,
+        set: &str,
+        tried: &Tried,
+    ) -> Result<Vec<SegmentState>, Trouble> {
+        let lacking: std::collections::BTreeSet<SegmentId> = stock.writable(set).into_iter().collect();
+        let mut plan = vault.reading().segments()?;
+        plan.retain(|one| {
+            one.on_disk
+                && one.hash.is_some()
+                && lacking.contains(&one.segment)
+                && !tried.segments.contains(&one.segment)
+        });
+        Ok(plan)
+    }
+
+    fn write_containers(
+        &self,
+        library: &mut Library,
+        mounted: &Mounted,
+        writing: &mut Writing<'_>,
+        plan: Vec<SegmentState>,
+        tried: &mut Tried,
+        written: &mut Written,
+    ) -> Result<Left, Trouble> {
+        let mut writer = ContainerWriter::open_expecting(library.drive(mounted.drive)?, &writing.label)?;
+        let mut set_catalog = SetCatalog::new(writing.vault, &writing.label.barcode);
+        let mut left: &[SegmentState] = &plan;
+        while !left.is_empty() && !self.right_of_way.is_claimed() {
+            let count = fitting(left, CONTAINER_BYTES);
+            let planned: Vec<PlannedSegment> = left[..count].iter().filter_map(planned).collect();
+            let mut open = |segment| self.open_source(writing.vault, segment);
+            let mut catalog = |moment: CatalogMoment<'_>| set_catalog.items(moment);
+            let receipt = match writer.write_with_catalog(&planned, &mut open, &mut catalog) {
+                Ok(receipt) => receipt,
+                Err(TapeError::CartridgeFull) => {
+                    let containers = writer.next_container() - 1;
+                    writing.vault.record(vec![writing.state(CartridgeState::Full, containers)])?;
+                    return Ok(Left::Full);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.record(writing, &plan, &receipt, written)?;
+            for refused in &receipt.refused {
+                tried.segments.insert(refused.segment);
+                written.refused.push(format!("segment {}: {}", refused.segment, refused.why));
+            }
+            if receipt.full {
+                if receipt.container == 1 && receipt.recorded.is_empty() {
+                    tried.segments.extend(planned.first().map(|one| one.segment));
+                    written.refused.push(format!("tape {} is too small for one segment", mounted.barcode));
+                }
+                return Ok(Left::Full);
+            }
+            left = &left[count - receipt.not_written.len()..];
+        }
+        Ok(Left::Open)
+    }
+
+    /// A segment's bytes; stops the container where a restore waits.
+    fn open_source(&self, vault: &Arc<Vault>, segment: SegmentId) -> io::Result<Box<dyn io::Read>> {
+        match self.right_of_way.is_claimed() {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => Ok(Box::new(SegmentStream::new(vault, segment))),
+        }
+    }
+
+    /// Records, at once, the copies and what the cartridge now holds. `plan` is in order of segments.
+    fn record(
+        &self,
+        writing: &mut Writing<'_>,
+        plan: &[SegmentState],
+        receipt: &ContainerReceipt,
+        written: &mut Written,
+    ) -> Result<(), Trouble> {
+        let mut events = Vec::with_capacity(receipt.recorded.len() + 1);
+        let mut bytes = 0;
+        for recorded in &receipt.recorded {
+            let segment = recorded.entry.segment;
+            let planned = plan.binary_search_by_key(&segment, |one| one.segment).ok();
+            let Some(hash) = planned.and_then(|at| plan[at].hash) else { continue };
+            let barcode = writing.label.barcode.clone();
+            let block = recorded.start.map_or(0, |start| start.0);
+            let place = Place::Tape { barcode, container: receipt.container, block };
+            events.push(Event::CopyRecorded { segment, hash, place });
+            bytes += recorded.entry.bytes;
+        }
+        written.segments += events.len() as u64;
+        written.bytes += bytes;
+        writing.bytes += bytes;
+        writing.done.written += bytes;
+        let state = if receipt.full { CartridgeState::Full } else { CartridgeState::Filling };
+        events.push(writing.state(state, receipt.container));
+        Ok(writing.vault.record(events)?)
     }
 }
 
-pub(super) fn waiting(reading: &Reading) -> Result<Vec<SegmentState>, VaultError> {
-    reading.without_copy(|place| matches!(place, Place::Tape { .. }))
+impl Writing<'_> {
+    fn state(&self, state: CartridgeState, containers: u32) -> Event {
+        Event::CartridgeSet {
+            barcode: self.label.barcode.clone(),
+            state,
+            set: self.label.set.clone(),
+            number: self.label.number,
+            containers,
+            written: self.bytes,
+        }
+    }
+}
+
+/// How many of the next segments go into one container.
+fn fitting(left: &[SegmentState], bytes_max: u64) -> usize {
+    let mut bytes = 0;
+    let fits = left.iter().take_while(|one| {
+        bytes += one.bytes;
+        bytes <= bytes_max
+    });
+    fits.count().max(1)
 }
 
 fn planned(state: &SegmentState) -> Option<PlannedSegment> {

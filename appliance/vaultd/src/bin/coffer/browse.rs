@@ -93,7 +93,7 @@ fn show_status(status: &Value) {
         for config in computer["configurations"].as_array().into_iter().flatten() {
             let risk = config["at_risk_ms"]
                 .as_u64()
-                .map_or_else(|| "everything".into(), coffer_vaultd::status::hours);
+                .map_or_else(|| "everything".into(), coffer_vaultd::units::hours);
             let connected = if computer["connected"] == true { "yes" } else { "no" };
             let name = format!("{}/{}", text(computer, "name"), text(config, "name"));
             lines.push(vec![name, text(config, "state"), connected.into(), text(config, "points"), risk]);

@@ -7,6 +7,7 @@ mod manage;
 mod offline;
 mod restore;
 mod show;
+mod tape_read;
 mod when;
 
 use std::path::PathBuf;

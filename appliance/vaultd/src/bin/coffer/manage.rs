@@ -97,6 +97,27 @@ pub(crate) enum Tape {
     Inventory,
     /// Write everything that isn't on tape yet.
     Run,
+    /// What would be done with the cartridges now.
+    Plan,
+    /// How often drives and cleaning cartridges were used, and failed.
+    Wear,
+    /// Move a cartridge to the mail slot.
+    Eject { barcode: String },
+    /// Copy what is on a cartridge elsewhere, then never use it again.
+    Retire { barcode: String },
+    /// A cartridge is lost: copy what was on it from the disk or other cartridges.
+    Lost { barcode: String },
+    /// Which versions would be lost with a cartridge.
+    Impact {
+        barcode: String,
+        /// How many to name.
+        #[arg(long, default_value_t = 20)]
+        named: usize,
+    },
+    /// Restore from cartridges on a machine without the box.
+    Read(crate::tape_read::Options),
+    /// Use a cartridge, whatever is on it. What somebody else wrote on it is overwritten.
+    Take { barcode: String },
 }
 
 #[derive(Subcommand)]
@@ -146,11 +167,7 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
                 println!("{} taken back.", size_of(answer, "freed_bytes"));
             })
         }
-        Command::Tape(Tape::List) => simple(cli, json!(Query::Cartridges), show_cartridges),
-        Command::Tape(Tape::Inventory) => simple(cli, json!({ "do": "tape_inventory" }), show_inventory),
-        Command::Tape(Tape::Run) => simple(cli, json!({ "do": "tape_run" }), |answer| {
-            println!("{} segments ({}) are on tape now.", text(answer, "segments"), size_of(answer, "bytes"));
-        }),
+        Command::Tape(command) => tape(cli, command),
         Command::Hq(Hq::Status) => simple(cli, json!({ "do": "hq_status" }), |answer| println!("{answer:#}")),
         Command::Hq(Hq::Branches) => {
             let answer = connect_hq(cli)?.ask(json!({ "hq": "branches" }))?;
@@ -164,6 +181,54 @@ fn simple(cli: &Cli, request: Value, people: impl FnOnce(&Value)) -> Done {
     let answer = connect(cli)?.ask(request)?;
     show::print(cli.json, &answer, people);
     Ok(())
+}
+
+fn tape(cli: &Cli, command: &Tape) -> Done {
+    let of = |what: &str, barcode: &str| json!({ "do": what, "barcode": barcode });
+    let to_copy = |answer: &Value| {
+        println!(
+            "{} segments on it are copied elsewhere by the next runs.",
+            text(answer, "segments_to_copy")
+        );
+    };
+    match command {
+        Tape::List => simple(cli, json!(Query::Cartridges), show_cartridges),
+        Tape::Inventory => simple(cli, json!({ "do": "tape_inventory" }), show_inventory),
+        Tape::Run => simple(cli, json!({ "do": "tape_run" }), |answer| {
+            println!("{} segments ({}) are on tape now.", text(answer, "segments"), size_of(answer, "bytes"));
+            for refused in answer["refused"].as_array().into_iter().flatten() {
+                println!("! {}", refused.as_str().unwrap_or_default());
+            }
+        }),
+        Tape::Plan => simple(cli, json!({ "do": "tape_plan" }), |steps| {
+            for step in steps.as_array().into_iter().flatten() {
+                println!("{}", step.as_str().unwrap_or_default());
+            }
+        }),
+        Tape::Wear => simple(cli, json!({ "do": "tape_wear" }), show_wear),
+        Tape::Eject { barcode } => simple(cli, of("tape_eject", barcode), |_| {
+            println!("Take tape {barcode} out of the mail slot.");
+        }),
+        Tape::Retire { barcode } => simple(cli, of("tape_retire", barcode), to_copy),
+        Tape::Lost { barcode } => simple(cli, of("tape_lost", barcode), |answer| {
+            to_copy(answer);
+            show_impact(barcode, &answer["impact"]);
+            if let Some(count) = answer["from_hq"].as_u64().filter(|count| *count > 0) {
+                println!("{count} segments that no other tape holds came back from HQ.");
+            }
+            if let Some(why) = answer["hq_failed"].as_str() {
+                println!("! What only HQ has didn't come back: {why}");
+            }
+        }),
+        Tape::Impact { barcode, named } => {
+            let request = json!({ "do": "tape_impact", "barcode": barcode, "named": named });
+            simple(cli, request, |answer| show_impact(barcode, answer))
+        }
+        Tape::Read(options) => crate::tape_read::run(cli, options),
+        Tape::Take { barcode } => simple(cli, of("tape_take", barcode), |_| {
+            println!("Tape {barcode} will be overwritten when it's needed.");
+        }),
+    }
 }
 
 fn config(cli: &Cli, command: &Config) -> Done {
@@ -283,11 +348,43 @@ fn show_cartridges(list: &Value) {
             text(one, "state_name"),
             text(one, "set"),
             text(one, "number"),
-            text(one, "containers"),
             size_of(one, "written"),
+            text(one, "whereabouts_name"),
+            text(one, "loads"),
+            text(one, "errors"),
         ]
     };
-    table(&["BARCODE", "STATE", "SET", "NUMBER", "CONTAINERS", "WRITTEN"], &rows(list, row));
+    let heads = ["BARCODE", "STATE", "SET", "NUMBER", "WRITTEN", "WHERE", "LOADS", "ERRORS"];
+    table(&heads, &rows(list, row));
+}
+
+fn show_impact(barcode: &str, impact: &Value) {
+    if impact["segments"] == 0 {
+        println!("Nothing depends on tape {barcode} alone: all of it is on disk, on another tape or at HQ.");
+        return;
+    }
+    println!(
+        "{} versions depend on tape {barcode} alone ({} in {} segments).",
+        text(impact, "versions"),
+        size_of(impact, "bytes"),
+        text(impact, "segments")
+    );
+    let row = |one: &Value| {
+        let until = one["until_ms"].as_i64().map_or_else(|| "now".into(), show::time);
+        let config = format!("{}/{}", text(one, "computer"), text(one, "config"));
+        vec![config, time_of(one, "from_ms"), until, size_of(one, "size"), text(one, "path")]
+    };
+    table(&["CONFIGURATION", "FROM", "UNTIL", "SIZE", "PATH"], &rows(&impact["first"], row));
+}
+
+fn show_wear(wear: &Value) {
+    let drive = |one: &Value| {
+        let (written, read) = (size_of(one, "written"), size_of(one, "read"));
+        vec![text(one, "serial"), text(one, "loads"), written, read, text(one, "errors")]
+    };
+    table(&["DRIVE", "LOADS", "WRITTEN", "READ", "ERRORS"], &rows(&wear["drives"], drive));
+    let cleaner = |one: &Value| vec![text(one, "barcode"), text(one, "uses")];
+    table(&["CLEANING TAPE", "USES"], &rows(&wear["cleaners"], cleaner));
 }
 
 fn show_inventory(inventory: &Value) {

@@ -52,7 +52,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    fn opener(&self) -> anyhow::Result<Opener> {
+    pub(crate) fn opener(&self) -> anyhow::Result<Opener> {
         match (&self.box_key, &self.recovery_key) {
             (Some(path), _) => Ok(Opener::Box(BoxKey(read_secret(path)?))),
             (None, Some(path)) => Ok(Opener::Organisation(RecoveryKey(read_secret(path)?))),

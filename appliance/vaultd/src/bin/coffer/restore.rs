@@ -1,6 +1,5 @@
 //! `coffer restore`: to the place, elsewhere, or as a tar stream.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,7 +7,7 @@ use clap::{Args, ValueEnum};
 use coffer_format::{ConfigId, PointSeq};
 use coffer_vault::query::{Query, When, Which};
 use coffer_vaultd::client::ExitClass;
-use coffer_vaultd::restorer::{Conflict, Outcome, Restorer};
+use coffer_vaultd::restorer::{Archive, Conflict, Outcome, Restorer, Sink};
 use serde_json::json;
 
 use crate::connect::{Connection, connect};
@@ -39,7 +38,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum OnConflict {
+pub(crate) enum OnConflict {
     /// Leave it, and name it.
     Skip,
     /// Put the restored one beside it.
@@ -61,17 +60,18 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> Done {
     let mut connection = connect(cli)?;
     let (which, when) = (which(&options.config)?, options.at.when()?);
     if options.tar {
-        let scratch = tempfile::tempdir()?;
-        let outcome = restore(&mut connection, which, when, &options.paths, scratch.path(), Conflict::Skip)?;
-        write_tar(scratch.path())?;
-        return told(cli, &outcome);
+        let spool = tempfile::tempdir()?;
+        let out = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut archive = Archive::new(out, spool.path());
+        receive(&mut connection, which, when, &options.paths, &mut archive)?;
+        return told(cli, &archive.finish()?);
     }
     let root = options.to.clone().unwrap_or_else(|| PathBuf::from("/"));
     let outcome = restore(&mut connection, which, when, &options.paths, &root, options.conflict.into())?;
     told(cli, &outcome)
 }
 
-/// Restores below `root`, with progress on a terminal.
+/// Restores below `root`.
 pub(crate) fn restore(
     connection: &mut Connection,
     which: Which,
@@ -80,22 +80,34 @@ pub(crate) fn restore(
     root: &Path,
     conflict: Conflict,
 ) -> Result<Outcome, Failure> {
+    let mut restorer = Restorer::new(root, conflict)?;
+    receive(connection, which, when, paths, &mut restorer)?;
+    Ok(restorer.finish())
+}
+
+/// Restores into `sink`, with progress on a terminal.
+fn receive(
+    connection: &mut Connection,
+    which: Which,
+    when: When,
+    paths: &[String],
+    sink: &mut dyn Sink,
+) -> Result<(), Failure> {
     let found = connection.ask(json!(Query::Resolve { config: which, when }))?;
     let number = |name: &str| found[name].as_u64().unwrap_or(0);
     let (config, point) = (ConfigId(number("config") as u32), PointSeq(number("point")));
-    let mut restorer = Restorer::new(root, conflict)?;
     let (progress, started) = (Progress::new(), Instant::now());
     let mut shown = Instant::now();
     connection.client.restore(config, point, paths, &mut |message| {
         if shown.elapsed().as_millis() > 200 {
             shown = Instant::now();
-            let rate = restorer.bytes() as f64 / started.elapsed().as_secs_f64();
-            progress.line(&format!("{} restored, {}/s", size(restorer.bytes()), size(rate as u64)));
+            let rate = sink.bytes() as f64 / started.elapsed().as_secs_f64();
+            progress.line(&format!("{} restored, {}/s", size(sink.bytes()), size(rate as u64)));
         }
-        restorer.take(message)
+        sink.take(message)
     })??;
     progress.clear();
-    Ok(restorer.finish())
+    Ok(())
 }
 
 fn told(cli: &Cli, outcome: &Outcome) -> Done {
@@ -121,12 +133,4 @@ fn told(cli: &Cli, outcome: &Outcome) -> Done {
             format!("{skipped} files were left alone (see --conflict), {failed} could not be restored"),
         )),
     }
-}
-
-fn write_tar(root: &Path) -> Result<(), Failure> {
-    let mut archive = tar::Builder::new(std::io::BufWriter::new(std::io::stdout().lock()));
-    archive.follow_symlinks(false);
-    archive.append_dir_all(".", root)?;
-    archive.into_inner()?.flush()?;
-    Ok(())
 }

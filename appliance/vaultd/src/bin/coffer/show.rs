@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+pub(crate) use coffer_vaultd::units::size;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -43,15 +44,6 @@ pub(crate) fn text(value: &Value, name: &str) -> String {
 
 pub(crate) fn size_of(value: &Value, name: &str) -> String {
     value[name].as_u64().map_or_else(|| "-".into(), size)
-}
-
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-        _ => format!("{:.2} GiB", bytes as f64 / 1_073_741_824.0),
-    }
 }
 
 /// Milliseconds since 1970 as local time.

@@ -61,44 +61,24 @@ impl Check {
         Ok(())
     }
 
-    /// Restores one file below the protected folder and compares it.
+    /// Lets `restore` bring one file below the protected folder, and compares it.
     pub(super) fn one(
         &mut self,
-        fleet: &mut Fleet,
         what: &str,
-        when: When,
-        file: &Path,
-        expected: &Snapshot,
+        folder: &Path,
+        (file, expected): (&Path, &Snapshot),
+        restore: impl FnOnce(&[String], &Path) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let to = self.place();
-        let whole = fleet.files().join(file);
-        fleet.restore(when, &[whole.display().to_string()], &to)?;
-        self.compare_one(what, &to, &whole, file, expected);
-        Ok(())
-    }
-
-    pub(super) fn at_hq(
-        &mut self,
-        fleet: &Fleet,
-        what: &str,
-        when: When,
-        file: &Path,
-        expected: &Snapshot,
-    ) -> Result<(), Failure> {
-        let to = self.place();
-        let whole = fleet.files().join(file);
-        fleet.restore_from_hq(when, &[whole.display().to_string()], &to)?;
-        self.compare_one(what, &to, &whole, file, expected);
-        Ok(())
-    }
-
-    fn compare_one(&mut self, what: &str, to: &Path, whole: &Path, file: &Path, expected: &Snapshot) {
-        let verdict = match (hash(&below(to, whole)), expected.get(file)) {
+        let whole = folder.join(file);
+        restore(&[whole.display().to_string()], &to)?;
+        let verdict = match (hash(&below(&to, &whole)), expected.get(file)) {
             (Ok(found), Some(wanted)) if found == *wanted => Ok(file.display().to_string()),
             (Ok(_), _) => Err("its bytes differ".into()),
             (Err(error), _) => Err(error.to_string()),
         };
         self.verdict(what, verdict);
+        Ok(())
     }
 
     /// Restores the database (all its files) and opens it.

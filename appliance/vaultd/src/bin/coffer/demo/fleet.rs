@@ -233,11 +233,6 @@ impl Fleet {
         crate::restore::restore(&mut self.connection, CONFIG, when, paths, to, Conflict::Skip)
     }
 
-    /// The folder that the demo changes.
-    pub(super) fn files(&self) -> PathBuf {
-        self.dir.join("server").join("files")
-    }
-
     /// The same from HQ, as its help desk.
     pub(super) fn restore_from_hq(
         &self,

@@ -98,7 +98,9 @@ fn perform(options: &Options, dir: &std::path::Path) -> Done {
         &before,
     )?;
     check.whole(&mut fleet, "the files as they are now", When::Point(second.point), &files, &after)?;
-    check.one(&mut fleet, "the deleted file", When::Point(first.point), &changed.deleted, &before)?;
+    check.one("the deleted file", &files, (&changed.deleted, &before), |paths, to| {
+        fleet.restore(When::Point(first.point), paths, to).map(drop)
+    })?;
     check.database(&mut fleet, &dir.join("server").join("orders.sqlite"), rows_before)?;
     fleet.evict()?;
     check.whole(
@@ -108,7 +110,9 @@ fn perform(options: &Options, dir: &std::path::Path) -> Done {
         &files,
         &before,
     )?;
-    check.at_hq(&fleet, "a file from headquarters", When::Point(second.point), &changed.edited, &after)?;
+    check.one("a file from headquarters", &files, (&changed.edited, &after), |paths, to| {
+        fleet.restore_from_hq(When::Point(second.point), paths, to).map(drop)
+    })?;
     drop(database);
 
     report::print(&changed, &first, &second, &taped, &hq);

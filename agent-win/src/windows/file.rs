@@ -1,0 +1,132 @@
+//! A file that's being read: opened so that nobody is kept out, described while open, read where it has data.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::OpenOptionsExt;
+use std::path::Path;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_SEQUENTIAL_SCAN, FILE_GENERIC_READ,
+};
+use windows_sys::Win32::System::Ioctl::FSCTL_QUERY_ALLOCATED_RANGES;
+
+use super::failure::has_code;
+use super::positional::read_some_at;
+use super::query;
+use super::stat::{self, SHARE_ALL};
+use crate::scan::Stat;
+
+/// A file open for reading.
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    file: File,
+}
+
+/// A run of bytes that may hold something, from `at` to `end`; between runs there are holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DataRange {
+    pub(crate) at: u64,
+    pub(crate) end: u64,
+}
+
+impl SourceFile {
+    /// Opens with the rights of a backup and without fetching what lies elsewhere. Whether it's the file that was meant
+    /// shows when it's described.
+    pub(crate) fn open(path: &Path) -> io::Result<SourceFile> {
+        let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_NO_RECALL | FILE_FLAG_SEQUENTIAL_SCAN;
+        let mut options = OpenOptions::new();
+        options.access_mode(FILE_GENERIC_READ).share_mode(SHARE_ALL).custom_flags(flags);
+        Ok(SourceFile { file: options.open(path)? })
+    }
+
+    pub(crate) fn stat(&self) -> io::Result<Stat> {
+        stat::of_file(&self.file)
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// All files are opened so.
+    pub(crate) fn expect_sequential(&self) {}
+
+    /// Opening has fetched what the file system needs to know of the file; more would go past the cache's own rules.
+    pub(crate) fn expect_soon(&self) {}
+
+    /// Windows decides that when a file is opened.
+    pub(crate) fn bypass_cache(&self) {}
+
+    pub(crate) fn is_direct(&self) -> bool {
+        false
+    }
+
+    /// Fills `buffer` from `at`; returns fewer bytes only at the end of the file.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match read_some_at(&self.file, &mut buffer[done..], at + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if has_code(&error, &[ERROR_HANDLE_EOF]) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// The next run of data at or after `at`, below `size`; `None` where only a hole is left.
+    pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<DataRange>> {
+        let asked = [at.to_le_bytes(), size.saturating_sub(at).to_le_bytes()].concat();
+        let mut found = [0; 16];
+        match query::control(&self.file, FSCTL_QUERY_ALLOCATED_RANGES, &asked, &mut found) {
+            Ok(len) => Ok(first_range(&found[..len], size)),
+            // There's more than one range: the first is what was asked for.
+            Err(error) if has_code(&error, &[windows_sys::Win32::Foundation::ERROR_MORE_DATA]) => {
+                Ok(first_range(&found, size))
+            }
+            Err(error) if has_code(&error, &NO_RANGES) => {
+                Ok((at < size).then_some(DataRange { at, end: size }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The file system knows nothing of holes.
+const NO_RANGES: [u32; 3] = [ERROR_NOT_SUPPORTED, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER];
+
+/// `FILE_ALLOCATED_RANGE_BUFFER`: offset and length.
+fn first_range(found: &[u8], size: u64) -> Option<DataRange> {
+    let number = |at: usize| Some(u64::from_le_bytes(found.get(at..at + 8)?.try_into().ok()?));
+    let (at, len) = (number(0)?, number(8)?);
+    let range = DataRange { at: at.min(size), end: at.saturating_add(len).min(size) };
+    (range.at < range.end).then_some(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_with_the_file() {
+        let range = [4096u64.to_le_bytes(), 65536u64.to_le_bytes()].concat();
+        assert_eq!(first_range(&range, 5000), Some(DataRange { at: 4096, end: 5000 }));
+        assert_eq!(first_range(&range, 4096), None);
+        assert_eq!(first_range(&[], 5000), None);
+    }
+
+    #[test]
+    fn a_file_that_a_program_keeps_to_itself_is_said_to_be_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        let kept =
+            OpenOptions::new().write(true).create(true).truncate(true).share_mode(0).open(&path).unwrap();
+        let error = SourceFile::open(&path).unwrap_err();
+        assert!(super::super::is_locked(&error), "{error}");
+        drop(kept);
+        assert_eq!(SourceFile::open(&path).unwrap().stat().unwrap().size, 0);
+    }
+}

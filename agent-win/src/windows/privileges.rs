@@ -1,0 +1,63 @@
+//! What the agent asks of the system for itself: to read and write back what permissions keep from everybody else.
+
+#![allow(unsafe_code, reason = "calls of Windows")]
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID};
+use windows_sys::Win32::Security::{
+    AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED,
+    TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES, TOKEN_QUERY,
+};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+const WANTED: [&str; 4] =
+    ["SeBackupPrivilege", "SeRestorePrivilege", "SeSecurityPrivilege", "SeManageVolumePrivilege"];
+
+/// Takes up the privileges of a backup program, as far as the agent's user has them.
+pub(crate) fn prepare() {
+    for name in WANTED {
+        if let Err(error) = take_up(name) {
+            tracing::debug!(%error, name, "not allowed; files that are closed to the agent's user can't be read");
+        }
+    }
+}
+
+fn take_up(name: &str) -> io::Result<()> {
+    let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    let mut luid = LUID::default();
+    // SAFETY: the name ends with a zero, `luid` is written.
+    if unsafe { LookupPrivilegeValueW(std::ptr::null(), wide.as_ptr(), &raw mut luid) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let wanted = TOKEN_PRIVILEGES {
+        PrivilegeCount: 1,
+        Privileges: [LUID_AND_ATTRIBUTES { Luid: luid, Attributes: SE_PRIVILEGE_ENABLED }],
+    };
+    let token = own_token()?;
+    // SAFETY: the token is open, `wanted` holds as many privileges as it says, nothing is asked back.
+    let done = unsafe {
+        let (nothing, nowhere) = (std::ptr::null_mut(), std::ptr::null_mut());
+        AdjustTokenPrivileges(token.as_raw_handle(), 0, &raw const wanted, 0, nothing, nowhere)
+    };
+    // SAFETY: reads a number of this thread's. The call succeeds even where it gave nothing, and says so only here.
+    let code = unsafe { GetLastError() };
+    if done == 0 || code == ERROR_NOT_ALL_ASSIGNED {
+        return Err(io::Error::from_raw_os_error(code as i32));
+    }
+    Ok(())
+}
+
+fn own_token() -> io::Result<OwnedHandle> {
+    let mut token = std::ptr::null_mut();
+    // SAFETY: `token` is written; the process's own handle is always valid.
+    let done = unsafe {
+        OpenProcessToken(GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY, &raw mut token)
+    };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call gave us the handle, and nobody else has it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(token) })
+}

@@ -1,0 +1,163 @@
+//! From what the system says to a [`Stat`].
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::OpenOptionsExt;
+use std::path::Path;
+
+use coffer_format::node::NodeKind;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_OFFLINE, FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS, FILE_ATTRIBUTE_RECALL_ON_OPEN, FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_ATTRIBUTE_SPARSE_FILE, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS,
+    FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_STANDARD_INFO,
+};
+
+use super::query;
+use crate::scan::Stat;
+
+/// Programs may set the birth time, and Windows gives a new file its predecessor's. The number of a file on NTFS isn't
+/// given to another, so nothing else is needed to tell objects apart.
+pub(crate) const IS_BIRTH_FIXED: bool = false;
+
+/// Everybody may go on working with a file that's open here.
+pub(super) const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+/// 1601-01-01 to 1970-01-01, in units of 100 ns.
+const EPOCH: i64 = 116_444_736_000_000_000;
+/// Tags with this bit stand for another place (MS-FSCC 2.1.2.1): links, junctions, mount points.
+const NAME_SURROGATE: u32 = 0x2000_0000;
+
+/// What Windows tells of an object, in its own units.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Facts {
+    pub(super) attributes: u32,
+    /// Only where the attributes say that it's a reparse point.
+    pub(super) tag: u32,
+    pub(super) created: i64,
+    pub(super) written: i64,
+    pub(super) changed: i64,
+    pub(super) size: u64,
+    pub(super) allocated: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) links: u64,
+}
+
+/// Describes the object at `path`; a link is described itself.
+pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
+    of_file(&open_to_describe(path)?)
+}
+
+pub(super) fn open_to_describe(path: &Path) -> io::Result<File> {
+    let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_OPEN_NO_RECALL;
+    OpenOptions::new().access_mode(FILE_READ_ATTRIBUTES).share_mode(SHARE_ALL).custom_flags(flags).open(path)
+}
+
+pub(super) fn of_file(file: &File) -> io::Result<Stat> {
+    facts(file)?.stat()
+}
+
+pub(super) fn facts(file: &File) -> io::Result<Facts> {
+    let handle = query::by_handle(file)?;
+    let basic: FILE_BASIC_INFO = query::info(file)?;
+    let standard: FILE_STANDARD_INFO = query::info(file)?;
+    let is_reparse = basic.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+    let tag = if is_reparse { query::info::<FILE_ATTRIBUTE_TAG_INFO>(file)?.ReparseTag } else { 0 };
+    Ok(Facts {
+        attributes: basic.FileAttributes,
+        tag,
+        created: basic.CreationTime,
+        written: basic.LastWriteTime,
+        changed: basic.ChangeTime,
+        size: standard.EndOfFile as u64,
+        allocated: standard.AllocationSize as u64,
+        device: handle.dwVolumeSerialNumber.into(),
+        inode: u64::from(handle.nFileIndexHigh) << 32 | u64::from(handle.nFileIndexLow),
+        links: handle.nNumberOfLinks.max(1).into(),
+    })
+}
+
+impl Facts {
+    pub(super) fn is_surrogate(&self) -> bool {
+        self.attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 && self.tag & NAME_SURROGATE != 0
+    }
+
+    pub(super) fn kind(&self) -> NodeKind {
+        match () {
+            () if self.is_surrogate() => NodeKind::Symlink,
+            () if self.attributes & FILE_ATTRIBUTE_DIRECTORY != 0 => NodeKind::Directory,
+            () => NodeKind::File,
+        }
+    }
+
+    /// Fails for what lies elsewhere and would have to be fetched.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        const ELSEWHERE: u32 =
+            FILE_ATTRIBUTE_OFFLINE | FILE_ATTRIBUTE_RECALL_ON_OPEN | FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS;
+        let kind = self.kind();
+        if kind == NodeKind::File && self.attributes & ELSEWHERE != 0 {
+            let why = "its bytes lie in a cloud or archive and aren't fetched for a backup; keep it on this computer";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        let size = if kind == NodeKind::File { self.size } else { 0 };
+        let is_sparse = self.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0;
+        Ok(Stat {
+            kind,
+            size,
+            mode: self.mode(kind),
+            uid: 0,
+            gid: 0,
+            mtime_ns: nanoseconds(self.written),
+            ctime_ns: nanoseconds(self.changed),
+            btime_ns: nanoseconds(self.created),
+            device: self.device,
+            inode: self.inode,
+            rdev: 0,
+            links: self.links,
+            kept_bytes: if is_sparse { self.allocated.min(size) } else { size },
+        })
+    }
+
+    /// Permissions for whoever restores to Linux.
+    fn mode(&self, kind: NodeKind) -> u32 {
+        match kind {
+            NodeKind::Directory => 0o755,
+            NodeKind::Symlink => 0o777,
+            _ if self.attributes & FILE_ATTRIBUTE_READONLY != 0 => 0o444,
+            _ => 0o644,
+        }
+    }
+}
+
+/// From 100 ns since 1601 to nanoseconds since 1970; 0 where it isn't known.
+fn nanoseconds(time: i64) -> i64 {
+    if time <= 0 { 0 } else { time.saturating_sub(EPOCH).saturating_mul(100) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counted_from_1970() {
+        assert_eq!(nanoseconds(EPOCH + 15), 1500);
+        assert_eq!(nanoseconds(0), 0);
+        assert_eq!(nanoseconds(i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn what_lies_in_the_cloud_is_not_fetched() {
+        let facts = Facts { attributes: FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS, ..Facts::default() };
+        assert_eq!(facts.stat().unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_junction_is_a_link_and_a_deduplicated_file_is_a_file() {
+        let reparse =
+            |tag, more| Facts { attributes: FILE_ATTRIBUTE_REPARSE_POINT | more, tag, ..Facts::default() };
+        assert_eq!(reparse(0xa000_0003, FILE_ATTRIBUTE_DIRECTORY).kind(), NodeKind::Symlink);
+        assert_eq!(reparse(0xa000_000c, 0).kind(), NodeKind::Symlink);
+        assert_eq!(reparse(0x8000_0013, 0).kind(), NodeKind::File);
+    }
+}

@@ -1,0 +1,132 @@
+//! What the program does on Windows alone: being installed, being removed, and running as a service.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Subcommand;
+use coffer_agent::log_file::LogFile;
+use coffer_agent::service::{self, EventLog, EventLogWriter};
+use coffer_agent::state::StateDir;
+use coffer_agent::work::Agent;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+const ENROLMENT_POLL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WindowsCommand {
+    /// Installs the agent as a service and starts it; makes this computer known to a box first where a code is given.
+    Install {
+        /// The agent's own folder; Coffer in the folder for all programs' data otherwise.
+        #[arg(long)]
+        state: Option<PathBuf>,
+        /// The box, as host:port.
+        #[arg(long, requires = "code")]
+        server: Option<String>,
+        #[arg(long, requires = "server")]
+        code: Option<String>,
+        /// What the box is to call this computer; its own name otherwise.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Stops and removes the service. The agent's folder stays.
+    Uninstall,
+    /// Works as the service: Windows calls it so.
+    #[command(hide = true)]
+    Service {
+        #[arg(long)]
+        state: Option<PathBuf>,
+    },
+}
+
+pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        WindowsCommand::Install { state, server, code, name } => {
+            let state = state.unwrap_or_else(service::default_state);
+            if let (Some(server), Some(code)) = (server, code) {
+                crate::enrol(&crate::runtime()?, &server, &code, &state, name)?;
+            }
+            service::install(&std::env::current_exe()?, &state)?;
+            println!("The agent is installed and works as the service {}.", service::NAME);
+        }
+        WindowsCommand::Uninstall => match service::remove()? {
+            true => println!("The service {} is removed. The agent's folder stays.", service::NAME),
+            false => println!("There is no service {}.", service::NAME),
+        },
+        WindowsCommand::Service { state } => {
+            let state = state.unwrap_or_else(service::default_state);
+            service::run(Box::new(move |stop| serve(&state, stop)))
+                .context("only Windows starts the service; use `coffer-agent run` instead")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The service's whole life; its exit code.
+fn serve(state: &Path, stop: Arc<AtomicBool>) -> u32 {
+    let events = EventLog::open().ok().map(Arc::new);
+    let inform = |text: &str| events.iter().for_each(|events| events.inform(text));
+    match work(state, stop, events.clone(), &inform) {
+        Ok(()) => {
+            inform("The Coffer agent has stopped.");
+            0
+        }
+        Err(error) => {
+            let said = crate::sentences(&error).join(": ");
+            tracing::error!("{said}");
+            events.iter().for_each(|events| events.warn(&format!("The Coffer agent has ended: {said}.")));
+            crate::exit_code(&error).into()
+        }
+    }
+}
+
+fn work(
+    state: &Path,
+    stop: Arc<AtomicBool>,
+    events: Option<Arc<EventLog>>,
+    inform: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    if !wait_until_enrolled(state, &stop, inform) {
+        return Ok(());
+    }
+    let state = StateDir::open(state)?;
+    let _lock = state.lock()?;
+    log_to(LogFile::open(state.path())?, events);
+    let runtime = crate::runtime()?;
+    let agent = Agent::open(runtime.handle().clone(), state, None, stop)?;
+    inform("The Coffer agent works.");
+    Ok(agent.run()?)
+}
+
+/// An agent that's installed before it's enrolled waits for that; false where it was stopped meanwhile.
+fn wait_until_enrolled(state: &Path, stop: &AtomicBool, inform: &dyn Fn(&str)) -> bool {
+    let is_enrolled = || StateDir::open(state).is_ok_and(|state| state.server().is_ok());
+    if !is_enrolled() {
+        let state = state.display();
+        inform(&format!(
+            "This computer isn't enrolled at a box yet: run `coffer-agent enrol --state \"{state}\"` with the box's \
+             address and a code that it gave out. The Coffer agent waits for that."
+        ));
+    }
+    while !is_enrolled() && !stop.load(Ordering::Relaxed) {
+        std::thread::park_timeout(ENROLMENT_POLL);
+    }
+    !stop.load(Ordering::Relaxed)
+}
+
+/// Everything goes to the file; what a person must see to goes to the event log as well.
+fn log_to(file: LogFile, events: Option<Arc<EventLog>>) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let to_file = fmt::layer().with_ansi(false).with_writer(move || file.clone()).with_filter(filter);
+    let to_events = events.map(|events| {
+        let writer = move || EventLogWriter(events.clone());
+        fmt::layer().with_ansi(false).without_time().with_writer(writer).with_filter(LevelFilter::ERROR)
+    });
+    tracing_subscriber::registry().with(to_file).with(to_events).init();
+}

@@ -1,0 +1,74 @@
+//! What depends on one cartridge, what comes back when it's lost, and how few mounts a restore takes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use coffer_tape::simulator::RobotMove;
+
+use crate::world::{World, barcode};
+
+#[test]
+fn what_depends_on_a_cartridge_alone_is_named_with_its_times() {
+    let mut world = World::new(12);
+    let first = world.capture("kept");
+    world.write_to_tape();
+    for number in 0..8 {
+        world.capture(&format!("file-{number}"));
+        world.write_to_tape();
+    }
+    world.change("kept");
+    world.write_to_tape();
+    let reading = world.vault.reading().clone();
+    let oldest = world.cartridges()[0].clone();
+    // Everything is on disk: nothing depends on tape.
+    assert_eq!(reading.only_on_cartridge(&oldest).unwrap(), BTreeSet::new());
+    world.evict();
+    let only = reading.only_on_cartridge(&oldest).unwrap();
+    let impact = reading.impact(&only, 1).unwrap();
+    assert!(impact.versions >= 2 && impact.segments >= 2, "{impact:?}");
+    assert_eq!(impact.first.len(), 1);
+    let impact = reading.impact(&only, 100).unwrap();
+    let kept = impact.first.iter().find(|one| one.path == "/kept").unwrap();
+    let points = reading.points(world.config).unwrap();
+    let closed = |point: u64| points.iter().find(|one| one.point == point).unwrap().closed_ms;
+    assert_eq!((kept.computer.as_str(), kept.config.as_str()), ("desk", "all"));
+    assert_eq!(kept.from_ms, closed(first.0));
+    assert_eq!(kept.until_ms, Some(closed(first.0 + 9)));
+    assert_eq!(reading.impact(&reading.only_on_cartridge("NOSUCHL6").unwrap(), 9).unwrap().versions, 0);
+}
+
+#[test]
+fn a_restore_on_the_box_loads_each_cartridge_once_and_nothing_else() {
+    let mut world = World::new(12);
+    let mut last = world.capture("file-0");
+    for number in 1..16 {
+        last = world.capture(&format!("file-{number}"));
+        world.write_to_tape();
+    }
+    world.evict();
+    let cartridges = world.cartridges();
+    let loads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = loads.clone();
+    world.simulated.observe(move |one: &RobotMove| {
+        if format!("{:?}", one.to).starts_with("Drive") {
+            seen.lock().unwrap().push(one.barcode.to_string());
+        }
+    });
+    let wanted = crate::support::restored::everything(world.config, last);
+    let missing = world.vault.reading().missing_for(&wanted).unwrap();
+    assert!(missing.len() >= 10);
+    world.fetch(&missing).unwrap();
+    assert_eq!(world.vault.reading().missing_for(&wanted).unwrap(), []);
+    let loads = loads.lock().unwrap().clone();
+    let once: BTreeSet<_> = loads.iter().collect();
+    assert_eq!((loads.len(), once.len()), (cartridges.len(), cartridges.len()), "{loads:?}");
+
+    // A tape that is out of the house is asked for in one sentence, after all else was read.
+    world.evict();
+    world.simulated.take_out(&barcode(&cartridges[0])).unwrap();
+    let error = world.fetch(&missing).unwrap_err().to_string();
+    assert!(error.contains(&format!("Put tape {} in", cartridges[0])), "{error}");
+    let still = world.vault.reading().missing_for(&wanted).unwrap();
+    assert!(!still.is_empty() && still.len() < missing.len());
+}

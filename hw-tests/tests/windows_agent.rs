@@ -1,0 +1,117 @@
+//! The real Windows agent, under wine, against the real box: first copy, changes, locks, `kill -9`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod support;
+mod windows_site;
+
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+
+use support::{bytes, contents};
+use windows_site::WindowsSite;
+
+fn fill(data: &Path, files: u64) {
+    for number in 0..files {
+        let folder = data.join(format!("folder {}", number % 7));
+        fs::create_dir_all(&folder).unwrap();
+        let len = (number as usize * 137) % 9000;
+        fs::write(folder.join(format!("Grüße-{number}.txt")), bytes(number, len)).unwrap();
+    }
+}
+
+fn succeeded(output: &std::process::Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_windows_computer_comes_back_as_it_was_at_each_point() {
+    let windows = WindowsSite::start("manual");
+    let data = windows.data();
+    fill(&data, 120);
+    let deep =
+        (0..12).fold(data.clone(), |path, level| path.join(format!("a-folder-with-a-long-name-{level:03}")));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("beyond 260 characters.txt"), b"deep").unwrap();
+    fs::write(data.join("mail.pst"), bytes(1, 24 << 20)).unwrap();
+    fs::write(data.join("read only.txt"), b"kept").unwrap();
+    fs::set_permissions(data.join("read only.txt"), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::create_dir(data.join("empty")).unwrap();
+    succeeded(&windows.capture());
+    let first = contents(&data);
+
+    let mail = fs::File::options().write(true).open(data.join("mail.pst")).unwrap();
+    mail.write_all_at(&bytes(99, 8192), 8192 * 1234).unwrap();
+    fs::remove_file(data.join("folder 3/Grüße-3.txt")).unwrap();
+    fs::rename(data.join("folder 5"), data.join("renamed")).unwrap();
+    fs::write(data.join("new.txt"), b"new").unwrap();
+    succeeded(&windows.capture());
+    let second = contents(&data);
+    succeeded(&windows.capture());
+
+    assert_eq!(contents(&windows.restore(&["--point", "1"])), first);
+    let restored = windows.restore(&[]);
+    assert_eq!(contents(&restored), second);
+    assert!(restored.join("empty").is_dir());
+    let points = windows.points();
+    assert_eq!(points.len(), 2, "a capture of nothing new made a point: {points:?}");
+    let stored = points[0]["stored"].as_u64().unwrap();
+    assert!(stored < 40_000, "one changed page and a renamed folder cost {stored} bytes");
+}
+
+#[test]
+fn changes_are_captured_as_they_happen_and_a_locked_file_as_soon_as_it_is_free() {
+    let windows = WindowsSite::start("continuous");
+    let data = windows.data();
+    let agent = windows.start_agent();
+    windows.wait_until("the first point", || !windows.points().is_empty());
+    fill(&data, 40);
+    let is_like_data = || contents(&windows.restore(&[])) == contents(&data);
+    windows.wait_until("new files are captured", is_like_data);
+    fs::write(data.join("folder 1/Grüße-1.txt"), b"written again").unwrap();
+    fs::rename(data.join("folder 2"), data.join("moved")).unwrap();
+    fs::remove_file(data.join("folder 3/Grüße-3.txt")).unwrap();
+    windows.wait_until("changes are captured", is_like_data);
+
+    let held = windows.hold(r"C:\data\held.ost");
+    fs::write(data.join("other.txt"), b"captured while something else is locked").unwrap();
+    let has_other = || windows.restore(&[]).join("other.txt").exists();
+    windows.wait_until("a lock doesn't stop the capture", has_other);
+    let names_the_lock = || windows.points()[0]["report_lines"].as_u64().is_some_and(|lines| lines > 0);
+    assert!(names_the_lock(), "the point doesn't say what it lacks: {:?}", windows.points());
+    fs::write(data.join("held.ost"), b"what the program wrote").unwrap();
+    held.kill();
+    windows.wait_until("the file is captured once it's free", is_like_data);
+    drop(agent);
+}
+
+#[test]
+fn an_agent_and_a_box_that_are_killed_lose_nothing() {
+    let mut windows = WindowsSite::start("continuous");
+    let data = windows.data();
+    fill(&data, 200);
+    fs::write(data.join("large.vhd"), bytes(5, 64 << 20)).unwrap();
+    let vault = windows.site.path("box/vault/segments");
+    let stored =
+        || fs::read_dir(&vault).unwrap().map(|one| one.unwrap().metadata().map_or(0, |one| one.len())).sum();
+    for kill in 1..=3u64 {
+        let agent = windows.start_agent();
+        windows.wait_until("the copy goes on", || {
+            let stored: u64 = stored();
+            stored >= kill * (12 << 20) || !windows.points().is_empty()
+        });
+        agent.kill();
+        windows.site.kill_box();
+        windows.site.start_box();
+    }
+    let agent = windows.start_agent();
+    windows.wait_until("a point comes", || !windows.points().is_empty());
+    windows.wait_until("everything is there", || contents(&windows.restore(&[])) == contents(&data));
+    let stored: u64 = stored();
+    assert!(stored < 110 << 20, "the first copy began again: {stored} bytes are stored for 65 MiB");
+    // What changed while no agent ran is found at the next start.
+    agent.kill();
+    fs::write(data.join("meanwhile.txt"), b"nobody watched").unwrap();
+    let _agent = windows.start_agent();
+    windows.wait_until("a change without a watch", || contents(&windows.restore(&[])) == contents(&data));
+}
