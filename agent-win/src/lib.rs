@@ -19,6 +19,7 @@ mod windows;
 use windows as platform;
 pub mod log_file;
 mod path;
+pub mod restore;
 mod scan;
 mod schedule;
 pub mod session;
@@ -33,7 +34,7 @@ pub mod work;
 mod wtf8;
 
 #[cfg(windows)]
-pub use windows::service;
+pub use windows::{selftest, service};
 
 /// Waits until somebody wants the program to end.
 pub async fn asked_to_stop() -> std::io::Result<()> {

@@ -10,10 +10,10 @@ const FILE_MAX: u64 = 4 << 20;
 
 /// A log in a folder: `agent.log`, and `agent.log.old` before it.
 #[derive(Debug, Clone)]
-pub struct LogFile(Arc<Mutex<Open>>);
+pub struct LogFile(Arc<Mutex<Current>>);
 
 #[derive(Debug)]
-struct Open {
+struct Current {
     path: PathBuf,
     file: File,
     len: u64,
@@ -21,7 +21,7 @@ struct Open {
 
 impl LogFile {
     pub fn open(folder: &Path) -> io::Result<LogFile> {
-        Ok(LogFile(Arc::new(Mutex::new(Open::open(folder.join("agent.log"))?))))
+        Ok(LogFile(Arc::new(Mutex::new(Current::open(folder.join("agent.log"))?))))
     }
 }
 
@@ -35,18 +35,18 @@ impl Write for LogFile {
     }
 }
 
-impl Open {
-    fn open(path: PathBuf) -> io::Result<Open> {
+impl Current {
+    fn open(path: PathBuf) -> io::Result<Current> {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let len = file.metadata()?.len();
-        Ok(Open { path, file, len })
+        Ok(Current { path, file, len })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.len >= FILE_MAX {
             // Windows moves files that are open, as long as they were opened to be moved, which Rust does.
             fs::rename(&self.path, self.path.with_extension("log.old"))?;
-            *self = Open::open(self.path.clone())?;
+            *self = Current::open(self.path.clone())?;
         }
         let count = self.file.write(bytes)?;
         self.len += count as u64;

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use coffer_agent::capture::{CaptureError, Outcome};
 use coffer_agent::line::{self, LineError};
+use coffer_agent::restore::RestoreError;
 use coffer_agent::state::{StateDir, StateError};
 use coffer_agent::wire::WireError;
 use coffer_agent::work::{Agent, Done, WorkError};
+use coffer_format::PointSeq;
 use coffer_format::wire::{Refusal, RefusalCode};
 use coffer_link::{EnrolmentCode, LinkError};
 use tokio::runtime::Runtime;
@@ -60,6 +62,24 @@ enum Command {
         /// The box's address where it has moved, as host:port.
         #[arg(long)]
         server: Option<String>,
+    },
+    /// Brings files back to a folder of this computer, with everything that was kept of them.
+    Restore {
+        #[arg(long)]
+        state: PathBuf,
+        #[arg(long)]
+        config: String,
+        /// The restore point's number; the newest otherwise.
+        #[arg(long)]
+        point: Option<u64>,
+        /// The folder; what's there already stays.
+        #[arg(long)]
+        to: PathBuf,
+        /// The box's address where it has moved, as host:port.
+        #[arg(long)]
+        server: Option<String>,
+        /// What to restore, as the point has it (`/C:/Users/anna`); everything if nothing is named.
+        paths: Vec<String>,
     },
     #[cfg(windows)]
     #[command(flatten)]
@@ -113,6 +133,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             done.iter().for_each(print);
             let is_clean = done.iter().all(|done| done.outcome.report().is_empty());
             Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(3) })
+        }
+        Command::Restore { state, config, point, to, server, paths } => {
+            // Beside an agent at work: a restore needs nothing that only one may have.
+            let agent = Agent::open(handle.clone(), StateDir::open(&state)?, server, stop.clone())?;
+            let paths = paths.into_iter().map(String::into_bytes).collect();
+            let restored = agent.restore(&config, point.map(PointSeq), paths, &to)?;
+            println!("{} files, {} bytes restored.", restored.files, restored.bytes);
+            for (path, what) in &restored.lacking {
+                println!("  {}: {what}", String::from_utf8_lossy(path));
+            }
+            Ok(if restored.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
         }
         #[cfg(windows)]
         Command::Windows(command) => windows_commands::run(command),
@@ -195,6 +226,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             Some(WorkError::State(StateError::InUse(_))) => return 8,
             Some(WorkError::State(_)) => return 9,
             Some(WorkError::Capture(error)) => return of_capture(error),
+            Some(WorkError::Restore(RestoreError::Target(..))) => return 13,
+            // What's below it says more.
+            Some(WorkError::Restore(RestoreError::Wire(_))) => {}
             None => {}
         }
         match cause.downcast_ref::<LineError>() {

@@ -1,5 +1,6 @@
 //! A conversation with the box: opening, configurations, and getting in step before each capture.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use coffer_format::{ConfigId, NodeId, PartNo, PointSeq, VaultId};
 use crate::capture::{self, CaptureError, CaptureJob, Outcome, Progress, Start, Target};
 use crate::config::{CompressionChoice, Scope};
 use crate::journal::{Journal, PartAt, Position, Standing};
+use crate::restore::{self, RestoreError, Restored};
 use crate::wire::{Wire, WireError};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -122,6 +124,29 @@ impl Session {
             journal.clear()?;
         }
         captured
+    }
+
+    /// Restores a point, the newest where none is said, to below a folder.
+    pub fn restore(
+        &mut self,
+        config: ConfigId,
+        point: Option<PointSeq>,
+        paths: Vec<Vec<u8>>,
+        to: &Path,
+    ) -> Result<Restored, RestoreError> {
+        let point = match point {
+            Some(point) => point,
+            None => self.newest(config)?,
+        };
+        restore::restore(&self.wire, (config, point), paths, to)
+    }
+
+    fn newest(&mut self, config: ConfigId) -> Result<PointSeq, WireError> {
+        self.wire.send(Message::Begin { config })?;
+        match self.answer()? {
+            Message::Begun { head, .. } => Ok(head),
+            _ => Err(WireError::Unexpected("the newest point wasn't told")),
+        }
     }
 
     fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {

@@ -37,6 +37,12 @@ pub(crate) enum WindowsCommand {
     },
     /// Stops and removes the service. The agent's folder stays.
     Uninstall,
+    /// Tries out what this computer offers to a backup, and prints a table. Works in a folder of its own, which it removes.
+    Selftest {
+        /// Where the folder is made: on the volume that's to be tried out.
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// Works as the service: Windows calls it so.
     #[command(hide = true)]
     Service {
@@ -59,6 +65,13 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
             true => println!("The service {} is removed. The agent's folder stays.", service::NAME),
             false => println!("There is no service {}.", service::NAME),
         },
+        WindowsCommand::Selftest { folder } => {
+            let rows =
+                coffer_agent::selftest::run(&folder).context("the folder for trying out can't be made")?;
+            for row in &rows {
+                println!("{:<28} {:<4} {}", row.what, if row.works { "yes" } else { "no" }, row.detail);
+            }
+        }
         WindowsCommand::Service { state } => {
             let state = state.unwrap_or_else(service::default_state);
             service::run(Box::new(move |stop| serve(&state, stop)))
@@ -106,7 +119,9 @@ fn work(
 
 /// An agent that's installed before it's enrolled waits for that; false where it was stopped meanwhile.
 fn wait_until_enrolled(state: &Path, stop: &AtomicBool, inform: &dyn Fn(&str)) -> bool {
-    let is_enrolled = || StateDir::open(state).is_ok_and(|state| state.server().is_ok());
+    // While somebody enrols the computer, the folder is locked.
+    let is_ready = |state: StateDir| state.server().is_ok() && state.lock().is_ok();
+    let is_enrolled = || StateDir::open(state).is_ok_and(is_ready);
     if !is_enrolled() {
         let state = state.display();
         inform(&format!(

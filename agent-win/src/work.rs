@@ -1,11 +1,12 @@
 //! What the agent does for its whole life: connect, fetch configurations, capture whenever one is due.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use coffer_format::ConfigId;
 use coffer_format::wire::{ConfigText, Message, RefusalCode};
+use coffer_format::{ConfigId, PointSeq};
 use coffer_link::{Identity, LinkError};
 use tokio::runtime::Handle;
 
@@ -13,6 +14,7 @@ use crate::capture::{CaptureError, LOCKED, Outcome, Progress, Target};
 use crate::config::{BackupConfig, Scope, When, WindowTime};
 use crate::journal::Journal;
 use crate::line;
+use crate::restore::{RestoreError, Restored};
 use crate::schedule::{Backoff, Schedule};
 use crate::session::{CaptureOrder, Session};
 use crate::state::{StateDir, StateError};
@@ -34,6 +36,8 @@ pub enum WorkError {
     Wire(#[from] WireError),
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error("configuration \"{name}\" can't be used: {mistakes}")]
     Config { name: String, mistakes: String },
     #[error("this computer has no configuration{}; make one on the box", .0.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default())]
@@ -103,6 +107,22 @@ impl Agent {
         }
         session.goodbye();
         Ok(done)
+    }
+
+    /// Restores a configuration's point, the newest where none is said, to below a folder.
+    pub fn restore(
+        &self,
+        name: &str,
+        point: Option<PointSeq>,
+        paths: Vec<Vec<u8>>,
+        to: &Path,
+    ) -> Result<Restored, WorkError> {
+        let mut session = self.session()?;
+        let found = session.configs()?.into_iter().find(|text| text.name == name);
+        let config = found.ok_or_else(|| WorkError::NoConfig(Some(name.to_owned())))?.config;
+        let restored = session.restore(config, point, paths, to)?;
+        session.goodbye();
+        Ok(restored)
     }
 
     /// Works until it's stopped. Whatever passes by itself is tried again; the rest is said in the log.

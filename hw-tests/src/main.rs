@@ -24,6 +24,14 @@ enum Verb {
 }
 
 fn main() -> Result<ExitCode> {
+    // A library takes its time: whoever waits sees what it's at.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .compact()
+        .init();
     match Options::parse().verb {
         Verb::Qualify(options) => qualify::run(&options),
         Verb::ServeSimulator(options) => serve::run(&options),

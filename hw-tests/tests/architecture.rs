@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("coffer-tape", &["coffer-format"]),
     ("coffer-agent", &["coffer-format", "coffer-link"]),
     ("coffer-replicator", &["coffer-format", "coffer-link", "coffer-vault"]),
-    ("coffer-hq", &["coffer-format", "coffer-link", "coffer-vault", "coffer-replicator"]),
+    ("coffer-hq", &["coffer-format", "coffer-link", "coffer-vault", "coffer-tape", "coffer-replicator"]),
     (
         "coffer-vaultd",
         &["coffer-format", "coffer-link", "coffer-vault", "coffer-tape", "coffer-agent", "coffer-replicator"],

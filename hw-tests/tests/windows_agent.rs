@@ -5,7 +5,7 @@ mod support;
 mod windows_site;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use support::{bytes, contents};
@@ -21,7 +21,7 @@ fn fill(data: &Path, files: u64) {
 }
 
 fn succeeded(output: &std::process::Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
@@ -57,6 +57,37 @@ fn a_windows_computer_comes_back_as_it_was_at_each_point() {
     assert_eq!(points.len(), 2, "a capture of nothing new made a point: {points:?}");
     let stored = points[0]["stored"].as_u64().unwrap();
     assert!(stored < 40_000, "one changed page and a renamed folder cost {stored} bytes");
+}
+
+#[test]
+fn the_agent_brings_files_back_with_their_times_and_links() {
+    let windows = WindowsSite::start("manual");
+    let data = windows.data();
+    fill(&data, 30);
+    fs::hard_link(data.join("folder 1/Grüße-1.txt"), data.join("the same.txt")).unwrap();
+    fs::write(data.join("large.pst"), bytes(3, 20 << 20)).unwrap();
+    fs::set_permissions(data.join("large.pst"), fs::Permissions::from_mode(0o444)).unwrap();
+    succeeded(&windows.capture());
+    let words = ["--config", "files", "--to", r"C:\back", "--server", &windows.site.server];
+    let restored = windows.agent("restore").args(words).output().unwrap();
+    succeeded(&restored);
+    let back = windows.drive().join("back/C/data");
+    assert_eq!(contents(&back), contents(&data));
+    let of = |root: &Path, name: &str| fs::metadata(root.join(name)).unwrap();
+    assert_eq!(of(&back, "the same.txt").ino(), of(&back, "folder 1/Grüße-1.txt").ino());
+    assert!(of(&back, "large.pst").permissions().readonly());
+    for name in ["large.pst", "folder 1/Grüße-1.txt", "folder 2"] {
+        // Windows counts in units of 100 ns.
+        let time = |root: &Path| of(root, name).mtime() * 10_000_000 + of(root, name).mtime_nsec() / 100;
+        assert_eq!(time(&back), time(&data), "{name}");
+    }
+    // What's there is never replaced.
+    fs::remove_file(back.join("large.pst")).unwrap();
+    fs::write(back.join("large.pst"), b"mine").unwrap();
+    let again = windows.agent("restore").args(words).output().unwrap();
+    assert_eq!(again.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("large.pst"), "{again:?}");
+    assert_eq!(fs::read(back.join("large.pst")).unwrap(), b"mine");
 }
 
 #[test]

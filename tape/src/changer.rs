@@ -173,9 +173,10 @@ impl Changer {
 
     /// Makes the changer look at every place again: minutes.
     pub fn take_stock(&mut self) -> Result<(), TapeError> {
-        self.device
-            .done(&cdb::initialize_element_status(), Data::None)
-            .map_err(|error| explain(error, None))?;
+        let known = self.device.done_if_known(&cdb::initialize_element_status(), Data::None);
+        if known.map_err(|error| explain(error, None))?.is_none() {
+            tracing::warn!(changer = self.name(), "the changer doesn't take stock when asked");
+        }
         self.device.wait_ready()
     }
 

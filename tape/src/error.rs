@@ -198,6 +198,20 @@ impl TapeError {
         matches!(self, TapeError::Damaged { .. } | TapeError::WrongBytes { .. }) || self.is_medium_error()
     }
 
+    /// The drive is well and can't use this cartridge: it's put back.
+    pub fn is_about_cartridge(&self) -> bool {
+        use TapeError::*;
+        let refused = matches!(
+            self,
+            CleaningInDrive { .. }
+                | Incompatible { .. }
+                | WrongGeneration { .. }
+                | WriteOnce
+                | WriteProtected
+        );
+        refused || self.is_medium_error()
+    }
+
     pub(crate) fn is_medium_error(&self) -> bool {
         matches!(self, TapeError::Sense { sense, .. } if sense.key == key::MEDIUM_ERROR)
     }

@@ -21,6 +21,7 @@ pub mod library;
 pub mod medium;
 pub mod scsi;
 pub mod simulator;
+pub mod source;
 pub mod waiter;
 
 pub use barcode::Barcode;
@@ -30,4 +31,5 @@ pub use health::{CleaningNeed, DriveHealth};
 pub use inventory::Inventory;
 pub use library::{DriveIndex, Library};
 pub use medium::{Generation, Medium, MediumKind, WriteProtection};
+pub use source::Source;
 pub use waiter::{NoWaiter, SystemWaiter, Waiter};

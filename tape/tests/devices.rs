@@ -99,6 +99,67 @@ fn a_drive_that_cant_wind_backward_conforms() {
     conforms(&mut library, &[barcode(1)]);
 }
 
+/// Lets `alter` change what a device answers to SPACE(6).
+#[allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+fn winding(
+    number: usize,
+    simulated: &coffer_tape::simulator::Simulated,
+    mut alter: impl FnMut(&[u8], &mut Wrapped) -> ScsiReply + Send + 'static,
+) -> Wrapped {
+    let mut inner = simulated.drive(number).unwrap();
+    odd(simulated.drive(number).unwrap(), move |cdb, _| (cdb[0] == 0x11).then(|| alter(cdb, &mut inner)))
+}
+
+#[test]
+fn a_drive_that_tells_the_end_of_data_without_a_key_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = simulated(dir.path());
+    let keyless = |cdb: &[u8], inner: &mut Wrapped| {
+        let mut reply = inner.execute(cdb, Data::None, 1000).unwrap();
+        if reply.sense.get(2).is_some_and(|key| key & 0x0f == 8) {
+            reply.sense[2] = 0;
+        }
+        reply
+    };
+    let drives = (0..2).map(|number| winding(number, &simulated, keyless)).collect();
+    let mut library = Library::open(simulated.changer(), drives, Arc::new(NoWaiter)).unwrap();
+    conforms(&mut library, &[barcode(1)]);
+}
+
+#[test]
+fn a_drive_that_winds_back_one_block_too_far_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = simulated(dir.path());
+    let too_far = |cdb: &[u8], inner: &mut Wrapped| {
+        let reply = inner.execute(cdb, Data::None, 1000).unwrap();
+        if cdb[1] == 1 && cdb[2] & 0x80 != 0 {
+            inner.execute(&[0x11, 0, 0xff, 0xff, 0xff, 0], Data::None, 1000).unwrap();
+        }
+        reply
+    };
+    let drives = (0..2).map(|number| winding(number, &simulated, too_far)).collect();
+    let mut library = Library::open(simulated.changer(), drives, Arc::new(NoWaiter)).unwrap();
+    let report = conforms(&mut library, &[barcode(1)]);
+    assert!(!report.passed("winding backward"), "{report}");
+}
+
+#[test]
+fn attentions_of_any_kind_are_taken_note_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = simulated(dir.path());
+    // Reported logical units have changed, mode parameters have: what others at the same device cause.
+    let attentive = |inner| {
+        let mut left = vec![(0x2a, 0x01), (0x3f, 0x0e)];
+        odd(inner, move |cdb, _| {
+            let (asc, ascq) = (cdb[0] != 0x12).then(|| left.pop())??;
+            Some(check(6, asc, ascq))
+        })
+    };
+    let drives = simulated.drives().into_iter().map(attentive).collect();
+    let mut library = Library::open(attentive(simulated.changer()), drives, Arc::new(NoWaiter)).unwrap();
+    conforms(&mut library, &[barcode(1)]);
+}
+
 #[test]
 fn barcodes_and_drive_names_are_asked_for_apart_if_need_be() {
     let dir = tempfile::tempdir().unwrap();

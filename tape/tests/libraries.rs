@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use coffer_tape::container::{ContainerWriter, extract_all, scan_cartridge};
 use coffer_tape::inventory::Whereabouts;
-use coffer_tape::simulator::{RobotMove, Simulated, Spot};
+use coffer_tape::simulator::{Fault, FaultDevice, Misfortune, RobotMove, Simulated, Spot};
 use coffer_tape::{Library, NoWaiter, TapeError};
 use common::{append, barcode, flip, labelled, library, listed, plan, segment, simulated, source};
 
@@ -151,4 +151,23 @@ fn a_vault_is_extracted_from_its_cartridges_past_damage_and_absence() {
 
     let stopped = extract_all(&mut library, &[barcode(1)], &mut |_| Err(io::ErrorKind::StorageFull.into()));
     assert!(matches!(stopped, Err(TapeError::Sink(_))));
+}
+
+#[test]
+fn a_drive_that_is_dead_at_the_start_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = simulated(dir.path());
+    let dead = |number| {
+        let inquiry = Fault::next(FaultDevice::Drive(number), 0x12, Misfortune::Gone).times(Fault::FOREVER);
+        simulated.plan_faults(|plan| plan.faults.push(inquiry)).unwrap();
+    };
+    dead(0);
+    let mut library = library(&simulated);
+    assert!(library.silent_drives()[0].0.ends_with("drive0"));
+    let index = labelled(&mut library, 1);
+    assert_eq!(index.0, 1);
+    library.unload(index).unwrap();
+    dead(1);
+    let error = Library::open(simulated.changer(), simulated.drives(), Arc::new(NoWaiter)).unwrap_err();
+    assert!(matches!(error, TapeError::Transport { .. }), "{error}");
 }

@@ -165,6 +165,20 @@ fn what_people_put_into_the_mail_slot_is_taken_in_and_what_leaves_stays_out() {
 }
 
 #[test]
+fn a_changer_that_takes_all_mail_for_a_persons_isnt_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let quirks = Quirks { marks_all_mail: true, ..Quirks::default() };
+    let simulated = Simulated::create(dir.path(), LibraryShape { quirks, ..shape() }).unwrap();
+    let mut library = library(&simulated);
+    library.export(&barcode(1)).unwrap();
+    assert!(library.import_mail().unwrap().is_empty(), "it's on its way out");
+    simulated.take_out(&barcode(1)).unwrap();
+    assert!(library.outgoing().unwrap().is_empty());
+    simulated.put_in(&barcode(1)).unwrap();
+    assert_eq!(library.import_mail().unwrap().len(), 1);
+}
+
+#[test]
 fn a_full_library_takes_nothing_in_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let simulated = Simulated::create(dir.path(), LibraryShape { slots: 3, ..shape() }).unwrap();

@@ -1,4 +1,5 @@
 //! The catalog of the whole set on each cartridge: it's found, it survives a crash anywhere, and its absence is told.
+#![allow(clippy::unwrap_used, reason = "all of this runs in tests")]
 
 mod common;
 

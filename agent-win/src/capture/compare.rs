@@ -105,14 +105,16 @@ impl Pass<'_> {
         {
             return Ok(before.map_or(Identity::New, |known| Identity::Same(Box::new(known))));
         }
-        let may_have_names = stat.kind != NodeKind::Directory && stat.links > 1;
+        let may_have_names = stat.kind != NodeKind::Directory && stat.links > 1 && stat.inode != 0;
         if may_have_names
             && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
             && !self.unsent.contains(node)
         {
             return Ok(Identity::AnotherName(*node));
         }
-        if let Some(known) = self.reading.journal.same_object(stat)?
+        // A file system without numbers gives 0 for every file.
+        if stat.inode != 0
+            && let Some(known) = self.reading.journal.same_object(stat)?
             && !self.taken_over.contains(&known.node)
             && !(stat.kind == NodeKind::Directory && self.is_still_there(&known)?)
         {
@@ -225,7 +227,7 @@ impl Pass<'_> {
     /// `None` where they can't be read; that's reported.
     fn attrs(&mut self, path: &[u8], kind: NodeKind) -> Option<Vec<Attr>> {
         match attrs_of_path(&as_path(path), kind) {
-            Ok(attrs) => Some(attrs),
+            Ok(attrs) => Some(self.reading.report.attrs(path, attrs)),
             Err(error) => {
                 self.reading.report.unreadable(path, &error);
                 None

@@ -138,7 +138,7 @@ impl<'a> Reading<'a> {
             return Ok(FileRead::Replaced);
         }
         let mut meta = before.meta();
-        meta.attrs = attrs_of_file(source.file())?;
+        meta.attrs = self.report.attrs(&task.path, attrs_of_file(source.file())?);
         let content = self.content(task, &source, &before)?;
         let is_torn = source.stat()?.bytes_differ(&before);
         if let Some(kept) = &mut self.kept_open {

@@ -5,8 +5,9 @@ use std::io;
 
 use coffer_format::entry::ReportLine;
 use coffer_format::limits::REPORT_LINES_MAX;
+use coffer_format::node::Attr;
 
-use crate::platform::{POWERFUL_USER, is_locked};
+use crate::platform::{Attrs, POWERFUL_USER, is_locked};
 
 /// What's said of a file that somebody keeps to themselves.
 pub(crate) const LOCKED: &str = "is locked by a program that uses it; it's tried again soon";
@@ -25,6 +26,14 @@ impl Report {
         } else {
             self.omitted += 1;
         }
+    }
+
+    /// Takes what there is of attributes, and says what's lacking.
+    pub(super) fn attrs(&mut self, path: &[u8], attrs: Attrs) -> Vec<Attr> {
+        if let Some(first) = attrs.lacking.into_iter().next() {
+            self.add(path, first);
+        }
+        attrs.list
     }
 
     /// Says why something couldn't be read.

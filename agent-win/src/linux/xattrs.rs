@@ -10,20 +10,27 @@ use coffer_format::limits::{ATTR_MAX, NAME_MAX};
 use coffer_format::node::{Attr, AttrKind, NodeKind};
 use xattr::FileExt;
 
+/// Attributes, and sentences about what couldn't be kept.
+#[derive(Debug, Default)]
+pub(crate) struct Attrs {
+    pub(crate) list: Vec<Attr>,
+    pub(crate) lacking: Vec<String>,
+}
+
 /// Attributes of an open file.
-pub(crate) fn attrs_of_file(file: &File) -> io::Result<Vec<Attr>> {
+pub(crate) fn attrs_of_file(file: &File) -> io::Result<Attrs> {
     let names = supported(file.list_xattr())?;
     collected(names, |name| file.get_xattr(name))
 }
 
 /// Attributes of the object at `path` itself; for a symbolic link its target as well.
-pub(crate) fn attrs_of_path(path: &Path, kind: NodeKind) -> io::Result<Vec<Attr>> {
+pub(crate) fn attrs_of_path(path: &Path, kind: NodeKind) -> io::Result<Attrs> {
     let names = supported(xattr::list(path))?;
     let mut attrs = collected(names, |name| xattr::get(path, name))?;
     if kind == NodeKind::Symlink {
         let target = std::fs::read_link(path)?;
         let value = target.as_os_str().as_bytes().into();
-        attrs.insert(0, Attr { kind: AttrKind::LinkTarget, name: b""[..].into(), value });
+        attrs.list.insert(0, Attr { kind: AttrKind::LinkTarget, name: b""[..].into(), value });
     }
     Ok(attrs)
 }
@@ -38,15 +45,19 @@ fn supported(names: io::Result<xattr::XAttrs>) -> io::Result<Option<xattr::XAttr
 fn collected(
     names: Option<xattr::XAttrs>,
     get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
-) -> io::Result<Vec<Attr>> {
-    let mut attrs = Vec::new();
+) -> io::Result<Attrs> {
+    let mut attrs = Attrs::default();
     for name in names.into_iter().flatten() {
         // Gone since it was listed, or larger than any file system gives: not there.
         let value = get(&name)?.filter(|value| value.len() <= ATTR_MAX && name.len() <= NAME_MAX);
         if let Some(value) = value {
-            attrs.push(Attr { kind: AttrKind::Xattr, name: name.as_bytes().into(), value: value.into() });
+            attrs.list.push(Attr {
+                kind: AttrKind::Xattr,
+                name: name.as_bytes().into(),
+                value: value.into(),
+            });
         }
     }
-    attrs.sort_by(|a, b| a.name.cmp(&b.name));
+    attrs.list.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(attrs)
 }

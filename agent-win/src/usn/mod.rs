@@ -6,6 +6,9 @@ mod changes;
 mod history;
 mod record;
 
+#[cfg_attr(not(windows), allow(unused_imports, reason = "only Windows has it; tested everywhere"))]
 pub(crate) use changes::{Changes, Extents};
+#[cfg_attr(not(windows), allow(unused_imports, reason = "as above"))]
 pub(crate) use history::{Gap, History, Mark};
+#[cfg_attr(not(windows), allow(unused_imports, reason = "as above"))]
 pub(crate) use record::{FileId, Record, RecordError, read_batch};

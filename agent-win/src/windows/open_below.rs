@@ -1,4 +1,5 @@
-//! Opening an entry of an open directory by its name alone, so that nothing above it is looked up again.
+//! Opening an entry of an open directory (or a stream of an open file) by its name alone, so that nothing above it is
+//! looked up again.
 
 #![allow(unsafe_code, reason = "calls of Windows")]
 
@@ -13,8 +14,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
 };
 use windows_sys::Win32::Foundation::{OBJ_CASE_INSENSITIVE, RtlNtStatusToDosError, UNICODE_STRING};
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
-    SYNCHRONIZE,
+    FILE_GENERIC_READ, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, SYNCHRONIZE,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
@@ -25,6 +26,7 @@ use crate::wtf8;
 pub(super) enum Purpose {
     Describe,
     List,
+    Read,
 }
 
 /// A reparse point is opened itself.
@@ -43,6 +45,7 @@ pub(super) fn open_below(directory: &File, name: &[u8], purpose: Purpose) -> io:
     let (access, kind) = match purpose {
         Purpose::Describe => (FILE_READ_ATTRIBUTES, 0),
         Purpose::List => (FILE_READ_ATTRIBUTES | FILE_LIST_DIRECTORY, FILE_DIRECTORY_FILE),
+        Purpose::Read => (FILE_GENERIC_READ, 0),
     };
     let options = kind | FILE_OPEN_REPARSE_POINT | FILE_OPEN_FOR_BACKUP_INTENT | FILE_SYNCHRONOUS_IO_NONALERT;
     let mut handle = std::ptr::null_mut();

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "calls of Windows")]
 
 use std::io;
+use std::ptr::{null, null_mut};
 
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Cryptography::{
@@ -18,27 +19,17 @@ const FLAGS: u32 = CRYPTPROTECT_LOCAL_MACHINE | CRYPTPROTECT_UI_FORBIDDEN;
 
 pub(crate) fn seal(secret: &[u8]) -> io::Result<Vec<u8>> {
     let (given, mut sealed) = (blob(secret), CRYPT_INTEGER_BLOB::default());
-    let none = std::ptr::null;
     // SAFETY: `given` is `secret`, which is only read; `sealed` gets memory of the system's, which `taken` frees.
     let done =
-        unsafe { CryptProtectData(&raw const given, none(), none(), none(), none(), FLAGS, &raw mut sealed) };
+        unsafe { CryptProtectData(&raw const given, null(), null(), null(), null(), FLAGS, &raw mut sealed) };
     taken(done, sealed)
 }
 
 pub(crate) fn unseal(sealed: &[u8]) -> io::Result<Vec<u8>> {
     let (given, mut secret) = (blob(sealed), CRYPT_INTEGER_BLOB::default());
-    let none = std::ptr::null;
     // SAFETY: as in `seal`; the description isn't asked for.
     let done = unsafe {
-        CryptUnprotectData(
-            &raw const given,
-            std::ptr::null_mut(),
-            none(),
-            none(),
-            none(),
-            FLAGS,
-            &raw mut secret,
-        )
+        CryptUnprotectData(&raw const given, null_mut(), null(), null(), null(), FLAGS, &raw mut secret)
     };
     taken(done, secret)
 }

@@ -135,6 +135,11 @@ fn nanoseconds(time: i64) -> i64 {
     if time <= 0 { 0 } else { time.saturating_sub(EPOCH).saturating_mul(100) }
 }
 
+/// The other way; 0, which means "leave it", where it isn't known.
+pub(super) fn file_time(ns: i64) -> i64 {
+    if ns == 0 { 0 } else { ns / 100 + EPOCH }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +149,7 @@ mod tests {
         assert_eq!(nanoseconds(EPOCH + 15), 1500);
         assert_eq!(nanoseconds(0), 0);
         assert_eq!(nanoseconds(i64::MAX), i64::MAX);
+        assert_eq!(file_time(nanoseconds(EPOCH + 15)), EPOCH + 15);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::changes;
 use super::stat::stat_path;
 use super::watched_folder::{Depth, FOLDERS_MAX, Told, WatchedFolder, wait};
-use crate::config::{Scope, Verdict};
+use crate::config::Scope;
 use crate::path::{as_path, split};
 use crate::watch::Noticed;
 use coffer_format::node::NodeKind;
@@ -90,12 +90,14 @@ impl DirectoryWatcher {
         for below in paths {
             let path = [&self.places[index].path[..], b"/", &below].concat();
             match split(&path) {
+                // What's left out stays so below, too: the agent's own folder would tell of every capture.
+                Some(_) if !scope.is_reachable(&path) => {}
                 // A short name of something that may be gone: only its folder knows.
                 Some(_) if is_short(&below) => out.push(Noticed::Overflow),
-                Some((directory, name)) if scope.verdict(&path) != Verdict::Outside => {
+                Some((directory, name)) => {
                     out.push(Noticed::Name { directory: directory.to_vec(), name: name.to_vec() });
                 }
-                _ => {}
+                None => {}
             }
         }
     }
@@ -126,12 +128,66 @@ fn nearest(path: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::is_short;
+    use std::fs;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::BackupConfig;
+
+    /// What's noticed until `last` is.
+    fn noticed_until(last: &[u8], watcher: &mut DirectoryWatcher, scope: &Scope) -> Vec<Vec<u8>> {
+        let (began, mut names) = (Instant::now(), Vec::new());
+        while !names.iter().any(|name| name == last) {
+            assert!(began.elapsed().as_secs() < 20, "only noticed {names:?}");
+            for noticed in watcher.wait(scope, Duration::from_millis(200)).unwrap() {
+                let Noticed::Name { name, .. } = noticed else { panic!("{noticed:?}") };
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_noticed_and_the_agents_own_folder_least_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = fs::canonicalize(folder.path()).unwrap();
+        let shown = folder.display().to_string();
+        let include = shown.trim_start_matches(r"\\?\");
+        let config =
+            BackupConfig::parse(&format!("include = ['{include}']\nexclude = ['**/CACHE']")).unwrap();
+        let scope = Scope::new(&config, &[&folder.join("own")]).unwrap();
+        let mut watcher = DirectoryWatcher::start(&scope).unwrap();
+        for name in ["own", "cache", "kept"] {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("file"), b"x").unwrap();
+        }
+        fs::write(folder.join("last"), b"x").unwrap();
+        let mut names = noticed_until(b"last", &mut watcher, &scope);
+        names.retain(|name| name != b"last");
+        assert!(names.iter().any(|name| name == b"kept"));
+        assert!(names.iter().all(|name| name == b"kept" || name == b"file"), "{names:?}");
+    }
+
+    #[test]
+    fn a_folder_that_comes_later_is_watched_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = fs::canonicalize(folder.path()).unwrap();
+        let shown = folder.join("later").display().to_string();
+        let config =
+            BackupConfig::parse(&format!("include = ['{}']", shown.trim_start_matches(r"\\?\"))).unwrap();
+        let scope = Scope::new(&config, &[]).unwrap();
+        let mut watcher = DirectoryWatcher::start(&scope).unwrap();
+        fs::create_dir(folder.join("later")).unwrap();
+        let told = watcher.wait(&scope, Duration::from_secs(20)).unwrap();
+        assert_eq!(told, [Noticed::Overflow]);
+        fs::write(folder.join("later").join("file"), b"x").unwrap();
+        noticed_until(b"file", &mut watcher, &scope);
+    }
 
     #[test]
     fn short_names_are_known_by_their_look() {
         assert!(is_short(b"a/LONGNA~1.TXT/b"));
-        assert!(is_short(b"PROGRA~12"));
+        assert!(is_short(b"PROGR~12"));
         assert!(!is_short(b"a/~$letter.docx"));
         assert!(!is_short(b"backup~2024-11-06.tar"));
     }

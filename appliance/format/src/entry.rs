@@ -31,7 +31,7 @@ layout! {
 }
 
 layout! {
-    /// All data segments below `segment`, and the first `bytes` of it.
+    /// All segments of one stream below `segment`, and the first `bytes` of that one (which needn't exist where that's 0).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
     pub struct Watermark { pub segment: SegmentId, pub bytes: u64 }
 }

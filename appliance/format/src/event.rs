@@ -73,7 +73,7 @@ kinds! {
         /// Retention gave these points up.
         5 = PointsExpired { config: ConfigId, points: Vec<PointSeq> },
         6 = SegmentDropped { segment: SegmentId, reason: DropReason },
-        /// The medium said the copy is durable, and its bytes hash to `hash`.
+        /// The medium said the copy is durable; `hash` is the one in the segment's trailer.
         7 = CopyRecorded { segment: SegmentId, hash: FileHash, place: Place },
         8 = CopyLost { segment: SegmentId, place: Place },
         /// `set` names the media set, `number` the cartridge's place in it.

@@ -93,7 +93,7 @@ names!(
     OrgId(16),
     /// A chunk's name: BLAKE3 of its raw bytes, keyed with the organisation's chunk key.
     ChunkId(32),
-    /// BLAKE3 of a file's bytes, unkeyed.
+    /// An unkeyed BLAKE3 hash; where it's used says of what.
     FileHash(32),
 );
 

@@ -26,10 +26,8 @@ pub const TEXT_MAX: usize = 256 << 10;
 pub const PART_OPS_MAX: usize = 16 << 10;
 /// Most ranges an agent may put into one step.
 pub const STEP_RANGES_MAX: usize = 64 << 10;
-/// Most ranges kept inline in a part; a longer manifest goes into pages of as many ranges.
+/// Most ranges of one map page; a manifest with too many for its part goes into pages.
 pub const PAGE_RANGES_MAX: usize = 32 << 10;
-/// Most pages of one manifest.
-pub const PAGES_MAX: usize = 64 << 10;
 /// Largest extended attribute or other opaque piece of metadata.
 pub const ATTR_MAX: usize = 1 << 20;
 /// Most lines in the report of one point.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::operator;
 use crate::serve::Appliance;
 use crate::tape::Pace;
 use crate::tape::telling::Teller;
+use crate::{copies, operator};
 
 /// How often it's looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -44,6 +44,23 @@ struct Due {
     teller: Teller,
 }
 
+/// Brings back from HQ what was only on a cartridge that is lost, so that it's written to tape again.
+fn heal(appliance: &Appliance) {
+    if appliance.tape.is_none() || appliance.wan.is_none() {
+        return;
+    }
+    let healed = appliance
+        .vault
+        .reading()
+        .on_no_other_tape("")
+        .and_then(|lost| copies::heal_from_hq(appliance, &lost));
+    match healed {
+        Ok(0) => {}
+        Ok(segments) => tracing::info!(segments, "what no tape holds any more came back from HQ"),
+        Err(error) => tracing::warn!(%error, "what no tape holds any more couldn't be brought back from HQ"),
+    }
+}
+
 fn work(appliance: &Appliance, mut due: Due) -> Due {
     let reclaim = appliance.settings.reclaim.every_minutes;
     if reclaim > 0 && due.reclaim.elapsed() >= Duration::from_secs(60 * reclaim) {
@@ -52,6 +69,7 @@ fn work(appliance: &Appliance, mut due: Due) -> Due {
             Ok(freed) => tracing::info!(freed, "retention and reclaim ran"),
             Err(error) => tracing::error!(%error, "retention and reclaim failed; they run again later"),
         }
+        heal(appliance);
     }
     if let Some(tape) = &appliance.tape
         && due.tape.elapsed() >= TAPE_EVERY

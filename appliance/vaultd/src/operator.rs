@@ -73,6 +73,9 @@ pub enum Request {
         barcode: String,
         named: usize,
     },
+    TapeClean {
+        drive: usize,
+    },
     TapeTake {
         barcode: String,
     },
@@ -148,6 +151,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         Request::TapeImpact { barcode, named } => {
             json!(reading.impact(&reading.only_on_cartridge(&barcode)?, named.min(IMPACT_NAMED_MAX))?)
         }
+        Request::TapeClean { drive } => tape(appliance)?.order_clean(vault, who, drive)?,
         Request::TapeTake { barcode } => tape(appliance)?.order_take(vault, who, &barcode)?,
         Request::HqStatus => match &appliance.wan {
             Some(wan) => json!(*wan.status().borrow()),

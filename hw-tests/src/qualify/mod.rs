@@ -6,6 +6,8 @@
 mod devices;
 mod report;
 mod table;
+mod trial;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,10 +19,11 @@ use coffer_tape::conformance::Outcome;
 use coffer_tape::drive::{Feature, Support};
 use coffer_tape::scsi::{ElementAddress, Inquiry, ScsiTransport};
 use coffer_tape::simulator::{LibraryShape, Simulated};
-use coffer_tape::{Barcode, DriveIndex, Inventory, Library, NoWaiter, SystemWaiter, Waiter, conformance};
+use coffer_tape::{Barcode, DriveIndex, Inventory, Library, NoWaiter, SystemWaiter, Waiter};
 use hw_tests::traced::Traced;
 
-use report::{DeviceReport, Report, Trial, Verdict};
+use report::{DeviceReport, Report};
+use verdict::{Trial, Verdict};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -110,8 +113,14 @@ fn real(options: &Options) -> Result<(Device, Vec<Device>)> {
 
 /// Asks, and tries as far as there are cartridges for it.
 fn examine(library: &mut Library, inventory: &Inventory, scratch: &[Barcode]) -> Report {
-    let trial = if scratch.is_empty() { Trial::Asked } else { Trial::WithCartridges };
-    let tried = conformance::run(library, scratch);
+    let steps = trial::run(library, scratch);
+    let how_far = match scratch {
+        [] => Trial::Asked,
+        _ => {
+            let left_out = (trial::drives_tried(library, scratch)..library.drive_count()).collect();
+            Trial::WithCartridges { left_out }
+        }
+    };
     let changer = library.changer();
     let serial = changer.serial().map(str::to_owned);
     let changer = describe(changer.name(), changer.inquiry(), serial, changer.features().lines());
@@ -123,7 +132,8 @@ fn examine(library: &mut Library, inventory: &Inventory, scratch: &[Barcode]) ->
         }
     }
     let unknown = unknown_drives(library);
-    let verdict = Verdict::of(&changer, &drives, &unknown, &tried.steps, trial);
+    let devices: Vec<&DeviceReport> = [&changer].into_iter().chain(&drives).collect();
+    let verdict = Verdict::of(&devices, &unknown, &steps, &how_far);
     Report {
         changer,
         drives,
@@ -131,7 +141,7 @@ fn examine(library: &mut Library, inventory: &Inventory, scratch: &[Barcode]) ->
         slots: inventory.slots.len(),
         mail_slots: inventory.mail_slots.len(),
         cartridges: inventory.barcodes().iter().map(ToString::to_string).collect(),
-        steps: tried.steps,
+        steps,
         verdict,
     }
 }

@@ -27,19 +27,6 @@ fn a_drive_that_takes_long_to_get_ready_is_waited_for() {
 }
 
 #[test]
-fn early_warning_ends_the_container_and_everything_recorded_is_there() {
-    let site = Site::start(8);
-    let mut library = site.library();
-    let index = labelled(&mut library, 1);
-    let drive = library.drive(index).unwrap();
-    let receipt = append(drive, 1..=20).unwrap();
-    assert!(receipt.full && !receipt.recorded.is_empty() && !receipt.not_written.is_empty(), "{receipt:?}");
-    assert_eq!(receipt.recorded.len() + receipt.not_written.len(), 20);
-    read_back(drive, 1, &receipt).unwrap();
-    assert!(matches!(append(drive, 30..=31), Err(TapeError::CartridgeFull)));
-}
-
-#[test]
 fn a_cartridge_without_early_warning_is_full_all_the_same() {
     let site = Site::start(64);
     let mut library = site.library();

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::site::THROUGH_KERNEL;
+use crate::site::{DEVICES, THROUGH_KERNEL};
 
 const QUALIFY: &str = env!("CARGO_BIN_EXE_hw-tests");
 
@@ -60,6 +60,16 @@ fn an_emulated_library_of_others_is_usable_with_its_limits() {
 }
 
 #[test]
+fn an_emulated_library_with_one_drive_and_no_mail_slot_fills_a_cartridge() {
+    let mut command = inside("tgt");
+    command.arg(std::env::current_exe().unwrap()).args(["--test-threads=1", "full::"]);
+    command.envs([("COFFER_DRIVES", "1"), ("COFFER_MAIL_SLOTS", "0"), ("COFFER_SLOTS", "3")]);
+    command.envs([("COFFER_TAPE_MB", "8"), ("COFFER_PREFIX", "COF"), (DEVICES, "/dev/sg2,/dev/sg1")]);
+    let text = succeed(&mut command);
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+#[test]
 fn the_simulated_library_is_usable_through_the_kernel() {
     let out = tempfile::tempdir().unwrap();
     let mut command = inside("tcmu");
@@ -74,7 +84,7 @@ fn the_simulated_library_is_usable_through_the_kernel() {
 #[test]
 fn faults_come_through_the_kernel_as_they_are() {
     let mut command = inside("tcmu");
-    command.arg(std::env::current_exe().unwrap()).args(["--test-threads=1", "faults::", "power::"]);
+    command.arg(std::env::current_exe().unwrap()).args(["--test-threads=1", "faults::", "full::", "power::"]);
     let text = succeed(command.env(THROUGH_KERNEL, "1"));
     assert!(text.contains("test result: ok") && !text.contains("running 0 tests"), "{text}");
 }

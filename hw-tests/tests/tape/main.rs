@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 mod faults;
+mod full;
 mod machine;
 mod power;
 mod qualifying;

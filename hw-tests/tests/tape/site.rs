@@ -15,6 +15,8 @@ use coffer_tape::{Barcode, Drive, Library, NoWaiter, TapeError};
 use hw_tests::tcmu::Served;
 
 pub(crate) const THROUGH_KERNEL: &str = "COFFER_THROUGH_KERNEL";
+/// A changer and its drives, in place of the simulated ones: paths with commas between.
+pub(crate) const DEVICES: &str = "COFFER_DEVICES";
 
 /// One kernel has one host adapter: tests that go through it take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -55,12 +57,9 @@ impl Site {
 
     /// The library as a program opens it.
     pub(crate) fn library(&self) -> Library {
-        let mut devices: Vec<Box<dyn ScsiTransport + Send>> = match &self.served {
+        let mut devices = match &self.served {
             None => self.sockets(),
-            Some(served) => {
-                let open = |path: PathBuf| Box::new(SgIo::open(path).unwrap()) as Box<_>;
-                served.paths().unwrap().into_iter().map(open).collect()
-            }
+            Some(served) => served.paths().unwrap().into_iter().map(open).collect(),
         };
         let changer = devices.remove(0);
         Library::open(changer, devices, Arc::new(NoWaiter)).unwrap()
@@ -107,6 +106,18 @@ impl Drop for Site {
             stopped.unwrap();
         }
     }
+}
+
+/// The library of the devices named, if any are.
+pub(crate) fn named_library() -> Option<Library> {
+    let names = std::env::var(DEVICES).ok()?;
+    let mut devices = names.split(',').map(|name| open(name.into()));
+    let changer = devices.next().unwrap();
+    Some(Library::open(changer, devices.collect(), Arc::new(NoWaiter)).unwrap())
+}
+
+fn open(path: PathBuf) -> Box<dyn ScsiTransport + Send> {
+    Box::new(SgIo::open(path).unwrap())
 }
 
 fn devices_of(simulated: &Simulated) -> Vec<Option<Box<dyn ScsiTransport + Send>>> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Site, succeed};
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const COMPUTER: &str = "winpc";
 /// The longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,17 +29,42 @@ pub(crate) fn agent_exe() -> PathBuf {
     exe
 }
 
+/// What Windows calls a path of this machine.
+pub(crate) fn wine_path(path: &Path) -> String {
+    format!("Z:{}", path.to_str().unwrap().replace('/', r"\"))
+}
+
 impl WindowsSite {
     /// A box, an enrolled agent, and a configuration `files` over `C:\data`.
     pub(crate) fn start(when: &str) -> WindowsSite {
-        let windows = WindowsSite { site: Site::start() };
+        let windows = WindowsSite::new();
         windows.run(&["cmd", "/c", "md", r"C:\data"]);
-        let code = windows.site.coffer(&["computer", "code", COMPUTER]);
-        let server = windows.site.server.clone();
-        let words = ["--name", COMPUTER, "--server", &server, "--code", code.trim()];
-        succeed(windows.agent("enrol").args(words));
+        windows.enrol();
         windows.configure(&format!("include = ['c:\\DATA']\nwhen = \"{when}\"\nsettle_seconds = 1\n"));
         windows
+    }
+
+    /// A box, and a Windows that knows nothing of it.
+    pub(crate) fn new() -> WindowsSite {
+        WindowsSite { site: Site::start() }
+    }
+
+    /// A code to enrol this computer with.
+    pub(crate) fn code(&self) -> String {
+        self.site.coffer(&["computer", "code", COMPUTER]).trim().to_owned()
+    }
+
+    /// Enrols the agent whose folder is `C:\coffer`.
+    pub(crate) fn enrol(&self) {
+        let code = self.code();
+        succeed(self.agent("enrol").args([
+            "--name",
+            COMPUTER,
+            "--server",
+            &self.site.server,
+            "--code",
+            &code,
+        ]));
     }
 
     pub(crate) fn configure(&self, toml: &str) {

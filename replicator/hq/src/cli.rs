@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use coffer_hq::{HqError, Organisation, Registry, Server};
+use coffer_tape::Source;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Headquarters of Coffer: keeps a copy of every branch's vault.
@@ -45,6 +46,22 @@ enum Verb {
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=24 * 366))]
         valid_hours: u32,
     },
+    /// Reads a branch's cartridges in, such as a first copy that came by post. HQ must not be serving.
+    Import {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        branch: String,
+        /// The changer's device, such as /dev/sg3.
+        #[arg(long, required_unless_present = "simulated")]
+        changer: Option<PathBuf>,
+        /// The drives' devices.
+        #[arg(long)]
+        drive: Vec<PathBuf>,
+        /// A simulated library's directory.
+        #[arg(long, conflicts_with = "changer")]
+        simulated: Option<PathBuf>,
+    },
     /// Writes an identity with which an operator's program connects to HQ.
     Operator {
         #[arg(long)]
@@ -82,6 +99,10 @@ impl Cli {
                 println!("{code}");
                 Ok(())
             }
+            Verb::Import { dir, branch, changer, drive, simulated } => {
+                let source = Source::new(changer.as_deref(), &drive, simulated.as_deref())?;
+                import(&Organisation::open(&dir)?, &branch, &source)
+            }
             Verb::Operator { dir, name, out } => {
                 let organisation = Organisation::open(&dir)?;
                 organisation.issue_operator(&Registry::open(&dir)?, &name, &out)?;
@@ -90,6 +111,22 @@ impl Cli {
             }
         }
     }
+}
+
+fn import(organisation: &Organisation, branch: &str, source: &Source) -> anyhow::Result<()> {
+    let (mut library, _simulated) = source.open()?;
+    let imported =
+        coffer_hq::import_cartridges(organisation, branch, &mut library, &mut |line| eprintln!("{line}"))?;
+    println!(
+        "{} segments ({} bytes) read from {} cartridges into branch {branch}; {} were here already.",
+        imported.segments, imported.bytes, imported.cartridges, imported.known
+    );
+    imported.foreign.iter().for_each(|barcode| println!("! tape {barcode} is another vault's"));
+    imported.failed.iter().for_each(|failed| println!("! tape {}: {}", failed.barcode, failed.error));
+    for lost in &imported.lost {
+        println!("! tape {}: segment {} can't be read; the line will bring it", lost.barcode, lost.segment);
+    }
+    Ok(())
 }
 
 #[tokio::main]

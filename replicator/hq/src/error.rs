@@ -31,6 +31,8 @@ pub enum HqError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Vault(#[from] VaultError),
+    #[error(transparent)]
+    Tape(#[from] coffer_tape::TapeError),
     #[error("this machine gave no random numbers: restart it")]
     NoRandomness,
     #[error("a part of HQ stopped unexpectedly: restart coffer-hq and report this")]

@@ -10,6 +10,7 @@ mod branch_link;
 mod branches;
 mod enrol;
 mod error;
+mod import;
 mod operator_link;
 mod organisation;
 mod overview;
@@ -17,6 +18,7 @@ mod registry;
 mod server;
 
 pub use error::HqError;
+pub use import::{Imported, import_cartridges};
 pub use organisation::Organisation;
 pub use registry::Registry;
 pub use server::Server;

@@ -126,7 +126,7 @@ fn put_holder(db: &Connection, role: &Role, certificate: &FileHash, now: u64) ->
 }
 
 /// A branch's name is a folder's name too.
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let fits = !name.is_empty() && name.len() <= NAME_MAX && !name.starts_with(['.', '-']);
     if fits && name.chars().all(plain) {

@@ -83,6 +83,7 @@ impl Suite<'_> {
         name: &'static str,
         work: impl FnOnce(&mut Library) -> Result<(T, Verdict), TapeError>,
     ) -> Option<T> {
+        tracing::info!(step = name, subject = self.subject, "trying");
         let (value, outcome) = match work(self.library) {
             Ok((value, Verdict::Passed)) => (Some(value), Outcome::Passed),
             Ok((_, Verdict::Unsupported(word))) => (None, Outcome::Unsupported { word }),
@@ -101,7 +102,7 @@ impl Suite<'_> {
         let label = scratch_label(barcode, number);
         let home = self.library.inventory().ok().and_then(|inventory| inventory.find(barcode));
         let loaded = self.value("load", |library| Ok((library.load(barcode)?, Verdict::Passed)));
-        let Some(index) = loaded else { return };
+        let Some(index) = loaded else { return self.send_home(barcode, home) };
         let loaded = Loaded { barcode: barcode.clone(), index, label };
         self.check_whereabouts(&loaded);
         self.facts(&loaded);

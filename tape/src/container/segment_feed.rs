@@ -66,6 +66,8 @@ impl SegmentFeed<'_> {
         let first_block = self.blocks;
         let mut source = match open(planned.segment) {
             Ok(source) => source,
+            // Whoever gave the plan wants the drive: what isn't begun stays for another container.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Ended),
             Err(error) => return Ok(unreadable(&error)),
         };
         let mut hasher = SegmentHasher::default();

@@ -14,9 +14,9 @@ impl Drive {
         self.note_alerts()?;
         let write_errors = self.counters(log::WRITE_ERRORS)?;
         let read_errors = self.counters(log::READ_ERRORS)?;
-        self.features.error_counters = Support::of(write_errors.is_some() || read_errors.is_some());
+        self.features.error_counters.learn(write_errors.is_some() || read_errors.is_some());
         let status = self.log_page(log::DEVICE_STATUS)?.and_then(|page| DeviceStatus::decode(&page).ok());
-        self.features.device_status = Support::of(status.is_some());
+        self.features.device_status.learn(status.is_some());
         let need = match status {
             Some(status) if status.cleaning_required => CleaningNeed::Required,
             Some(status) if status.cleaning_requested => CleaningNeed::Requested,

@@ -1,6 +1,6 @@
 //! What the drive knows of the cartridge in it.
 
-use super::{Drive, Performed, Support};
+use super::{Drive, Performed};
 use crate::TapeError;
 use crate::medium::{Generation, Medium, MediumKind, WriteProtection};
 use crate::scsi::cdb;
@@ -31,7 +31,7 @@ impl Drive {
         const ALLOC: u16 = 4096;
         let page = self.device.ask(&cdb::report_density_support(of_medium, ALLOC), ALLOC.into())?;
         if !of_medium {
-            self.features.densities = Support::of(page.is_some());
+            self.features.densities.learn(page.is_some());
         }
         Ok(page.and_then(|page| decode_densities(&page).ok()).unwrap_or_default())
     }
@@ -47,7 +47,7 @@ impl Drive {
             }
             page => page?,
         };
-        self.features.attributes = Support::of(page.is_some());
+        self.features.attributes.learn(page.is_some());
         Ok(page.and_then(|page| decode_attributes(&page).ok()))
     }
 
@@ -108,7 +108,7 @@ impl Drive {
         if medium.remaining_mib.is_none() {
             let page = self.log_page(log::TAPE_CAPACITY)?;
             let found = page.and_then(|page| decode_tape_capacity(&page).ok());
-            self.features.tape_capacity = Support::of(found.is_some());
+            self.features.tape_capacity.learn(found.is_some());
             if let Some((remaining, maximum)) = found {
                 (medium.remaining_mib, medium.maximum_mib) = (remaining, medium.maximum_mib.or(maximum));
             }

@@ -17,6 +17,13 @@ impl Support {
     pub(crate) fn of(answered: bool) -> Support {
         if answered { Support::Yes } else { Support::No }
     }
+
+    /// What has answered once can do it, also if it doesn't now, as without a cartridge.
+    pub(crate) fn learn(&mut self, answered: bool) {
+        if *self != Support::Yes {
+            *self = Support::of(answered);
+        }
+    }
 }
 
 /// One line of a report on a device.

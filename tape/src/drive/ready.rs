@@ -21,6 +21,7 @@ impl Drive {
     pub fn prepare(&mut self) -> Result<(), TapeError> {
         self.forget_cartridge();
         self.wait_loaded()?;
+        self.device.forget_new_medium();
         self.check_block_limits()?;
         self.set_blocks()?;
         self.rewind()
@@ -54,7 +55,7 @@ impl Drive {
         let parameters = self.device.mode_parameters(compression::PAGE)?;
         let page = parameters.as_ref().and_then(|found| found.page_of(compression::PAGE));
         let capable = page.and_then(compression::state).is_some_and(|(capable, _)| capable);
-        self.features.compression = Support::of(capable);
+        self.features.compression.learn(capable);
         let Some(page) = page.filter(|_| capable) else { return Ok(Performed::Unsupported) };
         let mut parameters = vec![0, 0, 0x10, 0];
         parameters.extend(compression::with(page, enabled));
@@ -68,7 +69,7 @@ impl Drive {
         let parameters = self.device.mode_parameters(compression::PAGE)?;
         let state = parameters.as_ref().and_then(|found| found.page_of(compression::PAGE));
         let state = state.and_then(compression::state);
-        self.features.compression = Support::of(state.is_some());
+        self.features.compression.learn(state.is_some());
         Ok(state.map(|(_, enabled)| enabled))
     }
 
@@ -107,7 +108,7 @@ impl Drive {
     }
 
     /// LOAD, for drives that wait for it; what comes of it is seen by asking.
-    fn ask_to_load(&mut self) -> Result<(), TapeError> {
+    pub(crate) fn ask_to_load(&mut self) -> Result<(), TapeError> {
         match self.device.run(&cdb::load(), Data::None)? {
             Answer::Check { sense, .. } if !sense.is_done() => {
                 tracing::info!(drive = self.name(), %sense, "not loaded by being told");
@@ -138,6 +139,7 @@ impl Drive {
     }
 
     fn forget_cartridge(&mut self) {
+        self.device.retell_deferred();
         (self.settled, self.writable) = (None, None);
         self.whence = Whence::Anywhere;
     }

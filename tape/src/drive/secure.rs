@@ -1,6 +1,6 @@
 //! The drive's own encryption, and keeping it for this computer alone.
 
-use super::{Drive, Performed, Support};
+use super::{Drive, Performed};
 use crate::TapeError;
 use crate::scsi::cdb::{self, ReservationIn, ReservationOut};
 use crate::scsi::{
@@ -33,7 +33,7 @@ impl Drive {
         let command = cdb::security_protocol_in(spin::STATUS, ALLOC);
         let page = self.device.ask(&command, ALLOC as usize)?;
         let status = page.and_then(|page| EncryptionStatus::decode(&page).ok());
-        self.features.encryption = Support::of(status.is_some());
+        self.features.encryption.learn(status.is_some());
         Ok(status)
     }
 
@@ -56,7 +56,7 @@ impl Drive {
     /// Keeps the drive for this computer: by persistent reservation, else by RESERVE(6).
     pub fn reserve(&mut self, key: ReservationKey) -> Result<Reservation, TapeError> {
         let registered = self.reserve_out(ReservationOut::RegisterAnyway, ReservationKey(0), key)?;
-        self.features.persistent_reservation = Support::of(registered == Performed::Done);
+        self.features.persistent_reservation.learn(registered == Performed::Done);
         self.reservation = if registered == Performed::Done {
             self.reserve_out(ReservationOut::Reserve, key, ReservationKey(0))?;
             Reservation::Persistent(key)
@@ -89,7 +89,7 @@ impl Drive {
             .ask(&cdb::persistent_reserve_in(ReservationIn::Keys, ALLOC as u16), ALLOC as usize)?;
         let command = cdb::persistent_reserve_in(ReservationIn::Reservation, ALLOC as u16);
         let holder = self.device.ask(&command, ALLOC as usize)?;
-        self.features.persistent_reservation = Support::of(keys.is_some());
+        self.features.persistent_reservation.learn(keys.is_some());
         let (Some(keys), Some(holder)) = (keys, holder) else { return Ok(None) };
         let registered = decode_keys(&keys).map_err(|source| self.page_error(source))?;
         let holder = decode_holder(&holder).map_err(|source| self.page_error(source))?;

@@ -10,8 +10,9 @@
 //! - `format`: 1.
 //! - `intent`: `null`, or the errand under way: `errand` is one of `load`, `unload`, `export`, `import`, `clean`,
 //!   `put_away`; `barcode` is `null` if the cartridge has none; `from` and `to` are element addresses.
-//! - `outgoing`: cartridges the robot has put into a mail slot for a person to take out, each with `element` and
-//!   `barcode`: these aren't taken in again while they lie there.
+//! - `outgoing`: cartridges the robot has put into a mail slot for a person to take out, each with `element`, `barcode`
+//!   and `marked_anyway` (whether the changer's mark that a person put it there means nothing): these aren't taken in
+//!   again while they lie there.
 //!
 //! Where cartridges are is never taken from here but asked of the robot. A journal that can't be read costs the
 //! sentence about what was interrupted, no more.
@@ -58,6 +59,8 @@ pub struct Intent {
 pub struct Outgoing {
     pub element: ElementAddress,
     pub barcode: Option<Barcode>,
+    /// The changer says of everything in its mail slot that a person put it there.
+    pub marked_anyway: bool,
 }
 
 /// The whole file.

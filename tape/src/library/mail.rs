@@ -83,7 +83,16 @@ impl Library {
         barcode: Option<Barcode>,
     ) -> Result<(), TapeError> {
         let mut outgoing = self.without(element);
-        outgoing.push(Outgoing { element, barcode });
+        outgoing.push(Outgoing { element, barcode, marked_anyway: false });
+        self.journal.set_outgoing(outgoing)
+    }
+
+    /// A changer that says of what the robot has just put there that a person did isn't believed in that.
+    pub(super) fn check_hand_mark(&mut self, element: ElementAddress) -> Result<(), TapeError> {
+        let mail = self.places(ElementKind::MailSlot)?;
+        let marked = mail.iter().any(|place| place.element == element && place.placed_by_hand);
+        let mut outgoing = self.journal.outgoing().to_vec();
+        outgoing.iter_mut().filter(|one| one.element == element).for_each(|one| one.marked_anyway = marked);
         self.journal.set_outgoing(outgoing)
     }
 
@@ -114,5 +123,5 @@ impl Library {
 fn is_same(place: &Place, outgoing: &Outgoing) -> bool {
     let read = outgoing.barcode.as_ref().filter(|barcode| barcode.place().is_none());
     let other = place.barcode.as_ref().zip(read).is_some_and(|(found, sent)| found != sent);
-    !other && !place.placed_by_hand
+    !other && (outgoing.marked_anyway || !place.placed_by_hand)
 }

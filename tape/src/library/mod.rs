@@ -63,26 +63,28 @@ pub struct Library {
     bays: Vec<Bay>,
     /// Devices of which the element isn't known yet.
     homeless: Vec<Drive>,
+    /// Devices that didn't answer when they were opened, and why.
+    silent: Vec<(String, TapeError)>,
     /// Names of cartridges whose barcode can't be read, by where they are.
     names: BTreeMap<ElementAddress, Barcode>,
     journal: Journal,
 }
 
 impl Library {
-    /// Opens all devices; refuses devices of the wrong kind.
+    /// Opens all devices; refuses devices of the wrong kind. A drive that doesn't answer is left out, as long as another
+    /// one does.
     pub fn open(
         changer: Box<dyn ScsiTransport + Send>,
         drives: Vec<Box<dyn ScsiTransport + Send>>,
         waiter: Arc<dyn Waiter>,
     ) -> Result<Library, TapeError> {
         let mut changer = Changer::open(changer, waiter.clone())?;
-        let open = |drive| Drive::open(drive, waiter.clone());
-        let homeless = drives.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let (homeless, silent) = open_drives(drives, &waiter)?;
         let states = changer.status(ElementKind::Drive)?;
         let elements = states.iter().map(|state| state.address).collect();
         let bays = states.iter().map(|_| Bay::Unknown).collect();
         let (names, journal) = (BTreeMap::new(), Journal::default());
-        let mut library = Library { changer, elements, bays, homeless, names, journal };
+        let mut library = Library { changer, elements, bays, homeless, silent, names, journal };
         library.house_by_name(&states);
         library.house_by_elimination();
         Ok(library)
@@ -97,6 +99,11 @@ impl Library {
 
     pub fn changer(&self) -> &Changer {
         &self.changer
+    }
+
+    /// Drives that didn't answer when the library was opened, by device, and what came of it: open it again when they do.
+    pub fn silent_drives(&self) -> &[(String, TapeError)] {
+        &self.silent
     }
 
     /// The robot itself, for what a library doesn't do by itself.
@@ -241,5 +248,30 @@ impl Library {
                 self.names.remove(&element);
             }
         }
+    }
+}
+
+/// The drives that answer, and those that don't; fails if none does.
+type Opened = (Vec<Drive>, Vec<(String, TapeError)>);
+
+fn open_drives(
+    drives: Vec<Box<dyn ScsiTransport + Send>>,
+    waiter: &Arc<dyn Waiter>,
+) -> Result<Opened, TapeError> {
+    let (mut answering, mut silent) = (Vec::new(), Vec::new());
+    for drive in drives {
+        let name = drive.name();
+        match Drive::open(drive, waiter.clone()) {
+            Ok(drive) => answering.push(drive),
+            Err(error @ TapeError::WrongDevice { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(drive = name, %error, "a drive doesn't answer and is left out");
+                silent.push((name, error));
+            }
+        }
+    }
+    match answering.is_empty() {
+        true if !silent.is_empty() => Err(silent.swap_remove(0).1),
+        _ => Ok((answering, silent)),
     }
 }

@@ -5,7 +5,7 @@ use super::{Bay, DriveIndex, Library};
 use crate::drive::Performed;
 use crate::inventory::{Inventory, Whereabouts};
 use crate::scsi::{ElementAddress, ElementKind, Patience, Readiness, key};
-use crate::{Barcode, ErrorClass, Generation, TapeError};
+use crate::{Barcode, Generation, TapeError};
 
 /// A drive takes up to 30 s to let go of a cartridge, and some answer before they have.
 const LET_GO_MS: u64 = 120_000;
@@ -98,6 +98,7 @@ impl Library {
         }
         self.note_outgoing(to, Some(barcode.clone()))?;
         self.carry(Intent { errand: Errand::Export, barcode: Some(barcode.clone()), from, to })?;
+        self.check_hand_mark(to)?;
         Ok(to)
     }
 
@@ -157,7 +158,7 @@ impl Library {
         from: ElementAddress,
         index: usize,
     ) -> Result<DriveIndex, TapeError> {
-        let candidates = self.empty_homeless()?;
+        let candidates = self.empty_homeless();
         let places = inventory.slots.iter().chain(&inventory.mail_slots);
         let barcode =
             places.clone().find(|place| place.element == from).and_then(|place| place.barcode.clone());
@@ -169,10 +170,11 @@ impl Library {
         self.prepare_or_put_back(DriveIndex(index))
     }
 
-    /// A cartridge the drive can't use doesn't stay in it.
+    /// A cartridge the drive can't use doesn't stay in it. One in a drive that failed does, so that it can be seen which
+    /// that is: unload it, or recover the library.
     fn prepare_or_put_back(&mut self, index: DriveIndex) -> Result<DriveIndex, TapeError> {
         let Err(error) = self.drive(index)?.prepare() else { return Ok(index) };
-        if error.class() != ErrorClass::Retry {
+        if error.is_about_cartridge() {
             tracing::warn!(drive = index.0, %error, "putting the cartridge back");
             if let Err(stuck) = self.put_back(index, Errand::Unload) {
                 tracing::warn!(drive = index.0, error = %stuck, "it stays in the drive until the library is recovered");
@@ -185,11 +187,11 @@ impl Library {
     fn ready_loaded(&mut self, index: DriveIndex) -> Result<DriveIndex, TapeError> {
         let drive = self.drive(index)?;
         match drive.readiness()? {
-            Readiness::NoMedium => drive.load()?,
-            Readiness::Failed(sense) if sense.key == key::NOT_READY => drive.load()?,
-            _ => drive.prepare()?,
+            Readiness::NoMedium => drive.ask_to_load()?,
+            Readiness::Failed(sense) if sense.key == key::NOT_READY => drive.ask_to_load()?,
+            _ => {}
         }
-        Ok(index)
+        self.prepare_or_put_back(index)
     }
 
     /// An empty element with a known drive, one that writes the cartridge's generation first; or else one whose drive
@@ -258,8 +260,10 @@ impl Library {
         match state {
             Readiness::NoMedium => {}
             Readiness::Ready => {
-                drive.note_alerts()?;
-                drive.rewind()?;
+                // What fails here says nothing against letting go.
+                if let Err(error) = drive.note_alerts().and_then(|()| drive.rewind()) {
+                    tracing::warn!(drive = drive.name(), %error, "unloading all the same");
+                }
                 drive.unload()?;
             }
             // A cleaner at work isn't stopped: the drive lets go when it's done.

@@ -89,7 +89,7 @@ impl Device {
         self.upsets
     }
 
-    /// Unit attentions absorbed since this was last asked, the last 32 of them.
+    /// Unit attentions absorbed, and late errors nobody was told of, since this was last asked: the last 32 of them.
     pub fn take_told(&mut self) -> Vec<Sense> {
         std::mem::take(&mut self.told)
     }
@@ -97,6 +97,18 @@ impl Device {
     /// The first error of an earlier command that came after its answer. Told once.
     pub fn take_deferred(&mut self) -> Option<Sense> {
         self.deferred.take()
+    }
+
+    /// That the medium is another is no news after a load.
+    pub(crate) fn forget_new_medium(&mut self) {
+        self.told.retain(|sense| (sense.asc, sense.ascq) != (0x28, 0x00));
+    }
+
+    /// What of an earlier cartridge was told too late for any job becomes a remark.
+    pub(crate) fn retell_deferred(&mut self) {
+        if let Some(sense) = self.take_deferred() {
+            self.tell(sense);
+        }
     }
 
     /// Whether any command's sense asked for cleaning since this was last asked.
@@ -259,16 +271,20 @@ impl Device {
         if sense.is_attention() {
             tracing::info!(device = %self.name, command = cdb.name, %sense, "unit attention taken note of");
             self.upsets += u64::from(sense.is_upset());
-            if self.told.len() == TOLD_MAX {
-                self.told.remove(0);
-            }
-            self.told.push(*sense);
+            self.tell(*sense);
             return cdb.repeat == Repeat::Allowed;
         }
         if !cdb.expects(sense) {
             tracing::warn!(device = %self.name, command = cdb.name, %sense, "not what this command should end with");
         }
         false
+    }
+
+    fn tell(&mut self, sense: Sense) {
+        if self.told.len() == TOLD_MAX {
+            self.told.remove(0);
+        }
+        self.told.push(sense);
     }
 
     /// Sends once; a timeout or a lost link is an error even where the SCSI status looks like success.

@@ -101,6 +101,8 @@ pub struct Quirks {
     pub changer_without: Vec<u8>,
     /// A place that isn't there is an invalid field, not an invalid element.
     pub vague_places: bool,
+    /// Says of everything in a mail slot that a person put it there.
+    pub marks_all_mail: bool,
     /// Claims this many bytes more than it should not to have been transferred.
     pub residual_excess: u32,
 }
@@ -118,6 +120,7 @@ impl Default for Quirks {
             drives_without: Vec::new(),
             changer_without: Vec::new(),
             vague_places: false,
+            marks_all_mail: false,
             residual_excess: 0,
         }
     }

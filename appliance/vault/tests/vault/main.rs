@@ -6,6 +6,7 @@
 mod support;
 
 mod borders;
+mod copies;
 mod crash;
 mod damage;
 mod failing_disk;

@@ -36,29 +36,42 @@ impl TapeJob {
         }
     }
 
+    /// Cleans a drive that asked for it. Without a cleaning cartridge that is told, and nothing else suffers.
     pub(super) fn clean(&self, library: &mut Library, vault: &Vault, drive: usize) -> Result<(), Trouble> {
         self.state().dirty.remove(&drive);
-        let cleaned = match library.clean(DriveIndex(drive)) {
-            Ok(cleaned) => cleaned,
-            Err(
-                error @ (TapeError::NoCleaner | TapeError::CleanerExpired(_) | TapeError::CleanerInvalid(_)),
-            ) => {
+        match self.clean_now(library, vault, drive) {
+            Ok(cleaner) => {
+                tracing::info!(drive, %cleaner, "a drive was cleaned");
+                Ok(())
+            }
+            Err(Trouble::Tape(error)) if is_for_want_of_a_cleaner(&error) => {
                 tracing::warn!(drive, %error, "a drive wasn't cleaned");
                 self.state().no_cleaner = true;
-                return Ok(());
+                Ok(())
             }
-            Err(error) => return Err(error.into()),
-        };
-        let serial = {
-            let drive = library.drive(DriveIndex(drive))?;
-            drive.serial().unwrap_or(drive.name()).to_owned()
-        };
-        let cleaner = cleaned.cleaner.to_string();
-        vault.record(vec![Event::DriveCleaned { drive: serial, cleaner: cleaner.clone() }])?;
-        let uses = vault.reading().cleaners()?.into_iter().find(|one| one.barcode == cleaner);
-        self.state().no_cleaner = uses.is_some_and(|one| one.uses >= USES_MAX);
-        Ok(())
+            Err(trouble) => Err(trouble),
+        }
     }
+
+    /// Cleans a drive and counts that. Returns with what.
+    pub(super) fn clean_now(
+        &self,
+        library: &mut Library,
+        vault: &Vault,
+        drive: usize,
+    ) -> Result<Barcode, Trouble> {
+        let cleaner = library.clean(DriveIndex(drive))?.cleaner;
+        let device = library.drive(DriveIndex(drive))?;
+        let serial = device.serial().unwrap_or(device.name()).to_owned();
+        vault.record(vec![Event::DriveCleaned { drive: serial, cleaner: cleaner.to_string() }])?;
+        let uses = vault.reading().cleaners()?.into_iter().find(|one| one.barcode == cleaner.as_str());
+        self.state().no_cleaner = uses.is_some_and(|one| one.uses >= USES_MAX);
+        Ok(cleaner)
+    }
+}
+
+fn is_for_want_of_a_cleaner(error: &TapeError) -> bool {
+    matches!(error, TapeError::NoCleaner | TapeError::CleanerExpired(_) | TapeError::CleanerInvalid(_))
 }
 
 impl Memory {

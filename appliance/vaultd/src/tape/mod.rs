@@ -13,10 +13,10 @@ mod offline;
 mod order;
 mod orders;
 mod remembering;
+mod rescuing;
 mod right_of_way;
 mod segment_stream;
 mod set_catalog;
-mod source;
 mod stocktaking;
 pub(crate) mod telling;
 mod tending;
@@ -37,12 +37,12 @@ use self::media::Rules;
 pub use self::offline::{FromTape, Missing, Needed, TapeVault};
 use self::remembering::Memory;
 use self::right_of_way::RightOfWay;
-pub use self::source::Source;
 pub use self::tending::Pace;
 use self::trouble::Trouble;
 pub use self::writing::Written;
 use crate::layout::Layout;
 use crate::settings::Settings;
+pub use coffer_tape::Source;
 
 /// The library, and what the box does with it. One job at a time.
 pub struct TapeJob {

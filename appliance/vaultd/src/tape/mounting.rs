@@ -8,7 +8,7 @@ use coffer_tape::inventory::Whereabouts;
 use coffer_tape::{Barcode, Drive, DriveIndex, Library, TapeError};
 use coffer_vault::Vault;
 
-use super::trouble::{Fault, fault};
+use super::trouble::{Fault, device_of, fault};
 use super::{TapeJob, Trouble};
 
 /// A benched drive is tried again after so long.
@@ -63,7 +63,14 @@ impl TapeJob {
             let changer = library.changer().name().to_owned();
             let inventory = library.inventory()?;
             match (fault(&error, &changer), inventory.find(barcode)) {
-                (Fault::Drive, Some(Whereabouts::Drive(index))) => {
+                (Fault::Drive, found) => {
+                    let by_name =
+                        || inventory.drives.iter().find(|one| one.device.as_deref() == device_of(&error));
+                    let index = match found {
+                        Some(Whereabouts::Drive(index)) => Some(index),
+                        _ => by_name().map(|one| one.drive),
+                    };
+                    let Some(index) = index else { return Err(error.into()) };
                     let is_stuck = self.bench(library, vault, DriveIndex(index), barcode, &error)?;
                     if is_stuck || !self.has_drive(library)? {
                         return Err(error.into());
@@ -140,7 +147,10 @@ impl TapeJob {
         error: &TapeError,
     ) -> Result<bool, Trouble> {
         tracing::error!(drive = index.0, %barcode, %error, "a drive failed and isn't used for a while");
-        let stuck = library.unload(index).is_err();
+        if let Err(error) = library.unload(index) {
+            tracing::warn!(drive = index.0, %error, "the failed drive doesn't give its cartridge back");
+        }
+        let stuck = library.inventory()?.drives.iter().any(|one| one.drive == index.0 && one.full);
         let drive = library.lend_drive(index)?;
         // The failure is the drive's, not the cartridge's.
         let done = Use { errors: 1, ..Use::default() };

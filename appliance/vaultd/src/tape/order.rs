@@ -152,8 +152,11 @@ mod tests {
     use super::*;
     use Nearness::{Away, InDrive, InLibrary};
 
-    fn wanted(lines: &[(u64, &[(&str, u32, u64)])]) -> BTreeMap<SegmentId, Vec<Copy>> {
-        let copy = |(barcode, container, block): &(&str, u32, u64)| Copy {
+    /// Barcode, container, block.
+    type Place<'a> = (&'a str, u32, u64);
+
+    fn wanted(lines: &[(u64, &[Place<'_>])]) -> BTreeMap<SegmentId, Vec<Copy>> {
+        let copy = |(barcode, container, block): &Place<'_>| Copy {
             barcode: (*barcode).to_owned(),
             container: *container,
             block: *block,

@@ -19,7 +19,7 @@ impl TapeJob {
     }
 
     /// Moves a cartridge to the mail slot.
-    pub(crate) fn order_eject(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
+    pub fn order_eject(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
         let mut library = self.library_when_free()?;
         let (barcode, stock) = self.known(&mut library, vault, barcode)?;
         if stock.mail_slots == 0 {
@@ -34,7 +34,7 @@ impl TapeJob {
     }
 
     /// Has what is on a cartridge copied elsewhere, and the cartridge not used again.
-    pub(crate) fn order_retire(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
+    pub fn order_retire(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
         let mut library = self.library_when_free()?;
         let (barcode, stock) = self.known(&mut library, vault, barcode)?;
         vault.audit(who, &format!("ordered tape {barcode} to be retired"))?;
@@ -48,7 +48,7 @@ impl TapeJob {
     }
 
     /// Counts a cartridge as lost at once.
-    pub(crate) fn order_lost(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
+    pub fn order_lost(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
         let mut library = self.library_when_free()?;
         let (barcode, stock) = self.known(&mut library, vault, barcode)?;
         vault.audit(who, &format!("said that tape {barcode} is lost"))?;
@@ -57,11 +57,14 @@ impl TapeJob {
     }
 
     /// Allows a cartridge to be overwritten, whatever is on it: somebody else's data, or another vault's.
-    pub(crate) fn order_take(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
+    pub fn order_take(&self, vault: &Vault, who: &str, barcode: &str) -> Result<Value, VaultError> {
         let mut library = self.library_when_free()?;
         let (barcode, stock) = self.known(&mut library, vault, barcode)?;
         let tape = &stock.tapes[&barcode];
-        if !matches!(tape.state, None | Some(CartridgeState::Foreign | CartridgeState::Retired)) {
+        if !matches!(
+            tape.state,
+            None | Some(CartridgeState::Foreign | CartridgeState::Retired | CartridgeState::Lost)
+        ) {
             return Err(wrong(format!(
                 "tape {barcode} is in use here and is overwritten by itself when nothing on it is needed: use `coffer tape retire` to have it emptied"
             )));
@@ -71,8 +74,16 @@ impl TapeJob {
         Ok(json!({ "taken": barcode }))
     }
 
+    /// Cleans a drive now, whether it asked for that or not.
+    pub fn order_clean(&self, vault: &Vault, who: &str, drive: usize) -> Result<Value, VaultError> {
+        let mut library = self.library_when_free()?;
+        vault.audit(who, &format!("ordered drive {drive} to be cleaned"))?;
+        let cleaner = self.clean_now(&mut library, vault, drive)?;
+        Ok(json!({ "cleaned": drive, "with": cleaner }))
+    }
+
     /// How often cartridges, drives and cleaning cartridges were used, and failed.
-    pub(crate) fn wear(&self, vault: &Vault) -> Result<Value, VaultError> {
+    pub fn wear(&self, vault: &Vault) -> Result<Value, VaultError> {
         let reading = vault.reading();
         Ok(json!({ "drives": reading.drive_wear()?, "cleaners": reading.cleaners()? }))
     }

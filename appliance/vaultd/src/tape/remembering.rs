@@ -20,6 +20,8 @@ pub(super) struct Memory {
     pub(super) wanted: BTreeSet<Barcode>,
     /// Sets that could not be written for want of a cartridge.
     lacking: BTreeSet<String>,
+    /// Drives that can be used.
+    drives: usize,
     blanks: usize,
     request: Option<Request>,
     forecast: Option<String>,
@@ -45,6 +47,7 @@ impl Memory {
 
     pub(super) fn remember(&mut self, rules: &Rules, taken: &Taken, plan: &Plan, pressure: Pressure) {
         let stock = &taken.stock;
+        self.drives = stock.drives;
         if pressure == Pressure::Write {
             let lacks = plan.steps.iter().filter_map(|step| match step {
                 Step::Lack { set, .. } => Some(set.clone()),
@@ -91,9 +94,13 @@ impl TapeJob {
     pub fn sentences(&self) -> Vec<String> {
         let state = self.state();
         let mut told: Vec<String> = state.request.iter().map(ToString::to_string).collect();
+        let then = match state.drives {
+            0 => "Until then what is new is only on this box's disk.",
+            _ => "Another drive does its work.",
+        };
         for benched in &state.benched {
             told.push(format!(
-                "Tape drive {} failed ({}): it's tried again by itself; call service if this stays.",
+                "Tape drive {} failed ({}): it's tried again by itself; call service if this stays. {then}",
                 benched.index, benched.why
             ));
         }

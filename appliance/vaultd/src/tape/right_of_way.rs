@@ -80,6 +80,11 @@ impl TapeJob {
         Ok(RestoreClaim { library, _waiting: waiting })
     }
 
+    /// Whether a restore waits for the library, or holds it.
+    pub fn is_claimed(&self) -> bool {
+        self.right_of_way.is_claimed()
+    }
+
     /// The library for anything that isn't urgent: restores that wait come first.
     pub(super) fn library_when_free(&self) -> Result<MutexGuard<'_, Library>, VaultError> {
         loop {

@@ -12,7 +12,7 @@ use coffer_vault::{Vault, VaultError};
 use serde_json::Value;
 
 use super::labelling::blank_state;
-use super::media::{Plan, Pressure, Step, Stock, Tried, due, next_cartridge};
+use super::media::{Plan, Pressure, Step, Stock, Tried, can_write, due, next_cartridge};
 use super::stocktaking::Taken;
 use super::{TapeJob, Trouble, Written};
 
@@ -81,7 +81,9 @@ impl TapeJob {
             let mut library = self.library_when_free()?;
             let mut taken = self.take_stock(&mut library, vault)?;
             if run.pressure == Pressure::None && self.is_due(vault, pace, &taken.stock)? {
-                vault.roll()?;
+                if self.rules.sets().any(|set| can_write(&taken.stock, set)) {
+                    vault.roll()?;
+                }
                 run.pressure = Pressure::Write;
                 self.look_what_is_needed(vault, &taken.stock)?;
                 taken = self.take_stock(&mut library, vault)?;
@@ -132,6 +134,10 @@ impl TapeJob {
             Step::TakeIn(_) => Ok(library.import_mail().map(drop)?),
             Step::Clean(drive) => self.clean(library, vault, drive),
             Step::GiveUpLost(barcode) => Ok(give_up_lost(vault, stock, &barcode)?),
+            Step::Rescue(barcode) => {
+                run.tried.tapes.insert(barcode.clone());
+                self.rescue(library, vault, &barcode, &stock.orphans())
+            }
             Step::SetDamaged(barcode) => set_state(vault, stock, &barcode, CartridgeState::Damaged),
             Step::Empty(barcode) => set_state(vault, stock, &barcode, CartridgeState::Emptying),
             Step::Recycle(barcode, next) => self.recycle(vault, &barcode, next),

@@ -34,6 +34,24 @@ pub(super) enum Fault {
     Library,
 }
 
+/// The device that an error is of.
+pub(super) fn device_of(error: &TapeError) -> Option<&str> {
+    use TapeError::*;
+    match error {
+        Transport { device, .. }
+        | Link { device, .. }
+        | Status { device, .. }
+        | Sense { device, .. }
+        | NeverReady { device }
+        | BlocksTooShort { device, .. }
+        | Page { device, .. }
+        | Reserved { device }
+        | NoMedium { device }
+        | PositionLost { device } => Some(device),
+        _ => None,
+    }
+}
+
 /// What an error that came while a cartridge was in a drive says against. `changer` is the robot's device.
 pub(super) fn fault(error: &TapeError, changer: &str) -> Fault {
     use TapeError::*;

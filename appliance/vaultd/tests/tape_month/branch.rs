@@ -6,7 +6,7 @@ use coffer_format::event::CartridgeState;
 use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId};
 use coffer_tape::simulator::{LibraryShape, Simulated};
 use coffer_tape::{Barcode, Library, NoWaiter};
-use coffer_vault::copies::Cartridge;
+use coffer_vault::copies::{Cartridge, DriveWear};
 use coffer_vault::{Vault, reclaim, retention};
 use coffer_vaultd::tape::media::{Calendar, OffSite, Request, Rules};
 use coffer_vaultd::tape::{Pace, TapeJob};
@@ -41,11 +41,12 @@ pub(crate) struct Branch {
     computer: ComputerId,
     config: ConfigId,
     database: NodeId,
+    rules: Rules,
     running: Option<Running>,
     pub(crate) drive_failures_told: u32,
 }
 
-fn shape() -> LibraryShape {
+pub(crate) fn shape() -> LibraryShape {
     // Eight in the slots, the rest blank in a cupboard.
     LibraryShape {
         slots: 8,
@@ -74,10 +75,10 @@ fn rules() -> Rules {
 }
 
 impl Branch {
-    pub(crate) fn new() -> Branch {
+    pub(crate) fn with(shape: LibraryShape) -> Branch {
         let fixture = Fixture::real();
         let library = tempfile::tempdir_in(fixture.dir().parent().unwrap()).unwrap();
-        drop(Simulated::create(library.path(), shape()).unwrap());
+        drop(Simulated::create(library.path(), shape).unwrap());
         let vault = fixture.open();
         let (computer, config) = enrol(&vault, "desk").unwrap();
         drop(vault);
@@ -89,6 +90,7 @@ impl Branch {
             computer,
             config,
             database: NodeId::ROOT,
+            rules: rules(),
             running: None,
             drive_failures_told: 0,
         };
@@ -106,11 +108,13 @@ impl Branch {
         let powered = |inner, kind| -> Box<dyn coffer_tape::scsi::ScsiTransport + Send> {
             Box::new(Powered { inner, power: self.power.clone(), kind })
         };
-        let drives = simulated.drives().into_iter().map(|drive| powered(drive, Kind::Drive)).collect();
+        let drives = simulated.drives().into_iter().enumerate();
+        let kind = |number| if number == 0 { Kind::FirstDrive } else { Kind::OtherDrive };
+        let drives = drives.map(|(number, drive)| powered(drive, kind(number))).collect();
         let changer = powered(simulated.changer(), Kind::Changer);
         let mut library = Library::open(changer, drives, Arc::new(NoWaiter)).unwrap();
         library.keep_journal(self.library.path().join("journal")).unwrap();
-        let job = TapeJob::new(library, rules());
+        let job = TapeJob::new(library, self.rules.clone());
         let agent = Agent::resume(&vault, self.computer, self.config, memory).unwrap();
         self.running = Some(Running { simulated, job, agent, vault });
     }
@@ -201,10 +205,49 @@ impl Branch {
         }
     }
 
-    pub(crate) fn write_everything(&mut self) {
+    pub(crate) fn tend_now(&self) {
         let running = self.on();
-        let written = running.job.tend(&running.vault, Pace::Now, &mut |_| {}).unwrap();
-        assert_eq!(written.refused, Vec::<String>::new());
+        running.job.tend(&running.vault, Pace::Now, &mut |_| {}).unwrap();
+    }
+
+    pub(crate) fn job(&self) -> &TapeJob {
+        &self.on().job
+    }
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.on().vault
+    }
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        self.on().job.sentences()
+    }
+    pub(crate) fn drive_wear(&self) -> Vec<DriveWear> {
+        self.vault().reading().drive_wear().unwrap()
+    }
+    pub(crate) fn audit(&self) -> Vec<(String, String)> {
+        let log = self.vault().reading().audit_log(1000).unwrap();
+        log.into_iter().map(|entry| (entry.who, entry.what)).collect()
+    }
+
+    pub(crate) fn without_offsite_set(&mut self) {
+        self.rules.offsite = None;
+        self.power_cut();
+    }
+
+    /// Does something with the library while no box runs.
+    pub(crate) fn between_runs(&mut self, work: impl FnOnce(&Simulated)) {
+        let Running { agent, simulated, job, vault } = self.running.take().unwrap();
+        let memory = agent.leave();
+        drop((job, simulated, vault));
+        work(&Simulated::open(self.library.path()).unwrap());
+        self.start(memory);
+    }
+
+    /// Everything off the disk that has a copy; returns what went. What a running session has named stays.
+    pub(crate) fn take_off_the_disk(&mut self) -> Vec<SegmentId> {
+        self.power_cut();
+        let plan = self.vault().plan_reclaim(EVICT).unwrap();
+        self.vault().apply_reclaim(&plan, "test").unwrap();
+        let off = self.vault().reading().segments().unwrap().into_iter().filter(|one| !one.on_disk);
+        off.map(|one| one.segment).collect()
     }
 
     /// How long ago the oldest point was closed that isn't whole in the branch set.

@@ -33,9 +33,8 @@ impl Human {
         for clause in sentence.split(", then ") {
             let words: Vec<&str> = clause.split([' ', ',']).filter(|word| !word.is_empty()).collect();
             did |= match (words[0].to_lowercase().as_str(), words[1]) {
-                ("take", "tape" | "tapes") => self.take_out(simulated, &words[2..], &sentence),
-                ("put", "tape" | "tapes") => self.put_in(simulated, &words[2..]),
-                ("put", count) => self.put_blank(simulated, count.parse().unwrap(), &words[2..]),
+                ("take", "tape" | "tapes") => self.take_out(simulated, &words[2..], sentence),
+                ("put", _) => self.put_in(simulated, &words[1..]),
                 _ => panic!("nobody at the branch understands: {sentence}"),
             };
         }
@@ -54,20 +53,20 @@ impl Human {
         true
     }
 
-    /// Puts in what they find, as long as the mail slot is free.
+    /// Puts in the first that they find, if the mail slot is free: `tapes A and B and 1 blank LTO-6 tape in`.
     fn put_in(&mut self, simulated: &Simulated, words: &[&str]) -> bool {
         assert_eq!(words.last(), Some(&"in"));
-        let wanted: Vec<Barcode> = names(&words[..words.len() - 1]);
-        let found = wanted.into_iter().find(|barcode| self.stolen.as_ref() != Some(barcode));
-        found.is_some_and(|barcode| put(simulated, &barcode))
-    }
-
-    fn put_blank(&mut self, simulated: &Simulated, count: usize, words: &[&str]) -> bool {
-        assert!(count > 0 && words[0] == "LTO-6" || words[0] == "blank", "{words:?}");
+        let blank_from = words.iter().position(|word| *word == "blank").map(|at| at - 1);
+        let named = &words[..blank_from.unwrap_or(words.len() - 1)];
+        let wanted: Vec<Barcode> = if named.is_empty() { Vec::new() } else { names(&named[1..]) };
+        if let Some(found) = wanted.into_iter().find(|barcode| self.stolen.as_ref() != Some(barcode)) {
+            return put(simulated, &found);
+        }
+        let Some(from) = blank_from else { return false };
+        assert!(words[from].parse::<usize>().unwrap() > 0, "{words:?}");
         let outside = simulated.cartridges().into_iter().filter(|(_, spot)| *spot == Spot::Outside);
         let blank = outside.map(|(barcode, _)| barcode).find(|barcode| !self.used.contains(barcode));
-        let blank = blank.expect("the cupboard is empty: too many tapes were needed");
-        put(simulated, &blank)
+        put(simulated, &blank.expect("the cupboard is empty: too many tapes were needed"))
     }
 
     /// Somebody opens the door and takes a full cartridge of the branch set with them.

@@ -9,6 +9,7 @@
 mod support;
 
 mod branch;
+mod events;
 mod human;
 mod power;
 
@@ -23,7 +24,7 @@ const STOLEN_ON: u64 = 11;
 
 #[test]
 fn a_month_passes_and_nobody_but_the_one_sentence_is_needed() {
-    let mut branch = Branch::new();
+    let mut branch = Branch::with(branch::shape());
     let mut human = Human::new();
     for day in 0..DAYS {
         branch.power.set_drive_broken(BROKEN.contains(&day));
@@ -44,7 +45,7 @@ fn a_month_passes_and_nobody_but_the_one_sentence_is_needed() {
         assert!(BROKEN.contains(&day) || at_risk <= 30, "day {day}: {at_risk} hours aren't on tape");
         branch.power_cut();
     }
-    branch.write_everything();
+    branch.tend_now();
     for set in ["branch", "offsite"] {
         assert_eq!(branch.missing_of(set), [], "segments that no cartridge of set {set} holds");
     }

@@ -1,22 +1,27 @@
 //! Power and hardware, in the test's hands.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use coffer_tape::scsi::{Data, ScsiReply, ScsiTransport};
 
 /// What the devices share.
-#[derive(Debug)]
 pub(crate) struct Power {
     /// Commands until the power fails.
     commands_left: AtomicI64,
+    /// The first drive fails every command.
     drive_broken: AtomicBool,
+    at_next_write: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Power {
     pub(crate) fn on() -> Arc<Power> {
-        Arc::new(Power { commands_left: AtomicI64::new(i64::MAX), drive_broken: AtomicBool::new(false) })
+        Arc::new(Power {
+            commands_left: AtomicI64::new(i64::MAX),
+            drive_broken: AtomicBool::new(false),
+            at_next_write: Mutex::default(),
+        })
     }
     pub(crate) fn fail_after(&self, commands: i64) {
         self.commands_left.store(commands, Ordering::SeqCst);
@@ -32,11 +37,19 @@ impl Power {
     }
 }
 
+impl Power {
+    /// Has something happen before a drive writes its next block.
+    pub(crate) fn at_next_write(&self, happens: impl FnOnce() + Send + 'static) {
+        *self.at_next_write.lock().unwrap() = Some(Box::new(happens));
+    }
+}
+
 /// What a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Changer,
-    Drive,
+    FirstDrive,
+    OtherDrive,
 }
 
 /// A device that hangs on the branch's power.
@@ -47,6 +60,7 @@ pub(crate) struct Powered {
 }
 
 const INQUIRY: u8 = 0x12;
+const WRITE: u8 = 0x0a;
 
 impl ScsiTransport for Powered {
     fn name(&self) -> String {
@@ -58,7 +72,7 @@ impl ScsiTransport for Powered {
             self.power.commands_left.store(-1, Ordering::SeqCst);
             return Err(io::Error::other("the power is off"));
         }
-        let broken = self.kind == Kind::Drive && self.power.drive_broken.load(Ordering::SeqCst);
+        let broken = self.kind == Kind::FirstDrive && self.power.drive_broken.load(Ordering::SeqCst);
         if broken && cdb[0] != INQUIRY {
             // Hardware error, internal target failure; fixed format.
             let mut sense = vec![0; 18];
@@ -69,6 +83,10 @@ impl ScsiTransport for Powered {
                 residual: data.len() as i64,
                 ..ScsiReply::default()
             });
+        }
+        if cdb[0] == WRITE && self.kind != Kind::Changer {
+            let happens = self.power.at_next_write.lock().unwrap().take();
+            happens.into_iter().for_each(|happens| happens());
         }
         self.inner.execute(cdb, data, timeout_ms)
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use coffer_format::{ConfigId, NodeId, PointSeq, SegmentId};
+use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId};
 use coffer_tape::simulator::{LibraryShape, Simulated};
 use coffer_tape::{Barcode, Library, NoWaiter};
 use coffer_vault::restore::Wanted;
@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) agent: Agent,
     pub(crate) vault: Arc<Vault>,
     pub(crate) config: ConfigId,
+    computer: ComputerId,
     pub(crate) random: Random,
 }
 
@@ -70,7 +71,7 @@ impl World {
         let (computer, config) = enrol(&vault, "desk").unwrap();
         let job = TapeJob::new(open_library(&simulated), rules());
         let agent = Agent::new(&vault, computer, config).unwrap();
-        World { fixture, library, simulated, job, agent, vault, config, random: Random::new(5) }
+        World { fixture, library, simulated, job, agent, vault, config, computer, random: Random::new(5) }
     }
 
     /// A point with one more file.
@@ -99,7 +100,10 @@ impl World {
         assert_eq!(written.refused, Vec::<String>::new());
     }
 
-    pub(crate) fn evict(&self) {
+    /// Everything off the disk that has a copy on tape. What a session has sent stays, so the agent connects anew.
+    pub(crate) fn evict(&mut self) {
+        let memory = self.agent.memory.clone();
+        self.agent = Agent::resume(&self.vault, self.computer, self.config, memory).unwrap();
         let policy = reclaim::Policy {
             copies_before_eviction: 1,
             free_target_bytes: u64::MAX / 2,

@@ -33,7 +33,7 @@ impl Robot {
         let (from, to, second) = (self.place(cdb, 4)?, self.place(cdb, 6)?, self.place(cdb, 8)?);
         let (first, other) = (self.held(from)?, self.held(to)?);
         let free = second == from || self.state.at(second).is_none();
-        if !free || self.state.at(Spot::Hand).is_some() {
+        if from == to || !free || self.state.at(Spot::Hand).is_some() {
             return Err(Check::illegal(DESTINATION_FULL));
         }
         // What comes out waits in the hand while the other goes in.

@@ -134,7 +134,8 @@ impl Robot {
         let mut flags = ACCESS | if held.is_some() { FULL } else { 0 };
         if matches!(spot, Spot::MailSlot(_)) {
             flags |= IMPORT_EXPORT;
-            flags |= if held.is_some_and(|(_, cartridge)| cartridge.by_hand) { BY_HAND } else { 0 };
+            let all = self.state.shape.quirks.marks_all_mail;
+            flags |= if held.is_some_and(|(_, cartridge)| all || cartridge.by_hand) { BY_HAND } else { 0 };
         }
         let source = held.and_then(|(_, cartridge)| cartridge.source).and_then(|spot| self.address(spot));
         let [sh, sl] = source.unwrap_or_default().0.to_be_bytes();

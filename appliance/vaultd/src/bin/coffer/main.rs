@@ -7,6 +7,7 @@ mod manage;
 mod offline;
 mod restore;
 mod show;
+mod tape;
 mod tape_read;
 mod when;
 
@@ -66,6 +67,11 @@ impl From<ClientError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Failure::Other(error)
+    }
+}
+impl From<coffer_tape::TapeError> for Failure {
+    fn from(error: coffer_tape::TapeError) -> Self {
+        Failure::Other(error.into())
     }
 }
 impl From<std::io::Error> for Failure {

@@ -20,6 +20,15 @@ pub(super) fn damaged(stock: &Stock, rules: &Rules) -> Vec<Barcode> {
     bad.map(|(barcode, _)| barcode.clone()).collect()
 }
 
+/// Cartridges that only take up room.
+pub(super) fn retired(stock: &Stock) -> Vec<Barcode> {
+    let retired = stock
+        .tapes
+        .iter()
+        .filter(|(_, tape)| tape.spot == Spot::Library && tape.state == Some(CartridgeState::Retired));
+    retired.map(|(barcode, _)| barcode.clone()).collect()
+}
+
 /// Cartridges of the branch set that should be in the library and aren't.
 pub(super) fn missing(stock: &Stock, rules: &Rules) -> Vec<Barcode> {
     let away = stock

@@ -28,4 +28,4 @@ pub(super) use self::allocation::{Choice, next_cartridge};
 pub(super) use self::forecast::forecast;
 pub(super) use self::plan::{Pressure, Tried};
 pub(super) use self::request::request;
-pub(super) use self::schedule::due;
+pub(super) use self::schedule::{can_write, due};

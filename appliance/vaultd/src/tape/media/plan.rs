@@ -17,6 +17,8 @@ pub enum Step {
     TakeIn(Barcode),
     /// It has been away for too long: its copies count no more.
     GiveUpLost(Barcode),
+    /// It was counted as lost and is back: read from it what is nowhere else.
+    Rescue(Barcode),
     /// It failed or is worn out: copy what is on it elsewhere, then retire it.
     SetDamaged(Barcode),
     /// Nothing on it is needed from it any more: it may be overwritten (or, if it's damaged, is retired).
@@ -64,6 +66,7 @@ impl Plan {
         let arrived = stock.tapes.iter().filter(|(_, tape)| tape.spot == Spot::Arrived);
         steps.extend(arrived.take(stock.free_slots).map(|(barcode, _)| Step::TakeIn(barcode.clone())));
         steps.extend(health::lost(stock, rules).into_iter().map(Step::GiveUpLost));
+        steps.extend(plan_rescue(stock, tried));
         steps.extend(health::damaged(stock, rules).into_iter().map(Step::SetDamaged));
         let recycled = recycling::to_recycle(stock, rules).into_iter().map(|barcode| {
             let next = recycling::state_after(stock.tapes[&barcode].state);
@@ -108,13 +111,20 @@ fn plan_writing(stock: &Stock, rules: &Rules, set: &str, tried: &Tried) -> Vec<S
     steps
 }
 
+fn plan_rescue(stock: &Stock, tried: &Tried) -> Vec<Step> {
+    let back = stock.tapes.iter().filter(|(barcode, tape)| {
+        tape.state == Some(CartridgeState::Lost)
+            && tape.spot == Spot::Library
+            && !tried.tapes.contains(*barcode)
+    });
+    let mut back = back.map(|(barcode, _)| Step::Rescue(barcode.clone())).peekable();
+    let is_needed = back.peek().is_some() && stock.drives > 0 && !stock.orphans().is_empty();
+    back.filter(|_| is_needed).collect()
+}
+
 /// Retired cartridges leave at once; the off-site set on the calendar, after what it can take was written.
 fn plan_ejecting(stock: &Stock, rules: &Rules, pressure: Pressure, before: &[Step]) -> Vec<Step> {
-    let retired = stock
-        .tapes
-        .iter()
-        .filter(|(_, tape)| tape.spot == Spot::Library && tape.state == Some(CartridgeState::Retired));
-    let mut leaving: Vec<Barcode> = retired.map(|(barcode, _)| barcode.clone()).collect();
+    let mut leaving = health::retired(stock);
     let writes = before.iter().any(|step| matches!(step, Step::Write { .. } | Step::ReadBack { .. }));
     if pressure == Pressure::Write && !writes || stock.drives == 0 {
         leaving.extend(offsite::to_eject(stock, rules));
@@ -130,6 +140,7 @@ impl fmt::Display for Step {
             Step::GiveUpLost(tape) => {
                 write!(f, "count tape {tape} as lost: it has been missing for too long")
             }
+            Step::Rescue(tape) => write!(f, "read from tape {tape} what is nowhere else"),
             Step::SetDamaged(tape) => {
                 write!(f, "copy what is on tape {tape} elsewhere: it failed or is worn out")
             }

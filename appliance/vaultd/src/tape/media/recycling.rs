@@ -39,7 +39,9 @@ pub(super) fn to_recycle(stock: &Stock, rules: &Rules) -> Vec<Barcode> {
     candidates.sort_by_key(|(_, tape)| (!is_emptied_first(tape), tape.labelled_ms));
     for (barcode, tape) in candidates {
         let wanted = match tape.state {
-            Some(CartridgeState::Emptying | CartridgeState::Damaged | CartridgeState::Lost) => true,
+            Some(CartridgeState::Emptying | CartridgeState::Damaged) => true,
+            // It may hold what is nowhere else.
+            Some(CartridgeState::Lost) => stock.orphans().is_empty(),
             Some(CartridgeState::Full) if after.spares() < rules.spare_tapes => true,
             _ => super::offsite::has_expired(stock, rules, &tape),
         };
@@ -165,6 +167,16 @@ mod tests {
         }
         let rules = Rules { spare_tapes: 9, ..rules() };
         assert_eq!(to_recycle(&stock, &rules), [barcode("COF001L6")]);
+    }
+
+    #[test]
+    fn a_cartridge_that_came_back_is_kept_while_something_is_nowhere_else() {
+        let mut stock = stock();
+        stock.segment(1, false);
+        stock.add("COF001L6", Some(CartridgeState::Lost), "branch");
+        assert_eq!(to_recycle(&stock, &rules()), []);
+        stock.segment(1, true);
+        assert_eq!(to_recycle(&stock, &rules()), [barcode("COF001L6")]);
     }
 
     #[test]

@@ -8,10 +8,12 @@ use coffer_tape::Barcode;
 use super::{Rules, Spot, Stock, forecast, health, offsite, recycling};
 
 /// What is to be put in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Put {
-    These(Vec<Barcode>),
-    Blank { count: usize, kind: String },
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Put {
+    pub these: Vec<Barcode>,
+    pub blanks: usize,
+    /// Of which generation, such as `LTO-8`; empty where that isn't known.
+    pub kind: String,
 }
 
 /// One thing to do at the library.
@@ -36,30 +38,33 @@ pub(in crate::tape) fn request(
     };
     let take: Vec<Barcode> = at(Spot::Leaving).collect();
     let take_by_door = match stock.mail_slots {
-        0 => offsite::to_eject(stock, rules),
+        0 => offsite::to_eject(stock, rules).into_iter().chain(health::retired(stock)).collect(),
         _ => Vec::new(),
     };
     // What is taken out of the mail slot gives no slot back: that happened when it was moved there.
-    let has_room = stock.free_slots > 0 || !take_by_door.is_empty();
-    let put = if has_room { to_put(stock, rules, wanted, blanks) } else { None };
+    let put = to_put(stock, rules, wanted, blanks, stock.free_slots + take_by_door.len());
+    let put = Some(put).filter(|put| !put.these.is_empty() || put.blanks > 0);
     let request = Request { take, take_by_door, put };
     (request != Request::default()).then_some(request)
 }
 
-fn to_put(stock: &Stock, rules: &Rules, wanted: &BTreeSet<Barcode>, blanks: usize) -> Option<Put> {
-    let is_away = |barcode: &&Barcode| stock.tapes.get(*barcode).is_none_or(|tape| tape.spot == Spot::Away);
-    let wanted: Vec<Barcode> = wanted.iter().filter(is_away).cloned().collect();
-    let ways = [
-        wanted,
-        recycling::to_bring_back(stock, rules),
-        health::missing(stock, rules),
-        offsite::to_recall(stock, rules),
-    ];
-    let room = stock.free_slots.max(1);
-    if let Some(these) = ways.into_iter().find(|these| !these.is_empty()) {
-        return Some(Put::These(these.into_iter().take(room).collect()));
-    }
-    (blanks > 0).then(|| Put::Blank { count: blanks.min(room), kind: forecast::kind(stock) })
+/// What is needed most comes first, as far as there is room: what can't be found at once shouldn't keep the rest waiting.
+fn to_put(stock: &Stock, rules: &Rules, wanted: &BTreeSet<Barcode>, blanks: usize, room: usize) -> Put {
+    let is_away = |barcode: &Barcode| stock.tapes.get(barcode).is_none_or(|tape| tape.spot == Spot::Away);
+    let mut these: Vec<Barcode> = wanted.iter().filter(|barcode| is_away(barcode)).cloned().collect();
+    let add = |these: &mut Vec<Barcode>, more: Vec<Barcode>, room: usize| {
+        for barcode in more {
+            if these.len() < room && !these.contains(&barcode) {
+                these.push(barcode);
+            }
+        }
+    };
+    these.truncate(room);
+    add(&mut these, recycling::to_bring_back(stock, rules), room);
+    let blanks = blanks.min(room - these.len());
+    add(&mut these, health::missing(stock, rules), room - blanks);
+    add(&mut these, offsite::to_recall(stock, rules), room - blanks);
+    Put { these, blanks, kind: forecast::kind(stock) }
 }
 
 impl fmt::Display for Request {
@@ -83,13 +88,13 @@ impl fmt::Display for Request {
 
 impl fmt::Display for Put {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Put::These(these) => f.write_str(&tapes(these)),
-            Put::Blank { count, kind } => {
-                let space = if kind.is_empty() { "" } else { " " };
-                let plural = if *count == 1 { "" } else { "s" };
-                write!(f, "{count} blank {kind}{space}tape{plural}")
-            }
+        let Put { these, blanks, kind } = self;
+        let space = if kind.is_empty() { "" } else { " " };
+        let plural = if *blanks == 1 { "" } else { "s" };
+        match (these.is_empty(), blanks) {
+            (_, 0) => f.write_str(&tapes(these)),
+            (true, _) => write!(f, "{blanks} blank {kind}{space}tape{plural}"),
+            (false, _) => write!(f, "{} and {blanks} blank {kind}{space}tape{plural}", tapes(these)),
         }
     }
 }
@@ -123,10 +128,11 @@ mod tests {
         let mut stock = stock();
         assert_eq!(sentence(&stock, 2).unwrap(), "Put 2 blank tapes in.");
         stock.add("COF001L8", Some(CartridgeState::Full), "branch").spot = Spot::Away;
-        assert_eq!(sentence(&stock, 2).unwrap(), "Put tape COF001L8 in.");
+        assert_eq!(sentence(&stock, 2).unwrap(), "Put tape COF001L8 and 2 blank LTO-8 tapes in.");
+        assert_eq!(sentence(&stock, 0).unwrap(), "Put tape COF001L8 in.");
         stock.add("OFF001L8", Some(CartridgeState::Full), "offsite").spot = Spot::Leaving;
         assert_eq!(
-            sentence(&stock, 2).unwrap(),
+            sentence(&stock, 0).unwrap(),
             "Take tape OFF001L8 out of the mail slot, then put tape COF001L8 in."
         );
         stock.tape("COF001L8").spot = Spot::Library;
@@ -143,7 +149,10 @@ mod tests {
         let mut stock = stock();
         stock.add("COF001L8", Some(CartridgeState::Full), "branch").spot = Spot::Away;
         let wanted = [barcode("OFF009L8")].into();
-        let told = request(&stock, &rules(), &wanted, 0).unwrap();
+        let told = request(&stock, &rules(), &wanted, 1).unwrap();
+        assert_eq!(told.to_string(), "Put tapes OFF009L8 and COF001L8 and 1 blank LTO-8 tape in.");
+        stock.free_slots = 1;
+        let told = request(&stock, &rules(), &wanted, 1).unwrap();
         assert_eq!(told.to_string(), "Put tape OFF009L8 in.");
     }
 }

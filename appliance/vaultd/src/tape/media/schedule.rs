@@ -1,5 +1,7 @@
 //! When a run starts: not for every megabyte (starting and stopping wears tape and drive), and not later than promised.
 
+use std::collections::BTreeSet;
+
 use super::{Rules, Stock};
 
 /// Why a run starts.
@@ -13,9 +15,16 @@ pub(in crate::tape) enum Due {
     Leaving,
 }
 
+/// Whether there's a cartridge to write a set on.
+pub(in crate::tape) fn can_write(stock: &Stock, set: &str) -> bool {
+    super::next_cartridge(stock, set, &BTreeSet::new()).is_some()
+}
+
 /// Whether a run is due; `oldest_ms`: when the oldest point that isn't on tape was closed.
 pub(in crate::tape) fn due(stock: &Stock, rules: &Rules, oldest_ms: Option<u64>) -> Option<Due> {
-    let waiting = rules.sets().map(|set| stock.bytes(&stock.writable(set))).max().unwrap_or(0);
+    // What waits for a cartridge isn't helped by starting.
+    let sets = rules.sets().filter(|set| can_write(stock, set));
+    let waiting = sets.map(|set| stock.bytes(&stock.writable(set))).max().unwrap_or(0);
     let waited = oldest_ms.map_or(0, |oldest| stock.now_ms.saturating_sub(oldest));
     match () {
         () if waiting >= rules.start_bytes => Some(Due::Enough),
@@ -29,6 +38,8 @@ pub(in crate::tape) fn due(stock: &Stock, rules: &Rules, oldest_ms: Option<u64>)
 
 #[cfg(test)]
 mod tests {
+    use coffer_format::event::CartridgeState;
+
     use super::super::samples::{rules, stock};
     use super::*;
 
@@ -44,6 +55,8 @@ mod tests {
         assert_eq!(due(&stock, &rules, Some(stock.now_ms - 1)), None);
         assert_eq!(due(&stock, &rules, Some(stock.now_ms - rules.every_ms)), Some(Due::Time));
         stock.segment(9, true);
+        assert_eq!(due(&stock, &rules, None), None, "there's nothing to write on");
+        stock.add("COF001L6", Some(CartridgeState::Scratch), "");
         assert_eq!(due(&stock, &rules, None), Some(Due::Enough));
     }
 }

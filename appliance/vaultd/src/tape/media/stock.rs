@@ -140,6 +140,16 @@ impl Stock {
         on_tape.count() + usize::from(at_hq)
     }
 
+    /// Segments that are neither on disk nor anywhere else.
+    pub(in crate::tape) fn orphans(&self) -> BTreeSet<SegmentId> {
+        let held: BTreeSet<SegmentId> =
+            self.tapes.values().flat_map(|tape| tape.holds.iter().copied()).collect();
+        let is_orphan = |(segment, state): &(&SegmentId, &Segment)| {
+            !state.on_disk && !state.at_hq && !held.contains(segment)
+        };
+        self.segments.iter().filter(is_orphan).map(|(segment, _)| *segment).collect()
+    }
+
     pub(in crate::tape) fn spares(&self) -> usize {
         self.tapes.values().filter(|tape| tape.is_spare()).count()
     }

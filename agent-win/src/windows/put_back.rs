@@ -1,0 +1,178 @@
+//! Giving what was restored everything that the box has of it: each part by itself, so that one that this volume or this
+//! user can't have doesn't keep out the others. Attributes and times come last, since everything else changes them.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use coffer_format::node::{Attr, AttrKind, NodeKind, NodeMeta};
+use windows_sys::Win32::Foundation::{ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED, GENERIC_WRITE};
+use windows_sys::Win32::Storage::FileSystem::{
+    DELETE, FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL,
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES,
+    WRITE_DAC, WRITE_OWNER,
+};
+use windows_sys::Win32::System::Ioctl::{
+    FSCTL_SET_COMPRESSION, FSCTL_SET_OBJECT_ID, FSCTL_SET_REPARSE_POINT, FSCTL_SET_SPARSE,
+};
+use windows_sys::Win32::System::SystemServices::ACCESS_SYSTEM_SECURITY;
+
+use super::failure::has_code;
+use super::stat::{SHARE_ALL, file_time};
+use super::{query, set};
+use crate::wtf8;
+
+/// Attributes that are set as such; the others say what was done to the file by other means.
+const SETTABLE: u32 = 0x1 | 0x2 | 0x4 | 0x20 | 0x100 | 0x2000;
+const COMPRESSION_FORMAT_DEFAULT: u16 = 1;
+
+/// A name that stands for one entry of a directory: no stream of it, no device, nothing that Windows would shorten.
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    let is_sound = |byte: &u8| *byte >= 0x20 && !b"\\/:*?\"<>|".contains(byte);
+    !name.is_empty() && name.iter().all(is_sound) && wtf8::to_wide(name).is_some()
+}
+
+/// Makes room for holes where the file had some.
+pub(crate) fn expect_size(file: &File, meta: &NodeMeta) -> io::Result<()> {
+    if meta.sparse {
+        // Without it the file takes more room, and is the same.
+        if let Err(error) = query::control(file, FSCTL_SET_SPARSE, &[], &mut []) {
+            tracing::debug!(%error, "a file with holes is restored without");
+        }
+    }
+    file.set_len(meta.size)
+}
+
+/// Makes what has no bytes of its own; what of it couldn't be put back.
+pub(crate) fn put_special(path: &Path, meta: &NodeMeta) -> io::Result<Vec<String>> {
+    let reparse = value(meta, AttrKind::NtReparse)
+        .ok_or_else(|| io::Error::other("it's nothing that Windows has; restore it on the box"))?;
+    if flags(meta) & FILE_ATTRIBUTE_DIRECTORY != 0 {
+        std::fs::create_dir(path)?;
+    } else {
+        File::create_new(path)?;
+    }
+    let made = opened(path, GENERIC_WRITE)
+        .and_then(|file| query::control(&file, FSCTL_SET_REPARSE_POINT, reparse, &mut []));
+    if let Err(error) = made {
+        let is_folder = flags(meta) & FILE_ATTRIBUTE_DIRECTORY != 0;
+        if is_folder {
+            std::fs::remove_dir(path)?
+        } else {
+            std::fs::remove_file(path)?
+        }
+        return Err(error);
+    }
+    Ok(put_back(path, meta))
+}
+
+/// Sentences about what couldn't be put back.
+pub(crate) fn put_back(path: &Path, meta: &NodeMeta) -> Vec<String> {
+    let mut lacking = Vec::new();
+    let mut lack = |what: &str, done: io::Result<()>| {
+        lacking.extend(done.err().map(|error| format!("was restored without its {what} ({error})")));
+    };
+    for attr in &meta.attrs {
+        match attr.kind {
+            AttrKind::NtStream => lack("alternate stream", stream(path, attr)),
+            AttrKind::NtEa => lack(
+                "extended attributes",
+                opened(path, GENERIC_WRITE).and_then(|file| set::extended(&file, &attr.value)),
+            ),
+            AttrKind::NtObjectId => lack("object id", object_id(path, &attr.value)),
+            AttrKind::NtShortName => lack("short name", short_name(path, &attr.value)),
+            _ => {}
+        }
+    }
+    if flags(meta) & FILE_ATTRIBUTE_COMPRESSED != 0 {
+        lack("compression", control(path, FSCTL_SET_COMPRESSION, &COMPRESSION_FORMAT_DEFAULT.to_le_bytes()));
+    }
+    lack("times and attributes", basic(path, meta));
+    // Afterwards nothing of it may be writable any more.
+    if let Some(descriptor) = value(meta, AttrKind::NtSecurity) {
+        lack("audit list", audit(path, descriptor));
+        lack("permissions", security(path, descriptor));
+    }
+    lacking
+}
+
+fn value(meta: &NodeMeta, kind: AttrKind) -> Option<&[u8]> {
+    meta.attrs.iter().find(|attr| attr.kind == kind).map(|attr| &attr.value.0[..])
+}
+
+fn flags(meta: &NodeMeta) -> u32 {
+    let bytes = value(meta, AttrKind::NtBasic).and_then(|value| value.try_into().ok());
+    bytes.map_or(0, u32::from_le_bytes)
+}
+
+/// The object itself, whatever it is.
+fn opened(path: &Path, access: u32) -> io::Result<File> {
+    let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT;
+    OpenOptions::new().access_mode(access).share_mode(SHARE_ALL).custom_flags(flags).open(path)
+}
+
+fn control(path: &Path, code: u32, input: &[u8]) -> io::Result<()> {
+    let file = opened(path, GENERIC_WRITE | FILE_READ_ATTRIBUTES)?;
+    query::control(&file, code, input, &mut []).map(|_| ())
+}
+
+/// A volume without object ids has nobody who asks for one.
+fn object_id(path: &Path, id: &[u8]) -> io::Result<()> {
+    match control(path, FSCTL_SET_OBJECT_ID, id) {
+        Err(error) if has_code(&error, &[ERROR_NOT_SUPPORTED, ERROR_INVALID_FUNCTION]) => Ok(()),
+        set => set,
+    }
+}
+
+fn stream(path: &Path, attr: &Attr) -> io::Result<()> {
+    let name = wtf8::to_wide(&attr.name).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut whole: Vec<u16> = path.as_os_str().encode_wide().collect();
+    whole.push(b':'.into());
+    whole.extend(name);
+    std::fs::write(PathBuf::from(OsString::from_wide(&whole)), &attr.value.0)
+}
+
+fn short_name(path: &Path, name: &[u8]) -> io::Result<()> {
+    let name = wtf8::to_wide(name).ok_or(io::ErrorKind::InvalidInput)?;
+    set::short_name(&opened(path, GENERIC_WRITE | DELETE)?, &name)
+}
+
+fn basic(path: &Path, meta: &NodeMeta) -> io::Result<()> {
+    let times = [file_time(meta.btime_ns), file_time(meta.mtime_ns)];
+    let attributes = match flags(meta) & SETTABLE {
+        0 => FILE_ATTRIBUTE_NORMAL,
+        some => some,
+    };
+    let is_folder = meta.kind == NodeKind::Directory;
+    let attributes = if is_folder { attributes | FILE_ATTRIBUTE_DIRECTORY } else { attributes };
+    set::basic(&opened(path, FILE_WRITE_ATTRIBUTES | FILE_READ_ATTRIBUTES)?, times, attributes)
+}
+
+fn security(path: &Path, descriptor: &[u8]) -> io::Result<()> {
+    set::security(&opened(path, WRITE_DAC | WRITE_OWNER)?, descriptor)
+}
+
+fn audit(path: &Path, descriptor: &[u8]) -> io::Result<()> {
+    if set::has_audit(descriptor) {
+        set::audit(&opened(path, ACCESS_SYSTEM_SECURITY)?, descriptor)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_that_mean_something_else_to_windows_are_refused() {
+        for name in [&b"a:b"[..], b"a\\b", b"", b"a*", b"\x01", b"\xff"] {
+            assert!(!is_name(name), "{name:?}");
+        }
+        for name in ["Grüße.txt".as_bytes(), b"dot.", b"half-\xed\xa0\xb4"] {
+            assert!(is_name(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Where a library is: real devices, or a simulated library's directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::scsi::{ScsiTransport, SgIo};
+use crate::simulator::{LibraryShape, Simulated};
+use crate::{Library, NoWaiter, SystemWaiter, TapeError};
+
+/// Where a library is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Devices {
+        changer: PathBuf,
+        drives: Vec<PathBuf>,
+    },
+    /// Made with blank cartridges if it isn't there.
+    Simulated(PathBuf),
+}
+
+impl Source {
+    /// A real changer with its drives, or a simulated library's directory.
+    pub fn new(
+        changer: Option<&Path>,
+        drives: &[PathBuf],
+        simulated: Option<&Path>,
+    ) -> Result<Source, TapeError> {
+        match (changer, simulated) {
+            (Some(changer), _) => Ok(Source::Devices { changer: changer.into(), drives: drives.to_vec() }),
+            (None, Some(dir)) => Ok(Source::Simulated(dir.into())),
+            (None, None) => {
+                Err(TapeError::Shape("no library was named: give its changer, such as /dev/sg3".into()))
+            }
+        }
+    }
+
+    /// Opens the library. What simulates it must be kept as long as the library is used.
+    pub fn open(&self) -> Result<(Library, Option<Simulated>), TapeError> {
+        match self {
+            Source::Simulated(dir) => {
+                let simulated = match Simulated::exists(dir) {
+                    true => Simulated::open(dir)?,
+                    false => Simulated::create(dir, LibraryShape::default())?,
+                };
+                let library = Library::open(simulated.changer(), simulated.drives(), Arc::new(NoWaiter))?;
+                Ok((library, Some(simulated)))
+            }
+            Source::Devices { changer, drives } => {
+                let open = |path: &PathBuf| -> Result<Box<dyn ScsiTransport + Send>, TapeError> {
+                    Ok(Box::new(SgIo::open(path).map_err(|source| cannot_open(path, source))?))
+                };
+                let drives = drives.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+                Ok((Library::open(open(changer)?, drives, Arc::new(SystemWaiter))?, None))
+            }
+        }
+    }
+}
+
+fn cannot_open(path: &Path, source: std::io::Error) -> TapeError {
+    TapeError::Transport { device: path.display().to_string(), command: "opening", source }
+}
