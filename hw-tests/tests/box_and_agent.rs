@@ -50,6 +50,21 @@ fn files_come_back_as_they_were_at_each_point() {
 }
 
 #[test]
+fn a_library_that_is_switched_off_stops_nothing_else() {
+    let site = Site::start_with(
+        "[tape]\nchanger = \"/dev/a-changer-that-is-off\"\ndrives = [\"/dev/a-drive-that-is-off\"]\n",
+    );
+    fill(&site, 10, 1);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    let run = site.try_coffer(&["tape", "run"]);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!run.status.success() && said.contains("/dev/a-changer-that-is-off"), "{said}");
+    let status = site.coffer(&["status"]);
+    assert!(status.contains("/dev/a-changer-that-is-off"), "the status doesn't tell: {status}");
+}
+
+#[test]
 fn a_tar_stream_holds_names_attributes_and_hard_links() {
     let site = Site::start();
     fill(&site, 40, 2);
@@ -208,6 +223,37 @@ fn a_vault_comes_back_from_its_cartridges_alone() {
     fs::rename(site.path("new-vault"), site.path("box/vault")).unwrap();
     site.start_box();
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn files_come_from_cartridges_on_a_machine_without_the_box() {
+    let mut site = Site::start();
+    fill(&site, 60, 4);
+    capture(&site);
+    let first = contents(&site.data());
+    fs::write(site.data().join("folder-3/file-3.txt"), "changed").unwrap();
+    capture(&site);
+    site.coffer(&["tape", "run"]);
+    let inventory: serde_json::Value =
+        serde_json::from_str(&site.coffer(&["tape", "list", "--json"])).unwrap();
+    let barcode = inventory[0]["barcode"].as_str().unwrap().to_owned();
+    let impact = site.coffer(&["tape", "impact", &barcode]);
+    assert!(impact.contains("Nothing depends"), "all of it is on the disk as well: {impact}");
+    site.kill_box();
+    fs::remove_dir_all(site.path("box/vault")).unwrap();
+    let read = |words: &[&str]| {
+        let mut read = support::program("coffer");
+        read.args(["tape", "read"]).args(words).arg("--simulated").arg(site.path("box/simulated-library"));
+        read.arg("--recovery-key").arg(site.path("box/recovery.key"));
+        String::from_utf8(support::succeed(&mut read).stdout).unwrap()
+    };
+    let listed = read(&[]);
+    assert!(listed.contains("alpha"), "{listed}");
+    let needed = read(&["alpha/files"]);
+    assert!(needed.contains(&barcode), "{needed}");
+    let to = site.path("from-tape");
+    read(&["alpha/files", "--point", "1", "--to", to.to_str().unwrap()]);
+    assert_eq!(contents(&to.join(site.data().strip_prefix("/").unwrap())), first);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Where a library is: real devices, or a simulated library's directory.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::scsi::{ScsiTransport, SgIo};
+use crate::scsi::{Data, ScsiReply, ScsiTransport, SgIo};
 use crate::simulator::{LibraryShape, Simulated};
 use crate::{Library, NoWaiter, SystemWaiter, TapeError};
 
@@ -49,11 +50,31 @@ impl Source {
                 let open = |path: &PathBuf| -> Result<Box<dyn ScsiTransport + Send>, TapeError> {
                     Ok(Box::new(SgIo::open(path).map_err(|source| cannot_open(path, source))?))
                 };
-                let drives = drives.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+                let drives =
+                    drives.iter().map(|path| open(path).unwrap_or_else(|why| absent(path, &why))).collect();
                 Ok((Library::open(open(changer)?, drives, Arc::new(SystemWaiter))?, None))
             }
         }
     }
+}
+
+/// A drive that isn't there: whatever it's asked, the answer is why.
+struct Absent {
+    name: String,
+    why: String,
+}
+
+impl ScsiTransport for Absent {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+    fn execute(&mut self, _: &[u8], _: Data<'_>, _: u32) -> io::Result<ScsiReply> {
+        Err(io::Error::new(io::ErrorKind::NotFound, self.why.clone()))
+    }
+}
+
+fn absent(path: &Path, why: &TapeError) -> Box<dyn ScsiTransport + Send> {
+    Box::new(Absent { name: path.display().to_string(), why: why.to_string() })
 }
 
 fn cannot_open(path: &Path, source: std::io::Error) -> TapeError {

@@ -28,11 +28,17 @@ pub(crate) fn program(name: &str) -> Command {
 impl Site {
     /// A box, an enrolled agent, and a configuration `files` over `dir/data`.
     pub(crate) fn start() -> Site {
+        Site::start_with("")
+    }
+
+    /// With more in `box.toml`.
+    pub(crate) fn start_with(more: &str) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let mut site = Site { dir, server: String::new(), daemon: None };
         fs::create_dir(site.data()).unwrap();
         let port = free_port();
-        let settings = format!("listen = \"127.0.0.1:{port}\"\npage = \"127.0.0.1:0\"\nreserve_mib = 16\n");
+        let settings =
+            format!("listen = \"127.0.0.1:{port}\"\npage = \"127.0.0.1:0\"\nreserve_mib = 16\n{more}");
         fs::write(site.path("start.toml"), settings).unwrap();
         let mut init = program("cofferd");
         init.args(["init", "--name", "site", "--settings"])

@@ -48,7 +48,7 @@ impl Running {
         let identity = Identity::load(&layout.identity())?;
         let authority = Authority::open(&layout.authority())?;
         let vault = Arc::new(open_vault(&layout, &settings)?);
-        let tape = TapeJob::open(&settings, &layout)?;
+        let tape = TapeJob::of(&settings, &layout)?;
         let wan = crate::copies::wan_job(&settings, &layout, vault.clone())?.map(Arc::new);
         let listener = Listener::bind(settings.listen, &identity, &[], ByteBudget::for_server()).await?;
         let appliance = Arc::new(Appliance {

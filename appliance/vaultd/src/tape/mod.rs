@@ -15,6 +15,7 @@ mod orders;
 mod remembering;
 mod rescuing;
 mod right_of_way;
+mod robot;
 mod segment_stream;
 mod set_catalog;
 mod stocktaking;
@@ -23,10 +24,9 @@ mod tending;
 mod trouble;
 mod writing;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
-use anyhow::{Context, Result};
-use coffer_tape::simulator::Simulated;
+use anyhow::Result;
 use coffer_tape::{Library, TapeError};
 use coffer_vault::VaultError;
 use serde_json::{Value, json};
@@ -37,6 +37,7 @@ use self::media::Rules;
 pub use self::offline::{FromTape, Missing, Needed, TapeVault};
 use self::remembering::Memory;
 use self::right_of_way::RightOfWay;
+use self::robot::{Held, Moves, Opener, Robot};
 pub use self::tending::Pace;
 use self::trouble::Trouble;
 pub use self::writing::Written;
@@ -46,44 +47,37 @@ pub use coffer_tape::Source;
 
 /// The library, and what the box does with it. One job at a time.
 pub struct TapeJob {
-    library: Mutex<Library>,
+    robot: Mutex<Robot>,
     right_of_way: RightOfWay,
-    /// Kept open: it answers for the simulated devices.
-    _simulated: Option<Simulated>,
     rules: Rules,
-    moves: Arc<Mutex<Vec<String>>>,
+    moves: Moves,
     state: Mutex<Memory>,
 }
 impl TapeJob {
-    /// Opens the library that the settings name; nothing if tape is turned off.
-    pub(crate) fn open(settings: &Settings, layout: &Layout) -> Result<Option<TapeJob>> {
+    /// The library that the settings name, opened when it's first needed; nothing if tape is turned off.
+    pub(crate) fn of(settings: &Settings, layout: &Layout) -> Result<Option<TapeJob>> {
         if !settings.tape.enabled {
             return Ok(None);
         }
         let simulated = layout.simulated_library();
         let source = Source::new(settings.tape.changer.as_deref(), &settings.tape.drives, Some(&simulated))?;
-        let (mut library, simulated) = source.open().context("the tape library can't be used")?;
-        library.keep_journal(layout.library_journal())?;
         let rules = settings.tape.rules(settings.reclaim.copies_before_eviction)?;
-        let job = TapeJob { _simulated: simulated, ..TapeJob::new(library, rules) };
-        if let Some(simulated) = &job._simulated {
-            let told = job.moves.clone();
-            simulated.observe(move |one| {
-                let sentence = format!("robot moves {} from {:?} to {:?}", one.barcode, one.from, one.to);
-                told.lock().expect("nothing panics while it lists moves").push(sentence);
-            });
-        }
-        Ok(Some(job))
+        let moves = Moves::default();
+        let opener = Opener { source, journal: layout.library_journal(), moves: moves.clone() };
+        Ok(Some(TapeJob::with(Robot::closed(opener), rules, moves)))
     }
 
     /// A job over an open library.
     pub fn new(library: Library, rules: Rules) -> TapeJob {
+        TapeJob::with(Robot::open(library), rules, Moves::default())
+    }
+
+    fn with(robot: Robot, rules: Rules, moves: Moves) -> TapeJob {
         TapeJob {
-            library: Mutex::new(library),
+            robot: Mutex::new(robot),
             right_of_way: RightOfWay::default(),
-            _simulated: None,
             rules,
-            moves: Arc::default(),
+            moves,
             state: Mutex::default(),
         }
     }
@@ -93,8 +87,29 @@ impl TapeJob {
         self.state.lock().expect("nothing panics while it holds what is remembered")
     }
 
-    fn library(&self) -> Result<MutexGuard<'_, Library>, VaultError> {
-        self.library.lock().map_err(|_| refused("the tape job stopped in the middle: restart cofferd"))
+    fn library(&self) -> Result<Held<'_>, VaultError> {
+        self.held(self.robot()?)
+    }
+
+    fn robot(&self) -> Result<MutexGuard<'_, Robot>, VaultError> {
+        self.robot.lock().map_err(|_| refused("the tape job stopped in the middle: restart cofferd"))
+    }
+
+    /// Opens the library if it isn't, and notes which of its drives don't answer.
+    fn held<'a>(&self, robot: MutexGuard<'a, Robot>) -> Result<Held<'a>, VaultError> {
+        let was_open = robot.is_open();
+        let library = Held::new(robot).map_err(failed)?;
+        if !was_open {
+            let silent = library.silent_drives().iter().map(|(name, why)| (name.clone(), why.to_string()));
+            self.state().silent = silent.collect();
+        }
+        Ok(library)
+    }
+
+    /// Devices that were lost are opened anew when the library is next needed.
+    fn close_library(&self) -> Result<(), VaultError> {
+        self.robot()?.close();
+        Ok(())
     }
 
     /// What the library holds, as JSON.

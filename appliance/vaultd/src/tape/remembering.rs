@@ -25,6 +25,10 @@ pub(super) struct Memory {
     blanks: usize,
     request: Option<Request>,
     forecast: Option<String>,
+    /// Drives that didn't answer when the library was opened, and why.
+    pub(super) silent: Vec<(String, String)>,
+    /// When drives that don't answer were last tried.
+    pub(super) silent_tried_ms: u64,
     /// Why the last run ended early.
     pub(super) failure: Option<String>,
     pub(super) not_before_ms: u64,
@@ -102,6 +106,11 @@ impl TapeJob {
             told.push(format!(
                 "Tape drive {} failed ({}): it's tried again by itself; call service if this stays. {then}",
                 benched.index, benched.why
+            ));
+        }
+        for (device, why) in &state.silent {
+            told.push(format!(
+                "Tape drive {device} doesn't answer ({why}): check its power and cables; it's tried again by itself. {then}"
             ));
         }
         if let Some(failure) = &state.failure {

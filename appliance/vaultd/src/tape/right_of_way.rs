@@ -9,7 +9,8 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use coffer_tape::Library;
 use coffer_vault::VaultError;
 
-use super::{TapeJob, refused};
+use super::TapeJob;
+use super::robot::Held;
 
 /// How many restores wait for the library or hold it.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ impl Drop for Waiting<'_> {
 /// The library, held by a restore. Writing goes on when the last of these is dropped.
 pub(crate) struct RestoreClaim<'a> {
     // Dropped in this order: a writer that wakes up finds the library free.
-    library: MutexGuard<'a, Library>,
+    library: Held<'a>,
     _waiting: Waiting<'a>,
 }
 
@@ -86,15 +87,12 @@ impl TapeJob {
     }
 
     /// The library for anything that isn't urgent: restores that wait come first.
-    pub(super) fn library_when_free(&self) -> Result<MutexGuard<'_, Library>, VaultError> {
+    pub(super) fn library_when_free(&self) -> Result<Held<'_>, VaultError> {
         loop {
             self.right_of_way.wait_until_free();
-            let library = self
-                .library
-                .lock()
-                .map_err(|_| refused("the tape job stopped in the middle: restart cofferd"))?;
+            let robot = self.robot()?;
             if !self.right_of_way.is_claimed() {
-                return Ok(library);
+                return self.held(robot);
             }
         }
     }

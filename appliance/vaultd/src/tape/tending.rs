@@ -50,6 +50,10 @@ impl TapeJob {
         pace: Pace,
         working: &mut dyn FnMut(Value),
     ) -> Result<Written, VaultError> {
+        self.try_silent_again(vault.now_ms())?;
+        if pace == Pace::AsDue && self.is_out_of_reach(vault.now_ms())? {
+            return Ok(Written::default());
+        }
         let mut run = Run {
             vault,
             pressure: Pressure::None,
@@ -60,6 +64,9 @@ impl TapeJob {
         let outcome = self.run_steps(&mut run, pace, working);
         self.tell_moves(working);
         self.remember_failure(outcome.as_ref().err(), vault.now_ms());
+        if outcome.as_ref().err().is_some_and(Trouble::is_of_the_line) {
+            self.close_library()?;
+        }
         evict_again(vault, &run.read_back)?;
         outcome?;
         Ok(run.written)
@@ -104,6 +111,23 @@ impl TapeJob {
         }
         tracing::error!(STEPS_MAX, "a tape run doesn't end; it goes on later");
         Ok(())
+    }
+
+    /// Whether the library couldn't be opened a short while ago.
+    fn is_out_of_reach(&self, now_ms: u64) -> Result<bool, VaultError> {
+        let is_early = self.state().failure.is_some() && now_ms < self.state().not_before_ms;
+        Ok(is_early && !self.robot()?.is_open())
+    }
+
+    /// Opens the library anew now and then while a drive of it doesn't answer.
+    fn try_silent_again(&self, now_ms: u64) -> Result<(), VaultError> {
+        let mut state = self.state();
+        if state.silent.is_empty() || now_ms < state.silent_tried_ms + RETRY_MS {
+            return Ok(());
+        }
+        state.silent_tried_ms = now_ms;
+        drop(state);
+        self.close_library()
     }
 
     fn is_due(&self, vault: &Vault, pace: Pace, stock: &Stock) -> Result<bool, Trouble> {

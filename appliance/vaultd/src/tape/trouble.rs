@@ -16,6 +16,13 @@ pub(super) enum Trouble {
     Tape(#[from] TapeError),
 }
 
+impl Trouble {
+    /// A device wasn't reached: it may have come back under the same name.
+    pub(super) fn is_of_the_line(&self) -> bool {
+        matches!(self, Trouble::Tape(TapeError::Transport { .. } | TapeError::Link { .. }))
+    }
+}
+
 impl From<Trouble> for VaultError {
     fn from(trouble: Trouble) -> VaultError {
         match trouble {
