@@ -61,7 +61,7 @@ impl Pass<'_> {
         let identity = self.identity(&stat, before, present)?;
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
         if is_replaced {
-            self.reading.outlet.unlink(here.node, name.clone())?;
+            self.take_back(here.node, name.clone())?;
         }
         match (identity, stat.kind) {
             (Identity::AnotherName(node), _) => {

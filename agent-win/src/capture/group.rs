@@ -10,6 +10,7 @@ use super::CaptureError;
 use super::pass::Pass;
 use super::reading::{FileRead, FileTask};
 use super::sqlite_hold::SqliteHold;
+use crate::journal::Known;
 use crate::path::as_path;
 use crate::platform::{SourceFile, stat_path};
 
@@ -136,9 +137,17 @@ impl Pass<'_> {
 
     fn gone_under_hold(&mut self, parent: NodeId, path: &[u8]) -> Result<(), CaptureError> {
         let Some(name) = name_of(path) else { return Ok(()) };
-        match self.reading.journal.child(parent, name.as_bytes())? {
-            Some(_) => self.reading.outlet.unlink(parent, name),
+        match self.named_still(parent, &name)? {
+            Some(_) => self.take_back(parent, name),
             None => Ok(()),
+        }
+    }
+
+    /// What the box has under a name, as long as this look hasn't taken the name back.
+    fn named_still(&self, parent: NodeId, name: &Name) -> Result<Option<Known>, CaptureError> {
+        match self.taken_back.contains(name.as_bytes()) {
+            true => Ok(None),
+            false => Ok(self.reading.journal.child(parent, name.as_bytes())?),
         }
     }
 
@@ -151,7 +160,7 @@ impl Pass<'_> {
     ) -> Result<Option<FileTask>, CaptureError> {
         let Some(name) = name_of(path).filter(|_| stat.kind == NodeKind::File) else { return Ok(None) };
         let path = path.to_vec();
-        Ok(match self.reading.journal.child(parent, name.as_bytes())? {
+        Ok(match self.named_still(parent, &name)? {
             Some(known) if known.settled && known.done.is_none() && !known.stat.bytes_differ(&stat) => None,
             Some(known) => Some(FileTask { path, node: known.node, stat, known: Some(known), link: None }),
             None => {

@@ -40,6 +40,8 @@ pub(super) struct Pass<'a> {
     pub(super) visited: HashSet<NodeId>,
     /// Nodes that live on under another object that took their name.
     pub(super) taken_over: HashSet<NodeId>,
+    /// Names that were taken back in the directory that's being looked at; the journal has them still.
+    pub(super) taken_back: HashSet<Vec<u8>>,
     deferred: Vec<FileTask>,
     prefetch: Prefetch,
     /// Second names of new files, until the file itself has been sent.
@@ -61,6 +63,7 @@ impl<'a> Pass<'a> {
             new_objects: HashMap::new(),
             visited: HashSet::new(),
             taken_over: HashSet::new(),
+            taken_back: HashSet::new(),
             deferred: Vec::new(),
             prefetch: Prefetch::start(),
             late_links: Vec::new(),
@@ -174,6 +177,7 @@ impl<'a> Pass<'a> {
                 known
             }
         };
+        self.taken_back.clear();
         let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All };
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
         let mut tasks = Vec::new();
@@ -183,7 +187,7 @@ impl<'a> Pass<'a> {
         }
         let gone: Vec<Vec<u8>> = known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
         for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
-            self.reading.outlet.unlink(node, name)?;
+            self.take_back(node, name)?;
         }
         let groups = grouped(tasks);
         for (database, tasks) in groups.databases {
@@ -191,6 +195,12 @@ impl<'a> Pass<'a> {
         }
         self.read_all(groups.single)?;
         self.link_sent()
+    }
+
+    /// Takes a name of the directory that's being looked at back.
+    pub(super) fn take_back(&mut self, directory: NodeId, name: Name) -> Result<()> {
+        self.taken_back.insert(name.as_bytes().to_vec());
+        self.reading.outlet.unlink(directory, name)
     }
 
     /// Reads the files of a directory, asking for those that come next.
