@@ -4,9 +4,16 @@
 //! system's name; names and paths are bytes.
 
 pub mod capture;
+pub mod changes;
 mod clock;
 pub mod config;
+mod consent;
 mod cut;
+pub mod enclosures;
+mod exclusions;
+pub mod find;
+mod guest;
+mod job;
 pub mod journal;
 pub mod line;
 #[cfg(unix)]
@@ -20,17 +27,22 @@ use windows as platform;
 pub mod log_file;
 mod path;
 pub mod restore;
+mod restore_desk;
 mod scan;
 mod schedule;
 pub mod session;
+pub mod standstill;
 pub mod state;
-#[cfg(any(windows, test))]
+pub mod update;
 #[cfg_attr(not(windows), allow(dead_code, reason = "only Windows has it; tested everywhere"))]
 mod usn;
+pub mod view;
+#[cfg_attr(not(windows), allow(dead_code, unused_imports, reason = "only Windows has it; tested everywhere"))]
+mod vss;
 mod watch;
 pub mod wire;
 pub mod work;
-#[cfg(any(windows, test))]
+#[cfg_attr(not(windows), allow(dead_code, reason = "only Windows has such names; tested everywhere"))]
 mod wtf8;
 
 #[cfg(windows)]

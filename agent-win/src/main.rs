@@ -1,25 +1,27 @@
-//! The agent's program: enrol, run, capture once.
+//! The agent's program: enrol, run, capture once, restore.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
-use coffer_agent::capture::{CaptureError, Outcome};
-use coffer_agent::line::{self, LineError};
-use coffer_agent::restore::RestoreError;
-use coffer_agent::state::{StateDir, StateError};
-use coffer_agent::wire::WireError;
-use coffer_agent::work::{Agent, Done, WorkError};
+use clap::{Parser, Subcommand, ValueEnum};
+use coffer_agent::capture::Outcome;
+use coffer_agent::line;
+use coffer_agent::restore::{AT_RESTART, Goal, Restored};
+use coffer_agent::state::StateDir;
+use coffer_agent::work::{Agent, Done};
 use coffer_format::PointSeq;
-use coffer_format::wire::{Refusal, RefusalCode};
-use coffer_link::{EnrolmentCode, LinkError};
+use coffer_format::wire::ReplaceRule;
+use coffer_link::EnrolmentCode;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
+mod exit_code;
 #[cfg(windows)]
 mod windows_commands;
+
+use exit_code::exit_code;
 
 /// Sends what changes on this computer to its Coffer box.
 #[derive(Debug, Parser)]
@@ -33,9 +35,9 @@ struct Arguments {
 enum Command {
     /// Makes this computer known to a box, with a code that the box gave out.
     Enrol {
-        /// The box, as host:port.
+        /// The box, as host:port; without it the box that the code belongs to is looked for on this network.
         #[arg(long)]
-        server: String,
+        server: Option<String>,
         #[arg(long)]
         code: String,
         /// The agent's own folder; made where it isn't there.
@@ -63,7 +65,8 @@ enum Command {
         #[arg(long)]
         server: Option<String>,
     },
-    /// Brings files back to a folder of this computer, with everything that was kept of them.
+    /// Brings files back to their place or to a folder of this computer, with everything that was kept of them. What's in place
+    /// but not in the restore point always stays.
     Restore {
         #[arg(long)]
         state: PathBuf,
@@ -72,9 +75,16 @@ enum Command {
         /// The restore point's number; the newest otherwise.
         #[arg(long)]
         point: Option<u64>,
-        /// The folder; what's there already stays.
+        /// Restore below this folder; what's there already stays.
+        #[arg(long, required_unless_present = "in_place", conflicts_with = "in_place")]
+        to: Option<PathBuf>,
+        /// Restore to where the files were. A file in use is replaced when the computer next starts (Windows).
         #[arg(long)]
-        to: PathBuf,
+        in_place: bool,
+        /// In place: which files that are there are replaced. `changed` are those that differ in size, write time or attributes;
+        /// choose `all` where something may have changed files without changing these.
+        #[arg(long, value_enum, default_value = "changed", requires = "in_place")]
+        replace: Replace,
         /// The box's address where it has moved, as host:port.
         #[arg(long)]
         server: Option<String>,
@@ -119,7 +129,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Enrol { server, code, state, name } => {
-            enrol(&runtime, &server, &code, &state, name)?;
+            enrol(&runtime, server.as_deref(), &code, &state, name)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { state, server } => {
@@ -134,19 +144,49 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let is_clean = done.iter().all(|done| done.outcome.report().is_empty());
             Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(3) })
         }
-        Command::Restore { state, config, point, to, server, paths } => {
+        Command::Restore { state, config, point, to, in_place: _, replace, server, paths } => {
             // Beside an agent at work: a restore needs nothing that only one may have.
             let agent = Agent::open(handle.clone(), StateDir::open(&state)?, server, stop.clone())?;
             let paths = paths.into_iter().map(String::into_bytes).collect();
-            let restored = agent.restore(&config, point.map(PointSeq), paths, &to)?;
-            println!("{} files, {} bytes restored.", restored.files, restored.bytes);
-            for (path, what) in &restored.lacking {
-                println!("  {}: {what}", String::from_utf8_lossy(path));
-            }
-            Ok(if restored.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+            let replace = if to.is_some() { ReplaceRule::Nothing } else { replace.into() };
+            let restored = agent.restore(&config, point.map(PointSeq), paths, Goal { to, replace })?;
+            Ok(told(&restored))
         }
         #[cfg(windows)]
         Command::Windows(command) => windows_commands::run(command),
+    }
+}
+
+/// Which files that are there are replaced.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Replace {
+    All,
+    Changed,
+    None,
+}
+
+impl From<Replace> for ReplaceRule {
+    fn from(replace: Replace) -> ReplaceRule {
+        match replace {
+            Replace::All => ReplaceRule::All,
+            Replace::Changed => ReplaceRule::Changed,
+            Replace::None => ReplaceRule::Nothing,
+        }
+    }
+}
+
+fn told(restored: &Restored) -> ExitCode {
+    println!("{} files, {} bytes restored.", restored.files, restored.bytes);
+    if restored.alike > 0 {
+        println!("{} are as they were then, and were left alone.", restored.alike);
+    }
+    let later = restored.at_restart.iter().map(|path| (path, AT_RESTART));
+    let lines = restored.lacking.iter().map(|(path, what)| (path, what.as_str())).chain(later);
+    lines.for_each(|(path, what)| println!("  {}: {what}", String::from_utf8_lossy(path)));
+    match (restored.lacking.len(), restored.at_restart.len()) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(14),
+        _ => ExitCode::from(3),
     }
 }
 
@@ -156,14 +196,16 @@ fn runtime() -> std::io::Result<Runtime> {
 
 fn enrol(
     runtime: &Runtime,
-    server: &str,
+    server: Option<&str>,
     code: &str,
     state: &Path,
     name: Option<String>,
 ) -> anyhow::Result<()> {
     let code: EnrolmentCode = code.parse()?;
-    let name = name.unwrap_or_else(coffer_agent::computer_name);
-    line::enrol(runtime.handle(), server, &code, &name, state)?;
+    // The installer passes on what it wasn't given as nothing.
+    let server = server.filter(|server| !server.is_empty());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(coffer_agent::computer_name);
+    let server = line::enrol(runtime.handle(), server, &code, &name, state)?;
     println!("This computer is enrolled at {server} as \"{name}\".");
     Ok(())
 }
@@ -202,82 +244,4 @@ fn sentences(error: &anyhow::Error) -> Vec<String> {
         }
     }
     said
-}
-
-/// See README.md.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    for cause in error.chain() {
-        if let Some(error) = cause.downcast_ref::<WireError>() {
-            return match error {
-                WireError::Refused(refusal) => of_refusal(refusal),
-                WireError::Lost => 4,
-                WireError::Unexpected(_) => 12,
-            };
-        }
-        if let Some(code) = cause.downcast_ref::<LinkError>().map(of_link) {
-            return code;
-        }
-        match cause.downcast_ref::<WorkError>() {
-            Some(WorkError::NoConfig(_)) => return 6,
-            Some(WorkError::Config { .. }) => return 7,
-            Some(WorkError::Link(error)) => return of_link(error),
-            Some(WorkError::Wire(WireError::Refused(refusal))) => return of_refusal(refusal),
-            Some(WorkError::Wire(_)) => return 4,
-            Some(WorkError::State(StateError::InUse(_))) => return 8,
-            Some(WorkError::State(_)) => return 9,
-            Some(WorkError::Capture(error)) => return of_capture(error),
-            Some(WorkError::Restore(RestoreError::Target(..))) => return 13,
-            // What's below it says more.
-            Some(WorkError::Restore(RestoreError::Wire(_))) => {}
-            None => {}
-        }
-        match cause.downcast_ref::<LineError>() {
-            Some(LineError::Link(error)) => return of_link(error),
-            Some(LineError::State(_)) => return 9,
-            None => {}
-        }
-        match cause.downcast_ref::<StateError>() {
-            Some(StateError::InUse(_)) => return 8,
-            Some(_) => return 9,
-            None => {}
-        }
-    }
-    1
-}
-
-fn of_capture(error: &CaptureError) -> u8 {
-    match error {
-        CaptureError::Wire(WireError::Refused(refusal)) => of_refusal(refusal),
-        CaptureError::Wire(_) => 4,
-        CaptureError::Stopped => 5,
-        CaptureError::Journal(_) | CaptureError::Memory(..) => 9,
-        _ => 1,
-    }
-}
-
-fn of_link(error: &LinkError) -> u8 {
-    match error {
-        LinkError::Refused(refusal) => of_refusal(refusal),
-        LinkError::Unreachable { .. }
-        | LinkError::HandshakeTimeout { .. }
-        | LinkError::Cut { .. }
-        | LinkError::Io { .. } => 4,
-        LinkError::WrongClock { .. } => 10,
-        LinkError::OtherBox { .. } | LinkError::OtherRole { .. } | LinkError::NotTrusted { .. } => 11,
-        LinkError::Identity(_) => 9,
-        _ => 12,
-    }
-}
-
-fn of_refusal(refusal: &Refusal) -> u8 {
-    match refusal.code {
-        RefusalCode::WrongCode => 20,
-        RefusalCode::NotAllowed | RefusalCode::NoSuchComputer => 21,
-        RefusalCode::WrongClock => 10,
-        RefusalCode::OtherBox | RefusalCode::OtherOrganisation => 11,
-        RefusalCode::DiskFull | RefusalCode::ReadOnly => 22,
-        RefusalCode::Busy => 23,
-        RefusalCode::Version => 12,
-        _ => 24,
-    }
 }

@@ -1,19 +1,23 @@
 //! A conversation with the box: opening, configurations, and getting in step before each capture.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coffer_format::wire::{ConfigText, Message, PROTOCOL, RefusalCode};
+use coffer_format::update::Version;
+use coffer_format::wire::{AgentProgress, ConfigText, Exclusion, Message, PROTOCOL, RefusalCode};
 use coffer_format::{ConfigId, NodeId, PartNo, PointSeq, VaultId};
 
-use crate::capture::{self, CaptureError, CaptureJob, Outcome, Progress, Start, Target};
+use crate::capture::{self, CaptureError, CaptureJob, Footing, Outcome, Progress, Start, Target};
+use crate::changes::{Hints, RECHECK};
 use crate::config::{CompressionChoice, Scope};
+use crate::guest::Stage;
 use crate::journal::{Journal, PartAt, Position, Standing};
-use crate::restore::{self, RestoreError, Restored};
-use crate::wire::{Wire, WireError};
+use crate::restore::{self, Goal, Order, RestoreError, Restored};
+use crate::wire::{Wire, WireError, comes_unasked};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the box may take to hang up.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open conversation.
 pub struct Session {
@@ -29,6 +33,9 @@ pub struct Session {
 pub struct CaptureOrder<'a> {
     pub config: ConfigId,
     pub scope: Arc<Scope>,
+    pub footing: Footing<'a>,
+    /// Where the target's files were written to.
+    pub hints: &'a Hints,
     pub compression: CompressionChoice,
     pub chunk_key: [u8; 32],
     pub target: Target,
@@ -38,7 +45,12 @@ pub struct CaptureOrder<'a> {
 impl Session {
     /// Says hello.
     pub fn open(wire: Wire) -> Result<Session, WireError> {
-        let program = format!("coffer-agent {}", env!("CARGO_PKG_VERSION"));
+        Session::open_as(wire, crate::update::built_version())
+    }
+
+    /// Says hello, as a program of that version.
+    pub(crate) fn open_as(wire: Wire, version: Version) -> Result<Session, WireError> {
+        let program = format!("coffer-agent {version}");
         wire.send(Message::Hello { protocol: PROTOCOL, program, clock_ms: crate::clock::now_ms() })?;
         let mut session =
             Session { wire, vault: VaultId([0; 16]), box_name: String::new(), aside: Vec::new() };
@@ -59,9 +71,12 @@ impl Session {
     /// The configurations of this computer.
     pub fn configs(&mut self) -> Result<Vec<ConfigText>, WireError> {
         self.wire.send(Message::ConfigsWanted)?;
-        match self.answer()? {
-            Message::Configs { configs } => Ok(configs),
-            _ => Err(WireError::Unexpected("no configurations")),
+        loop {
+            match self.next()? {
+                Message::Configs { configs } => return Ok(configs),
+                message if comes_unasked(&message) => self.aside.push(message),
+                _ => return Err(WireError::Unexpected("no configurations")),
+            }
         }
     }
 
@@ -77,15 +92,40 @@ impl Session {
         Ok(asked)
     }
 
+    /// Tells the box something that it doesn't answer at once.
+    pub fn tell(&self, message: Message) -> Result<(), WireError> {
+        self.wire.send(message)
+    }
+
     /// Tells the box that its newest point is all there is.
     pub fn up_to_date(&self, config: ConfigId) -> Result<(), WireError> {
         self.wire.send(Message::UpToDate { config })
     }
 
+    /// Tells the box what this computer leaves out by itself.
+    pub fn tell_exclusions(&self, config: ConfigId, exclusions: Vec<Exclusion>) -> Result<(), WireError> {
+        self.wire.send(Message::Exclusions { config, exclusions })
+    }
+
+    /// Tells the box what's going on with a configuration besides captures; nothing where `doing` is empty.
+    pub(crate) fn doing(&self, config: ConfigId, doing: &str) -> Result<(), WireError> {
+        let progress = AgentProgress {
+            config,
+            doing: doing.to_owned(),
+            files: 0,
+            bytes: 0,
+            files_expected: 0,
+            bytes_expected: 0,
+        };
+        self.wire.send(Message::Progress { progress })
+    }
+
+    /// Ends it, and waits until the box has taken everything: a program that ends sooner takes along what wasn't sent yet.
     pub fn goodbye(self) {
         if let Err(error) = self.wire.send(Message::Goodbye) {
             tracing::debug!(%error, "the box was gone already");
         }
+        while let Ok(Some(_)) = self.wire.receive(GOODBYE_TIMEOUT) {}
     }
 
     /// Gets in step with the box, then captures.
@@ -94,11 +134,16 @@ impl Session {
         journal: &mut Journal,
         order: CaptureOrder<'_>,
     ) -> Result<Outcome, CaptureError> {
-        let CaptureOrder { config, scope, compression, chunk_key, mut target, progress } = order;
+        let CaptureOrder { config, scope, footing, mut hints, compression, chunk_key, mut target, progress } =
+            order;
         let start = self.begin(journal, config)?;
-        if start.part > PartNo(0) || start.is_first {
+        progress.begin(if start.is_first { Stage::FirstCopy } else { Stage::Changes });
+        if start.part > PartNo(0) || start.is_first || start.is_recalled {
             // What a draft still lacks was noticed by an agent that's gone.
             target = Target::Everything;
+        }
+        if start.is_first || start.is_recalled {
+            hints = &RECHECK;
         }
         let (wire, vault, aside) = (&self.wire, self.vault, &mut self.aside);
         let captured = capture::capture(CaptureJob {
@@ -108,6 +153,8 @@ impl Session {
             vault,
             chunk_key,
             scope,
+            footing,
+            hints,
             compression,
             start,
             target,
@@ -126,19 +173,24 @@ impl Session {
         captured
     }
 
-    /// Restores a point, the newest where none is said, to below a folder.
+    /// Restores a point, the newest where none is said.
     pub fn restore(
         &mut self,
         config: ConfigId,
         point: Option<PointSeq>,
         paths: Vec<Vec<u8>>,
-        to: &Path,
+        goal: Goal,
     ) -> Result<Restored, RestoreError> {
         let point = match point {
             Some(point) => point,
             None => self.newest(config)?,
         };
-        restore::restore(&self.wire, (config, point), paths, to)
+        restore::restore(&self.wire, Order { config, point, paths, goal })
+    }
+
+    /// The line itself, for a restore that the box asked for.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     fn newest(&mut self, config: ConfigId) -> Result<PointSeq, WireError> {
@@ -157,7 +209,8 @@ impl Session {
         if begun != config {
             return Err(WireError::Unexpected("another configuration was begun").into());
         }
-        match Position::standing(journal.position()?, self.vault, head, draft) {
+        let standing = Position::standing(journal.position()?, self.vault, head, draft);
+        match standing {
             Standing::InStep => {}
             Standing::Behind(from) => self.catch_up(journal, config, from, head)?,
             Standing::Astray => {
@@ -168,7 +221,13 @@ impl Session {
         let point = draft.map_or(PointSeq(head.0 + 1), |draft| draft.point);
         let part = draft.map_or(PartNo(0), |draft| draft.parts);
         let next_node = next_node.max(NodeId(NodeId::ROOT.0 + 1));
-        Ok(Start { point, part, next_node, is_first: head == PointSeq(0) })
+        Ok(Start {
+            point,
+            part,
+            next_node,
+            is_first: head == PointSeq(0),
+            is_recalled: standing != Standing::InStep,
+        })
     }
 
     /// Takes over what the box knows and the journal doesn't, from that part on.
@@ -205,10 +264,15 @@ impl Session {
 
     fn answer(&mut self) -> Result<Message, WireError> {
         loop {
-            match self.wire.receive(ANSWER_TIMEOUT)?.ok_or(WireError::Lost)? {
-                message @ (Message::CaptureNow { .. } | Message::ConfigsChanged) => self.aside.push(message),
+            match self.next()? {
+                message @ Message::Configs { .. } => self.aside.push(message),
+                message if comes_unasked(&message) => self.aside.push(message),
                 message => return Ok(message),
             }
         }
+    }
+
+    fn next(&mut self) -> Result<Message, WireError> {
+        self.wire.receive(ANSWER_TIMEOUT)?.ok_or(WireError::Lost)
     }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Subcommand;
 use coffer_agent::log_file::LogFile;
+use coffer_agent::selftest;
 use coffer_agent::service::{self, EventLog, EventLogWriter};
 use coffer_agent::state::StateDir;
+use coffer_agent::update::{Swapper, Updater};
 use coffer_agent::work::Agent;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,6 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 const ENROLMENT_POLL: Duration = Duration::from_millis(500);
+/// How soon a replacement that ran into something goes on.
+const REPLACE_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WindowsCommand {
@@ -26,10 +30,10 @@ pub(crate) enum WindowsCommand {
         /// The agent's own folder; Coffer in the folder for all programs' data otherwise.
         #[arg(long)]
         state: Option<PathBuf>,
-        /// The box, as host:port.
+        /// The box, as host:port; without it the box that the code belongs to is looked for on this network.
         #[arg(long, requires = "code")]
         server: Option<String>,
-        #[arg(long, requires = "server")]
+        #[arg(long)]
         code: Option<String>,
         /// What the box is to call this computer; its own name otherwise.
         #[arg(long)]
@@ -40,8 +44,22 @@ pub(crate) enum WindowsCommand {
     /// Tries out what this computer offers to a backup, and prints a table. Works in a folder of its own, which it removes.
     Selftest {
         /// Where the folder is made: on the volume that's to be tried out.
+        #[arg(long, required_unless_present = "writers")]
+        folder: Option<PathBuf>,
+        /// Lists the applications that are asked before a snapshot instead, with their components, files and exclusions.
         #[arg(long)]
-        folder: PathBuf,
+        writers: bool,
+        /// No step of a snapshot may take longer; minutes by itself.
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+        limit_seconds: Option<u64>,
+    },
+    /// Replaces the agent's program: the agent calls it so, as a service.
+    #[command(hide = true)]
+    FinishUpdate {
+        #[arg(long)]
+        program: PathBuf,
+        #[arg(long)]
+        state: PathBuf,
     },
     /// Works as the service: Windows calls it so.
     #[command(hide = true)]
@@ -55,8 +73,8 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
     match command {
         WindowsCommand::Install { state, server, code, name } => {
             let state = state.unwrap_or_else(service::default_state);
-            if let (Some(server), Some(code)) = (server, code) {
-                crate::enrol(&crate::runtime()?, &server, &code, &state, name)?;
+            if let Some(code) = code {
+                crate::enrol(&crate::runtime()?, server.as_deref(), &code, &state, name)?;
             }
             service::install(&std::env::current_exe()?, &state)?;
             println!("The agent is installed and works as the service {}.", service::NAME);
@@ -65,12 +83,12 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
             true => println!("The service {} is removed. The agent's folder stays.", service::NAME),
             false => println!("There is no service {}.", service::NAME),
         },
-        WindowsCommand::Selftest { folder } => {
-            let rows =
-                coffer_agent::selftest::run(&folder).context("the folder for trying out can't be made")?;
-            for row in &rows {
-                println!("{:<28} {:<4} {}", row.what, if row.works { "yes" } else { "no" }, row.detail);
-            }
+        WindowsCommand::Selftest { folder, writers, limit_seconds } => {
+            selftest(folder.filter(|_| !writers), limit_seconds.map(Duration::from_secs))?;
+        }
+        WindowsCommand::FinishUpdate { program, state } => {
+            service::run(Box::new(move |stop| finish_update(&program, &state, &stop)))
+                .context("only Windows starts this; the agent sees to it")?;
         }
         WindowsCommand::Service { state } => {
             let state = state.unwrap_or_else(service::default_state);
@@ -79,6 +97,19 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tries everything in a folder, or lists the applications where there's none.
+fn selftest(folder: Option<PathBuf>, limit: Option<Duration>) -> anyhow::Result<()> {
+    let Some(folder) = folder else {
+        selftest::applications(limit)?.iter().for_each(|line| println!("{line}"));
+        return Ok(());
+    };
+    let rows = selftest::run(&folder, limit).context("the folder for trying out can't be made")?;
+    for row in &rows {
+        println!("{:<28} {:<4} {}", row.what, if row.works { "yes" } else { "no" }, row.detail);
+    }
+    Ok(())
 }
 
 /// The service's whole life; its exit code.
@@ -112,9 +143,48 @@ fn work(
     let _lock = state.lock()?;
     log_to(LogFile::open(state.path())?, events);
     let runtime = crate::runtime()?;
+    let updater = updater(&state);
     let agent = Agent::open(runtime.handle().clone(), state, None, stop)?;
+    let agent = match updater {
+        Ok(updater) => agent.updating(updater),
+        Err(error) => {
+            tracing::error!("this program isn't updated from the box: {error:#}");
+            agent
+        }
+    };
     inform("The Coffer agent works.");
     Ok(agent.run()?)
+}
+
+fn updater(state: &StateDir) -> anyhow::Result<Updater> {
+    let folder = state.path().to_owned();
+    let launch = move |helper: &Path, program: &Path| {
+        service::launch_helper(helper, program, &folder).map_err(|error| error.to_string())
+    };
+    Ok(Updater::open(&std::env::current_exe()?, state.path(), Box::new(launch))?)
+}
+
+/// The helper's whole life. It doesn't give up: without it a computer may be left without an agent.
+fn finish_update(program: &Path, state: &Path, stop: &AtomicBool) -> u32 {
+    if let Ok(file) = LogFile::open(&state.join("update")) {
+        log_to(file, EventLog::open().ok().map(Arc::new));
+    }
+    let is_stopped = || stop.load(Ordering::Relaxed);
+    while !is_stopped() {
+        let done =
+            Swapper::open(program, state).and_then(|mut swapper| swapper.run(&mut service::act, &is_stopped));
+        match done {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "replacing the program goes on soon"),
+        }
+        std::thread::park_timeout(REPLACE_AGAIN);
+    }
+    if !is_stopped()
+        && let Err(error) = service::remove_helper()
+    {
+        tracing::warn!(%error, "this helper stays until the next update");
+    }
+    0
 }
 
 /// An agent that's installed before it's enrolled waits for that; false where it was stopped meanwhile.
@@ -125,8 +195,8 @@ fn wait_until_enrolled(state: &Path, stop: &AtomicBool, inform: &dyn Fn(&str)) -
     if !is_enrolled() {
         let state = state.display();
         inform(&format!(
-            "This computer isn't enrolled at a box yet: run `coffer-agent enrol --state \"{state}\"` with the box's \
-             address and a code that it gave out. The Coffer agent waits for that."
+            "This computer isn't enrolled at a box yet: run `coffer-agent enrol --state \"{state}\"` with a \
+             code that a box gave out. The Coffer agent waits for that."
         ));
     }
     while !is_enrolled() && !stop.load(Ordering::Relaxed) {

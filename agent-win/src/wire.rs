@@ -4,9 +4,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::Duration;
 
 use coffer_format::wire::{Message, Refusal};
+use coffer_link::Throttle;
 
 /// Most messages that wait to be sent: each may hold a pack of 1 MiB.
-pub const OUTGOING_MAX: usize = 4;
+pub const OUTGOING_MAX: usize = 2;
 /// Most messages that wait to be read.
 pub const INCOMING_MAX: usize = 64;
 
@@ -15,6 +16,7 @@ pub const INCOMING_MAX: usize = 64;
 pub struct Wire {
     to_box: SyncSender<Message>,
     from_box: Receiver<Message>,
+    line: Option<Throttle>,
 }
 
 /// Why nothing more comes over the line.
@@ -30,7 +32,18 @@ pub enum WireError {
 
 impl Wire {
     pub fn new(to_box: SyncSender<Message>, from_box: Receiver<Message>) -> Wire {
-        Wire { to_box, from_box }
+        Wire { to_box, from_box, line: None }
+    }
+
+    /// Over a line that tells what it carries.
+    pub(crate) fn over(self, line: Throttle) -> Wire {
+        Wire { line: Some(line), ..self }
+    }
+
+    /// Bytes that the line has carried so far; 0 where it doesn't tell. On a slow line an answer takes long: while this
+    /// grows, the box isn't lost.
+    pub(crate) fn carried(&self) -> u64 {
+        self.line.as_ref().map_or(0, |line| line.sent_bytes() + line.received_bytes())
     }
 
     /// Waits while the queue is full.
@@ -55,6 +68,18 @@ impl Wire {
             Err(TryRecvError::Disconnected) => Err(WireError::Lost),
         }
     }
+}
+
+/// What the box says at any time, whatever it's being asked: it's kept until there's time for it. (`Configs` comes so as well,
+/// but may also be an answer.)
+pub(crate) fn comes_unasked(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::CaptureNow { .. }
+            | Message::ConfigsChanged
+            | Message::UpdateOffered { .. }
+            | Message::UpdateBytes { .. }
+    )
 }
 
 fn accepted(message: Message) -> Result<Message, WireError> {

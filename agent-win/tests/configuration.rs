@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use coffer_agent::config::{BackupConfig, CompressionChoice, Scope, Verdict, When};
+use coffer_agent::config::{
+    BackupConfig, CompressionChoice, Manners, OnBattery, OnMetered, OpenFiles, Priority, Quiet, Scope,
+    Verdict, When,
+};
 
 fn mistakes(text: &str) -> String {
     let mistakes = BackupConfig::parse(text).unwrap_err();
@@ -21,7 +24,11 @@ run_to_completion = "yes"
 settle_seconds = -1
 cut.pages = "*.dat"
 compression = "zip"
-bandwidth = 5
+speed = 5
+bandwidth = ["otherwise 2 MB/s", "otherwise 1 Mbit/s", "mon-fri 07:00-19:00 2 Mbit/s"]
+on_battery = true
+metered = "sometimes"
+priority = "high"
 "#;
     assert_eq!(mistakes(text), include_str!("mistakes.txt"));
 }
@@ -39,7 +46,24 @@ fn every_key_has_a_default_that_works() {
     assert_eq!(config.when, When::Continuous);
     assert_eq!(config.settle, Duration::from_secs(2));
     assert_eq!(config.compression, CompressionChoice::Auto);
+    assert_eq!(config.manners, Manners::default());
     assert!(config.automatic_exclusions && config.run_to_completion && config.window.is_empty());
+}
+
+#[test]
+fn manners_are_read_as_they_are_written() {
+    let text = r#"include = ["/home"]
+bandwidth = ["mon-fri 07:00-19:00 2 Mbit/s", "otherwise unlimited"]
+on_battery = "pause"
+metered = "continue"
+priority = "normal"
+"#;
+    let manners = BackupConfig::parse(text).unwrap().manners;
+    let said: Vec<String> = manners.bandwidth.0.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["mon-fri 07:00-19:00 2 Mbit/s", "otherwise unlimited"]);
+    assert_eq!(manners.on_battery, OnBattery::Pause);
+    assert_eq!(manners.metered, OnMetered::Continue);
+    assert_eq!(manners.priority, Priority::Normal);
 }
 
 #[test]
@@ -58,4 +82,38 @@ fn scope_includes_leads_to_and_leaves_out() {
     assert_eq!(verdict("/home/a/.cache"), Verdict::Outside);
     assert_eq!(verdict("/home/agent-state"), Verdict::Outside);
     assert!(!scope.is_reachable(b"/home/a/private/x") && scope.is_reachable(b"/home/a/x"));
+}
+
+#[test]
+fn standstill_and_databases_are_read_with_their_mistakes() {
+    let config = BackupConfig::parse(
+        "include = [\"/srv\"]\nopen_files = \"quiet\"\nquiet = { seconds = 2, at_most_seconds = 9 }\nbookmark = \"never\"",
+    );
+    let config = config.unwrap();
+    let quiet = Quiet { wanted: Duration::from_secs(2), at_most: Duration::from_secs(9) };
+    assert_eq!((config.open_files, config.bookmark), (OpenFiles::Quiet(quiet), None));
+
+    let config = BackupConfig::parse(
+        "[database]\napplication = \"sql-server\"\nnames = [\"Orders\"]\nlogs_every = \"every 30 seconds\"",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.when, When::Every(Duration::from_secs(3600)));
+    let database = config.database.unwrap();
+    assert_eq!(database.logs_every, Some(Duration::from_secs(30)));
+    assert!(!database.truncate_logs, "logs are thrown away though nobody said so");
+
+    for (text, said) in [
+        ("include = [\"/a\"]\nquiet = { seconds = 0 }", "quiet.seconds can't be used"),
+        ("include = [\"/a\"]\nquiet = { seconds = 5 }", "quiet is said, but isn't waited for"),
+        ("include = [\"/a\"]\nopen_files = \"vss\"", "open_files is not one that is known"),
+        ("include = [\"/a\"]\nbookmark = 5", "bookmark is not a time"),
+        ("when = \"continuous\"\ndatabase.application = \"exchange\"", "can't be captured continuously"),
+        ("include = [\"/a\"]\ndatabase.truncate_logs = true", "need an application"),
+        ("include = [\"/a\"]\ndatabase.logs_every = \"every 9 seconds\"", "not which files are logs"),
+        ("include = [\"/a\"]\ndatabase.before = 7", "database.before is not a command"),
+        ("include = [\"/a\"]\ndatabase.kind = \"x\"", "unknown key \"database.kind\""),
+        ("database.application = \"files\"", "nothing is included"),
+    ] {
+        assert!(mistakes(text).contains(said), "{text}: {}", mistakes(text));
+    }
 }

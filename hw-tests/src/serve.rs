@@ -37,9 +37,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 fn open(dir: &Path, capacity_mib: u64) -> Result<Simulated> {
-    if Simulated::exists(dir) {
-        return Ok(Simulated::open(dir)?);
-    }
     let shape = LibraryShape {
         slots: 8,
         drives: 2,
@@ -48,7 +45,7 @@ fn open(dir: &Path, capacity_mib: u64) -> Result<Simulated> {
         capacity_bytes: capacity_mib << 20,
         ..LibraryShape::default()
     };
-    Ok(Simulated::create(dir, shape)?)
+    Ok(Simulated::open_or_create(dir, shape)?)
 }
 
 fn fill_in(word: &str, paths: &[PathBuf]) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::Command;
 
-use support::{Site, bytes, contents};
+use support::{Site, bytes, contents, said, wait_until};
 
 fn fill(site: &Site, files: u64, large_mib: usize) {
     for number in 0..files {
@@ -41,9 +41,7 @@ fn files_come_back_as_they_were_at_each_point() {
     let second = contents(&site.data());
     assert_eq!(contents(&site.restore(&["--point", "1"])), first);
     assert_eq!(contents(&site.restore(&[])), second);
-    let points: serde_json::Value =
-        serde_json::from_str(&site.coffer(&["points", "alpha/files", "--json"])).unwrap();
-    let stored = points[0]["stored"].as_u64().unwrap();
+    let stored = site.points("alpha/files")[0]["stored"].as_u64().unwrap();
     assert!(stored < 40_000, "one changed page cost {stored} bytes");
     let report = site.coffer(&["verify"]);
     assert!(!report.contains('!'), "{report}");
@@ -99,25 +97,19 @@ fn a_tar_stream_holds_names_attributes_and_hard_links() {
 fn a_box_that_is_killed_again_and_again_loses_nothing_and_the_first_copy_goes_on() {
     let mut site = Site::start();
     fill(&site, 400, 96);
-    let mut agent = site
-        .agent("run")
-        .args(["--server", &site.server])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let agent = site.start_agent();
     site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n", site.data()));
     let vault = site.path("box/vault/segments");
     // Each kill comes after the vault has grown some more, wherever in its work the box is then.
     for kill in 1..=6u64 {
         let enough = kill * (9 << 20);
-        let grown = wait_until(|| size_of(&vault) >= enough || has_point(&site));
-        assert!(grown, "the first copy didn't go on after kill {}", kill - 1);
+        let what = format!("the first copy goes on after kill {}", kill - 1);
+        site.wait_until(&what, || size_of(&vault) >= enough || has_point(&site));
         site.kill_box();
         site.start_box();
     }
-    assert!(wait_until(|| has_point(&site)), "no restore point came");
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    site.wait_until("a restore point comes", || has_point(&site));
+    agent.kill();
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
     let stored = size_of(&vault);
     assert!(stored < 140 << 20, "the first copy began again: {stored} bytes are stored for 97 MiB");
@@ -129,14 +121,14 @@ fn a_computer_on_which_nothing_changes_is_not_at_risk() {
     fill(&site, 10, 1);
     capture(&site);
     let standing = || {
-        let status: serde_json::Value = serde_json::from_str(&site.coffer(&["status", "--json"])).unwrap();
-        let config = status["computers"][0]["configurations"][0].clone();
+        let config = site.status()["computers"][0]["configurations"][0].clone();
         (config["last_point_ms"].as_u64().unwrap(), config["protected_ms"].as_u64().unwrap())
     };
     let (made, protected) = standing();
     assert_eq!(protected, made);
     capture(&site);
-    assert!(wait_until(|| standing().1 > made), "the box didn't hear that nothing has changed");
+    let heard = || standing().1 > made;
+    wait_until("the box hears that nothing has changed", &site.path("box.log"), heard);
     assert_eq!(standing().0, made, "nothing new made a point");
 }
 
@@ -157,8 +149,7 @@ fn a_file_that_may_not_be_read_is_named_and_the_rest_is_kept() {
         agent = without;
     }
     let output = agent.output().unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     assert!(said.contains("closed.txt"), "the file isn't named: {said}");
     let mut kept = contents(&site.restore(&[]));
     assert_eq!(kept.remove(std::path::Path::new("folder-3/closed.txt")), None);
@@ -169,24 +160,11 @@ fn a_file_that_may_not_be_read_is_named_and_the_rest_is_kept() {
 }
 
 fn has_point(site: &Site) -> bool {
-    let points = site.coffer(&["points", "alpha/files", "--json"]);
-    serde_json::from_str::<serde_json::Value>(&points).unwrap().as_array().is_some_and(|all| !all.is_empty())
+    !site.points("alpha/files").is_empty()
 }
 
 fn size_of(folder: &std::path::Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len())).sum()
-}
-
-/// Looks again and again, for at most two minutes.
-fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
-    let started = std::time::Instant::now();
-    while started.elapsed().as_secs() < 120 {
-        if is_so() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::scsi::cdb::{self, DoorMove, ElementDetail, RangeOpcode, Removal};
 use crate::scsi::{
     Answer, ChangerCapabilities, Data, Device, ElementAddress, ElementKind, ElementMap, ElementRange,
     ElementStatus, GEOMETRY_PAGE, Inquiry, Readiness, ScsiTransport, Sense, decode_element_status,
-    decode_rotates, decode_serial, key,
+    decode_rotates, key,
 };
 use crate::{TapeError, Waiter};
 
@@ -85,11 +85,7 @@ impl Changer {
         waiter: Arc<dyn Waiter>,
     ) -> Result<Changer, TapeError> {
         let mut device = Device::new(transport, waiter);
-        let inquiry = device.inquiry()?;
-        if inquiry.device_type != Inquiry::CHANGER {
-            return Err(TapeError::WrongDevice { device: device.name().to_owned(), wanted: "changer" });
-        }
-        let serial = device.vital_page(0x80)?.and_then(|page| decode_serial(&page).ok());
+        let (inquiry, serial) = device.introduce(Inquiry::CHANGER, "changer")?;
         device.wait_ready().map_err(|error| explain(error, None))?;
         let map = device.mode_page(ElementMap::PAGE, ElementMap::decode)?;
         let map = map.ok_or_else(|| no_page(&device, "element address page, which the changer refuses"))?;

@@ -13,6 +13,20 @@ use crate::{Drive, TapeError, Waiter};
 /// Opens a device by its path.
 pub type OpenDevice<'a> = dyn Fn(&Path) -> io::Result<Box<dyn ScsiTransport + Send>> + 'a;
 
+/// The drives of a changer, as far as they were found, and what they were found by.
+#[derive(Debug)]
+pub struct ChangersDrives {
+    pub drives: Vec<PathBuf>,
+    /// How many drives the changer has.
+    pub elements: usize,
+    /// What it calls them, as far as it tells.
+    pub names: Vec<String>,
+    /// All tape drives of this machine.
+    pub connected: Vec<PathBuf>,
+    /// Those of them that couldn't be asked.
+    pub unreached: Vec<TapeError>,
+}
+
 /// Where the kernel lists its SCSI devices.
 #[derive(Debug, Clone)]
 pub struct Devices {
@@ -48,7 +62,7 @@ impl Devices {
         changer: &Path,
         open: &OpenDevice<'_>,
         waiter: &Arc<dyn Waiter>,
-    ) -> Result<Vec<PathBuf>, TapeError> {
+    ) -> Result<ChangersDrives, TapeError> {
         let cannot = |path: &Path| {
             let device = path.display().to_string();
             move |source| TapeError::Transport { device, command: "INQUIRY", source }
@@ -57,19 +71,22 @@ impl Devices {
         let mut robot = Changer::open(opened, waiter.clone())?;
         let elements = robot.status(ElementKind::Drive)?;
         let connected = self.tape_drives().map_err(cannot(&self.sysfs))?;
-        let names: Vec<&str> = elements.iter().filter_map(|element| element.device_id.as_deref()).collect();
-        let mut found = Vec::new();
+        let names: Vec<String> = elements.iter().filter_map(|element| element.device_id.clone()).collect();
+        let (mut drives, mut unreached) = (Vec::new(), Vec::new());
         for path in &connected {
             let drive =
                 open(path).map_err(cannot(path)).and_then(|device| Drive::open(device, waiter.clone()));
             match drive {
-                Ok(drive) if names.iter().any(|name| drive.is_called(name)) => found.push(path.clone()),
+                Ok(drive) if names.iter().any(|name| drive.is_called(name)) => drives.push(path.clone()),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(drive = %path.display(), %error, "not looked at"),
+                Err(error) => unreached.push(error),
             }
         }
-        let all = found.len() < elements.len() && connected.len() == elements.len();
-        Ok(if all { connected } else { found })
+        let elements = elements.len();
+        if drives.len() < elements && connected.len() == elements {
+            drives.clone_from(&connected);
+        }
+        Ok(ChangersDrives { drives, elements, names, connected, unreached })
     }
 
     fn of_type(&self, wanted: u8) -> io::Result<Vec<PathBuf>> {

@@ -19,6 +19,8 @@ pub mod health;
 pub mod inventory;
 pub mod library;
 pub mod medium;
+#[cfg(feature = "clap")]
+pub mod options;
 pub mod scsi;
 pub mod simulator;
 pub mod source;

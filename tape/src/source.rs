@@ -39,10 +39,7 @@ impl Source {
     pub fn open(&self) -> Result<(Library, Option<Simulated>), TapeError> {
         match self {
             Source::Simulated(dir) => {
-                let simulated = match Simulated::exists(dir) {
-                    true => Simulated::open(dir)?,
-                    false => Simulated::create(dir, LibraryShape::default())?,
-                };
+                let simulated = Simulated::open_or_create(dir, LibraryShape::default())?;
                 let library = Library::open(simulated.changer(), simulated.drives(), Arc::new(NoWaiter))?;
                 Ok((library, Some(simulated)))
             }

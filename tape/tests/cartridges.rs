@@ -11,9 +11,9 @@ use coffer_tape::container::{
     read_segment, scan_cartridge,
 };
 use coffer_tape::simulator::{LibraryShape, Protection, Simulated};
-use coffer_tape::{BlockAddress, TapeError};
+use coffer_tape::{BlockAddress, Drive, TapeError};
 use common::{
-    append, barcode, flip, labelled, library, listed, plan, recorded, segment, shape, simulated, source,
+    Cut, append, barcode, flip, labelled, library, listed, plan, recorded, segment, shape, simulated, source,
 };
 
 #[test]
@@ -154,19 +154,11 @@ fn a_full_cartridge_is_closed_and_the_next_one_takes_the_rest() {
 #[test]
 fn a_torn_container_gives_its_whole_segments_and_the_cartridge_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let home = dir.path().join("library");
-    let (file, closed_len) = {
-        let simulated = simulated(&home);
-        let mut library = library(&simulated);
-        let index = labelled(&mut library, 1);
-        append(library.drive(index).unwrap(), 1..=2).unwrap();
-        let file = simulated.cartridge_file(&barcode(1));
-        let closed_len = std::fs::metadata(&file).unwrap().len();
-        append(library.drive(index).unwrap(), 3..=5).unwrap();
-        (file, closed_len)
+    let write = |numbers: std::ops::RangeInclusive<u64>| {
+        move |drive: &mut Drive| drop(append(drive, numbers).unwrap())
     };
-    let whole = std::fs::read(&file).unwrap();
-    let block = 16 + (256 << 10);
+    let cartridge = Cut::new(dir.path(), write(1..=2), write(3..=5));
+    let block = Cut::BLOCK;
     // Where the file ends, in blocks behind the first container (9 of segments, 1 of index, the filemark), and which
     // segments of the second container must be found.
     let cuts: [(u64, &[u64]); 8] = [
@@ -180,8 +172,7 @@ fn a_torn_container_gives_its_whole_segments_and_the_cartridge_goes_on() {
         (10 * block, &[3, 4, 5]),
     ];
     for (cut, found) in cuts {
-        std::fs::write(&file, &whole[..(closed_len + cut) as usize]).unwrap();
-        let simulated = Simulated::open(&home).unwrap();
+        let simulated = cartridge.at(cut);
         let mut library = library(&simulated);
         let index = library.load(&barcode(1)).unwrap();
         let drive = library.drive(index).unwrap();

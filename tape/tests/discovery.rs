@@ -41,7 +41,7 @@ fn found(names: DriveNames) -> Vec<String> {
         device.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
     };
     let waiter: Arc<dyn Waiter> = Arc::new(NoWaiter);
-    let drives = devices.drives_of(Path::new("/dev/sg12"), &open, &waiter).unwrap();
+    let drives = devices.drives_of(Path::new("/dev/sg12"), &open, &waiter).unwrap().drives;
     drives.iter().map(|path| path.display().to_string()).collect()
 }
 

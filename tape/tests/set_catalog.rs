@@ -14,8 +14,7 @@ use coffer_tape::container::{
     AddressReader, AddressedSegment, CatalogItems, CatalogMoment, CatalogReach, ContainerReceipt,
     ContainerWriter, ExpectedHash, IndexSource, read_catalog, read_segment, scan_cartridge,
 };
-use coffer_tape::simulator::Simulated;
-use common::{append, barcode, flip, labelled, library, listed, plan, segment, simulated, source};
+use common::{Cut, append, barcode, flip, labelled, library, listed, plan, segment, simulated, source};
 
 /// What an item stands for in these tests: one segment's outline.
 fn outline(number: u64) -> CatalogItem {
@@ -95,27 +94,14 @@ fn a_container_without_a_catalog_is_told_apart() {
 #[test]
 fn cut_at_any_block_what_was_synchronized_before_reads_back_and_the_cartridge_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let home = dir.path().join("library");
-    let (file, closed_len) = {
-        let simulated = simulated(&home);
-        let mut library = library(&simulated);
-        let index = labelled(&mut library, 1);
-        let drive = library.drive(index).unwrap();
-        append_told(drive, 1);
-        append_told(drive, 2);
-        let file = simulated.cartridge_file(&barcode(1));
-        let closed_len = std::fs::metadata(&file).unwrap().len();
-        append_told(drive, 3);
-        (file, closed_len)
-    };
-    let whole = std::fs::read(&file).unwrap();
-    let block = 16 + (256 << 10);
+    let before = |drive: &mut Drive| (1..=2).for_each(|number| drop(append_told(drive, number)));
+    let cartridge = Cut::new(dir.path(), before, |drive| drop(append_told(drive, 3)));
+    let block = Cut::BLOCK;
     // Three blocks of the segment, one of the catalog, two indexes.
-    assert_eq!(whole.len() as u64, closed_len + 6 * block + 16);
+    assert_eq!(cartridge.whole_len(), 6 * block + 16);
     let cuts = (0..=6).flat_map(|at| [at * block, at * block + block / 2]).chain([6 * block + 15]);
-    for cut in cuts.filter(|cut| closed_len + cut < whole.len() as u64) {
-        std::fs::write(&file, &whole[..(closed_len + cut) as usize]).unwrap();
-        let simulated = Simulated::open(&home).unwrap();
+    for cut in cuts.filter(|cut| *cut < cartridge.whole_len()) {
+        let simulated = cartridge.at(cut);
         let mut library = library(&simulated);
         let index = library.load(&barcode(1)).unwrap();
         let drive = library.drive(index).unwrap();

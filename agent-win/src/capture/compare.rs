@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 
 use coffer_format::NodeId;
-use coffer_format::node::{Attr, NodeKind};
+use coffer_format::node::{Attr, AttrKind, NodeKind};
 use coffer_format::op::Name;
 
 use super::CaptureError;
+use super::file_task::FileTask;
 use super::item::{Memorize, Put, Said};
 use super::pass::{Here, Pass};
-use super::reading::{FileTask, says_the_same};
+use super::reading::says_the_same;
+use super::streams::{Host, is_stream};
 use crate::config::Verdict;
-use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, attrs_hash};
-use crate::path::as_path;
-use crate::platform::{attrs_of_path, stat_path};
+use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, Settled, attrs_hash};
+use crate::platform::{HAS_STREAMS, TIMES_TELL_WRITES, attrs_of_path, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
 /// Which node an entry is.
@@ -42,7 +43,7 @@ impl Pass<'_> {
         tasks: &mut Vec<FileTask>,
     ) -> Result<()> {
         let path = here.child(&entry.name);
-        if self.is_held(&path) {
+        if is_stream(&entry.name) || self.is_held(&path) {
             return Ok(());
         }
         let stat = match entry.stat {
@@ -52,6 +53,7 @@ impl Pass<'_> {
                 return Ok(());
             }
         };
+        let stat = self.as_mounted(&path, stat);
         let Ok(name) = Name::new(&entry.name) else {
             self.reading.report.add(&path, "has a name that's too long to be kept; rename it");
             return Ok(());
@@ -62,6 +64,7 @@ impl Pass<'_> {
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
         if is_replaced {
             self.take_back(here.node, name.clone())?;
+            self.take_streams_back(here.node, name.as_bytes())?;
         }
         match (identity, stat.kind) {
             (Identity::AnotherName(node), _) => {
@@ -77,6 +80,15 @@ impl Pass<'_> {
         }
     }
 
+    /// What another volume is mounted at is that volume's top where it leads to something included.
+    fn as_mounted(&self, path: &[u8], stat: Stat) -> Stat {
+        let view = &self.reading.view;
+        if stat.kind != NodeKind::Symlink || !view.is_root(path) || !self.reading.scope.leads_over(path) {
+            return stat;
+        }
+        stat_path(&view.at(path)).ok().filter(|top| top.kind == NodeKind::Directory).unwrap_or(stat)
+    }
+
     /// Where a listing doesn't tell how many names a file has, it's asked; one that's as it was has as many as it had.
     fn with_links(&mut self, path: &[u8], stat: Stat, before: Option<&Known>) -> Option<Stat> {
         if stat.links != 0 {
@@ -88,7 +100,7 @@ impl Pass<'_> {
             {
                 Some(known.stat)
             }
-            _ => match stat_path(&as_path(path)) {
+            _ => match stat_path(&self.reading.view.at(path)) {
                 Ok(whole) => Some(whole),
                 Err(error) => {
                     self.reading.report.unreadable(path, &error);
@@ -139,16 +151,8 @@ impl Pass<'_> {
 
     /// A directory that's seen at a second place at the same time is mounted there again: another node.
     fn is_still_there(&self, known: &Known) -> Result<bool> {
-        let mut path = Vec::new();
-        let mut node = known.node;
-        while node != NodeId::ROOT {
-            let Some((parent, name)) = self.reading.journal.names(node)?.into_iter().next() else {
-                return Ok(false);
-            };
-            path.splice(0..0, [b"/", name.as_bytes()].concat());
-            node = parent;
-        }
-        Ok(stat_path(&as_path(&path)).is_ok_and(|stat| stat.is_same_object(&known.stat)))
+        let Some(path) = self.reading.journal.path(known.node)? else { return Ok(false) };
+        Ok(stat_path(&self.reading.view.at(&path)).is_ok_and(|stat| stat.is_same_object(&known.stat)))
     }
 
     fn directory(
@@ -187,24 +191,27 @@ impl Pass<'_> {
         };
         let Some(known) = known else {
             let node = self.allocate();
-            let attrs = self.attrs(path, stat.kind).unwrap_or_default();
+            let (attrs, streams) = self.attrs(path, stat.kind).unwrap_or_default();
             if stat.links > 1 && stat.kind != NodeKind::Directory {
                 self.remember_object((stat.device, stat.inode), node)?;
             }
             let known = bare_known(node, stat, attrs_hash(&attrs));
             self.put_bare(known, attrs, Some((here.node, name)))?;
+            self.streams(Host { directory: here.node, path, node }, streams)?;
             return Ok(node);
         };
         let node = known.node;
-        if known.stat.ctime_ns != stat.ctime_ns || known.stat.device != stat.device {
+        let is_quiet = known.settled != Settled::No && !(is_moved && HAS_STREAMS);
+        if !is_quiet || known.stat.ctime_ns != stat.ctime_ns || known.stat.device != stat.device {
             match self.attrs(path, stat.kind) {
-                Some(attrs) => {
+                Some((attrs, streams)) => {
                     let now = bare_known(node, stat, attrs_hash(&attrs));
                     if self.is_old_news(path, &known, &now) {
                         self.note(now)?;
                     } else {
                         self.put_bare(now, attrs, None)?;
                     }
+                    self.streams(Host { directory: here.node, path, node }, streams)?;
                 }
                 None => return Ok(node),
             }
@@ -224,10 +231,13 @@ impl Pass<'_> {
         says_the_same(known, &now)
     }
 
-    /// `None` where they can't be read; that's reported.
-    fn attrs(&mut self, path: &[u8], kind: NodeKind) -> Option<Vec<Attr>> {
-        match attrs_of_path(&as_path(path), kind) {
-            Ok(attrs) => Some(self.reading.report.attrs(path, attrs)),
+    /// And names of large streams; `None` where they can't be read, which is reported.
+    fn attrs(&mut self, path: &[u8], kind: NodeKind) -> Option<(Vec<Attr>, Vec<Vec<u8>>)> {
+        match attrs_of_path(&self.reading.view.at(path), kind) {
+            Ok(mut attrs) => {
+                let streams = std::mem::take(&mut attrs.large_streams);
+                Some((self.reading.report.attrs(path, attrs), streams))
+            }
             Err(error) => {
                 self.reading.report.unreadable(path, &error);
                 None
@@ -264,7 +274,8 @@ impl Pass<'_> {
                 if stat.links > 1 {
                     self.remember_object((stat.device, stat.inode), node)?;
                 }
-                return Ok(Some(FileTask { path, node, stat, known: None, link: Some((here.node, name)) }));
+                let (link, directory) = (Some((here.node, name)), here.node);
+                return Ok(Some(FileTask { path, node, stat, known: None, link, directory, host: None }));
             }
         };
         if is_moved {
@@ -273,17 +284,35 @@ impl Pass<'_> {
         if stat.links > 1 && !self.visited.insert(known.node) {
             return Ok(None);
         }
-        if self.is_read_already(&path, &stat, &known, is_moved)? {
+        if self.is_read_already(here.node, &path, &stat, &known, is_moved)? {
             return Ok(None);
         }
-        Ok(Some(FileTask { path, node: known.node, stat, known: Some(*known), link: None }))
+        let (node, directory) = (known.node, here.node);
+        Ok(Some(FileTask { path, node, stat, known: Some(*known), link: None, directory, host: None }))
     }
 
     /// Whether the box has the file's bytes. A change time alone doesn't mean new bytes where something else explains
     /// it: a new name, other permissions, another link.
-    fn is_read_already(&mut self, path: &[u8], stat: &Stat, known: &Known, is_moved: bool) -> Result<bool> {
+    fn is_read_already(
+        &mut self,
+        directory: NodeId,
+        path: &[u8],
+        stat: &Stat,
+        known: &Known,
+        is_moved: bool,
+    ) -> Result<bool> {
         let before = &known.stat;
-        let is_quiet = known.settled && known.done.is_none();
+        let is_recheck = self.reading.hints.is_recheck();
+        let is_settled = match known.settled {
+            Settled::Whole => !(is_recheck && may_hide_writes(known.memory)),
+            Settled::AsTold => !is_recheck,
+            Settled::No => false,
+        };
+        let is_quiet = is_settled && known.done.is_none();
+        if self.reading.hints.is_written(stat) {
+            // A file that's open may have been written to without any sign of it in its times.
+            return Ok(false);
+        }
         if !is_quiet
             || !is_same_here(before, stat)
             || (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns)
@@ -291,13 +320,19 @@ impl Pass<'_> {
             return Ok(false);
         }
         let now = Known { stat: *stat, ..known.clone() };
-        if before.ctime_ns == stat.ctime_ns {
+        // Streams go along with a name, whatever the file system thinks of that.
+        if before.ctime_ns == stat.ctime_ns && !(is_moved && HAS_STREAMS) {
             if before != stat {
                 self.note(now)?;
             }
             return Ok(true);
         }
-        let Some(attrs) = self.attrs(path, stat.kind) else { return Ok(true) };
+        let Some((attrs, streams)) = self.attrs(path, stat.kind) else { return Ok(true) };
+        let is_raw = attrs.iter().any(|attr| attr.kind == AttrKind::NtEfsRaw);
+        if is_raw || known.sent_size != stat.size {
+            // It was encrypted or is no longer: the bytes are others.
+            return Ok(false);
+        }
         let now = Known { attrs: attrs_hash(&attrs), ..now };
         let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
         let is_linked = before.links != 0 && before.links != stat.links;
@@ -305,9 +340,10 @@ impl Pass<'_> {
         if !is_explained {
             return Ok(false);
         }
+        let host = Host { directory, path, node: known.node };
         if says_the_same(known, &now) {
             self.note(now)?;
-            return Ok(true);
+            return self.streams(host, streams).map(|()| true);
         }
         let mut meta = stat.meta();
         meta.attrs = attrs;
@@ -321,8 +357,13 @@ impl Pass<'_> {
             memorize,
             link: None,
         })?;
-        Ok(true)
+        self.streams(host, streams).map(|()| true)
     }
+}
+
+/// Files that programs keep open for long may have changed without any sign of it.
+fn may_hide_writes(memory: MemoryKind) -> bool {
+    !TIMES_TELL_WRITES && matches!(memory, MemoryKind::Pages | MemoryKind::Unknown)
 }
 
 /// Under the same name a device's number says nothing: it changes from one start of the computer to the next.
@@ -333,5 +374,14 @@ fn is_same_here(before: &Stat, now: &Stat) -> bool {
 
 fn bare_known(node: NodeId, stat: Stat, attrs: [u8; 16]) -> Known {
     let content = Default::default();
-    Known { node, stat, attrs, sent_size: 0, memory: MemoryKind::None, content, settled: true, done: None }
+    Known {
+        node,
+        stat,
+        attrs,
+        sent_size: 0,
+        memory: MemoryKind::None,
+        content,
+        settled: Settled::Whole,
+        done: None,
+    }
 }

@@ -6,8 +6,9 @@ use coffer_format::manifest::{Range, Source};
 use coffer_format::{ChunkId, chunk_id};
 
 use super::CaptureError;
+use super::file_task::FileTask;
 use super::item::{Memorize, Said};
-use super::reading::{Content, FileTask, ReadError, Reading, WINDOW};
+use super::reading::{Content, ReadError, Reading, WINDOW};
 use crate::cut::{CONTENT_MAX, Ticket, WHOLE_MAX, next_cut};
 use crate::journal::MemoryKind;
 use crate::platform::SourceFile;
@@ -121,7 +122,16 @@ impl Cutting {
         let memory = MemoryKind::Chunks;
         if self.base.is_empty() {
             let (said, memorize) = (Said::Whole, Memorize::SentChunks);
-            return Content { ticket, size, said, ranges: Vec::new(), memorize, memory };
+            return Content {
+                ticket,
+                size,
+                said,
+                ranges: Vec::new(),
+                memorize,
+                memory,
+                is_as_told: false,
+                is_resumed: false,
+            };
         }
         let is_same = !self.is_new && self.ranges.is_empty() && sent_size == Some(size);
         let said = match () {
@@ -129,6 +139,7 @@ impl Cutting {
             () if self.matched == 0 => Said::Whole,
             () => Said::Change,
         };
-        Content { ticket, size, said, ranges: self.ranges, memorize: Memorize::Chunks(self.list), memory }
+        let (ranges, memorize) = (self.ranges, Memorize::Chunks(self.list));
+        Content { ticket, size, said, ranges, memorize, memory, is_as_told: false, is_resumed: false }
     }
 }

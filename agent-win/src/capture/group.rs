@@ -7,10 +7,11 @@ use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
 use super::CaptureError;
+use super::file_task::FileTask;
 use super::pass::Pass;
-use super::reading::{FileRead, FileTask};
+use super::reading::FileRead;
 use super::sqlite_hold::SqliteHold;
-use crate::journal::Known;
+use crate::journal::{Known, Settled};
 use crate::path::as_path;
 use crate::platform::{SourceFile, stat_path};
 
@@ -65,7 +66,10 @@ impl Pass<'_> {
         database: Vec<u8>,
         tasks: Vec<FileTask>,
     ) -> Result<(), CaptureError> {
-        let Some(hold) = SqliteHold::acquire(&as_path(&database)) else {
+        // A snapshot needs no hold: nobody writes to it.
+        let stands_still = self.reading.view.stands_still(&database);
+        let hold = if stands_still { None } else { SqliteHold::acquire(&as_path(&database)) };
+        let Some(hold) = hold else {
             return tasks.into_iter().try_for_each(|task| self.read_or_defer(task));
         };
         self.reading.kept_open = Some(Vec::new());
@@ -109,7 +113,7 @@ impl Pass<'_> {
 
     /// A log that grows while it's read is whole up to where it was; one that began anew is not.
     fn read_log(&mut self, task: FileTask) -> Result<bool, CaptureError> {
-        let (path, stat, node) = (task.path.clone(), task.stat, task.node);
+        let (path, stat, node, parent) = (task.path.clone(), task.stat, task.node, task.directory);
         let mut next = Some(task);
         for _ in 0..LOG_TRIES {
             let Some(task) = next.take() else { break };
@@ -130,6 +134,8 @@ impl Pass<'_> {
                 stat,
                 known: Some(known),
                 link: None,
+                directory: parent,
+                host: None,
             });
         }
         Ok(false)
@@ -159,13 +165,30 @@ impl Pass<'_> {
         stat: crate::scan::Stat,
     ) -> Result<Option<FileTask>, CaptureError> {
         let Some(name) = name_of(path).filter(|_| stat.kind == NodeKind::File) else { return Ok(None) };
-        let path = path.to_vec();
+        let (path, directory) = (path.to_vec(), parent);
         Ok(match self.named_still(parent, &name)? {
-            Some(known) if known.settled && known.done.is_none() && !known.stat.bytes_differ(&stat) => None,
-            Some(known) => Some(FileTask { path, node: known.node, stat, known: Some(known), link: None }),
+            Some(known)
+                if known.settled != Settled::No
+                    && known.done.is_none()
+                    && !known.stat.bytes_differ(&stat) =>
+            {
+                None
+            }
+            Some(known) => {
+                let node = known.node;
+                Some(FileTask { path, node, stat, known: Some(known), link: None, directory, host: None })
+            }
             None => {
                 let node = self.allocate();
-                Some(FileTask { path, node, stat, known: None, link: Some((parent, name)) })
+                Some(FileTask {
+                    path,
+                    node,
+                    stat,
+                    known: None,
+                    link: Some((parent, name)),
+                    directory,
+                    host: None,
+                })
             }
         })
     }

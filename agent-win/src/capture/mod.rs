@@ -6,18 +6,23 @@
 
 mod compare;
 mod content;
+mod file_task;
+mod footing;
 mod group;
 mod item;
 mod outlet;
 mod pages;
 mod pass;
 mod prefetch;
+mod progress;
 mod reading;
 mod recollect;
 mod report;
 mod run;
 mod sender;
 mod sqlite_hold;
+mod streams;
+mod target;
 
 use std::io;
 use std::path::PathBuf;
@@ -28,8 +33,11 @@ use coffer_format::{NodeId, PartNo, PointSeq};
 use crate::journal::JournalError;
 use crate::wire::WireError;
 
+pub use footing::Footing;
+pub use progress::Progress;
 pub(crate) use report::LOCKED;
-pub use run::{CaptureJob, Dirty, Progress, Target, capture};
+pub use run::{CaptureJob, capture};
+pub use target::{Dirty, Target};
 
 /// Where a capture goes on: the point and part to send next, and the first free node number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +47,8 @@ pub struct Start {
     pub next_node: NodeId,
     /// No point of this configuration has been closed yet.
     pub is_first: bool,
+    /// The agent's memory was not what the box has, and was recalled.
+    pub is_recalled: bool,
 }
 
 /// What came of a capture.

@@ -17,7 +17,7 @@ use crate::cut::{ALIGNMENT, PackBuilder, RawBuffer, Ticket, Workers};
 use crate::journal::JournalChange;
 
 /// Most items that wait to be sent; packs among them are bounded by the workers and this.
-pub(super) const ITEMS_MAX: usize = 8;
+pub(super) const ITEMS_MAX: usize = 5;
 /// Most items behind an unfinished pack.
 const HELD_MAX: usize = 2048;
 

@@ -5,7 +5,9 @@ use coffer_format::limits::PAGE;
 use coffer_format::manifest::{Range, Source};
 use coffer_format::page_signature;
 
-use super::reading::{FileTask, ReadError, Reading};
+use super::file_task::FileTask;
+use super::reading::{ReadError, Reading};
+use crate::changes::ByteRun;
 use crate::cut::Ticket;
 use crate::journal::{PageSignature, PageSignatures};
 use crate::platform::SourceFile;
@@ -29,6 +31,8 @@ struct PagesReading<'a> {
     ranges: Vec<Range>,
     signatures: Vec<(u64, PageSignature)>,
     changed_bytes: u64,
+    /// Only parts of it are read.
+    is_as_told: bool,
     zero_page: PageSignature,
 }
 
@@ -41,17 +45,18 @@ pub(super) struct PagesRead {
     pub(super) sent_size: Option<u64>,
     /// False where every byte is as the box has it.
     pub(super) is_changed: bool,
+    pub(super) is_as_told: bool,
 }
 
 impl Reading<'_> {
-    /// Reads from `start` (before which all has been sent).
+    /// Reads from `start` (before which all has been sent), or only where it's `told` to.
     pub(super) fn read_pages(
         &mut self,
         task: &FileTask,
         source: &SourceFile,
         stat: &Stat,
         base: Option<PageSignatures>,
-        start: u64,
+        (start, told): (u64, Option<Vec<ByteRun>>),
     ) -> Result<PagesRead, ReadError> {
         let sent_size = base.as_ref().map(PageSignatures::size);
         let mut file = PagesReading {
@@ -63,23 +68,31 @@ impl Reading<'_> {
             ranges: Vec::new(),
             signatures: Vec::new(),
             changed_bytes: 0,
+            is_as_told: told.is_some(),
             zero_page: page_signature(&self.chunk_key, &ZEROS),
         };
-        let size = self.read_blocks(&mut file, source, start)?;
+        let mut size = stat.size;
+        for run in told.unwrap_or_else(|| vec![ByteRun { at: start, end: stat.size }]) {
+            let end = self.read_blocks(&mut file, source, run)?;
+            if end < run.end {
+                size = end;
+                break;
+            }
+        }
         let is_changed = file.changed_bytes > 0 || file.sent_size != Some(size);
-        let PagesReading { ticket, ranges, signatures, sent_size, .. } = file;
-        Ok(PagesRead { ticket, size, ranges, signatures, sent_size, is_changed })
+        let PagesReading { ticket, ranges, signatures, sent_size, is_as_told, .. } = file;
+        Ok(PagesRead { ticket, size, ranges, signatures, sent_size, is_changed, is_as_told })
     }
 
-    /// Returns where the file ended.
+    /// Returns how far it came: less than the run's end where the file ends before it.
     fn read_blocks(
         &mut self,
         file: &mut PagesReading<'_>,
         source: &SourceFile,
-        start: u64,
+        run: ByteRun,
     ) -> Result<u64, ReadError> {
-        let size = file.stat.size;
-        let mut at = start;
+        let size = run.end;
+        let mut at = run.at;
         while at < size {
             if file.stat.is_sparse() {
                 let data = source.data_from(at, size)?.map_or(size, |range| range.at);
@@ -186,6 +199,8 @@ impl Reading<'_> {
         let size = done.max(file.sent_size.unwrap_or(0));
         let ranges = std::mem::take(&mut file.ranges);
         let signatures = std::mem::take(&mut file.signatures);
+        // Between the parts that were read are some that weren't: whoever goes on begins at the start.
+        let done = if file.is_as_told { 0 } else { done };
         self.put_partial(
             file.task,
             file.ticket,

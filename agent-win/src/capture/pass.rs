@@ -11,10 +11,13 @@ use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
+use super::file_task::FileTask;
 use super::group::{database_of, grouped};
 use super::prefetch::{AHEAD, Prefetch};
-use super::reading::{FileRead, FileTask, Reading};
+use super::reading::{FileRead, Reading};
+use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
+use crate::changes::NO_HINTS;
 use crate::config::Scope;
 use crate::platform::{Directory, is_gone, stat_path};
 use crate::scan::{Listing, Names, Pending, Walk};
@@ -27,11 +30,16 @@ const DEFERRED_MAX: usize = 10_000;
 /// At most so many second names of new files are remembered.
 const NEW_OBJECTS_MAX: usize = 500_000;
 
+/// At most so many names of large streams that changed are remembered.
+const STREAM_NAMES_MAX: usize = 100_000;
+
 /// A look in progress.
 pub(super) struct Pass<'a> {
     pub(super) reading: Reading<'a>,
     scope: Arc<Scope>,
     next_node: NodeId,
+    /// True for the look at what the agent itself puts into the point: no other look lists that, for it's there only then.
+    pub(super) encloses: bool,
     /// From the second look on, databases that were read under a hold stay as they were read.
     pub(super) held: HashSet<Vec<u8>>,
     /// New files with several names, by device and inode.
@@ -42,6 +50,7 @@ pub(super) struct Pass<'a> {
     pub(super) taken_over: HashSet<NodeId>,
     /// Names that were taken back in the directory that's being looked at; the journal has them still.
     pub(super) taken_back: HashSet<Vec<u8>>,
+    pub(super) stream_names: StreamNames,
     deferred: Vec<FileTask>,
     prefetch: Prefetch,
     /// Second names of new files, until the file itself has been sent.
@@ -55,17 +64,20 @@ type Result<T> = std::result::Result<T, CaptureError>;
 
 impl<'a> Pass<'a> {
     pub(super) fn new(reading: Reading<'a>, scope: Arc<Scope>, next_node: NodeId) -> Pass<'a> {
+        let prefetch = Prefetch::start(reading.view.clone(), reading.progress.priority());
         Pass {
             reading,
             scope,
             next_node,
+            encloses: false,
             held: HashSet::new(),
             new_objects: HashMap::new(),
             visited: HashSet::new(),
             taken_over: HashSet::new(),
             taken_back: HashSet::new(),
+            stream_names: StreamNames::default(),
             deferred: Vec::new(),
-            prefetch: Prefetch::start(),
+            prefetch,
             late_links: Vec::new(),
             unsent: HashSet::new(),
             torn: Vec::new(),
@@ -77,13 +89,15 @@ impl<'a> Pass<'a> {
         self.reading.report.clear();
         self.visited.clear();
         self.taken_over.clear();
-        let mut walk = Walk::start(self.scope.clone(), SCAN_THREADS);
+        self.stream_names.clear();
+        let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
+        let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
         match target {
             Target::Everything => {
                 self.missing_includes();
                 walk.push(whole(Vec::new(), NodeId::ROOT));
             }
-            Target::These(dirty) => self.push_dirty(&mut walk, &dirty.0)?,
+            Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,
         }
         while let Some(listing) = walk.next() {
             self.reading.progress.check()?;
@@ -91,6 +105,8 @@ impl<'a> Pass<'a> {
             self.reading.outlet.breathe()?;
         }
         self.read_deferred()?;
+        // A further look finds by itself what has changed since.
+        self.reading.hints = &NO_HINTS;
         Ok(std::mem::take(&mut self.torn))
     }
 
@@ -122,7 +138,7 @@ impl<'a> Pass<'a> {
     fn missing_includes(&mut self) {
         let scope = self.scope.clone();
         for include in scope.includes().filter(|include| !include.is_empty()) {
-            if let Err(error) = stat_path(&crate::path::as_path(include)) {
+            if let Err(error) = stat_path(&self.reading.view.at(include)) {
                 self.reading
                     .report
                     .add(include, format!("is included but can't be found ({error}); mount or correct it"));
@@ -133,7 +149,11 @@ impl<'a> Pass<'a> {
     /// Directories in which something was noticed; one that isn't known yet is reached from the nearest that is.
     fn push_dirty(&mut self, walk: &mut Walk, dirty: &BTreeMap<Vec<u8>, Names>) -> Result<()> {
         let mut wanted: BTreeMap<Vec<u8>, Names> = BTreeMap::new();
-        for (path, names) in dirty.iter().filter(|(path, _)| self.scope.is_reachable(path)) {
+        let is_meant = |path: &[u8]| match self.encloses {
+            true => self.scope.is_reachable(path),
+            false => self.scope.is_noticed(path),
+        };
+        for (path, names) in dirty.iter().filter(|(path, _)| is_meant(path)) {
             let mut path = path.clone();
             if self.reading.journal.find(&path)?.is_some() {
                 merge(&mut wanted, path.clone(), names.clone());
@@ -178,6 +198,8 @@ impl<'a> Pass<'a> {
             }
         };
         self.taken_back.clear();
+        self.settle_streams()?;
+        known.retain(|name, _| !is_stream(name));
         let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All };
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
         let mut tasks = Vec::new();
@@ -187,6 +209,7 @@ impl<'a> Pass<'a> {
         }
         let gone: Vec<Vec<u8>> = known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
         for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
+            self.take_streams_back(node, name.as_bytes())?;
             self.take_back(node, name)?;
         }
         let groups = grouped(tasks);
@@ -229,6 +252,9 @@ impl<'a> Pass<'a> {
         is_mount: bool,
     ) {
         let path = here.child(name);
+        if !self.encloses && self.scope.is_enclosed(&path) {
+            return;
+        }
         // Asked for by name: captured whatever it lies on.
         let is_mount = is_mount && !self.scope.includes().any(|include| include == path);
         let from = Some((here.directory.clone(), name.to_vec()));
@@ -256,6 +282,15 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    fn settle_streams(&mut self) -> Result<()> {
+        if self.stream_names.len() >= STREAM_NAMES_MAX {
+            self.read_deferred()?;
+            self.reading.outlet.settle()?;
+            self.stream_names.clear();
+        }
+        Ok(())
+    }
+
     pub(super) fn remember_object(&mut self, object: (u64, u64), node: NodeId) -> Result<()> {
         if self.new_objects.len() >= NEW_OBJECTS_MAX {
             self.read_deferred()?;
@@ -276,21 +311,34 @@ impl<'a> Pass<'a> {
 
     pub(super) fn read_now(&mut self, task: FileTask) -> Result<FileRead> {
         let (path, node, is_new) = (task.path.clone(), task.node, task.known.is_none());
+        let (shown, directory, host) = (task.shown().to_vec(), task.directory, task.host);
         let read = self.reading.read_file(task)?;
         if is_new && matches!(read, FileRead::Failed | FileRead::Replaced) {
             self.unsent.insert(node);
         }
         if matches!(read, FileRead::Torn | FileRead::Replaced) {
-            self.torn.push(path);
+            self.torn.push(shown);
+        }
+        match (host, self.reading.large_streams.take()) {
+            (Some(host), _) if !matches!(read, FileRead::Changed | FileRead::Unchanged) => {
+                self.distrust_host(host)?;
+            }
+            (None, Some(streams)) if !self.unsent.contains(&node) => {
+                self.streams(Host { directory, path: &path, node }, streams)?;
+            }
+            _ => {}
         }
         Ok(read)
     }
 
     fn read_deferred(&mut self) -> Result<()> {
-        let mut tasks = std::mem::take(&mut self.deferred);
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.stat.mtime_ns));
-        for task in tasks {
-            self.read_now(task)?;
+        // A file that's read may have streams that wait in their turn; those have none.
+        while !self.deferred.is_empty() {
+            let mut tasks = std::mem::take(&mut self.deferred);
+            tasks.sort_by_key(|task| std::cmp::Reverse(task.stat.mtime_ns));
+            for task in tasks {
+                self.read_now(task)?;
+            }
         }
         self.link_sent()
     }

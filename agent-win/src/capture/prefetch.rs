@@ -2,10 +2,13 @@
 //!
 //! A hint and nothing more: what can't be opened here is told about where it's read, and what doesn't fit is left out.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use crate::config::Priority;
 use crate::platform::SourceFile;
+use crate::view::View;
 
 /// Files asked for ahead of the one that's being read.
 pub(super) const AHEAD: usize = 24;
@@ -17,9 +20,13 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
-    pub(super) fn start() -> Prefetch {
+    pub(super) fn start(view: Arc<View>, priority: Priority) -> Prefetch {
         let (paths, waiting) = sync_channel(2 * AHEAD);
-        Prefetch { paths: Some(paths), thread: Some(std::thread::spawn(move || ask_for(&waiting))) }
+        let thread = std::thread::spawn(move || {
+            priority.settle_in();
+            ask_for(&waiting, &view);
+        });
+        Prefetch { paths: Some(paths), thread: Some(thread) }
     }
 
     pub(super) fn soon(&self, path: &[u8]) {
@@ -39,9 +46,9 @@ impl Drop for Prefetch {
     }
 }
 
-fn ask_for(paths: &Receiver<Vec<u8>>) {
+fn ask_for(paths: &Receiver<Vec<u8>>, view: &View) {
     for path in paths {
-        if let Ok(file) = SourceFile::open(&crate::path::as_path(&path)) {
+        if let Ok(file) = SourceFile::open(&view.at(&path)) {
             file.expect_soon();
         }
     }

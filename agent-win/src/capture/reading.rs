@@ -1,41 +1,34 @@
 //! Reading one file: how it's cut, what the box has of it already, and whether it held still meanwhile.
 
 use std::io;
+use std::sync::Arc;
 
 use coffer_format::manifest::Range;
-use coffer_format::node::NodeMeta;
+use coffer_format::node::{Attr, NodeMeta};
 use coffer_format::op::Name;
 use coffer_format::segment::Stream;
 use coffer_format::{NodeId, chunk_id};
 
+use super::file_task::FileTask;
 use super::item::{Memorize, Put, Said};
 use super::outlet::Outlet;
 use super::report::Report;
+use super::streams::mark;
 use super::{CaptureError, Progress};
+use crate::changes::{ByteRun, Hints};
 use crate::config::Scope;
 use crate::cut::{Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, style_of};
 use crate::journal::{
-    JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, attrs_hash,
+    JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, Settled, attrs_hash,
 };
-use crate::platform::{SourceFile, attrs_of_file};
+use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file};
 use crate::scan::Stat;
+use crate::view::View;
 
 /// Times on files are this coarse: a change so soon after another may leave no trace.
 const CLOCK_GRAIN_NS: i64 = 20_000_000;
 /// Bytes read at a time where a file is cut by its content.
 pub(super) const WINDOW: usize = 1 << 20;
-
-/// A file to be read.
-#[derive(Debug)]
-pub(super) struct FileTask {
-    pub(super) path: Vec<u8>,
-    pub(super) node: NodeId,
-    /// As it was when the directory was listed.
-    pub(super) stat: Stat,
-    pub(super) known: Option<Known>,
-    /// A new name for it.
-    pub(super) link: Option<(NodeId, Name)>,
-}
 
 /// What came of reading a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +56,8 @@ pub(super) struct Reading<'a> {
     pub(super) journal: JournalReader,
     pub(super) chunk_key: [u8; 32],
     pub(super) scope: &'a Scope,
+    pub(super) view: Arc<View>,
+    pub(super) hints: &'a Hints,
     pub(super) progress: &'a Progress,
     pub(super) report: Report,
     pub(super) buffer: Vec<u8>,
@@ -70,6 +65,8 @@ pub(super) struct Reading<'a> {
     pub(super) kept_open: Option<Vec<SourceFile>>,
     link: Option<(NodeId, Name)>,
     pub(super) ticket: Option<Ticket>,
+    /// Large streams of the file that was read last; `None` where it couldn't be asked for them.
+    pub(super) large_streams: Option<Vec<Vec<u8>>>,
 }
 
 /// What reading a whole file came to.
@@ -80,6 +77,10 @@ pub(super) struct Content {
     pub(super) ranges: Vec<Range>,
     pub(super) memorize: Memorize,
     pub(super) memory: MemoryKind,
+    /// Only what the system says has changed was read.
+    pub(super) is_as_told: bool,
+    /// It goes on where an earlier capture was broken off.
+    pub(super) is_resumed: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -87,7 +88,7 @@ impl<'a> Reading<'a> {
         outlet: Outlet<'a>,
         journal: JournalReader,
         chunk_key: [u8; 32],
-        scope: &'a Scope,
+        (scope, view, hints): (&'a Scope, Arc<View>, &'a Hints),
         progress: &'a Progress,
     ) -> Reading<'a> {
         let (report, buffer) = (Report::default(), Vec::new());
@@ -96,12 +97,15 @@ impl<'a> Reading<'a> {
             journal,
             chunk_key,
             scope,
+            view,
+            hints,
             progress,
             report,
             buffer,
             kept_open: None,
             link: None,
             ticket: None,
+            large_streams: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl<'a> Reading<'a> {
     pub(super) fn read_file(&mut self, mut task: FileTask) -> Result<FileRead, CaptureError> {
         self.link = task.link.take();
         self.ticket = None;
+        self.large_streams = None;
         let stream = self.outlet.stream();
         if task.known.is_none() && task.stat.size >= PAGES_FROM {
             self.outlet.set_stream(Stream::Bulk)?;
@@ -120,7 +125,8 @@ impl<'a> Reading<'a> {
                 if let Some(ticket) = self.ticket.take() {
                     self.outlet.abandon(ticket)?;
                 }
-                self.report.unreadable(&task.path, &error);
+                self.report.unreadable(task.shown(), &error);
+                self.distrust(task.known.take())?;
                 FileRead::Failed
             }
         };
@@ -130,29 +136,58 @@ impl<'a> Reading<'a> {
         Ok(read)
     }
 
+    /// What couldn't be read is read whole the next time, whatever is told of it then.
+    fn distrust(&mut self, known: Option<Known>) -> Result<(), CaptureError> {
+        match known.filter(|known| known.settled != Settled::No) {
+            Some(known) => {
+                let known = Known { settled: Settled::No, ..known };
+                self.outlet.note(JournalChange::Put(Box::new(Remembered { known, memory: Memory::Kept })))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn try_file(&mut self, task: &FileTask) -> Result<FileRead, ReadError> {
         let started_ns = crate::clock::now_ns();
-        let source = SourceFile::open(&crate::path::as_path(&task.path))?;
+        let source = task.open(&self.view)?;
         let before = source.stat()?;
         if !before.is_same_object(&task.stat) {
             return Ok(FileRead::Replaced);
         }
         let mut meta = before.meta();
-        meta.attrs = self.report.attrs(&task.path, attrs_of_file(source.file())?);
-        let content = self.content(task, &source, &before)?;
-        let is_torn = source.stat()?.bytes_differ(&before);
+        meta.attrs = match task.host {
+            Some(_) => mark(&task.path),
+            None => self.attrs(task, &source)?,
+        };
+        let raw_size = source.raw_size()?;
+        let read = Stat { size: raw_size.unwrap_or(before.size), ..before };
+        let content = self.content(task, &source, &read)?;
+        // What was read before a break may be of another moment than the rest.
+        let is_mended = content.is_resumed && !TIMES_TELL_WRITES;
+        let is_torn = is_mended || source.stat()?.bytes_differ(&before);
         if let Some(kept) = &mut self.kept_open {
             kept.push(source);
         }
         meta.size = content.size;
-        let is_settled = !is_torn && before.mtime_ns.max(before.ctime_ns) < started_ns - CLOCK_GRAIN_NS;
+        let has_rested = before.mtime_ns.max(before.ctime_ns) < started_ns - CLOCK_GRAIN_NS;
+        let settled = match () {
+            () if is_torn || !has_rested => Settled::No,
+            () if content.is_as_told => Settled::AsTold,
+            () => Settled::Whole,
+        };
         let is_changed = content.said != Said::Same;
-        self.finish(task, before, meta, content, is_settled, is_torn)?;
+        self.finish(task, before, meta, content, settled, is_torn)?;
         Ok(match (is_torn, is_changed) {
             (true, _) => FileRead::Torn,
             (false, true) => FileRead::Changed,
             (false, false) => FileRead::Unchanged,
         })
+    }
+
+    fn attrs(&mut self, task: &FileTask, source: &SourceFile) -> io::Result<Vec<Attr>> {
+        let mut attrs = attrs_of_file(source.file())?;
+        self.large_streams = Some(std::mem::take(&mut attrs.large_streams));
+        Ok(self.report.attrs(&task.path, attrs))
     }
 
     fn finish(
@@ -161,7 +196,7 @@ impl<'a> Reading<'a> {
         stat: Stat,
         mut meta: NodeMeta,
         content: Content,
-        settled: bool,
+        settled: Settled,
         is_torn: bool,
     ) -> Result<(), CaptureError> {
         let attrs = attrs_hash(&meta.attrs);
@@ -219,7 +254,7 @@ impl<'a> Reading<'a> {
             sent_size: size,
             memory: MemoryKind::Pages,
             content: Default::default(),
-            settled: false,
+            settled: Settled::No,
             done: Some(done),
         };
         let said = if sent_size.is_some() { Said::Change } else { Said::Whole };
@@ -270,6 +305,9 @@ impl<'a> Reading<'a> {
             Some(known) => self.known_pages(known)?,
             None => None,
         };
+        // Where a file was written to says nothing of its encrypted form.
+        let is_raw = source.raw_size()?.is_some();
+        let told = self.told(task, stat, base.is_some() && !is_raw);
         let resumed = task.known.as_ref().filter(|known| base.is_some() && !known.stat.bytes_differ(stat));
         let start = resumed.and_then(|known| known.done).unwrap_or(0);
         if task.known.is_none() && stat.size >= PAGES_FROM {
@@ -277,7 +315,7 @@ impl<'a> Reading<'a> {
         } else if stat.size > WINDOW as u64 {
             source.expect_sequential();
         }
-        let read = self.read_pages(task, source, stat, base, start)?;
+        let read = self.read_pages(task, source, stat, base, (start, told))?;
         let said = match (read.sent_size, read.is_changed) {
             (Some(_), false) => Said::Same,
             (Some(_), true) => Said::Change,
@@ -285,7 +323,16 @@ impl<'a> Reading<'a> {
         };
         let memorize = if said == Said::Same { Memorize::Kept } else { Memorize::Pages(read.signatures) };
         let (ticket, size, ranges) = (Some(read.ticket), read.size, read.ranges);
-        Ok(Content { ticket, size, said, ranges, memorize, memory: MemoryKind::Pages })
+        let (memory, is_as_told, is_resumed) = (MemoryKind::Pages, read.is_as_told, start > 0);
+        Ok(Content { ticket, size, said, ranges, memorize, memory, is_as_told, is_resumed })
+    }
+
+    /// Where alone the file must be read; `None` where all of it must be.
+    fn told(&self, task: &FileTask, stat: &Stat, has_base: bool) -> Option<Vec<ByteRun>> {
+        let known = task.known.as_ref().filter(|known| has_base && known.done.is_none())?;
+        let is_trusted = known.settled != Settled::No && known.stat.is_same_object(stat);
+        let has_grown = stat.size >= known.sent_size;
+        (is_trusted && has_grown).then(|| self.hints.runs(stat, known.sent_size)).flatten()
     }
 
     fn whole(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
@@ -307,6 +354,8 @@ impl<'a> Reading<'a> {
             ranges: Vec::new(),
             memorize: Memorize::Kept,
             memory: MemoryKind::Chunks,
+            is_as_told: false,
+            is_resumed: false,
         };
         if let Some(known) = &task.known
             && known.memory == MemoryKind::Chunks

@@ -1,99 +1,37 @@
 //! A capture from start to end: looks until nothing changes any more, then closes the point.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::limits::REPORT_LINES_MAX;
 use coffer_format::segment::Stream;
 use coffer_format::wire::Message;
 use coffer_format::{ConfigId, PartNo, VaultId};
 
+use super::footing::Footing;
 use super::item::Item;
 use super::outlet::{ITEMS_MAX, Outlet};
 use super::pass::Pass;
 use super::reading::Reading;
 use super::sender::Sender;
-use super::{CaptureError, Outcome, Start};
+use super::{CaptureError, Outcome, Progress, Start, Target};
+use crate::changes::Hints;
 use crate::config::{CompressionChoice, Scope};
 use crate::cut::Workers;
+use crate::enclosures::Enclosures;
 use crate::journal::Journal;
-use crate::scan::Names;
+use crate::platform::mounted_at;
+use crate::standstill::Claim;
 use crate::wire::Wire;
 
 /// Looks at most, and the time after which no further one is begun.
 const LOOKS_MAX: usize = 5;
 const LOOKS_TIME: Duration = Duration::from_secs(300);
 const WORKER_THREADS: usize = 2;
-const SPARE_BUFFERS: usize = 12;
-/// Names noticed in one directory beyond which all of it is looked at.
-const NAMES_MAX: usize = 1000;
-
-/// What to look at.
-#[derive(Debug, Clone)]
-pub enum Target {
-    Everything,
-    /// Only where something was noticed.
-    These(Dirty),
-}
-
-/// Names in which something was noticed, by directory. Bounded by the number of directories.
-#[derive(Debug, Clone, Default)]
-pub struct Dirty(pub(super) BTreeMap<Vec<u8>, Names>);
-
-impl Target {
-    /// Nothing noticed yet.
-    pub fn nothing() -> Target {
-        Target::These(Dirty::default())
-    }
-
-    /// Nothing was noticed.
-    pub fn is_empty(&self) -> bool {
-        matches!(self, Target::These(dirty) if dirty.0.is_empty())
-    }
-
-    /// Adds a name in a directory.
-    pub fn notice(&mut self, directory: Vec<u8>, name: Vec<u8>) {
-        let Target::These(dirty) = self else { return };
-        match dirty.0.entry(directory).or_insert_with(|| Names::These(Vec::new())) {
-            Names::These(names) if names.contains(&name) => {}
-            Names::These(names) if names.len() < NAMES_MAX => names.push(name),
-            names => *names = Names::All,
-        }
-    }
-}
-
-/// How far a capture has come, and the word to stop it. Shared with whoever watches.
-#[derive(Debug, Default)]
-pub struct Progress {
-    pub files: AtomicU64,
-    pub bytes: AtomicU64,
-    pub files_expected: AtomicU64,
-    stop: Arc<AtomicBool>,
-    deadline: Option<Instant>,
-}
-
-impl Progress {
-    /// Ends the capture at the next file when `stop` is set or the deadline has passed.
-    pub fn new(stop: Arc<AtomicBool>, deadline: Option<Instant>) -> Progress {
-        Progress { stop, deadline, ..Progress::default() }
-    }
-
-    pub(super) fn check(&self) -> Result<(), CaptureError> {
-        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if is_late || self.stop.load(Ordering::Relaxed) { Err(CaptureError::Stopped) } else { Ok(()) }
-    }
-
-    pub(super) fn file_done(&self) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
+const SPARE_BUFFERS: usize = 9;
 
 /// What a capture needs.
 pub struct CaptureJob<'a> {
@@ -103,6 +41,8 @@ pub struct CaptureJob<'a> {
     pub vault: VaultId,
     pub chunk_key: [u8; 32],
     pub scope: Arc<Scope>,
+    pub footing: Footing<'a>,
+    pub hints: &'a Hints,
     pub compression: CompressionChoice,
     pub start: Start,
     pub target: Target,
@@ -113,13 +53,27 @@ pub struct CaptureJob<'a> {
 
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
-    let CaptureJob { wire, journal, config, vault, chunk_key, scope, start, target, progress, aside, .. } =
-        job;
+    let CaptureJob {
+        wire,
+        journal,
+        config,
+        vault,
+        chunk_key,
+        scope,
+        footing,
+        hints,
+        start,
+        target,
+        progress,
+        aside,
+        ..
+    } = job;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
     let (level, page_level) = levels(job.compression, start.is_first);
-    let workers =
-        Workers::start(WORKER_THREADS, chunk_key, level, page_level).map_err(CaptureError::Threads)?;
+    let workers = Workers::start(WORKER_THREADS, chunk_key, (level, page_level), progress.priority())
+        .map_err(CaptureError::Threads)?;
     let reader = journal.reader()?;
+    let view = Arc::new(footing.view.over_mount_points(&scope, mounted_at));
     progress.files_expected.store(if start.is_first { 0 } else { reader.count()? }, Ordering::Relaxed);
     let (items, queue) = sync_channel(ITEMS_MAX);
     let (give_back, spare) = sync_channel(SPARE_BUFFERS);
@@ -128,9 +82,10 @@ pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
         let planner = threads.spawn({
             let (workers, scope) = (&workers, scope.clone());
             move || {
+                progress.settle_in();
                 let outlet = Outlet::new(items, workers, spare, stream);
-                let reading = Reading::new(outlet, reader, chunk_key, &scope, progress);
-                looks(Pass::new(reading, scope.clone(), start.next_node), &target, start)
+                let reading = Reading::new(outlet, reader, chunk_key, (&scope, view, hints), progress);
+                looks(Pass::new(reading, scope.clone(), start.next_node), &target, start, &footing)
             }
         });
         let sent = send(sender, queue);
@@ -151,19 +106,50 @@ fn send(sender: Sender<'_>, queue: Receiver<Vec<Item>>) -> Result<Option<super::
 }
 
 /// Every file was whole when it was read. Where a further look finds nothing new, all of them were as they are
-/// at one instant: the end of the look before.
-fn looks(mut pass: Pass<'_>, target: &Target, start: Start) -> Result<Vec<ReportLine>, CaptureError> {
+/// at one instant: the end of the look before. What stands still needs no further look.
+fn looks(
+    mut pass: Pass<'_>,
+    target: &Target,
+    start: Start,
+    footing: &Footing<'_>,
+) -> Result<Vec<ReportLine>, CaptureError> {
+    let consistency = look_until_quiet(&mut pass, target, footing.claim)?;
+    let is_news = pass.reading.outlet.steps() > 0;
+    if is_news {
+        pass.reading.outlet.settle()?;
+        pass.unlink_below_removed()?;
+    }
+    let mut report = footing.said.clone();
+    report.extend(pass.reading.report.lines());
+    if is_news && let Some(enclosures) = footing.enclosures {
+        report.extend(enclose(&mut pass, enclosures)?);
+    }
+    report.truncate(REPORT_LINES_MAX);
+    let is_draft = start.part > PartNo(0);
+    if is_news || is_draft {
+        pass.reading.outlet.close(consistency, report.clone())?;
+    } else {
+        pass.reading.outlet.flush()?;
+    }
+    Ok(report)
+}
+
+/// Looks, and looks again at what moved meanwhile; what may be said of the whole.
+fn look_until_quiet(pass: &mut Pass<'_>, target: &Target, claim: Claim) -> Result<Consistency, CaptureError> {
     let began = Instant::now();
     let mut steps = 0;
-    let mut consistency = Consistency::PerFile;
     for look in 0..LOOKS_MAX {
         let torn = pass.look(target)?;
-        let outlet = &mut pass.reading.outlet;
-        let is_quiet = outlet.steps() == steps && torn.is_empty();
-        steps = outlet.steps();
-        if is_quiet {
-            consistency = Consistency::Crash;
-            break;
+        let is_quiet = pass.reading.outlet.steps() == steps && torn.is_empty();
+        steps = pass.reading.outlet.steps();
+        match claim {
+            Claim::Application if torn.is_empty() => return Ok(Consistency::Application),
+            Claim::Snapshot if torn.is_empty() => return Ok(Consistency::Crash),
+            Claim::Quiet if is_quiet => return Ok(Consistency::Quiet),
+            // Elsewhere something may have changed meanwhile.
+            Claim::None if is_quiet && matches!(target, Target::These(_)) => return Ok(Consistency::PerFile),
+            Claim::None if is_quiet => return Ok(Consistency::Crash),
+            _ => {}
         }
         for path in torn {
             pass.reading
@@ -175,18 +161,17 @@ fn looks(mut pass: Pass<'_>, target: &Target, start: Start) -> Result<Vec<Report
         }
         pass.reading.outlet.settle()?;
     }
-    if steps > 0 {
-        pass.reading.outlet.settle()?;
-        pass.unlink_below_removed()?;
-    }
-    let report = pass.reading.report.lines();
-    let is_draft = start.part > PartNo(0);
-    if steps > 0 || is_draft {
-        pass.reading.outlet.close(consistency, report.clone())?;
-    } else {
-        pass.reading.outlet.flush()?;
-    }
-    Ok(report)
+    Ok(Consistency::PerFile)
+}
+
+/// Sends what belongs to the point besides; what of it couldn't be.
+fn enclose(pass: &mut Pass<'_>, enclosures: &Enclosures) -> Result<Vec<ReportLine>, CaptureError> {
+    let (target, mut lacking) = enclosures.write();
+    pass.encloses = true;
+    pass.look(&target)?;
+    pass.reading.outlet.settle()?;
+    lacking.extend(pass.reading.report.lines());
+    Ok(lacking)
 }
 
 /// zstd's levels, for most files and for those cut in pages. The pages of databases gain little from more work: level -3

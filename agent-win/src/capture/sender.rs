@@ -16,12 +16,14 @@ use super::item::{Item, Memorize, Put, Recollection, Said};
 use super::{CaptureError, Closed, Progress, Start};
 use crate::cut::{Named, Packed, RawBuffer, Ticket};
 use crate::journal::{Journal, JournalChange, Memory, PageSignature, PartAt, Position, Remembered, Totals};
-use crate::wire::{Wire, WireError};
+use crate::wire::{Wire, WireError, comes_unasked};
 
 const UNACKED_MAX: usize = 4;
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// A box that says nothing for so long although something is owed is taken for lost.
+/// A box that says nothing for so long although something is owed is taken for lost, unless the line is busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// What the line carries for our own reports of progress isn't work: that much in [`ANSWER_TIMEOUT`].
+const REPORTS_BYTES: u64 = 256 << 10;
 
 /// What the packs have said of a file so far.
 #[derive(Default)]
@@ -96,12 +98,15 @@ impl<'a> Sender<'a> {
 
     /// Sends until the reading side has no more. `None` where no point was closed.
     pub(super) fn run(mut self, items: &Receiver<Vec<Item>>) -> Result<Option<Closed>> {
+        // Later words may wait for long behind the first packs.
+        self.say()?;
         loop {
             match items.recv_timeout(PROGRESS_EVERY) {
                 Ok(batch) => batch.into_iter().try_for_each(|item| self.item(item))?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.progress.check()?;
             self.tell()?;
             self.hear()?;
         }
@@ -230,15 +235,17 @@ impl<'a> Sender<'a> {
     }
 
     fn wait_for(&mut self, unacked: usize) -> Result<()> {
-        let mut heard = Instant::now();
+        let mut patience = Patience::new(self.wire);
         while self.unacked.len() > unacked {
             match self.wire.receive(PROGRESS_EVERY)? {
                 Some(message) => {
                     self.message(message)?;
-                    heard = Instant::now();
+                    patience = Patience::new(self.wire);
                 }
-                None if heard.elapsed() >= ANSWER_TIMEOUT => return Err(WireError::Lost.into()),
-                None => self.tell()?,
+                None => {
+                    patience.check(self.wire)?;
+                    self.tell()?;
+                }
             }
             self.progress.check()?;
         }
@@ -259,10 +266,16 @@ impl<'a> Sender<'a> {
             {
                 self.committed(part, closed)
             }
-            message @ (Message::CaptureNow { .. } | Message::ConfigsChanged) => {
+            message if comes_unasked(&message) => {
                 if !self.aside.contains(&message) {
                     self.aside.push(message);
                 }
+                Ok(())
+            }
+            Message::Configs { configs } => {
+                // What can count at once does already; the rest does from the next capture on, as the last ones have it.
+                self.aside.retain(|message| !matches!(message, Message::Configs { .. }));
+                self.aside.push(Message::Configs { configs });
                 Ok(())
             }
             _ => Err(WireError::Unexpected("a message that belongs to no capture").into()),
@@ -288,16 +301,14 @@ impl<'a> Sender<'a> {
 
     fn ask(&mut self, node: NodeId, kind: SignatureKind, reply: &SyncSender<Recollection>) -> Result<()> {
         self.wire.send(Message::SignatureWanted { config: self.config, node, kind })?;
-        let mut heard = Instant::now();
+        let mut patience = Patience::new(self.wire);
         loop {
             let Some(message) = self.wire.receive(PROGRESS_EVERY)? else {
                 self.progress.check()?;
-                if heard.elapsed() >= ANSWER_TIMEOUT {
-                    return Err(WireError::Lost.into());
-                }
+                patience.check(self.wire)?;
                 continue;
             };
-            heard = Instant::now();
+            patience = Patience::new(self.wire);
             let recollection = match message {
                 Message::SignaturePages { first_page, signatures } => {
                     Recollection::Pages { first: first_page, signatures: signatures.0 }
@@ -319,6 +330,10 @@ impl<'a> Sender<'a> {
         if self.told.elapsed() < PROGRESS_EVERY {
             return Ok(());
         }
+        self.say()
+    }
+
+    fn say(&mut self) -> Result<()> {
         self.told = Instant::now();
         let progress = AgentProgress {
             config: self.config,
@@ -329,6 +344,25 @@ impl<'a> Sender<'a> {
             bytes_expected: 0,
         };
         Ok(self.wire.send(Message::Progress { progress })?)
+    }
+}
+
+/// How long the box has been silent while the line was.
+struct Patience {
+    since: Instant,
+    carried: u64,
+}
+
+impl Patience {
+    fn new(wire: &Wire) -> Patience {
+        Patience { since: Instant::now(), carried: wire.carried() }
+    }
+
+    fn check(&mut self, wire: &Wire) -> Result<()> {
+        if wire.carried() > self.carried + REPORTS_BYTES {
+            *self = Patience::new(wire);
+        }
+        if self.since.elapsed() >= ANSWER_TIMEOUT { Err(WireError::Lost.into()) } else { Ok(()) }
     }
 }
 

@@ -33,6 +33,7 @@ pub const LINUX_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/home/*/.local/share/Trash", "already thrown away"),
     out("/root/.local/share/Trash", "already thrown away"),
     out("/**/.Trash-*", "already thrown away"),
+    out("/**/.coffer-restoring-*", "not whole yet: a restore is at work on it"),
     out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];
 
@@ -54,6 +55,8 @@ pub const WINDOWS_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/*:/Users/*/AppData/Local/Microsoft/Windows/INetCache", "caches that programs rebuild"),
     out("/*:/Users/*/AppData/Local/Microsoft/Windows/Explorer/thumbcache_*", "caches that programs rebuild"),
     out("/*:/Users/*/AppData/Local/CrashDumps", "left by a crash"),
+    out("/**/*.coffer-at-restart", "restored already, and waits for the computer's next start"),
     out("/**/~$*", "marks that Office leaves while a document is open"),
+    out("/**/.coffer-restoring-*", "not whole yet: a restore is at work on it"),
     out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];

@@ -1,15 +1,26 @@
 //! A backup configuration as the box keeps it and sends it: TOML, checked whole before anything starts.
 //! No file is opened here, so the box uses the same parser to refuse a mistake where it's made.
 
+mod bandwidth;
+mod database;
 mod exclusions;
+mod found;
+mod manners;
+mod open_files;
 mod parse;
+mod parse_standstill;
 mod scope;
 mod when;
 mod window;
 
 use std::time::Duration;
 
+pub use bandwidth::{Bandwidth, BandwidthRule, Limit};
+pub use database::{Application, Database};
 pub use exclusions::{AUTOMATIC_EXCLUSIONS, AutomaticExclusion, LINUX_EXCLUSIONS, WINDOWS_EXCLUSIONS};
+pub use found::FoundFiles;
+pub use manners::{Manners, OnBattery, OnMetered, Priority};
+pub use open_files::{OpenFiles, Quiet};
 pub use scope::{Scope, Verdict};
 pub use when::When;
 pub use window::{Window, WindowTime};
@@ -32,8 +43,17 @@ pub struct BackupConfig {
     /// More patterns of files that change in place and are cut in pages.
     pub page_patterns: Vec<String>,
     pub compression: CompressionChoice,
+    /// How files that programs have open are captured.
+    pub open_files: OpenFiles,
+    /// Continuous: how often everything is captured at one instant, with the applications' help.
+    pub bookmark: Option<Duration>,
+    /// Files that are only of use together.
+    pub database: Option<Database>,
+    /// The registry and what else Windows needs to be put back, besides the files that are included.
+    pub system_state: bool,
     /// How much history the box keeps of this; the box's own default where it isn't said. The agent does nothing with it.
     pub keep: Option<Keep>,
+    pub manners: Manners,
 }
 
 /// How much history is kept: everything for some hours, then the newest of each of so many hours, days, weeks and months.

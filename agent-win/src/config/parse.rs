@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{BackupConfig, CompressionChoice, ConfigMistake, Keep, When, Window};
+use super::{
+    BackupConfig, Bandwidth, BandwidthRule, CompressionChoice, ConfigMistake, Keep, Manners, OpenFiles, When,
+    Window, manners,
+};
 
-const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression, keep";
+const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression, keep, open_files, quiet, bookmark, database, system_state, bandwidth, on_battery, metered, priority";
 
-type Value<'a> = toml::Spanned<DeValue<'a>>;
+/// A continuous configuration's bookmarks, where it doesn't say.
+const BOOKMARK: Duration = Duration::from_secs(3600);
+
+pub(super) type Value<'a> = toml::Spanned<DeValue<'a>>;
 
 pub(super) fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
     let mut found = Findings { text, mistakes: Vec::new() };
@@ -23,13 +29,13 @@ pub(super) fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
     if found.mistakes.is_empty() { Ok(config) } else { Err(found.mistakes) }
 }
 
-struct Findings<'a> {
+pub(super) struct Findings<'a> {
     text: &'a str,
     mistakes: Vec<ConfigMistake>,
 }
 
 impl Findings<'_> {
-    fn mistake(&mut self, span: Range<usize>, what: String, remedy: &str) {
+    pub(super) fn mistake(&mut self, span: Range<usize>, what: String, remedy: &str) {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         self.mistakes.push(ConfigMistake { line, what, remedy: remedy.to_owned() });
@@ -47,11 +53,30 @@ impl Findings<'_> {
             page_patterns: Vec::new(),
             compression: CompressionChoice::Auto,
             keep: None,
+            open_files: OpenFiles::Snapshot,
+            bookmark: Some(BOOKMARK),
+            database: None,
+            system_state: false,
+            manners: Manners::default(),
         };
+        let mut quiet = None;
         for (key, value) in table.iter() {
-            self.key(&mut config, key.get_ref(), key.span(), value);
+            match key.get_ref().as_ref() {
+                "quiet" => quiet = Some((self.quiet(value), value.span())),
+                key_name => self.key(&mut config, key_name, key.span(), value),
+            }
         }
-        if !table.contains_key("include") {
+        match (&mut config.open_files, quiet) {
+            (OpenFiles::Quiet(wanted), Some((quiet, _))) => *wanted = quiet,
+            (_, Some((_, span))) => {
+                let what = "quiet is said, but isn't waited for".to_owned();
+                self.mistake(span, what, "Write open_files = \"quiet\" as well, or remove it.");
+            }
+            (_, None) => {}
+        }
+        self.application_of(&mut config, table.get("when").map(toml::Spanned::span));
+        let finds_files = config.database.as_ref().is_some_and(|one| !one.application.writers().is_empty());
+        if !table.contains_key("include") && !finds_files {
             let remedy = "Add a line such as include = [\"/home\", \"/srv\"].";
             self.mistake(0..0, "nothing is included".to_owned(), remedy);
         }
@@ -70,6 +95,14 @@ impl Findings<'_> {
             "cut" => config.page_patterns = self.cut(value),
             "compression" => config.compression = self.compression(value),
             "keep" => config.keep = Some(self.keep(value)),
+            "open_files" => config.open_files = self.open_files(value),
+            "bookmark" => config.bookmark = self.bookmark(value),
+            "database" => config.database = self.database(value),
+            "system_state" => config.system_state = self.boolean(key, value),
+            "bandwidth" => config.manners.bandwidth = self.bandwidth(value),
+            "on_battery" => config.manners.on_battery = self.chosen(key, value, &manners::ON_BATTERY),
+            "metered" => config.manners.metered = self.chosen(key, value, &manners::METERED),
+            "priority" => config.manners.priority = self.chosen(key, value, &manners::PRIORITY),
             _ => {
                 let remedy = format!("Remove it, or use one of: {KEYS}.");
                 self.mistake(at, format!("unknown key \"{key}\""), &remedy);
@@ -78,11 +111,16 @@ impl Findings<'_> {
     }
 
     fn includes(&mut self, value: &Value<'_>) -> Vec<String> {
-        let paths = self.strings("include", value);
+        let paths = self.paths("include", value);
         if paths.is_empty() {
             let remedy = "Name at least one path, such as include = [\"/home\"].";
             self.mistake(value.span(), "nothing is included".to_owned(), remedy);
         }
+        paths
+    }
+
+    pub(super) fn paths(&mut self, key: &str, value: &Value<'_>) -> Vec<String> {
+        let paths = self.strings(key, value);
         for (path, span) in &paths {
             let windows_drive = path.as_bytes().get(1) == Some(&b':');
             let odd = path.split(['/', '\\']).any(|part| part == "..");
@@ -118,6 +156,33 @@ impl Findings<'_> {
             }
         }
         windows
+    }
+
+    fn bandwidth(&mut self, value: &Value<'_>) -> Bandwidth {
+        let mut rules: Vec<BandwidthRule> = Vec::new();
+        for (text, span) in self.strings("bandwidth", value) {
+            if rules.last().is_some_and(|rule| rule.hours.is_none()) {
+                let what = format!("\"{text}\" comes after the limit for all other times and never counts");
+                self.mistake(span.clone(), what, "Move it in front of \"otherwise …\", or remove it.");
+            }
+            match text.parse() {
+                Ok(rule) => rules.push(rule),
+                Err(error) => self.mistake(span, format!("{error}"), super::bandwidth::REMEDY),
+            }
+        }
+        Bandwidth(rules)
+    }
+
+    /// One of a few words.
+    fn chosen<T: Copy + Default>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> T {
+        let said = value.get_ref().as_str();
+        if let Some((_, chosen)) = words.iter().find(|(word, _)| said == Some(word)) {
+            return *chosen;
+        }
+        let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let what = format!("{key} is not one that is known");
+        self.mistake(value.span(), what, &format!("Write one of {}.", words.join(", ")));
+        T::default()
     }
 
     fn cut(&mut self, value: &Value<'_>) -> Vec<String> {
@@ -196,7 +261,7 @@ impl Findings<'_> {
         }
     }
 
-    fn boolean(&mut self, key: &str, value: &Value<'_>) -> bool {
+    pub(super) fn boolean(&mut self, key: &str, value: &Value<'_>) -> bool {
         value.get_ref().as_bool().unwrap_or_else(|| {
             let what = format!("{key} is neither true nor false");
             self.mistake(value.span(), what, &format!("Write {key} = true or {key} = false."));
@@ -219,7 +284,7 @@ impl Findings<'_> {
         }
     }
 
-    fn strings(&mut self, key: &str, value: &Value<'_>) -> Vec<(String, Range<usize>)> {
+    pub(super) fn strings(&mut self, key: &str, value: &Value<'_>) -> Vec<(String, Range<usize>)> {
         let Some(array) = value.get_ref().as_array() else {
             let what = format!("{key} is not a list");
             self.mistake(value.span(), what, &format!("Write {key} = [\"…\", \"…\"]."));

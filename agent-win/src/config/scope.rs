@@ -1,10 +1,12 @@
 //! Which paths belong to a configuration. Paths are bytes, absolute, without a slash at the end; the root is empty.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::{AUTOMATIC_EXCLUSIONS, BackupConfig};
+use super::found::Found;
+use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, FoundFiles};
 use crate::platform;
 
 /// What to do with a path.
@@ -23,8 +25,11 @@ pub enum Verdict {
 pub struct Scope {
     includes: Vec<Vec<u8>>,
     left_out: GlobSet,
+    listed: GlobSet,
     own: Vec<Vec<u8>>,
     pages: GlobSet,
+    found: Vec<Found>,
+    enclosed: Option<Vec<u8>>,
 }
 
 pub(super) fn glob(pattern: &str) -> Result<Glob, globset::Error> {
@@ -44,16 +49,47 @@ impl Scope {
         Ok(Scope {
             includes: config.include.iter().map(|path| clean(&platform::include_bytes(path))).collect(),
             left_out: set(left_out.into_iter())?,
+            listed: GlobSet::empty(),
             own: own.iter().map(|path| clean(&platform::path_bytes(path))).collect(),
             pages: set(config.page_patterns.iter().map(String::as_str))?,
+            found: Vec::new(),
+            enclosed: None,
         })
     }
 
+    /// Leaves out what the computer itself lists as well.
+    pub fn with_listed<'a>(
+        mut self,
+        patterns: impl Iterator<Item = &'a str>,
+    ) -> Result<Scope, globset::Error> {
+        self.listed = set(patterns)?;
+        Ok(self)
+    }
+
+    /// Includes what an application says are its files as well.
+    pub fn with_found(mut self, files: &[FoundFiles]) -> Result<Scope, globset::Error> {
+        self.found = files.iter().map(Found::new).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Includes a folder that the agent itself fills while it captures, though it lies among its own.
+    pub fn with_enclosed(mut self, folder: &Path) -> Scope {
+        self.enclosed = Some(clean(&platform::path_bytes(folder)));
+        self
+    }
+
     pub fn verdict(&self, path: &[u8]) -> Verdict {
-        if self.own.iter().any(|own| own == path) {
-            return Verdict::Outside;
+        let mut verdict = self.of_enclosed(path);
+        if verdict == Verdict::Within || self.own.iter().any(|own| own == path) {
+            return verdict;
         }
-        let mut verdict = Verdict::Outside;
+        for found in &self.found {
+            match found.verdict(path) {
+                Verdict::Within => return Verdict::Within,
+                Verdict::Toward => verdict = Verdict::Toward,
+                Verdict::Outside => {}
+            }
+        }
         for include in &self.includes {
             if include == path {
                 return Verdict::Within;
@@ -65,16 +101,38 @@ impl Scope {
             }
         }
         match verdict {
-            Verdict::Within if self.left_out.is_match_candidate(&Candidate::from_bytes(path)) => {
-                self.toward_or_out(path)
-            }
+            Verdict::Within if self.is_left_out(path) => self.toward_or_out(path),
             verdict => verdict,
         }
     }
 
-    /// An excluded directory may still hold an included one.
+    fn of_enclosed(&self, path: &[u8]) -> Verdict {
+        match &self.enclosed {
+            Some(folder) if folder == path || below(path, folder) => Verdict::Within,
+            Some(folder) if below(folder, path) => Verdict::Toward,
+            _ => Verdict::Outside,
+        }
+    }
+
+    /// Whether it's the folder that the agent itself fills.
+    pub(crate) fn is_enclosed(&self, path: &[u8]) -> bool {
+        self.enclosed.as_ref().is_some_and(|folder| folder == path)
+    }
+
+    /// Whether something that happens to a path is news: in what the agent writes itself, nothing is.
+    pub fn is_noticed(&self, path: &[u8]) -> bool {
+        self.of_enclosed(path) != Verdict::Within && self.is_reachable(path)
+    }
+
+    fn is_left_out(&self, path: &[u8]) -> bool {
+        let candidate = Candidate::from_bytes(path);
+        self.left_out.is_match_candidate(&candidate) || self.listed.is_match_candidate(&candidate)
+    }
+
+    /// An excluded directory may still hold an included one, or an application's files.
     fn toward_or_out(&self, path: &[u8]) -> Verdict {
-        let holds = self.includes.iter().any(|include| below(include, path));
+        let holds = self.includes.iter().any(|include| below(include, path))
+            || self.found.iter().any(|found| found.verdict(path) != Verdict::Outside);
         if holds { Verdict::Toward } else { Verdict::Outside }
     }
 
@@ -91,8 +149,29 @@ impl Scope {
             && (is_match(path) || crate::path::split(path).is_some_and(|(_, name)| is_match(name)))
     }
 
+    /// Folders in which an application keeps logs.
+    pub(crate) fn found_logs(&self) -> impl Iterator<Item = &[u8]> {
+        self.found.iter().filter(|found| found.is_log).map(|found| &found.folder[..])
+    }
+
+    /// Whether a path is included by name or on the way to one that is.
+    pub(crate) fn leads_over(&self, path: &[u8]) -> bool {
+        self.includes().any(|include| include == path || below(include, path))
+    }
+
+    /// Folders on the way to what's included, and those themselves: the nearest to the root first.
+    pub(crate) fn ways(&self) -> BTreeSet<&[u8]> {
+        let ends = |path: &[u8]| {
+            let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+            slashes.map(|(at, _)| at).chain([path.len()]).collect::<Vec<_>>()
+        };
+        self.includes().flat_map(|path| ends(path).into_iter().map(|end| &path[..end])).collect()
+    }
+
+    /// Paths that are asked for by name.
     pub fn includes(&self) -> impl Iterator<Item = &[u8]> {
-        self.includes.iter().map(Vec::as_slice)
+        let folders = self.found.iter().map(|found| &found.folder[..]);
+        self.includes.iter().map(Vec::as_slice).chain(folders)
     }
 }
 
@@ -105,7 +184,7 @@ fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, globset::
 }
 
 /// One slash between components, none at the end.
-fn clean(path: &[u8]) -> Vec<u8> {
+pub(super) fn clean(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
         out.push(b'/');
@@ -115,6 +194,6 @@ fn clean(path: &[u8]) -> Vec<u8> {
 }
 
 /// Whether `path` lies below `dir`.
-fn below(path: &[u8], dir: &[u8]) -> bool {
+pub(super) fn below(path: &[u8], dir: &[u8]) -> bool {
     path.len() > dir.len() && path.starts_with(dir) && path[dir.len()] == b'/'
 }

@@ -38,6 +38,7 @@ fn every(text: &str) -> Option<When> {
     let (count, unit) = text.strip_prefix("every ")?.split_once(' ')?;
     let count: u64 = count.parse().ok().filter(|count| (1..=10_000).contains(count))?;
     let seconds = match unit {
+        "second" | "seconds" => 1,
         "minute" | "minutes" => 60,
         "hour" | "hours" => 3600,
         "day" | "days" => 86_400,
@@ -56,7 +57,8 @@ impl fmt::Display for When {
                 match () {
                     () if seconds.is_multiple_of(86_400) => write!(f, "every {} days", seconds / 86_400),
                     () if seconds.is_multiple_of(3600) => write!(f, "every {} hours", seconds / 3600),
-                    () => write!(f, "every {} minutes", seconds / 60),
+                    () if seconds.is_multiple_of(60) => write!(f, "every {} minutes", seconds / 60),
+                    () => write!(f, "every {seconds} seconds"),
                 }
             }
         }
@@ -69,7 +71,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_read_back() {
-        for text in ["continuous", "manual", "every 15 minutes", "every 2 hours", "every 1 day"] {
+        for text in
+            ["continuous", "manual", "every 30 seconds", "every 15 minutes", "every 2 hours", "every 1 day"]
+        {
             let when: When = text.parse().unwrap();
             assert_eq!(when.to_string().parse::<When>().unwrap(), when);
         }

@@ -10,6 +10,7 @@ use coffer_format::limits::PAGE;
 use coffer_format::{ChunkId, chunk_id, page_signature};
 
 use super::{PackBuilder, Piece, RawBuffer, Signing};
+use crate::config::Priority;
 use crate::journal::PageSignature;
 
 const JOBS_MAX: usize = 2;
@@ -49,8 +50,8 @@ impl Workers {
     pub(crate) fn start(
         threads: usize,
         chunk_key: [u8; 32],
-        level: i32,
-        page_level: i32,
+        (level, page_level): (i32, i32),
+        priority: Priority,
     ) -> std::io::Result<Workers> {
         let (jobs, queue) = sync_channel::<Job>(JOBS_MAX);
         let queue = Arc::new(Mutex::new(queue));
@@ -63,7 +64,10 @@ impl Workers {
                 page_compressor: zstd::bulk::Compressor::new(page_level)?,
                 sample: Vec::new(),
             };
-            started.push(std::thread::spawn(move || worker.work(&queue)));
+            started.push(std::thread::spawn(move || {
+                priority.settle_in();
+                worker.work(&queue);
+            }));
         }
         Ok(Workers { jobs: Some(jobs), threads: started })
     }

@@ -7,7 +7,7 @@ use coffer_format::wire::Recalled;
 use coffer_format::{ChunkId, NodeId, VaultId};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::known::{Known, MemoryKind, attrs_hash};
+use super::known::{Known, MemoryKind, Settled, attrs_hash};
 use super::position::{Position, Totals};
 use super::signatures::{PageSignature, PageSignatures};
 use super::{JournalError, JournalReader, PartAt, schema};
@@ -39,8 +39,19 @@ pub(crate) struct Remembered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JournalChange {
     Put(Box<Remembered>),
-    Link { parent: NodeId, name: Name, node: NodeId },
-    Unlink { parent: NodeId, name: Name },
+    Link {
+        parent: NodeId,
+        name: Name,
+        node: NodeId,
+    },
+    Unlink {
+        parent: NodeId,
+        name: Name,
+    },
+    /// Something that belongs to the node couldn't be captured: it's looked at again, whatever its times say.
+    Distrust {
+        node: NodeId,
+    },
 }
 
 /// The journal of one configuration, open for writing.
@@ -66,7 +77,15 @@ impl Journal {
         Ok(JournalReader::new(connection, self.path.clone(), self.pages.clone()))
     }
 
-    fn failed(&self, error: rusqlite::Error) -> JournalError {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    pub(super) fn failed(&self, error: rusqlite::Error) -> JournalError {
         JournalError::Database(self.path.clone(), error)
     }
 
@@ -98,7 +117,7 @@ impl Journal {
 
     /// Forgets everything: it will be recalled from the box.
     pub(crate) fn clear(&mut self) -> Result<(), JournalError> {
-        let sql = "DELETE FROM position; DELETE FROM nodes; DELETE FROM links; DELETE FROM chunks; DELETE FROM unlinked;";
+        let sql = "DELETE FROM position; DELETE FROM nodes; DELETE FROM links; DELETE FROM chunks; DELETE FROM unlinked; DELETE FROM looked;";
         self.connection
             .execute_batch(&format!("BEGIN; {sql} COMMIT;"))
             .map_err(|error| self.failed(error))?;
@@ -193,21 +212,7 @@ fn recalled(op: Recalled, at: PartAt) -> JournalChange {
         Recalled::Link { parent, name, node } => JournalChange::Link { parent, name, node },
         Recalled::Unlink { parent, name } => JournalChange::Unlink { parent, name },
         Recalled::Put { node, meta } => {
-            let stat = Stat {
-                kind: meta.kind,
-                size: meta.size,
-                mode: meta.mode,
-                uid: meta.uid,
-                gid: meta.gid,
-                mtime_ns: meta.mtime_ns,
-                ctime_ns: meta.ctime_ns,
-                btime_ns: meta.btime_ns,
-                device: meta.device,
-                inode: meta.inode,
-                rdev: meta.rdev,
-                links: 0,
-                kept_bytes: 0,
-            };
+            let stat = Stat::of_meta(&meta);
             let known = Known {
                 node,
                 stat,
@@ -215,7 +220,7 @@ fn recalled(op: Recalled, at: PartAt) -> JournalChange {
                 sent_size: meta.size,
                 memory: MemoryKind::Unknown,
                 content: at,
-                settled: meta.ctime_ns != 0,
+                settled: if meta.ctime_ns == 0 { Settled::No } else { Settled::Whole },
                 done: None,
             };
             JournalChange::Put(Box::new(Remembered { known, memory: Memory::Kept }))
@@ -234,6 +239,10 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
             Ok(())
         }
         JournalChange::Unlink { parent, name } => unlink(transaction, *parent, name),
+        JournalChange::Distrust { node } => {
+            let mut update = transaction.prepare_cached("UPDATE nodes SET settled = ? WHERE node = ?")?;
+            update.execute(params![Settled::No.code(), node.0 as i64]).map(drop)
+        }
     }
 }
 
@@ -272,7 +281,7 @@ fn apply_put(transaction: &Transaction<'_>, put: &Remembered) -> rusqlite::Resul
         memory.code(),
         content.point.0 as i64,
         content.part.0,
-        settled,
+        settled.code(),
         done.map(|done| done as i64),
     ])?;
     match (&put.memory, memory) {

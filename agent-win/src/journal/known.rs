@@ -1,7 +1,8 @@
 //! One node as the journal knows it.
 
 use coffer_format::NodeId;
-use coffer_format::node::{Attr, NodeKind};
+use coffer_format::node::{Attr, AttrKind, NodeKind};
+use coffer_format::nt_basic::NtBasic;
 use coffer_format::{Encode, Writer};
 use rusqlite::Row;
 
@@ -19,6 +20,30 @@ pub(crate) enum MemoryKind {
     Chunks,
     /// A signature of each page, in a file of its own.
     Pages,
+}
+
+/// Whether a node's bytes are as it was described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It may have changed without a trace while it was read, or couldn't be read: it must be read again.
+    No,
+    /// All of it was read.
+    Whole,
+    /// It was read where the system says that it had changed. All of it is read at the next look at everything.
+    AsTold,
+}
+
+impl Settled {
+    pub(super) fn code(self) -> i64 {
+        self as i64
+    }
+    fn from_code(code: i64) -> Settled {
+        match code {
+            1 => Settled::Whole,
+            2 => Settled::AsTold,
+            _ => Settled::No,
+        }
+    }
 }
 
 impl MemoryKind {
@@ -48,19 +73,25 @@ pub(crate) struct Known {
     pub(crate) memory: MemoryKind,
     /// The part that brought its bytes.
     pub(crate) content: PartAt,
-    /// False: it may have changed without a trace while it was read, so it must be read again.
-    pub(crate) settled: bool,
+    pub(crate) settled: Settled,
     /// Sent so far, where more parts must follow.
     pub(crate) done: Option<u64>,
 }
 
-/// Stands for all attributes of a node, so that the journal needn't keep them.
+/// Stands for all attributes of a node, so that the journal needn't keep them. That somebody has read it is no news.
 pub(crate) fn attrs_hash(attrs: &[Attr]) -> [u8; 16] {
     if attrs.is_empty() {
         return [0; 16];
     }
     let mut w = Writer::default();
-    attrs.iter().for_each(|attr| attr.encode(&mut w));
+    for attr in attrs {
+        if attr.kind == AttrKind::NtBasic {
+            let value = NtBasic::identity(&attr.value).into();
+            Attr { value, ..attr.clone() }.encode(&mut w);
+        } else {
+            attr.encode(&mut w);
+        }
+    }
     let mut out = [0; 16];
     out.copy_from_slice(&blake3::hash(&w.0).as_bytes()[..16]);
     out
@@ -97,7 +128,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
             point: coffer_format::PointSeq(number(17)?),
             part: coffer_format::PartNo(row.get(18)?),
         },
-        settled: row.get(19)?,
+        settled: Settled::from_code(row.get(19)?),
         done: row.get::<_, Option<i64>>(20)?.map(|done| done as u64),
     })
 }

@@ -4,6 +4,7 @@
 
 mod change;
 mod known;
+mod looked;
 mod position;
 mod reader;
 mod schema;
@@ -15,7 +16,7 @@ use coffer_format::{NodeId, PartNo, PointSeq};
 
 pub use change::Journal;
 pub(crate) use change::{JournalChange, Memory, Remembered};
-pub(crate) use known::{Known, MemoryKind, attrs_hash};
+pub(crate) use known::{Known, MemoryKind, Settled, attrs_hash};
 pub use position::Position;
 pub(crate) use position::{Standing, Totals};
 pub(crate) use reader::JournalReader;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 use coffer_format::{ChunkId, NodeId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::JournalError;
-use super::known::{self, COLUMNS, Known};
+use super::known::{self, COLUMNS, Known, MemoryKind};
 use super::signatures::PageSignatures;
 use crate::scan::Stat;
 
@@ -87,6 +88,68 @@ impl JournalReader {
         Ok(self.said(read)?.into_iter().find(|known| known.stat.is_same_object(stat)))
     }
 
+    /// The path of the directory with that number on a volume.
+    pub(crate) fn directory_at(&self, device: u64, inode: u64) -> Result<Option<Vec<u8>>> {
+        let sql = "SELECT node FROM nodes WHERE inode = ? AND device = ? AND kind = ?";
+        let code = NodeKind::Directory.code();
+        let read = self.connection.prepare_cached(sql).and_then(|mut query| {
+            let node =
+                query.query_row(params![inode as i64, device as i64, code], |row| row.get::<_, i64>(0));
+            node.optional()
+        });
+        match self.said(read)? {
+            Some(node) => self.path(NodeId(node as u64)),
+            None => Ok(None),
+        }
+    }
+
+    /// All paths of whatever has that number on a volume.
+    pub(crate) fn paths_at(&self, device: u64, inode: u64) -> Result<Vec<Vec<u8>>> {
+        let sql = "SELECT node FROM nodes WHERE inode = ? AND device = ?";
+        let read = self.connection.prepare_cached(sql).and_then(|mut query| {
+            let rows = query.query_map(params![inode as i64, device as i64], |row| {
+                Ok(NodeId(row.get::<_, i64>(0)? as u64))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let mut paths = Vec::new();
+        for node in self.said(read)? {
+            for (parent, name) in self.names(node)? {
+                let folder = self.path(parent)?;
+                paths.extend(folder.map(|folder| [&folder[..], b"/", name.as_bytes()].concat()));
+            }
+        }
+        Ok(paths)
+    }
+
+    /// A path that leads to a node; `None` where no name does any more.
+    pub(crate) fn path(&self, node: NodeId) -> Result<Option<Vec<u8>>> {
+        let (mut path, mut node) = (Vec::new(), node);
+        while node != NodeId::ROOT {
+            let Some((parent, name)) = self.names(node)?.into_iter().next() else { return Ok(None) };
+            path.splice(0..0, [b"/", name.as_bytes()].concat());
+            node = parent;
+        }
+        Ok(Some(path))
+    }
+
+    /// Paths and volumes of files from so many bytes on that are cut in pages, the largest first.
+    pub(crate) fn large_in_pages(&self, from: u64, at_most: usize) -> Result<Vec<(Vec<u8>, u64)>> {
+        let sql = "SELECT node, device FROM nodes WHERE memory = ? AND size >= ? ORDER BY size DESC LIMIT ?";
+        let read = self.connection.prepare_cached(sql).and_then(|mut query| {
+            let rows = query
+                .query_map(params![MemoryKind::Pages.code(), from as i64, at_most as i64], |row| {
+                    Ok((NodeId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)? as u64))
+                })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let mut found = Vec::new();
+        for (node, device) in self.said(read)? {
+            found.extend(self.path(node)?.map(|path| (path, device)));
+        }
+        Ok(found)
+    }
+
     /// All names of a node.
     pub(crate) fn names(&self, node: NodeId) -> Result<Vec<(NodeId, Name)>> {
         let read = self.connection.prepare_cached("SELECT parent, name FROM links WHERE node = ?").and_then(
@@ -99,6 +162,21 @@ impl JournalReader {
         );
         let names = self.said(read)?.into_iter();
         Ok(names.filter_map(|(parent, name)| Some((parent, Name::new(&name).ok()?))).collect())
+    }
+
+    /// Names in a directory that begin with `start`.
+    pub(crate) fn names_from(&self, parent: NodeId, start: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mut end = start.to_vec();
+        if let Some(last) = end.last_mut() {
+            // No byte of a name is the largest there is.
+            *last = last.saturating_add(1);
+        }
+        let sql = "SELECT name FROM links WHERE parent = ? AND name >= ? AND name < ?";
+        let read = self.connection.prepare_cached(sql).and_then(|mut query| {
+            let rows = query.query_map(params![parent.0 as i64, start, end], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<Vec<u8>>>>()
+        });
+        self.said(read)
     }
 
     /// The node at a path from the root.

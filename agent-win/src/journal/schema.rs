@@ -7,7 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// Grows whenever the tables change; a journal of another version is dropped and recalled from the box.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE position (
@@ -26,6 +26,10 @@ CREATE TABLE links (
 CREATE INDEX links_by_node ON links (node);
 CREATE TABLE chunks (node INTEGER PRIMARY KEY, list BLOB NOT NULL);
 CREATE TABLE unlinked (node INTEGER PRIMARY KEY);
+CREATE TABLE looked (only INTEGER PRIMARY KEY CHECK (only = 1), scope BLOB NOT NULL, whole_ms INTEGER NOT NULL);
+CREATE TABLE marks (device INTEGER PRIMARY KEY, journal INTEGER NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE still_open (device INTEGER NOT NULL, inode INTEGER NOT NULL, PRIMARY KEY (device, inode)) WITHOUT ROWID;
+CREATE TABLE owed (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// Opens or makes the journal at `path`; one that can't be read is removed first.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirEntryExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
@@ -31,6 +31,11 @@ impl Directory {
             directory = directory.open_child(name)?;
         }
         Ok(directory)
+    }
+
+    /// Opens the top of what a snapshot shows.
+    pub(crate) fn open_root(root: &Path) -> io::Result<Directory> {
+        Ok(Directory(open(root, FLAGS, Mode::empty())?))
     }
 
     pub(crate) fn open_child(&self, name: &[u8]) -> io::Result<Directory> {

@@ -11,7 +11,10 @@ use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 use nix::unistd::{Whence, lseek};
 
 use super::stat;
-use crate::scan::Stat;
+use crate::scan::{DataRange, Stat};
+
+/// Whether files have named streams beside their bytes, so that no name has a colon.
+pub(crate) const HAS_STREAMS: bool = false;
 
 /// A file open for reading.
 #[derive(Debug)]
@@ -19,13 +22,6 @@ pub(crate) struct SourceFile {
     file: File,
     /// Reads go past the page cache.
     direct: Cell<bool>,
-}
-
-/// A run of bytes that may hold something, from `at` to `end`; between runs there are holes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DataRange {
-    pub(crate) at: u64,
-    pub(crate) end: u64,
 }
 
 impl SourceFile {
@@ -40,6 +36,16 @@ impl SourceFile {
             }
             other => Ok(SourceFile::new(other?)),
         }
+    }
+
+    /// There are none.
+    pub(crate) fn open_stream(_path: &Path) -> io::Result<SourceFile> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The bytes that are read are the file's own.
+    pub(crate) fn raw_size(&self) -> io::Result<Option<u64>> {
+        Ok(None)
     }
 
     fn new(file: File) -> SourceFile {

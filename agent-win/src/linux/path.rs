@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The path that the system knows it by; the root is empty.
 pub(crate) fn as_path(path: &[u8]) -> Cow<'_, Path> {
     Cow::Borrowed(Path::new(OsStr::from_bytes(if path.is_empty() { b"/" } else { path })))
+}
+
+/// A path below the root of a snapshot.
+pub(crate) fn below(root: &Path, path: &[u8]) -> PathBuf {
+    root.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
 }
 
 /// The bytes of a path of the system's.

@@ -13,6 +13,9 @@ use crate::scan::Stat;
 /// An object keeps the birth time that it was given.
 pub(crate) const IS_BIRTH_FIXED: bool = true;
 
+/// Every write leaves its trace in a file's times at once.
+pub(crate) const TIMES_TELL_WRITES: bool = true;
+
 /// Describes the object at `path`; a symbolic link is described itself.
 pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
     Ok(of(&std::fs::symlink_metadata(path)?))

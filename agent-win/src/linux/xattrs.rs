@@ -15,6 +15,8 @@ use xattr::FileExt;
 pub(crate) struct Attrs {
     pub(crate) list: Vec<Attr>,
     pub(crate) lacking: Vec<String>,
+    /// Names of streams that are too large to be attributes: none here.
+    pub(crate) large_streams: Vec<Vec<u8>>,
 }
 
 /// Attributes of an open file.

@@ -1,17 +1,19 @@
-//! Writing what comes: each file beside its place, and put there once it's whole.
+//! Writing what comes. Each node is decided once: put in its place, left alone, or named as lacking.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
 
 use coffer_format::chunk::Compression;
-use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::node::{NodeKind, NodeMeta};
-use coffer_format::wire::{Placement, RestoreNode};
+use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
 
-use super::{Restored, place};
-use crate::path::{as_path, split};
+use super::ground::{Ground, working_name};
+use super::growing::{Growing, Spot, discard, unpacked};
+use super::place::{Drives, place};
+use super::put::{Put, Verdict, judge, put};
+use super::streams::{Stream, parted};
+use super::{Order, Restored};
+use crate::path::split;
 use crate::platform;
 
 /// Most sentences that are kept.
@@ -19,44 +21,73 @@ const LACKING_MAX: usize = 10_000;
 
 /// A restore under way.
 pub(super) struct Restoring {
-    root: Vec<u8>,
-    /// Directories that may be written to, and what's to be put back on those that are new.
-    directories: BTreeMap<Vec<u8>, Option<New>>,
+    pub(super) ground: Ground,
+    drives: Drives,
+    rule: ReplaceRule,
+    /// What was asked for, by names joined with slashes; everything where there's none.
+    named: Vec<Vec<u8>>,
+    /// Folders that may be written to, and what's to be put back on them.
+    pub(super) directories: BTreeMap<Vec<u8>, Option<Kept>>,
     batch: HashMap<u32, Growing>,
-    /// Where each file is in the end, for its other names.
-    places: HashMap<u32, Vec<u8>>,
-    /// Other names of files: which file, where, and how the point calls it.
-    links: Vec<(u32, Vec<u8>, Vec<u8>)>,
-    broken: HashSet<u32>,
-    done: Restored,
+    /// Which of the batch are streams, and what they're called.
+    batch_streams: HashMap<u32, Vec<u8>>,
+    /// Where each file is in the end, for its other names and its streams.
+    pub(super) places: HashMap<u32, Vec<u8>>,
+    links: Vec<Link>,
+    pub(super) streams: Vec<Stream>,
+    /// What's settled already: the box sends everything again after the line was broken.
+    pub(super) decided: HashSet<u32>,
+    pub(super) done: Restored,
 }
 
-/// A directory that the restore made.
-struct New {
+/// What a folder had.
+pub(super) struct Kept {
     shown: Vec<u8>,
     meta: NodeMeta,
 }
 
-/// A file that isn't whole yet.
-struct Growing {
-    file: File,
-    working: Vec<u8>,
-    place: Vec<u8>,
-    shown: Vec<u8>,
+/// Another name of a file.
+struct Link {
+    index: u32,
+    first: u32,
+    spot: Spot,
     meta: NodeMeta,
 }
 
 impl Restoring {
-    pub(super) fn new(root: &Path) -> Restoring {
-        let root = platform::path_bytes(root);
-        Restoring {
-            directories: BTreeMap::from([(root.clone(), None)]),
-            root,
+    pub(super) fn new(order: &Order) -> io::Result<Restoring> {
+        let normal = |path: &Vec<u8>| {
+            let names: Vec<&[u8]> =
+                path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+            names.join(&b'/')
+        };
+        Ok(Restoring {
+            ground: Ground::open(order.goal.to.as_deref())?,
+            drives: if order.goal.to.is_some() { Drives::Folder } else { Drives::Drive },
+            rule: order.goal.replace,
+            named: order.paths.iter().map(normal).filter(|path| !path.is_empty()).collect(),
+            directories: BTreeMap::from([(Vec::new(), None)]),
             batch: HashMap::new(),
+            batch_streams: HashMap::new(),
             places: HashMap::new(),
             links: Vec::new(),
-            broken: HashSet::new(),
+            streams: Vec::new(),
+            decided: HashSet::new(),
             done: Restored::default(),
+        })
+    }
+
+    pub(super) fn so_far(&self) -> &Restored {
+        &self.done
+    }
+
+    /// Everything comes again, over another line.
+    pub(super) fn go_on(&mut self) {
+        self.links.clear();
+        self.batch_streams.clear();
+        for growing in std::mem::take(&mut self.batch).into_values() {
+            self.done.bytes -= growing.written;
+            growing.discard();
         }
     }
 
@@ -67,56 +98,124 @@ impl Restoring {
     }
 
     pub(super) fn begin(&mut self, node: RestoreNode) {
-        let shown = node.path.0.to_vec();
-        if let Err(error) = self.try_begin(node) {
-            self.lack(&shown, format!("wasn't restored: {error}"));
+        if self.decided.contains(&node.index) {
+            return;
         }
+        let (index, shown) = (node.index, node.path.0.to_vec());
+        if let Err(error) = self.try_begin(node) {
+            self.not_restored(index, &shown, &error);
+        }
+    }
+
+    pub(super) fn not_restored(&mut self, index: u32, shown: &[u8], error: &io::Error) {
+        self.decided.insert(index);
+        self.lack(shown, format!("wasn't restored: {error}"));
     }
 
     fn try_begin(&mut self, node: RestoreNode) -> io::Result<()> {
-        let place = place::below(&self.root, &node.path.0).ok_or_else(|| {
-            io::Error::other("its name can't be used on this computer; restore it on the box")
+        let RestoreNode { index, path, mut meta, hard_link_to } = node;
+        let stream = platform::stream_of(&meta).map(|mark| parted(&path.0, mark)).transpose()?;
+        let host = stream.as_ref().map_or(&path.0[..], |(host, _)| host);
+        let place = place(host, self.drives).ok_or_else(|| {
+            io::Error::other("its name can't be used on this computer; restore it to a folder, or on the box")
         })?;
-        let parent = split(&place).map_or(&b""[..], |(parent, _)| parent);
-        if place != self.root && !self.directories.contains_key(parent) {
+        let Some((parent, name)) = split(&place).map(|(parent, name)| (parent.to_vec(), name.to_vec()))
+        else {
+            self.decided.insert(index);
+            return Ok(());
+        };
+        if !self.directories.contains_key(&parent) {
             return Err(io::Error::other("its folder wasn't restored"));
         }
-        let RestoreNode { index, path, meta, hard_link_to } = node;
+        let folder = if self.is_drive(&place) {
+            self.ground.folder(&parent)?
+        } else {
+            self.ground.clean_folder(&parent)?
+        };
+        let spot = Spot { folder, name, place, shown: path.0.to_vec() };
+        if let Some((_, name)) = stream {
+            // Only its bytes are its own.
+            meta.attrs.clear();
+            self.batch.insert(index, Growing::create(index, spot, meta)?);
+            self.batch_streams.insert(index, name);
+            return Ok(());
+        }
         match (meta.kind, hard_link_to) {
-            (_, Some(first)) => self.links.push((first, place, path.0.to_vec())),
-            (NodeKind::Directory, None) => self.directory(place, New { shown: path.0.to_vec(), meta })?,
-            (NodeKind::File, None) => {
-                let working = [parent, format!("/.coffer-restoring-{index}").as_bytes()].concat();
-                free(&place)?;
-                let file = OpenOptions::new().write(true).create_new(true).open(as_path(&working))?;
-                platform::expect_size(&file, &meta)?;
-                self.batch.insert(index, Growing { file, working, place, shown: path.0.to_vec(), meta });
-            }
-            (_, None) => {
-                free(&place)?;
-                let lacking = platform::put_special(&as_path(&place), &meta)?;
-                self.done.files += 1;
-                lacking.into_iter().for_each(|what| self.lack(&path.0, what));
-            }
+            (_, Some(first)) => self.links.push(Link { index, first, spot, meta }),
+            (NodeKind::Directory, None) => self.directory(index, spot, meta)?,
+            (kind, None) => match judge(&spot.folder, &spot.name, &meta, self.rule)? {
+                Verdict::Alike => self.alike(index, spot.place),
+                Verdict::Put if kind == NodeKind::File => {
+                    self.batch.insert(index, Growing::create(index, spot, meta)?);
+                }
+                Verdict::Put => self.special(index, spot, &meta)?,
+            },
         }
         Ok(())
     }
 
-    fn directory(&mut self, place: Vec<u8>, new: New) -> io::Result<()> {
-        let new = match fs::create_dir(as_path(&place)) {
-            Ok(()) => Some(new),
-            // One that was there stays as it is.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = fs::symlink_metadata(as_path(&place))?;
-                if !found.is_dir() {
-                    return Err(error);
-                }
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        self.directories.entry(place).or_insert(new);
+    fn alike(&mut self, index: u32, place: Vec<u8>) {
+        self.decided.insert(index);
+        self.places.insert(index, place);
+        self.done.alike += 1;
+    }
+
+    /// The top of a drive is nobody's to change.
+    fn is_drive(&self, place: &[u8]) -> bool {
+        self.drives == Drives::Drive
+            && cfg!(windows)
+            && place.iter().filter(|byte| **byte == b'/').count() == 1
+    }
+
+    /// A folder that's there is kept. One that was asked for gets what it had; one on the way to that stays as it is.
+    fn directory(&mut self, index: u32, spot: Spot, meta: NodeMeta) -> io::Result<()> {
+        let is_new = spot.folder.make_folder(&spot.name)?;
+        if is_new {
+            let lacking = platform::begin_folder(&spot.folder.place(&spot.name), &meta);
+            lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
+        }
+        self.ground.folder(&spot.place)?;
+        let is_theirs = self.rule == ReplaceRule::Nothing || !self.is_asked(&spot.shown);
+        let stays = self.is_drive(&spot.place) || (!is_new && is_theirs);
+        let kept = (!stays).then_some(Kept { shown: spot.shown, meta });
+        self.directories.entry(spot.place).or_insert(kept);
+        self.decided.insert(index);
         Ok(())
+    }
+
+    fn is_asked(&self, shown: &[u8]) -> bool {
+        let covers = |named: &Vec<u8>| {
+            shown.strip_prefix(&named[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        self.named.is_empty() || self.named.iter().any(covers)
+    }
+
+    /// What has no bytes is made at once, beside its place as well.
+    fn special(&mut self, index: u32, spot: Spot, meta: &NodeMeta) -> io::Result<()> {
+        let working = working_name(index);
+        let mut lacking = platform::put_special(&spot.folder.place(&working), meta)?;
+        let put = put(&spot.folder, &working, &spot.name).inspect_err(|_| discard(&spot.folder, &working))?;
+        if put == Put::Now {
+            lacking.extend(platform::put_identity(&spot.folder.place(&spot.name), meta));
+        }
+        self.settle(index, &spot, put, lacking);
+        Ok(())
+    }
+
+    /// It's there, or will be.
+    fn settle(&mut self, index: u32, spot: &Spot, put: Put, lacking: Vec<String>) {
+        self.decided.insert(index);
+        self.done.files += 1;
+        let place = match put {
+            Put::Now => spot.place.clone(),
+            Put::AtRestart(waiting) => {
+                self.done.at_restart.push(spot.shown.clone());
+                let parent = split(&spot.place).map_or(&b""[..], |(parent, _)| parent);
+                [parent, b"/", &waiting].concat()
+            }
+        };
+        self.places.insert(index, place);
+        lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
     }
 
     pub(super) fn pack(
@@ -126,112 +225,111 @@ impl Restoring {
         placements: &[Placement],
         payload: &[u8],
     ) {
+        if !placements.iter().any(|placement| self.batch.contains_key(&placement.index)) {
+            return;
+        }
         let raw = unpacked(compression, raw_len, payload);
         for placement in placements {
-            let Some(growing) = self.batch.get(&placement.index) else { continue };
-            let from = placement.offset as usize;
-            let written = raw.as_ref().map_err(ToString::to_string).and_then(|raw| {
-                let bytes = raw
-                    .get(from..from + placement.len as usize)
-                    .ok_or_else(|| "the box sent bytes that don't fit together".to_owned())?;
-                platform::write_all_at(&growing.file, bytes, placement.at).map_err(|error| error.to_string())
-            });
-            match written {
-                Ok(()) => self.done.bytes += u64::from(placement.len),
-                Err(error) => {
-                    let shown = growing.shown.clone();
-                    if self.broken.insert(placement.index) {
-                        self.lack(&shown, format!("wasn't restored: {error}"));
-                    }
-                }
-            }
+            let Some(growing) = self.batch.get_mut(&placement.index) else { continue };
+            let before = growing.written;
+            growing.write(placement, &raw);
+            self.done.bytes += growing.written - before;
         }
     }
 
     /// Every node so far has all its bytes.
     pub(super) fn finish_batch(&mut self) {
+        let mut folders = BTreeMap::new();
         for (index, growing) in std::mem::take(&mut self.batch) {
-            let (shown, working) = (growing.shown.clone(), growing.working.clone());
-            let is_broken = self.broken.contains(&index);
-            let finished = if is_broken { Ok(Vec::new()) } else { self.finish_file(index, growing) };
-            match finished {
-                Ok(lacking) if !is_broken => {
-                    self.done.files += 1;
-                    lacking.into_iter().for_each(|what| self.lack(&shown, what));
-                }
-                Ok(_) => remove(&working),
-                Err(error) => {
-                    self.lack(&shown, format!("wasn't restored: {error}"));
-                    remove(&working);
-                }
+            let (spot, written) = (growing.spot.clone(), growing.written);
+            if let Err(error) = self.finish_file(index, growing) {
+                self.done.bytes -= written;
+                self.not_restored(index, &spot.shown, &error);
+            }
+            let parent = split(&spot.place).map_or(&b""[..], |(parent, _)| parent);
+            folders.insert(parent.to_vec(), spot.folder);
+        }
+        for link in std::mem::take(&mut self.links) {
+            let (index, shown) = (link.index, link.spot.shown.clone());
+            if let Err(error) = self.link(link) {
+                self.not_restored(index, &shown, &error);
             }
         }
-        for (first, place, shown) in std::mem::take(&mut self.links) {
-            match self.link(first, &place) {
-                Ok(()) => self.done.files += 1,
-                Err(error) => self.lack(&shown, format!("wasn't restored: {error}")),
+        for folder in folders.into_values() {
+            if let Err(error) = folder.sync() {
+                tracing::warn!(%error, "a folder's names may not have reached the disk yet");
             }
         }
+        self.ground.release();
     }
 
-    fn finish_file(&mut self, index: u32, growing: Growing) -> io::Result<Vec<String>> {
-        let Growing { file, working, place, meta, .. } = growing;
-        file.set_len(meta.size)?;
-        file.sync_all()?;
-        drop(file);
-        free(&place)?;
-        fs::rename(as_path(&working), as_path(&place))?;
-        self.places.insert(index, place.clone());
-        Ok(platform::put_back(&as_path(&place), &meta))
+    fn finish_file(&mut self, index: u32, growing: Growing) -> io::Result<()> {
+        if let Some(name) = self.batch_streams.remove(&index) {
+            return self.keep_stream(index, growing, name);
+        }
+        let (spot, working, meta, mut lacking) = growing.complete()?;
+        let again = if self.rule == ReplaceRule::Nothing {
+            // Somebody may have put something there meanwhile.
+            judge(&spot.folder, &spot.name, &meta, self.rule).map(|_| ())
+        } else {
+            Ok(())
+        };
+        let put = again.and_then(|()| put(&spot.folder, &working, &spot.name));
+        let put = put.inspect_err(|_| discard(&spot.folder, &working))?;
+        if put == Put::Now {
+            lacking.extend(platform::put_identity(&spot.folder.place(&spot.name), &meta));
+        }
+        self.settle(index, &spot, put, lacking);
+        Ok(())
     }
 
-    fn link(&self, first: u32, place: &[u8]) -> io::Result<()> {
-        let target = self.places.get(&first);
-        let target =
-            target.ok_or_else(|| io::Error::other("the file that it's another name of isn't there"))?;
-        fs::hard_link(as_path(target), as_path(place))
+    fn link(&mut self, link: Link) -> io::Result<()> {
+        let Link { index, first, spot, meta } = link;
+        let first = self.places.get(&first).cloned().ok_or_else(|| {
+            io::Error::other("the file that it's another name of isn't there; restore that one as well")
+        })?;
+        let (parent, name) = split(&first).ok_or(io::ErrorKind::NotFound)?;
+        let target = self.ground.folder(parent)?.place(name);
+        let is_same =
+            match (platform::stat_path(&target), platform::stat_path(&spot.folder.place(&spot.name))) {
+                (Ok(target), Ok(there)) => target.is_same_object(&there),
+                _ => false,
+            };
+        if is_same && self.rule != ReplaceRule::Nothing
+            || judge(&spot.folder, &spot.name, &meta, self.rule)? == Verdict::Alike
+        {
+            self.alike(index, spot.place);
+            return Ok(());
+        }
+        let working = working_name(index);
+        std::fs::hard_link(target, spot.folder.place(&working))?;
+        let put = put(&spot.folder, &working, &spot.name).inspect_err(|_| discard(&spot.folder, &working))?;
+        self.settle(index, &spot, put, Vec::new());
+        Ok(())
     }
 
-    /// Directories get what belongs to them last, the deepest first: writing into them changes their times.
+    /// Folders get what belongs to them last, the deepest first: writing into them changes their times.
     pub(super) fn finish(mut self) -> Restored {
-        self.finish_batch();
-        for (place, new) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let Some(New { shown, meta }) = new else { continue };
-            for what in platform::put_back(&as_path(&place), &meta) {
-                self.lack(&shown, what);
-            }
+        self.go_on();
+        self.finish_streams();
+        for (place, kept) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let Some(Kept { shown, meta }) = kept else { continue };
+            let lacking = self.put_back(&place, &meta);
+            lacking.into_iter().for_each(|what| self.lack(&shown, what));
         }
         self.done
     }
-}
 
-/// Nothing that's there is replaced.
-fn free(place: &[u8]) -> io::Result<()> {
-    match fs::symlink_metadata(as_path(place)) {
-        Ok(_) => Err(io::Error::other("something is there already; restore to another folder")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn remove(working: &[u8]) {
-    if let Err(error) = fs::remove_file(as_path(working)) {
-        tracing::warn!(%error, "a file that couldn't be restored is left behind");
-    }
-}
-
-fn unpacked(compression: Compression, raw_len: u32, payload: &[u8]) -> io::Result<Vec<u8>> {
-    let raw_len = raw_len as usize;
-    if raw_len > PACK_RAW_MAX {
-        return Err(io::Error::other("the box sent more than fits a pack"));
-    }
-    let raw = match compression {
-        Compression::Raw => payload.to_vec(),
-        Compression::Zstd => zstd::bulk::decompress(payload, raw_len)?,
-    };
-    if raw.len() == raw_len {
-        Ok(raw)
-    } else {
-        Err(io::Error::other("a pack has another length than it says"))
+    fn put_back(&mut self, place: &[u8], meta: &NodeMeta) -> Vec<String> {
+        let Some((parent, name)) = split(place) else { return Vec::new() };
+        match self.ground.folder(parent) {
+            Ok(folder) => {
+                let path = folder.place(name);
+                let mut lacking = platform::put_back(&path, meta);
+                lacking.extend(platform::put_identity(&path, meta));
+                lacking
+            }
+            Err(error) => vec![format!("was restored without its permissions and times ({error})")],
+        }
     }
 }

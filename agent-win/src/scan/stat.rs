@@ -55,6 +55,25 @@ impl Stat {
         self.kind == NodeKind::File && self.kept_bytes < self.size
     }
 
+    /// As a version's metadata has it: how many names it has, and how much of it is kept, isn't in there.
+    pub(crate) fn of_meta(meta: &NodeMeta) -> Stat {
+        Stat {
+            kind: meta.kind,
+            size: meta.size,
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime_ns: meta.mtime_ns,
+            ctime_ns: meta.ctime_ns,
+            btime_ns: meta.btime_ns,
+            device: meta.device,
+            inode: meta.inode,
+            rdev: meta.rdev,
+            links: 0,
+            kept_bytes: 0,
+        }
+    }
+
     /// As metadata of a version; attributes are the caller's to add.
     pub(crate) fn meta(&self) -> NodeMeta {
         NodeMeta {

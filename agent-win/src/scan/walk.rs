@@ -3,15 +3,17 @@
 //! At most `LISTINGS_MAX` listings wait for the consumer.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use coffer_format::NodeId;
 
-use crate::config::{Scope, Verdict};
+use crate::config::{Priority, Scope, Verdict};
 use crate::platform::Directory;
 use crate::scan::ListedEntry;
+use crate::view::View;
 
 const LISTINGS_MAX: usize = 16;
 
@@ -53,6 +55,7 @@ pub(crate) struct Walk {
 
 struct Shared {
     scope: Arc<Scope>,
+    view: Arc<View>,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -64,13 +67,16 @@ struct Queue {
 }
 
 impl Walk {
-    pub(crate) fn start(scope: Arc<Scope>, threads: usize) -> Walk {
-        let shared = Arc::new(Shared { scope, queue: Mutex::default(), changed: Condvar::new() });
+    pub(crate) fn start((scope, view): (Arc<Scope>, Arc<View>), threads: usize, priority: Priority) -> Walk {
+        let shared = Arc::new(Shared { scope, view, queue: Mutex::default(), changed: Condvar::new() });
         let (sender, listings) = sync_channel(LISTINGS_MAX);
         let threads = (0..threads)
             .map(|_| {
                 let (shared, sender) = (shared.clone(), sender.clone());
-                std::thread::spawn(move || shared.work(&sender))
+                std::thread::spawn(move || {
+                    priority.settle_in();
+                    shared.work(&sender);
+                })
             })
             .collect();
         Walk { shared, listings: Some(listings), outstanding: 0, threads }
@@ -113,7 +119,10 @@ impl Shared {
 
     fn work(&self, listings: &SyncSender<Listing>) {
         while let Some(pending) = self.take() {
-            let entries = self.entries(&pending);
+            // A listing that never comes would be waited for for ever.
+            let entries = catch_unwind(AssertUnwindSafe(|| self.entries(&pending))).unwrap_or_else(|_| {
+                Err(io::Error::other("the agent failed at listing it; please report this"))
+            });
             let Pending { path, node, names, .. } = pending;
             if listings.send(Listing { path, node, names, entries }).is_err() {
                 return;
@@ -136,8 +145,8 @@ impl Shared {
 
     fn entries(&self, pending: &Pending) -> io::Result<(Arc<Directory>, Vec<ListedEntry>)> {
         let directory = match &pending.from {
-            Some((parent, name)) => parent.open_child(name)?,
-            None => Directory::open_path(&pending.path)?,
+            Some((parent, name)) if !self.view.is_root(&pending.path) => parent.open_child(name)?,
+            _ => self.view.directory(&pending.path)?,
         };
         if pending.is_mount && directory.is_pseudo()? {
             return Ok((Arc::new(directory), Vec::new()));

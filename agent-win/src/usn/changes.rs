@@ -28,12 +28,19 @@ pub(crate) struct Changes {
     extents: BTreeMap<FileId, Extents>,
     /// Bytes changed at places that no record has named yet.
     unplaced: BTreeSet<FileId>,
+    /// Files that are open still, or whose runs are told in part: more may have been written than is told.
+    unfinished: BTreeSet<FileId>,
+    /// Files that were closed, and not written to since.
+    closed: BTreeSet<FileId>,
+    /// Files of which runs were told since they were last closed.
+    ranged: BTreeSet<FileId>,
 }
 
 impl Changes {
     pub(crate) fn take(&mut self, record: Record) -> Result<(), Gap> {
         match record {
             Record::Name { file, parent, reason, name } => {
+                self.session(file, reason);
                 self.names.insert((parent, name));
                 if self.names.len() > NAMES_MAX {
                     return Err(Gap::Wrapped);
@@ -45,12 +52,41 @@ impl Changes {
                 }
                 Ok(())
             }
-            Record::Ranges { file, extents, .. } => {
+            Record::Ranges { file, extents, remaining, .. } => {
+                // The record that says that the file was closed comes after all of these.
+                if remaining > 0 {
+                    self.unfinished.insert(file);
+                }
+                self.ranged.insert(file);
                 self.add(file, &extents);
                 Ok(())
             }
             Record::Unknown => Err(Gap::Unknown),
         }
+    }
+
+    /// Follows a file from being written to until it's closed.
+    fn session(&mut self, file: FileId, reason: Reason) {
+        if reason.is_of_open_data() {
+            self.unfinished.insert(file);
+            self.closed.remove(&file);
+        } else if reason.has(Reason::CLOSE) {
+            self.unfinished.remove(&file);
+            self.closed.insert(file);
+            // Written to without a word where: what's told of the times before and after doesn't count.
+            if reason.is_of_data() && !self.ranged.remove(&file) {
+                self.extents.insert(file, Extents::Whole);
+            }
+        }
+    }
+
+    /// Files that are being written to still.
+    pub(crate) fn open(&self) -> impl Iterator<Item = FileId> {
+        self.unfinished.iter().copied()
+    }
+
+    pub(crate) fn is_closed(&self, file: FileId) -> bool {
+        self.closed.contains(&file)
     }
 
     fn add(&mut self, file: FileId, extents: &[Extent]) {
@@ -70,9 +106,16 @@ impl Changes {
         self.names.iter().map(|(parent, name)| (*parent, &name[..]))
     }
 
+    /// Files whose bytes have changed.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileId> {
+        let told: BTreeSet<FileId> = self.extents.keys().chain(&self.unplaced).copied().collect();
+        told.into_iter()
+    }
+
     /// Where a file was written to; `None` where only its name or attributes changed.
     pub(crate) fn extents(&self, file: FileId) -> Option<Extents> {
         match self.extents.get(&file) {
+            Some(_) if self.unfinished.contains(&file) => Some(Extents::Whole),
             Some(extents) => Some(extents.clone()),
             None => self.unplaced.contains(&file).then_some(Extents::Whole),
         }
@@ -261,6 +304,18 @@ mod tests {
         records.into_iter().try_for_each(|record| changes.take(record)).unwrap();
         assert_eq!(changes.extents(FileId(3)), Some(Extents::Whole));
         assert_eq!(changes.take(Record::Unknown), Err(Gap::Unknown));
+    }
+
+    #[test]
+    fn runs_of_one_session_say_nothing_of_another_that_had_none() {
+        let mut changes = Changes::default();
+        // Written to while it was too small for runs to be tracked, then again when it had grown.
+        let history =
+            [named(3, b"x", 0x8000_0001, true), ranges(3, &[(5, 6)], 0), named(3, b"x", 0x8000_0001, true)];
+        let (_, records) = read_batch(&[&[0; 8][..], &history.concat()].concat()).unwrap();
+        records.into_iter().try_for_each(|record| changes.take(record)).unwrap();
+        assert_eq!(changes.extents(FileId(3)), Some(Extents::Whole));
+        assert!(changes.is_closed(FileId(3)) && changes.open().next().is_none());
     }
 
     #[test]

@@ -10,5 +10,7 @@ mod record;
 pub(crate) use changes::{Changes, Extents};
 #[cfg_attr(not(windows), allow(unused_imports, reason = "as above"))]
 pub(crate) use history::{Gap, History, Mark};
+#[cfg(test)]
+pub(crate) use record::{Extent, Reason};
 #[cfg_attr(not(windows), allow(unused_imports, reason = "as above"))]
 pub(crate) use record::{FileId, Record, RecordError, read_batch};

@@ -15,6 +15,19 @@ impl Reason {
     pub(crate) const DATA_OVERWRITE: Reason = Reason(0x1);
     pub(crate) const DATA_EXTEND: Reason = Reason(0x2);
     pub(crate) const DATA_TRUNCATION: Reason = Reason(0x4);
+    /// Nobody has the file open any more, or somebody had the journal brought up to date.
+    pub(crate) const CLOSE: Reason = Reason(0x8000_0000);
+    /// The file's bytes.
+    const DATA: Reason = Reason(0x7);
+
+    /// Reasons gather until a file is closed: more may be written after this record than the next one tells of.
+    pub(crate) fn is_of_open_data(self) -> bool {
+        self.is_of_data() && !self.has(Reason::CLOSE)
+    }
+
+    pub(crate) fn is_of_data(self) -> bool {
+        self.has(Reason::DATA)
+    }
 
     pub(crate) fn has(self, other: Reason) -> bool {
         self.0 & other.0 != 0

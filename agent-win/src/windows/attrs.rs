@@ -7,15 +7,18 @@ use std::path::Path;
 
 use coffer_format::limits::{ATTR_MAX, NAME_MAX};
 use coffer_format::node::{Attr, AttrKind, NodeKind};
+use coffer_format::nt_basic::NtBasic;
 use windows_sys::Win32::Foundation::{ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED};
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_NORMAL, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_NO_RECALL,
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_NORMAL, FILE_BASIC_INFO,
+    FILE_CASE_SENSITIVE_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_NO_RECALL,
     FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_READ_EA, READ_CONTROL,
 };
 use windows_sys::Win32::System::Ioctl::{FSCTL_GET_OBJECT_ID, FSCTL_GET_REPARSE_POINT};
+use windows_sys::Win32::System::SystemServices::FILE_CS_FLAG_CASE_SENSITIVE_DIR;
 
 use super::failure::has_code;
-use super::stat::SHARE_ALL;
+use super::stat::{SHARE_ALL, nanoseconds};
 use super::streams::Kept;
 use super::{extended, query, reparse, security, short_name, streams};
 
@@ -29,6 +32,8 @@ const OBJECT_ID: usize = 64;
 pub(crate) struct Attrs {
     pub(crate) list: Vec<Attr>,
     pub(crate) lacking: Vec<String>,
+    /// Names of streams that are too large to be attributes.
+    pub(crate) large_streams: Vec<Vec<u8>>,
 }
 
 /// Attributes of an open file.
@@ -36,7 +41,14 @@ pub(crate) fn attrs_of_file(file: &File) -> io::Result<Attrs> {
     let basic: FILE_BASIC_INFO = query::info(file)?;
     let flags = basic.FileAttributes & !FILE_ATTRIBUTE_NORMAL;
     let mut attrs = Attrs::default();
-    attrs.add(AttrKind::NtBasic, b"", &flags.to_le_bytes());
+    let is_folder = flags & FILE_ATTRIBUTE_DIRECTORY != 0;
+    let basic = NtBasic {
+        attributes: flags,
+        is_case_sensitive: is_folder && is_case_sensitive(file),
+        accessed_ns: nanoseconds(basic.LastAccessTime),
+        changed_ns: nanoseconds(basic.ChangeTime),
+    };
+    attrs.add(AttrKind::NtBasic, b"", &basic.to_value());
     if let Some(descriptor) = known(security::read(file))? {
         attrs.add(AttrKind::NtSecurity, b"", &descriptor);
     }
@@ -51,12 +63,15 @@ pub(crate) fn attrs_of_file(file: &File) -> io::Result<Attrs> {
     if let Some(name) = short_name::read(file) {
         attrs.add(AttrKind::NtShortName, b"", &name);
     }
+    if flags & FILE_ATTRIBUTE_ENCRYPTED != 0 && !is_folder {
+        // Its streams are in there.
+        attrs.add(AttrKind::NtEfsRaw, b"", b"");
+        return Ok(attrs);
+    }
     for stream in known(streams::read(file))?.unwrap_or_default() {
         match stream.kept {
             Kept::Bytes(bytes) => attrs.add(AttrKind::NtStream, &stream.name, &bytes),
-            Kept::TooLarge(size) => {
-                attrs.lack(&stream.name, &format!("has {size} bytes, which is too large"))
-            }
+            Kept::Apart => attrs.large_streams.push(stream.name),
             Kept::Failed(error) => attrs.lack(&stream.name, &format!("can't be read ({error})")),
         }
     }
@@ -79,6 +94,12 @@ pub(crate) fn attrs_of_path(path: &Path, kind: NodeKind) -> io::Result<Attrs> {
         attrs.add(AttrKind::NtReparse, b"", &buffer[..len]);
     }
     Ok(attrs)
+}
+
+/// Only newer versions of Windows tell.
+fn is_case_sensitive(folder: &File) -> bool {
+    let info = query::info::<FILE_CASE_SENSITIVE_INFO>(folder);
+    info.is_ok_and(|info| info.Flags & FILE_CS_FLAG_CASE_SENSITIVE_DIR != 0)
 }
 
 impl Attrs {

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::OpenOptionsExt;
+use std::path::Path;
 
 use windows_sys::Win32::Foundation::ERROR_NO_MORE_FILES;
 use windows_sys::Win32::Storage::FileSystem::{
@@ -14,6 +15,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::failure::{has_code, is_gone};
 use super::listing::{self, Record};
 use super::open_below::{Purpose, open_below};
+use super::path::below;
 use super::stat::{self, SHARE_ALL};
 use super::{drives, final_name, query};
 use crate::path::as_path;
@@ -45,15 +47,20 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Opens the top of what a snapshot shows.
+    pub(crate) fn open_root(root: &Path) -> io::Result<Directory> {
+        Directory::opened(open_top(&below(root, b""))?)
+    }
+
     pub(crate) fn open_child(&self, name: &[u8]) -> io::Result<Directory> {
         let handle = match self {
-            Directory::Computer => OpenOptions::new()
-                .access_mode(FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES)
-                .share_mode(SHARE_ALL)
-                .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
-                .open(as_path(name))?,
+            Directory::Computer => open_top(&as_path(name))?,
             Directory::Folder { handle, .. } => open_below(handle, name, Purpose::List)?,
         };
+        Directory::opened(handle)
+    }
+
+    fn opened(handle: File) -> io::Result<Directory> {
         let facts = stat::facts(&handle)?;
         if facts.is_surrogate() {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -118,6 +125,12 @@ impl Directory {
             }
         }
     }
+}
+
+fn open_top(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.access_mode(FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES).share_mode(SHARE_ALL);
+    options.custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }
 
 /// The volume that an open directory lies on.

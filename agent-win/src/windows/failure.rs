@@ -31,3 +31,8 @@ pub(crate) fn is_locked(error: &io::Error) -> bool {
 pub(super) fn has_code(error: &io::Error, codes: &[u32]) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&(code as u32)))
 }
+
+/// What a call says that gives 0 where it failed.
+pub(super) fn said(done: i32) -> io::Result<()> {
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -6,30 +6,35 @@ use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED,
+    ERROR_ACCESS_DENIED, ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER,
+    ERROR_NOT_SUPPORTED,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_SEQUENTIAL_SCAN, FILE_GENERIC_READ,
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_TAG_INFO, FILE_FLAG_BACKUP_SEMANTICS,
+    FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_FLAG_SEQUENTIAL_SCAN, FILE_GENERIC_READ,
+    FILE_READ_ATTRIBUTES, FILE_READ_EA, READ_CONTROL,
 };
 use windows_sys::Win32::System::Ioctl::FSCTL_QUERY_ALLOCATED_RANGES;
 
 use super::failure::has_code;
 use super::positional::read_some_at;
-use super::query;
 use super::stat::{self, SHARE_ALL};
-use crate::scan::Stat;
+use super::{efs, query};
+use crate::scan::{DataRange, Stat};
 
-/// A file open for reading.
+/// Whether files have named streams beside their bytes, so that no name has a colon.
+pub(crate) const HAS_STREAMS: bool = true;
+
+/// Everything but the bytes.
+const DESCRIBE: u32 = FILE_READ_ATTRIBUTES | FILE_READ_EA | READ_CONTROL;
+
+/// A file, or a stream of one, open for reading.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     file: File,
-}
-
-/// A run of bytes that may hold something, from `at` to `end`; between runs there are holes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DataRange {
-    pub(crate) at: u64,
-    pub(crate) end: u64,
+    /// Its encrypted form, in whose place nothing of it is read.
+    raw: Option<File>,
+    is_stream: bool,
 }
 
 impl SourceFile {
@@ -39,11 +44,44 @@ impl SourceFile {
         let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_NO_RECALL | FILE_FLAG_SEQUENTIAL_SCAN;
         let mut options = OpenOptions::new();
         options.access_mode(FILE_GENERIC_READ).share_mode(SHARE_ALL).custom_flags(flags);
-        Ok(SourceFile { file: options.open(path)? })
+        let (file, refusal) = match options.open(path) {
+            // Whoever lacks the key of an encrypted file may still know that it is one.
+            Err(error) if has_code(&error, &[ERROR_ACCESS_DENIED]) => {
+                match options.access_mode(DESCRIBE).open(path) {
+                    Ok(file) => (file, Some(error)),
+                    Err(_) => return Err(error),
+                }
+            }
+            opened => (opened?, None),
+        };
+        match refusal {
+            _ if is_encrypted(&file)? => {
+                Ok(SourceFile { raw: Some(efs::export(path)?), file, is_stream: false })
+            }
+            Some(error) => Err(error),
+            None => Ok(SourceFile { file, raw: None, is_stream: false }),
+        }
+    }
+
+    /// How many bytes there are to read, where that's not the file's size.
+    pub(crate) fn raw_size(&self) -> io::Result<Option<u64>> {
+        self.raw.as_ref().map(|raw| Ok(raw.metadata()?.len())).transpose()
+    }
+
+    fn bytes(&self) -> &File {
+        self.raw.as_ref().unwrap_or(&self.file)
+    }
+
+    /// The same for a stream, by its file's path with a colon and its name; a reparse point's own.
+    pub(crate) fn open_stream(path: &Path) -> io::Result<SourceFile> {
+        let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_NO_RECALL | FILE_FLAG_OPEN_REPARSE_POINT;
+        let mut options = OpenOptions::new();
+        options.access_mode(FILE_GENERIC_READ).share_mode(SHARE_ALL).custom_flags(flags);
+        Ok(SourceFile { file: options.open(path)?, raw: None, is_stream: true })
     }
 
     pub(crate) fn stat(&self) -> io::Result<Stat> {
-        stat::of_file(&self.file)
+        if self.is_stream { stat::of_stream(&self.file) } else { stat::of_file(&self.file) }
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -67,7 +105,7 @@ impl SourceFile {
     pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match read_some_at(&self.file, &mut buffer[done..], at + done as u64) {
+            match read_some_at(self.bytes(), &mut buffer[done..], at + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if has_code(&error, &[ERROR_HANDLE_EOF]) => break,
@@ -81,7 +119,7 @@ impl SourceFile {
     pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<DataRange>> {
         let asked = [at.to_le_bytes(), size.saturating_sub(at).to_le_bytes()].concat();
         let mut found = [0; 16];
-        match query::control(&self.file, FSCTL_QUERY_ALLOCATED_RANGES, &asked, &mut found) {
+        match query::control(self.bytes(), FSCTL_QUERY_ALLOCATED_RANGES, &asked, &mut found) {
             Ok(len) => Ok(first_range(&found[..len], size)),
             // There's more than one range: the first is what was asked for.
             Err(error) if has_code(&error, &[windows_sys::Win32::Foundation::ERROR_MORE_DATA]) => {
@@ -93,6 +131,12 @@ impl SourceFile {
             Err(error) => Err(error),
         }
     }
+}
+
+fn is_encrypted(file: &File) -> io::Result<bool> {
+    const BOTH: u32 = FILE_ATTRIBUTE_ENCRYPTED | FILE_ATTRIBUTE_DIRECTORY;
+    let attributes = query::info::<FILE_ATTRIBUTE_TAG_INFO>(file)?.FileAttributes;
+    Ok(attributes & BOTH == FILE_ATTRIBUTE_ENCRYPTED)
 }
 
 /// The file system knows nothing of holes.

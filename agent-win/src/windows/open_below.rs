@@ -1,5 +1,5 @@
-//! Opening an entry of an open directory (or a stream of an open file) by its name alone, so that nothing above it is
-//! looked up again.
+//! Opening (or making) an entry of an open directory, or a stream of an open file, by its name alone, so that nothing above
+//! it is looked up again.
 
 #![allow(unsafe_code, reason = "calls of Windows")]
 
@@ -9,13 +9,13 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle};
 
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{
-    FILE_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_OPEN_REPARSE_POINT,
-    FILE_SYNCHRONOUS_IO_NONALERT, NtCreateFile,
+    FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT,
+    FILE_OPEN_REPARSE_POINT, FILE_SYNCHRONOUS_IO_NONALERT, NtCreateFile,
 };
 use windows_sys::Win32::Foundation::{OBJ_CASE_INSENSITIVE, RtlNtStatusToDosError, UNICODE_STRING};
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_GENERIC_READ, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ,
-    FILE_SHARE_WRITE, SYNCHRONIZE,
+    FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, SYNCHRONIZE,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
@@ -27,6 +27,30 @@ pub(super) enum Purpose {
     Describe,
     List,
     Read,
+    /// As for listing; meanwhile the folder can't be renamed, removed or replaced.
+    Hold,
+    MakeFolder,
+    /// A new file, which nobody else can rename or remove meanwhile.
+    MakeFile,
+}
+
+impl Purpose {
+    /// Access, what others may do, what's done where it's there or isn't, and options.
+    fn terms(self) -> (u32, u32, u32, u32) {
+        const OTHERS_WRITE: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE;
+        const ALL: u32 = OTHERS_WRITE | FILE_SHARE_DELETE;
+        const LIST: u32 = FILE_READ_ATTRIBUTES | FILE_LIST_DIRECTORY;
+        match self {
+            Purpose::Describe => (FILE_READ_ATTRIBUTES, ALL, FILE_OPEN, 0),
+            Purpose::List => (LIST, ALL, FILE_OPEN, FILE_DIRECTORY_FILE),
+            Purpose::Read => (FILE_GENERIC_READ, ALL, FILE_OPEN, 0),
+            Purpose::Hold => (LIST, OTHERS_WRITE, FILE_OPEN, FILE_DIRECTORY_FILE),
+            Purpose::MakeFolder => (LIST, ALL, FILE_CREATE, FILE_DIRECTORY_FILE),
+            Purpose::MakeFile => {
+                (FILE_GENERIC_READ | FILE_GENERIC_WRITE, OTHERS_WRITE, FILE_CREATE, FILE_NON_DIRECTORY_FILE)
+            }
+        }
+    }
 }
 
 /// A reparse point is opened itself.
@@ -42,11 +66,7 @@ pub(super) fn open_below(directory: &File, name: &[u8], purpose: Purpose) -> io:
         SecurityDescriptor: std::ptr::null(),
         SecurityQualityOfService: std::ptr::null(),
     };
-    let (access, kind) = match purpose {
-        Purpose::Describe => (FILE_READ_ATTRIBUTES, 0),
-        Purpose::List => (FILE_READ_ATTRIBUTES | FILE_LIST_DIRECTORY, FILE_DIRECTORY_FILE),
-        Purpose::Read => (FILE_GENERIC_READ, 0),
-    };
+    let (access, share, disposition, kind) = purpose.terms();
     let options = kind | FILE_OPEN_REPARSE_POINT | FILE_OPEN_FOR_BACKUP_INTENT | FILE_SYNCHRONOUS_IO_NONALERT;
     let mut handle = std::ptr::null_mut();
     let mut block = IO_STATUS_BLOCK::default();
@@ -59,8 +79,8 @@ pub(super) fn open_below(directory: &File, name: &[u8], purpose: Purpose) -> io:
             &raw mut block,
             std::ptr::null(),
             0,
-            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
-            FILE_OPEN,
+            share,
+            disposition,
             options,
             std::ptr::null(),
             0,

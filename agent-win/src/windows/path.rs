@@ -25,6 +25,20 @@ pub(crate) fn as_path(path: &[u8]) -> Cow<'_, Path> {
     Cow::Owned(PathBuf::from(OsString::from_wide(&whole)))
 }
 
+/// A path below the root of a volume or snapshot, which may be one that has no drive letter.
+pub(crate) fn below(root: &Path, path: &[u8]) -> PathBuf {
+    let mut wide: Vec<u16> = root.as_os_str().encode_wide().collect();
+    while wide.last() == Some(&u16::from(b'\\')) {
+        wide.pop();
+    }
+    wide.push(b'\\'.into());
+    let Some(path) = wtf8::to_wide(path.strip_prefix(b"/").unwrap_or(path)) else {
+        return PathBuf::from(LONG);
+    };
+    wide.extend(path.into_iter().map(|unit| if unit == u16::from(b'/') { u16::from(b'\\') } else { unit }));
+    PathBuf::from(OsString::from_wide(&wide))
+}
+
 /// The bytes of a path of the system's.
 pub(crate) fn path_bytes(path: &Path) -> Vec<u8> {
     let wide: Vec<u16> = path.as_os_str().encode_wide().collect();
@@ -80,6 +94,13 @@ mod tests {
             assert_eq!(as_path(bytes).as_ref(), Path::new(path));
             assert_eq!(path_bytes(Path::new(path)), bytes);
         }
+    }
+
+    #[test]
+    fn a_snapshot_is_a_root_of_its_own() {
+        let root = Path::new(r"\\?\GLOBALROOT\Device\HarddiskVolumeShadowCopy7");
+        assert_eq!(below(root, b""), Path::new(r"\\?\GLOBALROOT\Device\HarddiskVolumeShadowCopy7\"));
+        assert_eq!(below(root, b"/a/b."), Path::new(r"\\?\GLOBALROOT\Device\HarddiskVolumeShadowCopy7\a\b."));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::windows::ffi::OsStrExt;
 use std::path::Path;
 
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, LocalFree};
@@ -14,7 +13,8 @@ use windows_sys::Win32::Security::Authorization::{
 use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
 
-use super::failure::has_code;
+use super::failure::{has_code, said};
+use super::wide::{wide, wide_path};
 
 /// Protected from what the folder above hands down; handed down to everything below. SY the system, BA administrators,
 /// OW the owner.
@@ -37,29 +37,24 @@ pub(crate) fn private_file() -> OpenOptions {
 }
 
 fn create(path: &Path) -> io::Result<()> {
-    let path: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
-    let sddl: Vec<u16> = FOR_US_ALONE.encode_utf16().chain([0]).collect();
+    let (path, sddl) = (wide_path(path), wide(FOR_US_ALONE));
     let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
     // SAFETY: the text ends with a zero; the system gives memory that's freed below.
-    let done = unsafe {
+    said(unsafe {
         ConvertStringSecurityDescriptorToSecurityDescriptorW(
             sddl.as_ptr(),
             SDDL_REVISION_1,
             &raw mut descriptor,
             std::ptr::null_mut(),
         )
-    };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
+    })?;
     let attributes = SECURITY_ATTRIBUTES {
         nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
         lpSecurityDescriptor: descriptor,
         bInheritHandle: 0,
     };
     // SAFETY: the path ends with a zero; the attributes and the descriptor live until after the call.
-    let made = unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) };
-    let made = if made == 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    let made = said(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) });
     // SAFETY: the descriptor was given to us by the system, to be freed so, and isn't used any more.
     unsafe { LocalFree(descriptor) };
     made

@@ -12,6 +12,8 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+use super::wide::wide;
+
 const WANTED: [&str; 4] =
     ["SeBackupPrivilege", "SeRestorePrivilege", "SeSecurityPrivilege", "SeManageVolumePrivilege"];
 
@@ -25,10 +27,10 @@ pub(crate) fn prepare() {
 }
 
 fn take_up(name: &str) -> io::Result<()> {
-    let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    let name = wide(name);
     let mut luid = LUID::default();
     // SAFETY: the name ends with a zero, `luid` is written.
-    if unsafe { LookupPrivilegeValueW(std::ptr::null(), wide.as_ptr(), &raw mut luid) } == 0 {
+    if unsafe { LookupPrivilegeValueW(std::ptr::null(), name.as_ptr(), &raw mut luid) } == 0 {
         return Err(io::Error::last_os_error());
     }
     let wanted = TOKEN_PRIVILEGES {

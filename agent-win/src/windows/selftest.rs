@@ -9,6 +9,7 @@ use std::time::Duration;
 use coffer_format::node::{AttrKind, NodeKind};
 
 use super::service::EventLog;
+use super::snapshot_trial;
 use super::usn_journal::{UsnError, UsnJournal};
 use super::watched_folder::{Depth, Told, WatchedFolder, wait};
 use super::{
@@ -16,6 +17,7 @@ use super::{
     unseal,
 };
 use crate::usn::{Changes, Extents, FileId, Gap, Mark};
+use crate::vss::{Patience, VssError};
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,31 +29,34 @@ pub struct Row {
 
 /// Why something doesn't work here.
 #[derive(Debug, thiserror::Error)]
-enum TrialError {
+pub(super) enum TrialError {
     #[error(transparent)]
     System(#[from] io::Error),
     #[error(transparent)]
     Journal(#[from] UsnError),
     #[error(transparent)]
     Gap(#[from] Gap),
+    #[error(transparent)]
+    Snapshot(#[from] VssError),
     #[error("{0}")]
     Wrong(String),
 }
 
-type Tried = Result<String, TrialError>;
+pub(super) type Tried = Result<String, TrialError>;
+type Trial = (&'static str, fn(&Path) -> Tried);
 
-fn must(is_so: bool, otherwise: impl Into<String>) -> Result<(), TrialError> {
+pub(super) fn must(is_so: bool, otherwise: impl Into<String>) -> Result<(), TrialError> {
     if is_so { Ok(()) } else { Err(TrialError::Wrong(otherwise.into())) }
 }
 
 /// How long an event may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Tries everything, in a folder below `parent` that's removed again.
-pub fn run(parent: &Path) -> io::Result<Vec<Row>> {
+/// Tries everything, in a folder below `parent` that's removed again. No step of a snapshot takes longer than `limit`.
+pub fn run(parent: &Path, limit: Option<Duration>) -> io::Result<Vec<Row>> {
     let folder = parent.join(format!("coffer-selftest-{}", std::process::id()));
     fs::create_dir(&folder)?;
-    let trials: [(&'static str, fn(&Path) -> Tried); 11] = [
+    let trials: [Trial; 11] = [
         ("locked files are noticed", locked),
         ("changes are noticed", watched),
         ("numbers and links of files", hard_links),
@@ -64,12 +69,29 @@ pub fn run(parent: &Path) -> io::Result<Vec<Row>> {
         ("keys rest under DPAPI", dpapi),
         ("event log", event_log),
     ];
-    let rows = trials.map(|(what, trial)| match trial(&folder) {
-        Ok(detail) => Row { what, works: true, detail },
-        Err(error) => Row { what, works: false, detail: error.to_string() },
-    });
+    let mut rows: Vec<Row> = trials.map(|(what, trial)| Row::new(what, trial(&folder))).into();
+    let [snapshots, writers] = snapshot_trial::run(&folder, &patience(limit));
+    rows.extend([Row::new("snapshots", snapshots), Row::new("writers", writers)]);
     fs::remove_dir_all(&folder)?;
-    Ok(rows.into())
+    Ok(rows)
+}
+
+/// What the applications have that are asked before a snapshot: a line for each thing.
+pub fn applications(limit: Option<Duration>) -> io::Result<Vec<String>> {
+    snapshot_trial::applications(&patience(limit)).map_err(io::Error::other)
+}
+
+fn patience(limit: Option<Duration>) -> Patience {
+    limit.map_or_else(Patience::default, Patience::within)
+}
+
+impl Row {
+    fn new(what: &'static str, tried: Tried) -> Row {
+        match tried {
+            Ok(detail) => Row { what, works: true, detail },
+            Err(error) => Row { what, works: false, detail: error.to_string() },
+        }
+    }
 }
 
 fn locked(folder: &Path) -> Tried {

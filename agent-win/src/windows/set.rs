@@ -14,28 +14,55 @@ use windows_sys::Win32::Security::{
     SetKernelObjectSecurity, UNPROTECTED_DACL_SECURITY_INFORMATION,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_BASIC_INFO, FileBasicInfo, SetFileInformationByHandle, SetFileShortNameW,
+    FILE_BASIC_INFO, FILE_CASE_SENSITIVE_INFO, FileBasicInfo, FileCaseSensitiveInfo,
+    SetFileInformationByHandle, SetFileShortNameW,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
+use windows_sys::Win32::System::SystemServices::FILE_CS_FLAG_CASE_SENSITIVE_DIR;
+
+use super::failure::said;
 
 /// Head of a self-relative descriptor (MS-DTYP 2.4.6).
 const DESCRIPTOR_HEAD: usize = 20;
 const DACL_PROTECTED: u8 = 0x10;
 const SACL_PRESENT: u8 = 0x10;
 
-/// Birth and write time, in units of the system's, and attributes. 0 leaves a time as it is.
-pub(super) fn basic(file: &File, [created, written]: [i64; 2], attributes: u32) -> io::Result<()> {
+/// Times of an object in units of the system's; 0 leaves one as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    pub(super) created: i64,
+    pub(super) accessed: i64,
+    pub(super) written: i64,
+    pub(super) changed: i64,
+}
+
+pub(super) fn basic(file: &File, times: Times, attributes: u32) -> io::Result<()> {
     let info = FILE_BASIC_INFO {
-        CreationTime: created,
-        LastAccessTime: 0,
-        LastWriteTime: written,
-        ChangeTime: 0,
+        CreationTime: times.created,
+        LastAccessTime: times.accessed,
+        LastWriteTime: times.written,
+        ChangeTime: times.changed,
         FileAttributes: attributes,
     };
     let len = size_of::<FILE_BASIC_INFO>() as u32;
     // SAFETY: the handle is open, the structure is the one that the class takes, and as long as said.
     said(unsafe {
         SetFileInformationByHandle(file.as_raw_handle(), FileBasicInfo, (&raw const info).cast(), len)
+    })
+}
+
+/// From now on names in an empty folder differ by case.
+pub(super) fn case_sensitive(folder: &File) -> io::Result<()> {
+    let info = FILE_CASE_SENSITIVE_INFO { Flags: FILE_CS_FLAG_CASE_SENSITIVE_DIR };
+    let len = size_of::<FILE_CASE_SENSITIVE_INFO>() as u32;
+    // SAFETY: the handle is open, the structure is the one that the class takes, and as long as said.
+    said(unsafe {
+        SetFileInformationByHandle(
+            folder.as_raw_handle(),
+            FileCaseSensitiveInfo,
+            (&raw const info).cast(),
+            len,
+        )
     })
 }
 
@@ -128,10 +155,6 @@ pub(super) fn short_name(file: &File, name: &[u16]) -> io::Result<()> {
     let name: Vec<u16> = name.iter().copied().chain([0]).collect();
     // SAFETY: the handle is open, the name ends with a zero.
     said(unsafe { SetFileShortNameW(file.as_raw_handle(), name.as_ptr()) })
-}
-
-fn said(done: i32) -> io::Result<()> {
-    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::scan::Stat;
 /// given to another, so nothing else is needed to tell objects apart.
 pub(crate) const IS_BIRTH_FIXED: bool = false;
 
+/// A file that a program keeps open may be written to for weeks without any sign of it in its times or its size.
+pub(crate) const TIMES_TELL_WRITES: bool = false;
+
 /// Everybody may go on working with a file that's open here.
 pub(super) const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 /// 1601-01-01 to 1970-01-01, in units of 100 ns.
@@ -56,6 +59,14 @@ pub(super) fn open_to_describe(path: &Path) -> io::Result<File> {
 
 pub(super) fn of_file(file: &File) -> io::Result<Stat> {
     facts(file)?.stat()
+}
+
+/// A stream has its file's times and number, and a size of its own. Without a number it's known by its name alone.
+pub(super) fn of_stream(file: &File) -> io::Result<Stat> {
+    let facts = facts(file)?;
+    let attributes = facts.attributes
+        & !(FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_SPARSE_FILE);
+    Facts { attributes, tag: 0, inode: 0, links: 1, ..facts }.stat()
 }
 
 pub(super) fn facts(file: &File) -> io::Result<Facts> {
@@ -131,7 +142,7 @@ impl Facts {
 }
 
 /// From 100 ns since 1601 to nanoseconds since 1970; 0 where it isn't known.
-fn nanoseconds(time: i64) -> i64 {
+pub(super) fn nanoseconds(time: i64) -> i64 {
     if time <= 0 { 0 } else { time.saturating_sub(EPOCH).saturating_mul(100) }
 }
 

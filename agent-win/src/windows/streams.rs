@@ -1,4 +1,4 @@
-//! Alternate data streams: small ones are kept with their file.
+//! Alternate data streams: small ones are kept with their file, large ones beside it (`capture/streams.rs`).
 
 use std::fs::File;
 use std::io;
@@ -28,7 +28,8 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) enum Kept {
     Bytes(Vec<u8>),
-    TooLarge(u64),
+    /// It's too large for that.
+    Apart,
     Failed(io::Error),
 }
 
@@ -48,7 +49,7 @@ pub(super) fn read(file: &File) -> io::Result<Vec<Stream>> {
     let mut streams = Vec::new();
     for (name, size) in listed(&bytes) {
         let kept = if size > left.min(ATTR_MAX as u64) {
-            Kept::TooLarge(size)
+            Kept::Apart
         } else {
             left -= size;
             content(file, &name, size).map_or_else(Kept::Failed, Kept::Bytes)

@@ -9,7 +9,7 @@ use windows_sys::Win32::System::Ioctl::{FSCTL_QUERY_USN_JOURNAL, FSCTL_READ_USN_
 
 use super::query;
 use super::stat::SHARE_ALL;
-use crate::usn::{Gap, History, Mark, Record, RecordError, read_batch};
+use crate::usn::{Changes, Gap, History, Mark, Record, RecordError, read_batch};
 
 /// `USN_JOURNAL_DATA_V2`.
 const HISTORY_LEN: usize = 80;
@@ -26,7 +26,7 @@ pub(super) struct UsnJournal {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UsnError {
+pub(crate) enum UsnError {
     #[error("the volume has no change journal that this agent can read")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -41,23 +41,42 @@ impl UsnJournal {
         let mut options = OpenOptions::new();
         let volume =
             options.access_mode(GENERIC_READ).share_mode(SHARE_ALL).open(format!(r"\\.\{drive}:"))?;
-        let mut answer = [0; HISTORY_LEN];
-        let len = query::control(&volume, FSCTL_QUERY_USN_JOURNAL, &[], &mut answer)?;
-        Ok(UsnJournal { volume, history: History::read(&answer[..len])? })
+        let history = history(&volume)?;
+        Ok(UsnJournal { volume, history })
     }
 
     pub(super) fn history(&self) -> History {
         self.history
     }
 
+    /// Everything that's recorded from a mark up to now.
+    pub(super) fn changes_since(&self, mark: Mark) -> Result<Changes, UsnError> {
+        let mut from = history(&self.volume)?.since(Some(mark))?;
+        let mut changes = Changes::default();
+        loop {
+            let (next, records) = self.read(from)?;
+            // An answer without records is the end, whatever number comes next.
+            if records.is_empty() || next.next <= from.next {
+                return Ok(changes);
+            }
+            records.into_iter().try_for_each(|record| changes.take(record))?;
+            from = next;
+        }
+    }
+
     /// Records from a mark on, as many as one answer holds, and where to go on.
     pub(super) fn read(&self, from: Mark) -> Result<(Mark, Vec<Record>), UsnError> {
-        let mark = self.history.since(Some(from))?;
         let mut answer = vec![0; BATCH_LEN];
-        let len = query::control(&self.volume, FSCTL_READ_USN_JOURNAL, &request(mark), &mut answer)?;
+        let len = query::control(&self.volume, FSCTL_READ_USN_JOURNAL, &request(from), &mut answer)?;
         let (next, records) = read_batch(&answer[..len])?;
-        Ok((Mark { next, ..mark }, records))
+        Ok((Mark { next, ..from }, records))
     }
+}
+
+fn history(volume: &File) -> Result<History, UsnError> {
+    let mut answer = [0; HISTORY_LEN];
+    let len = query::control(volume, FSCTL_QUERY_USN_JOURNAL, &[], &mut answer)?;
+    Ok(History::read(&answer[..len])?)
 }
 
 /// `READ_USN_JOURNAL_DATA_V1`: whatever there is by now, without waiting for more.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::changes;
+use super::mount_point::mounted_at;
 use super::stat::stat_path;
 use super::watched_folder::{Depth, FOLDERS_MAX, Told, WatchedFolder, wait};
 use crate::config::Scope;
@@ -52,6 +53,8 @@ impl DirectoryWatcher {
     fn add(&mut self, include: &[u8]) -> io::Result<()> {
         let (path, depth, is_waiting) = match stat_path(&as_path(include)) {
             Ok(stat) if stat.kind == NodeKind::Directory => (include, Depth::Tree, false),
+            // Opening it opens the volume that's mounted there.
+            Ok(_) if mounted_at(include).is_some() => (include, Depth::Tree, false),
             Ok(_) => (split(include).map_or(include, |(parent, _)| parent), Depth::Folder, false),
             Err(_) => (nearest(include), Depth::Folder, true),
         };
@@ -91,7 +94,7 @@ impl DirectoryWatcher {
             let path = [&self.places[index].path[..], b"/", &below].concat();
             match split(&path) {
                 // What's left out stays so below, too: the agent's own folder would tell of every capture.
-                Some(_) if !scope.is_reachable(&path) => {}
+                Some(_) if !scope.is_noticed(&path) => {}
                 // A short name of something that may be gone: only its folder knows.
                 Some(_) if is_short(&below) => out.push(Noticed::Overflow),
                 Some((directory, name)) => {

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::BoxState;
+use super::fake_box::BoxState;
 
 pub fn assert_same(state: &BoxState, folder: &Path) {
     let node = state.find(folder).unwrap_or_else(|| panic!("{} isn't at the box", folder.display()));

@@ -15,6 +15,8 @@ kinds! {
         2 = Crash,
         /// Each file by itself is whole, but not all of one instant; the report names what changed while it was read.
         3 = PerFile,
+        /// No snapshot could be taken: nothing had been written for a while before, and nothing was while it was read.
+        4 = Quiet,
     }
 }
 

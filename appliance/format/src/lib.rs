@@ -17,9 +17,11 @@ pub mod ids;
 pub mod limits;
 pub mod manifest;
 pub mod node;
+pub mod nt_basic;
 pub mod op;
 pub mod segment;
 pub mod set_catalog;
+pub mod update;
 pub mod wire;
 
 pub use codec::{Blob, Decode, DecodeError, Encode, Reader, Writer, from_bytes, to_bytes};

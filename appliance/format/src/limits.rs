@@ -34,5 +34,11 @@ pub const ATTR_MAX: usize = 1 << 20;
 pub const REPORT_LINES_MAX: usize = 1000;
 /// Page of a file that changes in place.
 pub const PAGE: usize = 8192;
+/// Longest name of what a program is built for.
+pub const UPDATE_TARGET_MAX: usize = 64;
+/// Largest program that an update brings.
+pub const UPDATE_PROGRAM_MAX: u64 = 256 << 20;
+/// Most bytes of an update in one message.
+pub const UPDATE_PIECE_MAX: usize = 1 << 20;
 /// Largest file.
 pub const FILE_SIZE_MAX: u64 = 1 << 56;

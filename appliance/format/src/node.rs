@@ -53,10 +53,12 @@ pub enum AttrKind {
     NtObjectId,
     NtReparse,
     NtShortName,
-    /// An alternate data stream small enough to lie here; larger ones are nodes of their own.
+    /// An alternate data stream small enough to lie here. A larger one is a file node of its own beside its file, called
+    /// `file:stream`, with this as its only attribute: the stream's name, and no bytes.
     NtStream,
+    /// Without bytes: those of the node are the file's encrypted form (EFS), as ReadEncryptedFileRaw gives it.
     NtEfsRaw,
-    /// Attribute flags and the change time, packed by the agent.
+    /// See [`crate::nt_basic::NtBasic`].
     NtBasic,
 }
 

@@ -9,6 +9,7 @@ use crate::entry::{Consistency, PointStats, ReportLine};
 use crate::node::NodeMeta;
 use crate::op::{Name, Step};
 use crate::segment::Stream;
+use crate::update::{UpdateHead, UpdateReport};
 use crate::{
     Blob, ChunkId, ComputerId, ConfigId, FileHash, NodeId, OrgId, PartNo, PointSeq, SegmentId, VaultId,
 };
@@ -109,6 +110,9 @@ kinds! {
     }
 }
 
+/// How `doing` begins where a computer holds a configuration back for a reason of its own.
+pub const WAITS: &str = "waits: ";
+
 layout! {
     /// Where an agent is with a configuration, for the screens.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,10 +145,54 @@ layout! {
     pub struct Placement { pub index: u32, pub at: u64, pub len: u32, pub offset: u32 }
 }
 
+kinds! {
+    /// What a restore does where something is already.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ReplaceRule {
+        1 = All,
+        /// What differs from the point in size, write time or attributes.
+        2 = Changed,
+        3 = Nothing,
+    }
+}
+
+kinds! {
+    /// How far a restore that was asked for is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum RestoreState {
+        1 = Begun,
+        2 = Done,
+        /// Not, or not any further; the sentence says why.
+        3 = Refused,
+    }
+}
+
+layout! {
+    /// What an agent tells of a restore that was asked for.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct RestoreReport {
+        pub job: u64,
+        pub state: RestoreState,
+        pub files: u64,
+        pub bytes: u64,
+        /// Lines of `lacking` that say nothing worse than that a file is replaced when the computer next starts.
+        pub at_restart: u64,
+        pub lacking: Vec<ReportLine>,
+        /// What it's doing; or why it was refused.
+        pub sentence: String,
+    }
+}
+
 layout! {
     /// How much of a segment a place has, durably.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct SegmentHas { pub segment: SegmentId, pub bytes: u64, pub closed: bool }
+}
+
+layout! {
+    /// A pattern of paths that a computer leaves out, or that is recommended to be.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Exclusion { pub pattern: String, pub why: String, pub is_applied: bool }
 }
 
 kinds! {
@@ -190,6 +238,22 @@ kinds! {
         36 = ConfigsChanged,
         /// Looked, and nothing differs from the newest point.
         37 = UpToDate { config: ConfigId },
+        /// From the box, at any time. Without `to` each path goes to its place.
+        38 = RestoreAsked { job: u64, config: ConfigId, point: PointSeq, paths: Vec<Blob>, to: Option<Blob>, replace: ReplaceRule, ask_user: bool },
+        /// From the agent; the last one comes back from the box once it's noted.
+        39 = RestoreReported { report: RestoreReport },
+        /// What the computer leaves out of a configuration by itself, for the screens.
+        45 = Exclusions { config: ConfigId, exclusions: Vec<Exclusion> },
+
+        // The agent's own program.
+        /// From the box: what it has for this computer.
+        40 = UpdateOffered { head: UpdateHead },
+        /// The program's bytes from there on; `hash` names the program.
+        41 = UpdateWanted { hash: FileHash, from: u64 },
+        /// At most 1 MiB; none where there are no more. Also from an operator, who brings an update: then all of the file.
+        42 = UpdateBytes { at: u64, bytes: Blob },
+        /// From an agent that replaces its program by itself: first after the greeting, then whenever it changes.
+        43 = UpdateState { report: UpdateReport },
 
         // Restore.
         50 = RestoreWanted { config: ConfigId, point: PointSeq, paths: Vec<Blob> },

@@ -4,6 +4,7 @@
 //! [`Message`]s and says who the peer is; what a peer may do is its caller's decision, by the peer's [`Role`].
 //!
 //! - Who: [`Authority`] signs, [`Identity`] is shown, [`Role`] is the common name, [`EnrolmentCode`] starts it.
+//! - Where: a box tells its LAN with an [`Advertiser`], a [`Search`] finds it.
 //! - How: [`connect`], [`Listener`], and the [`Link`] that both give.
 //! - How much: [`ByteBudget`] bounds what a server's links hold in memory, [`Throttle`] what a thin line carries.
 #![forbid(unsafe_code)]
@@ -19,10 +20,12 @@ mod failure;
 mod files;
 mod frame;
 mod identity;
+mod lan;
 mod link;
 mod pin;
 mod reader;
 mod refusal;
+mod release;
 mod role;
 mod server;
 mod socket;
@@ -41,9 +44,11 @@ pub use coffer_format::wire::Message;
 pub use enrol::{Enrolled, EnrolledBranch, enrol_branch, enrol_computer};
 pub use error::{IdentityError, LinkError};
 pub use identity::{Identity, PendingIdentity};
+pub use lan::{Advertiser, BoxOnLan, LanError, Search};
 pub use link::{Arrival, Link, Peer, Receiver, Sender};
 pub use pin::Pin;
 pub use refusal::refuse;
+pub use release::{ReleaseError, ReleaseKey, ReleaseSigner};
 pub use role::{Expect, ROLE_NAME_MAX, Role};
 pub use server::Listener;
 pub use throttle::Throttle;

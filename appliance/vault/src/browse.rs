@@ -83,6 +83,7 @@ fn consistency_name(code: u8) -> &'static str {
     match code {
         1 => "application",
         2 => "crash",
+        4 => "quiet",
         _ => "per file",
     }
 }

@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coffer_format::event::Place;
-use coffer_format::manifest::Source;
 use coffer_format::{ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::params;
 use serde::Serialize;
 
+use crate::Result;
 use crate::catalog::{self, ALIVE};
 use crate::reading::Reading;
-use crate::{Result, VaultError};
 
 /// A version that can't be restored without those segments. It is in the points closed from `from_ms` until before
 /// `until_ms` (milliseconds since 1970-01-01 UTC on the vault's clock; `None`: it is still so).
@@ -145,24 +144,10 @@ impl Reading {
         if log_at(row.lsn)?.is_none_or(|(segment, ..)| lost.contains(&segment)) {
             return Ok(true);
         }
-        let Some(at) = row.map else { return Ok(false) };
-        let map = match self.full_map(at) {
-            Ok(map) => map,
-            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => {
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
-        };
-        self.readers.with(|db| {
-            for range in &map.ranges {
-                let Source::Chunk { chunk, .. } = range.source else { continue };
-                let found = catalog::find_chunk(db, &map.chunks[chunk as usize])?;
-                if found.is_none_or(|at| lost.contains(&at.segment)) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })
+        match row.map {
+            Some(map) => self.needs_chunk(map, |_, at| lost.contains(&at.segment)),
+            None => Ok(false),
+        }
     }
 
     /// When the first kept point from `since` on and before `until` was closed.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use coffer_format::chunk::{Compression, Pack};
 use coffer_format::entry::{Body, Entry};
-use coffer_format::manifest::{Map, compose};
+use coffer_format::manifest::{Map, Source, compose};
 use coffer_format::op::{Content, MapBody, Op};
 use coffer_format::segment::RecordKind;
-use coffer_format::{ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId, from_bytes, limits};
+use coffer_format::{ChunkId, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId, from_bytes, limits};
 
 use crate::catalog::{self, ChunkLocation, Readers};
 use crate::disk::Disk;
@@ -125,6 +125,31 @@ impl Reading {
     /// Where every byte of a version is.
     pub(crate) fn full_map(&self, at: Locator) -> Result<Map> {
         resolve(at, |at| self.map_link(at))
+    }
+
+    /// Whether a version's bytes need a chunk that `is_lost`, or that isn't listed. A chain that can't be read needs them all.
+    pub(crate) fn needs_chunk(
+        &self,
+        at: Locator,
+        is_lost: impl Fn(&ChunkId, &ChunkLocation) -> bool,
+    ) -> Result<bool> {
+        let map = match self.full_map(at) {
+            Ok(map) => map,
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => {
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        self.readers.with(|db| {
+            for range in &map.ranges {
+                let Source::Chunk { chunk, .. } = range.source else { continue };
+                let id = &map.chunks[chunk as usize];
+                if catalog::find_chunk(db, id)?.is_none_or(|at| is_lost(id, &at)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// A pack as it was sealed. Its payload is still compressed.

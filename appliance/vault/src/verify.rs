@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use coffer_format::event::Event;
-use coffer_format::manifest::Source;
 use coffer_format::segment::{SegmentHeader, Trailer};
 use coffer_format::{Blob, ChunkId, ConfigId, FileHash, Locator, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use crate::catalog;
 use crate::reading::Reading;
 use crate::seal::open_record;
 use crate::segment::{read_contents, scan};
@@ -215,28 +213,9 @@ impl Reading {
         })
     }
 
-    /// Whether a version's bytes need one of those, or a chunk that isn't listed. A chain that can't be read needs them all.
+    /// Whether a version's bytes need something damaged, or a chunk that isn't listed.
     fn needs_any(&self, at: Locator, damaged: &DamagedNames) -> Result<bool> {
-        if damaged.lsns.contains(&at.lsn) {
-            return Ok(true);
-        }
-        let map = match self.full_map(at) {
-            Ok(map) => map,
-            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => {
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
-        };
-        self.readers.with(|db| {
-            for range in &map.ranges {
-                let Source::Chunk { chunk, .. } = range.source else { continue };
-                let id = &map.chunks[chunk as usize];
-                if damaged.chunks.contains(id) || catalog::find_chunk(db, id)?.is_none() {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })
+        Ok(damaged.lsns.contains(&at.lsn) || self.needs_chunk(at, |id, _| damaged.chunks.contains(id))?)
     }
 
     /// A path that a node had at a point. Slow: for reports on damage.

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod layout;
 pub mod operator;
+pub mod restore_on;
 pub mod restorer;
 pub mod serve;
 pub mod settings;
@@ -18,3 +19,6 @@ mod copies;
 mod housekeeping;
 mod live;
 mod page;
+mod programs;
+mod restore_jobs;
+mod updates;

@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use coffer_format::wire::{AgentProgress, Message};
+use coffer_format::update::UpdateReport;
+use coffer_format::wire::{AgentProgress, Exclusion, Message};
 use coffer_format::{ComputerId, ConfigId};
 use coffer_link::Sender;
 use serde::Serialize;
 
-/// One connected agent.
+use crate::programs::Program;
+
+/// One connected computer. Beside the agent at work there may be others of its programs; each is told everything, and takes what
+/// concerns it.
+#[derive(Default)]
 struct Agent {
-    sender: Sender,
-    connection: u64,
+    links: BTreeMap<u64, Sender>,
     progress: BTreeMap<ConfigId, AgentProgress>,
+    /// What it told of its program, once it did.
+    report: Option<UpdateReport>,
 }
 
 /// Agents by computer.
@@ -21,6 +27,10 @@ pub(crate) struct Live {
     agents: Mutex<BTreeMap<ComputerId, Agent>>,
     /// When an agent last found nothing new, by the vault's clock. After a restart agents say so again.
     up_to_date: Mutex<BTreeMap<ConfigId, u64>>,
+    /// What computers leave out by themselves. After a restart agents say so again.
+    exclusions: Mutex<BTreeMap<ConfigId, Vec<Exclusion>>>,
+    /// What each computer runs, also while it's away.
+    programs: Mutex<BTreeMap<ComputerId, Program>>,
 }
 
 /// What an agent is doing with one configuration. Bytes and files; 0 expected where not known.
@@ -40,19 +50,58 @@ impl Live {
         self.agents.lock().expect("nothing panics while it lists agents")
     }
 
-    pub(crate) fn came(&self, computer: ComputerId, connection: u64, sender: Sender) {
-        self.agents().insert(computer, Agent { sender, connection, progress: BTreeMap::new() });
+    pub(crate) fn came(&self, computer: ComputerId, connection: u64, sender: Sender, program: &str) {
+        let is_first = {
+            let mut agents = self.agents();
+            let agent = agents.entry(computer).or_default();
+            agent.links.insert(connection, sender);
+            agent.links.len() == 1
+        };
+        if is_first {
+            self.all_programs().insert(computer, Program::greeted(program));
+        }
     }
 
+    fn all_programs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ComputerId, Program>> {
+        self.programs.lock().expect("nothing panics while it notes a program")
+    }
+
+    pub(crate) fn programs(&self) -> BTreeMap<ComputerId, Program> {
+        self.all_programs().clone()
+    }
+
+    /// Notes what an agent told of its program; whether that was the first since it connected.
+    pub(crate) fn told_program(&self, computer: ComputerId, report: UpdateReport) -> bool {
+        if let Some(program) = self.all_programs().get_mut(&computer) {
+            program.told(&report);
+        }
+        let mut agents = self.agents();
+        agents.get_mut(&computer).is_some_and(|agent| agent.report.replace(report).is_none())
+    }
+
+    /// The agents that replace their programs, and for which system each is.
+    pub(crate) fn updatable(&self) -> Vec<(ComputerId, UpdateReport)> {
+        let agents = self.agents();
+        agents.iter().filter_map(|(computer, agent)| Some((*computer, agent.report.clone()?))).collect()
+    }
+
+    /// This link is gone, or only restores: it isn't the agent at work.
     pub(crate) fn left(&self, computer: ComputerId, connection: u64) {
         let mut agents = self.agents();
-        if agents.get(&computer).is_some_and(|agent| agent.connection == connection) {
+        let Some(agent) = agents.get_mut(&computer) else { return };
+        agent.links.remove(&connection);
+        if agent.links.is_empty() {
             agents.remove(&computer);
         }
     }
 
+    /// Nothing said is nothing done.
     pub(crate) fn progressed(&self, computer: ComputerId, progress: AgentProgress) {
-        if let Some(agent) = self.agents().get_mut(&computer) {
+        let mut agents = self.agents();
+        let Some(agent) = agents.get_mut(&computer) else { return };
+        if progress.doing.is_empty() {
+            agent.progress.remove(&progress.config);
+        } else {
             agent.progress.insert(progress.config, progress);
         }
     }
@@ -66,14 +115,23 @@ impl Live {
         self.up_to_date.lock().expect("nothing panics while it notes a time").get(&config).copied()
     }
 
+    pub(crate) fn leaves_out(&self, config: ConfigId, exclusions: Vec<Exclusion>) {
+        self.exclusions.lock().expect("nothing panics while it notes a list").insert(config, exclusions);
+    }
+
+    /// What a computer leaves out of a configuration; `None` until it has said so.
+    pub(crate) fn exclusions(&self, config: ConfigId) -> Option<Vec<Exclusion>> {
+        self.exclusions.lock().expect("nothing panics while it notes a list").get(&config).cloned()
+    }
+
     pub(crate) fn is_connected(&self, computer: ComputerId) -> bool {
         self.agents().contains_key(&computer)
     }
 
     /// Tells an agent something; `false` where it isn't connected.
     pub(crate) fn tell(&self, computer: ComputerId, message: Message) -> bool {
-        let sender = self.agents().get(&computer).map(|agent| agent.sender.clone());
-        sender.is_some_and(|sender| sender.blocking_send(message).is_ok())
+        let links = self.agents().get(&computer).map(|agent| agent.links.clone()).unwrap_or_default();
+        links.values().filter(|sender| sender.blocking_send(message.clone()).is_ok()).count() > 0
     }
 
     pub(crate) fn doing(&self) -> Vec<Doing> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coffer_agent::config::BackupConfig;
-use coffer_format::wire::{Message, RefusalCode};
+use coffer_format::wire::{Exclusion, Message, RefusalCode};
 use coffer_format::{ComputerId, ConfigId};
 use coffer_link::{EnrolmentCode, secret_hash};
 use coffer_vault::query::{Query, When, Which};
@@ -12,6 +12,7 @@ use coffer_vault::{VaultError, reclaim, retention};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::restore_on::{RestoreOn, restore_on};
 use crate::serve::Appliance;
 use crate::tape::Pace;
 use crate::{copies, status};
@@ -38,6 +39,12 @@ pub enum Request {
     Capture {
         config: Which,
     },
+    /// What its computer leaves out of a configuration, and what is recommended to be left out.
+    Exclusions {
+        config: Which,
+    },
+    /// Restores to a computer, by its own agent.
+    RestoreOn(RestoreOn),
     Verify,
     RetentionPlan,
     RetentionApply,
@@ -80,6 +87,14 @@ pub enum Request {
         barcode: String,
     },
     HqStatus,
+    /// Which program each computer runs, and the updates that wait.
+    Agents,
+    /// Takes in the update that was brought on this link, for one computer or for all.
+    AgentsUpdate {
+        computer: Option<String>,
+    },
+    /// Takes back the updates that wait.
+    AgentsWithdraw,
 }
 
 /// A request in either form.
@@ -116,6 +131,8 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         }
         Request::ConfigSet { computer, name, toml } => config_set(appliance, who, &computer, &name, &toml)?,
         Request::Capture { config } => capture(appliance, &config)?,
+        Request::Exclusions { config } => exclusions(appliance, &config)?,
+        Request::RestoreOn(on) => restore_on(appliance, who, on, working)?,
         Request::Verify => {
             let total: u64 = reading.segments()?.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum();
             let report = vault.verify(&mut |done| working(json!({ "bytes": done, "of": total })))?;
@@ -153,6 +170,13 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         }
         Request::TapeClean { drive } => tape(appliance)?.order_clean(vault, who, drive)?,
         Request::TapeTake { barcode } => tape(appliance)?.order_take(vault, who, &barcode)?,
+        Request::Agents => crate::programs::all(appliance)?,
+        Request::AgentsUpdate { computer } => agents_update(appliance, who, computer.as_deref())?,
+        Request::AgentsWithdraw => {
+            let count = appliance.updates.withdraw()?;
+            vault.audit(who, "took back the updates of agents")?;
+            json!({ "withdrawn": count })
+        }
         Request::HqStatus => match &appliance.wan {
             Some(wan) => json!(*wan.status().borrow()),
             None => Value::Null,
@@ -203,7 +227,7 @@ pub fn wanted(
     Ok(Wanted { config, point, paths, trusted: true })
 }
 
-fn computer_named(appliance: &Appliance, name: &str) -> Result<ComputerId, VaultError> {
+pub(crate) fn computer_named(appliance: &Appliance, name: &str) -> Result<ComputerId, VaultError> {
     let computers = appliance.vault.reading().computers()?;
     let found = computers.iter().find(|computer| computer.name == name);
     found.map(|computer| ComputerId(computer.computer)).ok_or_else(|| {
@@ -239,7 +263,25 @@ fn config_set(appliance: &Appliance, who: &str, computer: &str, name: &str, toml
     let computer = computer_named(appliance, computer)?;
     let config = appliance.vault.set_configuration(computer, name, toml, who)?;
     let told = appliance.live.tell(computer, Message::ConfigsChanged);
+    // An agent amid a capture can't ask before it's done, and some of what a configuration says counts at once.
+    let configs = appliance.vault.reading().configurations_of(computer)?;
+    appliance.live.tell(computer, Message::Configs { configs });
     Ok(json!({ "config": config.0, "computer_told": told }))
+}
+
+fn agents_update(appliance: &Appliance, who: &str, computer: Option<&str>) -> Outcome {
+    let computer = computer.map(|name| computer_named(appliance, name)).transpose()?;
+    let release = appliance.updates.accept(computer)?.release;
+    let (version, target) = (release.version.to_string(), release.target.to_string());
+    let whom = computer.map_or_else(|| "all computers".into(), |number| format!("computer {number}"));
+    appliance.vault.audit(who, &format!("brought agent version {version} ({target}) for {whom}"))?;
+    let mut told = 0;
+    for (agent, report) in appliance.live.updatable() {
+        if let Some(head) = appliance.updates.offer(agent, &report.target) {
+            told += usize::from(appliance.live.tell(agent, Message::UpdateOffered { head }));
+        }
+    }
+    Ok(json!({ "version": version, "target": target, "told": told }))
 }
 
 fn capture(appliance: &Appliance, which: &Which) -> Outcome {
@@ -253,6 +295,16 @@ fn capture(appliance: &Appliance, which: &Which) -> Outcome {
             "the computer isn't connected: start coffer-agent on it, or wait until it's back",
         )),
     }
+}
+
+fn exclusions(appliance: &Appliance, which: &Which) -> Outcome {
+    let config = appliance.vault.reading().which(which)?;
+    let told = appliance.live.exclusions(config).ok_or_else(|| {
+        let sentence = "the computer hasn't said yet what it leaves out: it does as soon as its agent works";
+        refused(RefusalCode::Busy, sentence)
+    })?;
+    let one = |one: Exclusion| json!({ "pattern": one.pattern, "why": one.why, "applied": one.is_applied });
+    Ok(told.into_iter().map(one).collect())
 }
 
 fn retention_plans(appliance: &Appliance) -> Result<Vec<retention::Plan>, VaultError> {

@@ -17,6 +17,8 @@ pub struct Settings {
     pub name: String,
     /// Where agents and operators connect.
     pub listen: SocketAddr,
+    /// Tell the LAN that the box is there (mDNS), so that computers enrol without its address and find it after it has moved.
+    pub advertise: bool,
     /// Where the status page is served over HTTPS; nothing turns it off.
     pub page: Option<SocketAddr>,
     /// Intake stops while less than this is free on the vault's disk.
@@ -88,6 +90,7 @@ impl Default for Settings {
         Settings {
             name: "branch".into(),
             listen: ([0, 0, 0, 0], 7420).into(),
+            advertise: true,
             page: Some(([0, 0, 0, 0], 7443).into()),
             reserve_mib: 512,
             retention: retention::Policy::default(),

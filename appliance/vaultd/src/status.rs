@@ -1,5 +1,6 @@
 //! The state of a box in plain sentences: what is wrong, what it endangers, what to do.
 
+use coffer_format::wire::WAITS;
 use coffer_format::{ComputerId, ConfigId};
 use coffer_vault::VaultError;
 use serde::Serialize;
@@ -157,32 +158,59 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
             ));
         }
     }
+    let programs = appliance.live.programs();
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
-        computer_sentences(computer, status.now_ms, &mut told);
+        if let Some(program) = programs.get(&ComputerId(computer.computer))
+            && !program.sentence.is_empty()
+        {
+            told.push(format!("{}: its agent wasn't updated: {}.", computer.name, program.sentence));
+        }
+        computer_sentences(computer, status, &mut told);
     }
     Ok(told)
 }
 
-fn computer_sentences(computer: &ComputerStatus, now_ms: u64, told: &mut Vec<String>) {
+/// Why an agent that's there doesn't capture a configuration, in its own words.
+fn waits<'a>(config: &ConfigStatus, status: &'a Status) -> Option<&'a str> {
+    let mut all = status.doing.iter().filter(|one| one.config == config.config);
+    all.find_map(|one| Some(one.doing.as_str()).filter(|doing| is_waiting(doing)))
+}
+
+/// An agent's words are data: what isn't a plain sentence isn't shown as one.
+fn is_waiting(doing: &str) -> bool {
+    doing.starts_with(WAITS) && doing.len() <= 100 && !doing.chars().any(char::is_control)
+}
+
+fn computer_sentences(computer: &ComputerStatus, status: &Status, told: &mut Vec<String>) {
+    let now_ms = status.now_ms;
     let name = &computer.name;
     if computer.configurations.is_empty() {
         told.push(format!("{name} has no backup configuration: nothing of it is protected. Add one with `coffer config set`."));
     }
     for config in &computer.configurations {
-        match config.protected_ms {
-            None if computer.connected => {
+        match (config.protected_ms, waits(config, status)) {
+            (None, Some(why)) if computer.connected => told.push(format!(
+                "{name}: the first copy of {} {why}; it isn't protected yet. `coffer capture` starts it all the same.",
+                config.name
+            )),
+            (None, _) if computer.connected => {
                 told.push(format!("{name}: the first copy of {} is under way; it isn't protected yet.", config.name));
             }
-            None => told.push(format!(
+            (None, _) => told.push(format!(
                 "{name}: {} has no restore point yet and the computer isn't connected: all of it is at risk. Start coffer-agent there.",
                 config.name
             )),
-            Some(last) if !computer.connected && now_ms.saturating_sub(last) > STALE_MS => told.push(format!(
+            (Some(last), _) if !computer.connected && now_ms.saturating_sub(last) > STALE_MS => told.push(format!(
                 "{name}: {} was last protected {} ago and the computer isn't connected: what changed since is at risk. Start coffer-agent there.",
                 config.name,
                 hours(now_ms.saturating_sub(last))
             )),
-            Some(_) => {}
+            (Some(last), Some(why)) if computer.connected && now_ms.saturating_sub(last) > STALE_MS => told.push(format!(
+                "{name}: {} {why}; it was last protected {} ago. `coffer capture` starts one all the same.",
+                config.name,
+                hours(now_ms.saturating_sub(last))
+            )),
+            (Some(_), _) => {}
         }
     }
 }

@@ -91,10 +91,7 @@ fn open(options: &Options) -> Result<Library> {
 type Device = Box<dyn ScsiTransport + Send>;
 
 fn simulated(dir: &Path) -> Result<(Device, Vec<Device>)> {
-    let simulated = match Simulated::exists(dir) {
-        true => Simulated::open(dir)?,
-        false => Simulated::create(dir, LibraryShape::default())?,
-    };
+    let simulated = Simulated::open_or_create(dir, LibraryShape::default())?;
     Ok((simulated.changer(), simulated.drives()))
 }
 

@@ -1,20 +1,27 @@
 //! A box as a native process and the Windows agent under wine, with a `C:` of its own.
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part")]
+
+mod wine;
+
+mod ntfs;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
-use crate::support::{Site, succeed};
+pub(crate) use wine::Wine;
+
+#[allow(unused_imports, reason = "each test program uses its own part")]
+pub(crate) use ntfs::NtfsDrive;
+
+use crate::support::{Running, Site, succeed};
 
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const COMPUTER: &str = "winpc";
-/// The longest that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct WindowsSite {
+    /// Ends before the site does.
+    pub(crate) wine: Wine,
     pub(crate) site: Site,
 }
 
@@ -40,13 +47,16 @@ impl WindowsSite {
         let windows = WindowsSite::new();
         windows.run(&["cmd", "/c", "md", r"C:\data"]);
         windows.enrol();
-        windows.configure(&format!("include = ['c:\\DATA']\nwhen = \"{when}\"\nsettle_seconds = 1\n"));
+        windows.configure(&format!(
+            "include = ['c:\\DATA']\nwhen = \"{when}\"\nsettle_seconds = 1\nopen_files = 'as they are'\n"
+        ));
         windows
     }
 
     /// A box, and a Windows that knows nothing of it.
     pub(crate) fn new() -> WindowsSite {
-        WindowsSite { site: Site::start() }
+        let site = Site::start();
+        WindowsSite { wine: Wine::new(site.path("wine")), site }
     }
 
     /// A code to enrol this computer with.
@@ -73,13 +83,9 @@ impl WindowsSite {
         self.site.coffer(&["config", "set", COMPUTER, "files", path.to_str().unwrap()]);
     }
 
-    fn wine(&self) -> PathBuf {
-        self.site.path("wine")
-    }
-
     /// What Windows calls `C:\`.
     pub(crate) fn drive(&self) -> PathBuf {
-        self.wine().join("prefix/drive_c")
+        self.wine.path("prefix/drive_c")
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -88,10 +94,7 @@ impl WindowsSite {
 
     /// A Windows program, to be run on this computer.
     pub(crate) fn program(&self, words: &[&str]) -> Command {
-        let runner = Path::new(ROOT).join("agent-win/tests/wine/run");
-        let mut command = Command::new(runner);
-        command.args(words).env("COFFER_WINE", self.wine()).env("RUST_LOG", "info");
-        command
+        self.wine.program(words)
     }
 
     /// Runs a Windows program that must succeed; what it said.
@@ -105,6 +108,13 @@ impl WindowsSite {
         command
     }
 
+    /// Runs the agent on nothing of its own, however it ends; what it printed.
+    pub(crate) fn agent_plain(&self, words: &[&str]) -> String {
+        let exe = agent_exe();
+        let all: Vec<&str> = [exe.to_str().unwrap()].into_iter().chain(words.iter().copied()).collect();
+        String::from_utf8_lossy(&self.program(&all).output().unwrap().stdout).into_owned()
+    }
+
     /// One capture of everything, however it ends.
     pub(crate) fn capture(&self) -> Output {
         self.agent("capture").args(["--server", &self.site.server]).output().unwrap()
@@ -112,13 +122,12 @@ impl WindowsSite {
 
     /// An agent that works until it's killed. Its log goes to `agent.log`.
     pub(crate) fn start_agent(&self) -> Running {
-        let log = fs::File::options().create(true).append(true).open(self.site.path("agent.log")).unwrap();
         let mut command = self.agent("run");
-        Running(command.args(["--server", &self.site.server]).stderr(log).spawn().unwrap())
+        Running::start_logged(command.args(["--server", &self.site.server]), &self.site.agent_log())
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.site.path("agent.log")).unwrap_or_default()
+        fs::read_to_string(self.site.agent_log()).unwrap_or_default()
     }
 
     /// A program that keeps a file to itself until it's killed.
@@ -128,68 +137,31 @@ impl WindowsSite {
         let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
         succeed(compiler.args(["-municode", "-O2", "-o"]).arg(&exe).arg(source));
         let mut command = self.program(&[exe.to_str().unwrap(), path]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "held");
-        Running(child)
+        let mut holder = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        assert_eq!(holder.first_line().as_deref().map(str::trim), Some("held"));
+        holder
     }
 
     /// All restore points, newest first.
     pub(crate) fn points(&self) -> Vec<serde_json::Value> {
-        let points = self.site.coffer(&["points", "winpc/files", "--json"]);
-        serde_json::from_str(&points).unwrap()
+        self.site.points("winpc/files")
     }
 
     /// Restores to a new folder on the box's side; gives where `C:\data` is there.
     pub(crate) fn restore(&self, words: &[&str]) -> PathBuf {
+        self.restore_of("C:/data", words)
+    }
+
+    /// The same, of another folder.
+    pub(crate) fn restore_of(&self, folder: &str, words: &[&str]) -> PathBuf {
         let to = tempfile::tempdir_in(self.site.dir.path()).unwrap().keep();
         let mut all = vec!["restore", "winpc/files", "--to", to.to_str().unwrap()];
         all.extend(words);
         self.site.coffer(&all);
-        to.join("C:/data")
+        to.join(folder)
     }
 
-    /// Looks again and again until it is so.
-    pub(crate) fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let started = Instant::now();
-        while !is_so() {
-            assert!(started.elapsed() < PATIENCE, "never happened: {what}\n{}", self.log());
-            std::thread::park_timeout(Duration::from_millis(250));
-        }
-    }
-}
-
-impl Drop for WindowsSite {
-    fn drop(&mut self) {
-        let prefix = self.wine().join("prefix");
-        let ended = Command::new("/usr/lib/wine/wineserver64").arg("-k").env("WINEPREFIX", prefix).status();
-        drop(ended);
-    }
-}
-
-/// A process that's killed when it's no longer wanted.
-pub(crate) struct Running(Child);
-
-impl Running {
-    /// As a power cut would.
-    pub(crate) fn kill(mut self) {
-        self.end();
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-
-    fn end(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl FnMut() -> bool) {
+        self.site.wait_until(what, is_so);
     }
 }

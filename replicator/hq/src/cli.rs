@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use coffer_hq::{HqError, Organisation, Registry, Server};
 use coffer_tape::Source;
+use coffer_tape::options::LibraryOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Headquarters of Coffer: keeps a copy of every branch's vault.
@@ -52,15 +53,8 @@ enum Verb {
         dir: PathBuf,
         #[arg(long)]
         branch: String,
-        /// The changer's device, such as /dev/sg3.
-        #[arg(long, required_unless_present = "simulated")]
-        changer: Option<PathBuf>,
-        /// The drives' devices.
-        #[arg(long)]
-        drive: Vec<PathBuf>,
-        /// A simulated library's directory.
-        #[arg(long, conflicts_with = "changer")]
-        simulated: Option<PathBuf>,
+        #[command(flatten)]
+        library: LibraryOptions,
     },
     /// Writes an identity with which an operator's program connects to HQ.
     Operator {
@@ -99,9 +93,8 @@ impl Cli {
                 println!("{code}");
                 Ok(())
             }
-            Verb::Import { dir, branch, changer, drive, simulated } => {
-                let source = Source::new(changer.as_deref(), &drive, simulated.as_deref())?;
-                import(&Organisation::open(&dir)?, &branch, &source)
+            Verb::Import { dir, branch, library } => {
+                import(&Organisation::open(&dir)?, &branch, &library.source()?)
             }
             Verb::Operator { dir, name, out } => {
                 let organisation = Organisation::open(&dir)?;

@@ -22,9 +22,7 @@ pub use secure::{Holders, Reservation};
 
 use crate::health::CleaningNeed;
 use crate::medium::Generation;
-use crate::scsi::{
-    Device, DeviceIds, Inquiry, Readiness, ScsiTransport, TapeAlert, decode_device_ids, decode_serial,
-};
+use crate::scsi::{Device, DeviceIds, Inquiry, Readiness, ScsiTransport, TapeAlert, decode_device_ids};
 use crate::{TapeError, Waiter};
 
 /// Where the tape stands, as far as it matters to whether an address of 0 is a lie.
@@ -77,11 +75,7 @@ impl Drive {
         waiter: Arc<dyn Waiter>,
     ) -> Result<Drive, TapeError> {
         let mut device = Device::new(transport, waiter);
-        let inquiry = device.inquiry()?;
-        if inquiry.device_type != Inquiry::TAPE {
-            return Err(TapeError::WrongDevice { device: device.name().to_owned(), wanted: "tape drive" });
-        }
-        let serial = device.vital_page(0x80)?.and_then(|page| decode_serial(&page).ok());
+        let (inquiry, serial) = device.introduce(Inquiry::TAPE, "tape drive")?;
         let ids = device.vital_page(0x83)?.and_then(|page| decode_device_ids(&page).ok());
         Ok(Drive {
             device,

@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cdb::{self, Cdb, Repeat};
-use super::{Data, Inquiry, ModeForm, ModeParameters, Opcodes, ScsiReply, ScsiTransport, Sense, key, status};
+use super::{
+    Data, Inquiry, ModeForm, ModeParameters, Opcodes, ScsiReply, ScsiTransport, Sense, decode_serial, key,
+    status,
+};
 use crate::{TapeError, Waiter};
 
 /// Most times one command is sent: unit attentions come in pairs (reset, then medium changed), and a busy device
@@ -183,6 +186,20 @@ impl Device {
         let command = cdb::inquiry(ALLOC);
         let page = self.ask(&command, ALLOC.into())?.unwrap_or_default();
         Inquiry::decode(&page).map_err(|source| TapeError::Page { device: self.name.clone(), source })
+    }
+
+    /// Asks the device who it is, and refuses one of another type than `wanted`.
+    pub(crate) fn introduce(
+        &mut self,
+        wanted: u8,
+        called: &'static str,
+    ) -> Result<(Inquiry, Option<String>), TapeError> {
+        let inquiry = self.inquiry()?;
+        if inquiry.device_type != wanted {
+            return Err(TapeError::WrongDevice { device: self.name.clone(), wanted: called });
+        }
+        let serial = self.vital_page(0x80)?.and_then(|page| decode_serial(&page).ok());
+        Ok((inquiry, serial))
     }
 
     /// A vital product data page, if the device has it.

@@ -68,9 +68,12 @@ impl Simulated {
         Simulated::start(dir, lock, state)
     }
 
-    /// Whether there is a library in `dir`.
-    pub fn exists(dir: &Path) -> bool {
-        State::path(dir).exists()
+    /// The library in `dir`, which is made in this shape if it isn't there.
+    pub fn open_or_create(dir: &Path, shape: LibraryShape) -> Result<Simulated, TapeError> {
+        match State::path(dir).exists() {
+            true => Simulated::open(dir),
+            false => Simulated::create(dir, shape),
+        }
     }
 
     /// The robot's device.

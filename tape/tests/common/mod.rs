@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coffer_format::SegmentId;
@@ -71,6 +71,45 @@ pub(crate) fn recorded(receipt: &ContainerReceipt) -> Vec<u64> {
 
 pub(crate) fn listed(contents: &CartridgeContents) -> Vec<u64> {
     contents.places().map(|place| place.entry.segment.0).collect()
+}
+
+/// A library with one cartridge whose end can be cut off, as a crash does.
+pub(crate) struct Cut {
+    home: PathBuf,
+    file: PathBuf,
+    /// Where the file ended before the last container.
+    closed_len: u64,
+    whole: Vec<u8>,
+}
+
+impl Cut {
+    /// Bytes of one full block in a cartridge's file.
+    pub(crate) const BLOCK: u64 = 16 + (256 << 10);
+
+    /// Writes `before` and then `last` onto a fresh cartridge.
+    pub(crate) fn new(dir: &Path, before: impl FnOnce(&mut Drive), last: impl FnOnce(&mut Drive)) -> Cut {
+        let home = dir.join("library");
+        let simulated = simulated(&home);
+        let mut library = library(&simulated);
+        let index = labelled(&mut library, 1);
+        before(library.drive(index).unwrap());
+        let file = simulated.cartridge_file(&barcode(1));
+        let closed_len = std::fs::metadata(&file).unwrap().len();
+        last(library.drive(index).unwrap());
+        let whole = std::fs::read(&file).unwrap();
+        Cut { home, file, closed_len, whole }
+    }
+
+    /// Bytes of the last container.
+    pub(crate) fn whole_len(&self) -> u64 {
+        self.whole.len() as u64 - self.closed_len
+    }
+
+    /// Leaves `len` bytes of the last container.
+    pub(crate) fn at(&self, len: u64) -> Simulated {
+        std::fs::write(&self.file, &self.whole[..(self.closed_len + len) as usize]).unwrap();
+        Simulated::open(&self.home).unwrap()
+    }
 }
 
 /// Changes one byte of the block that holds `needle`.

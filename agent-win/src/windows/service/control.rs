@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS,
-    ERROR_SERVICE_NOT_ACTIVE,
+    ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_CANNOT_ACCEPT_CTRL, ERROR_SERVICE_DOES_NOT_EXIST,
+    ERROR_SERVICE_EXISTS, ERROR_SERVICE_NOT_ACTIVE,
 };
 use windows_sys::Win32::System::Services::{
     ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, ControlService, CreateServiceW,
@@ -19,8 +19,9 @@ use windows_sys::Win32::System::Services::{
     SERVICE_STATUS, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS, StartServiceW,
 };
 
-use super::{DESCRIPTION, DISPLAY_NAME, NAME, event_log, wide};
-use crate::windows::failure::has_code;
+use super::{DESCRIPTION, DISPLAY_NAME, NAME, event_log};
+use crate::windows::failure::{has_code, said};
+use crate::windows::wide::wide;
 
 /// How long a service that's asked to stop may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,7 +45,7 @@ pub enum ServiceError {
 }
 
 /// An open handle to the manager or a service.
-struct Handle(SC_HANDLE);
+pub(super) struct Handle(pub(super) SC_HANDLE);
 
 impl Handle {
     fn new(handle: SC_HANDLE) -> io::Result<Handle> {
@@ -63,12 +64,16 @@ impl Drop for Handle {
 pub fn install(program: &Path, state: &Path) -> Result<(), ServiceError> {
     let manager = manager()?;
     let command = wide(&format!("\"{}\" service --state \"{}\"", program.display(), state.display()));
-    let service = create(&manager, &command).map_err(ServiceError::Install)?;
+    let service = create(&manager, NAME, DISPLAY_NAME, &command).map_err(ServiceError::Install)?;
     describe(&service).map_err(ServiceError::Install)?;
     event_log::add_source().map_err(ServiceError::Install)?;
+    start(&service).map_err(ServiceError::Start)
+}
+
+pub(super) fn start(service: &Handle) -> io::Result<()> {
     // SAFETY: the service is open, and there are no words to pass.
     match said(unsafe { StartServiceW(service.0, 0, std::ptr::null()) }) {
-        Err(error) if !has_code(&error, &[ERROR_SERVICE_ALREADY_RUNNING]) => Err(ServiceError::Start(error)),
+        Err(error) if !has_code(&error, &[ERROR_SERVICE_ALREADY_RUNNING]) => Err(error),
         _ => Ok(()),
     }
 }
@@ -76,37 +81,43 @@ pub fn install(program: &Path, state: &Path) -> Result<(), ServiceError> {
 /// Stops and removes the service; true where there was one.
 pub fn remove() -> Result<bool, ServiceError> {
     let manager = manager()?;
-    let service = match open(&manager) {
+    let service = match open(&manager, NAME) {
         Err(error) if has_code(&error, &[ERROR_SERVICE_DOES_NOT_EXIST]) => return Ok(false),
         opened => opened.map_err(ServiceError::Remove)?,
     };
     stop(&service)?;
-    // SAFETY: the service is open.
-    said(unsafe { DeleteService(service.0) }).map_err(ServiceError::Remove)?;
+    delete(&service).map_err(ServiceError::Remove)?;
     event_log::remove_source().map_err(ServiceError::Remove)?;
+    crate::windows::firewall::forget();
     Ok(true)
 }
 
-fn manager() -> Result<Handle, ServiceError> {
+/// It's gone once it has stopped.
+pub(super) fn delete(service: &Handle) -> io::Result<()> {
+    // SAFETY: the service is open.
+    said(unsafe { DeleteService(service.0) })
+}
+
+pub(super) fn manager() -> Result<Handle, ServiceError> {
     // SAFETY: no name means this computer and its active database.
     let handle = unsafe { OpenSCManagerW(std::ptr::null(), std::ptr::null(), SC_MANAGER_ALL_ACCESS) };
     Handle::new(handle).map_err(ServiceError::Manager)
 }
 
-fn open(manager: &Handle) -> io::Result<Handle> {
-    let name = wide(NAME);
+pub(super) fn open(manager: &Handle, name: &str) -> io::Result<Handle> {
+    let name = wide(name);
     // SAFETY: the manager is open, the name ends with a zero.
     Handle::new(unsafe { OpenServiceW(manager.0, name.as_ptr(), SERVICE_ALL_ACCESS) })
 }
 
-fn create(manager: &Handle, command: &[u16]) -> io::Result<Handle> {
-    let (name, shown) = (wide(NAME), wide(DISPLAY_NAME));
+pub(super) fn create(manager: &Handle, name: &str, shown: &str, command: &[u16]) -> io::Result<Handle> {
+    let (wide_name, shown) = (wide(name), wide(shown));
     let none = std::ptr::null;
     // SAFETY: the manager is open; all texts end with a zero; what isn't named is the system's own choice (LocalSystem).
     let created = Handle::new(unsafe {
         CreateServiceW(
             manager.0,
-            name.as_ptr(),
+            wide_name.as_ptr(),
             shown.as_ptr(),
             SERVICE_ALL_ACCESS,
             SERVICE_WIN32_OWN_PROCESS,
@@ -122,7 +133,7 @@ fn create(manager: &Handle, command: &[u16]) -> io::Result<Handle> {
     });
     match created {
         Err(error) if has_code(&error, &[ERROR_SERVICE_EXISTS]) => {
-            let service = open(manager)?;
+            let service = open(manager, name)?;
             change(&service, command)?;
             Ok(service)
         }
@@ -181,11 +192,13 @@ fn describe(service: &Handle) -> io::Result<()> {
     Ok(())
 }
 
-fn stop(service: &Handle) -> Result<(), ServiceError> {
+pub(super) fn stop(service: &Handle) -> Result<(), ServiceError> {
     let mut status = SERVICE_STATUS::default();
     // SAFETY: the service is open, `status` is written.
     match said(unsafe { ControlService(service.0, SERVICE_CONTROL_STOP, &raw mut status) }) {
         Err(error) if has_code(&error, &[ERROR_SERVICE_NOT_ACTIVE]) => return Ok(()),
+        // It's stopping already.
+        Err(error) if has_code(&error, &[ERROR_SERVICE_CANNOT_ACCEPT_CTRL]) => {}
         asked => asked.map_err(ServiceError::Remove)?,
     }
     let until = Instant::now() + STOP_TIMEOUT;
@@ -198,8 +211,4 @@ fn stop(service: &Handle) -> Result<(), ServiceError> {
         std::thread::park_timeout(Duration::from_millis(100));
     }
     Err(ServiceError::StillRunning)
-}
-
-fn said(done: i32) -> io::Result<()> {
-    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

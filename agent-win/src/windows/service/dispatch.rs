@@ -15,7 +15,8 @@ use windows_sys::Win32::System::Services::{
     SERVICE_TABLE_ENTRYW, SERVICE_WIN32_OWN_PROCESS, SetServiceStatus, StartServiceCtrlDispatcherW,
 };
 
-use super::{NAME, wide};
+use super::NAME;
+use crate::windows::wide::wide;
 
 /// What the service does until the flag is set; gives its exit code.
 pub type Work = Box<dyn FnOnce(Arc<AtomicBool>) -> u32 + Send>;

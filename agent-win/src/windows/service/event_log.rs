@@ -6,16 +6,16 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS, HANDLE};
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, HANDLE};
 use windows_sys::Win32::System::EventLog::{
     DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, RegisterEventSourceW, ReportEventW,
 };
-use windows_sys::Win32::System::Registry::{
-    HKEY, HKEY_LOCAL_MACHINE, KEY_WRITE, REG_DWORD, REG_EXPAND_SZ, REG_OPTION_NON_VOLATILE, RegCloseKey,
-    RegCreateKeyExW, RegDeleteKeyW, RegSetValueExW,
-};
+use windows_sys::Win32::System::Registry::{REG_DWORD, REG_EXPAND_SZ};
 
-use super::{NAME, wide};
+use super::NAME;
+use crate::windows::failure::has_code;
+use crate::windows::registry::{self, Key, Root};
+use crate::windows::wide::wide;
 
 const LOGS: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
 const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
@@ -90,46 +90,20 @@ impl Write for EventLogWriter {
 
 /// Says where the texts of our entries are.
 pub(super) fn add_source() -> io::Result<()> {
-    let key_name = wide(&format!(r"{LOGS}\{NAME}"));
-    let mut key: HKEY = std::ptr::null_mut();
-    // SAFETY: the name ends with a zero, `key` is written, and the rest isn't asked for.
-    said(unsafe {
-        RegCreateKeyExW(
-            HKEY_LOCAL_MACHINE,
-            key_name.as_ptr(),
-            0,
-            std::ptr::null(),
-            REG_OPTION_NON_VOLATILE,
-            KEY_WRITE,
-            std::ptr::null(),
-            &raw mut key,
-            std::ptr::null_mut(),
-        )
-    })?;
+    let key = Key::create(Root::Machine, &source())?;
     let messages: Vec<u8> = wide(MESSAGES).into_iter().flat_map(u16::to_le_bytes).collect();
     let kinds = u32::from(EVENTLOG_ERROR_TYPE | EVENTLOG_INFORMATION_TYPE).to_le_bytes();
-    let set = set_value(key, "EventMessageFile", REG_EXPAND_SZ, &messages)
-        .and_then(|()| set_value(key, "TypesSupported", REG_DWORD, &kinds));
-    // SAFETY: the key is ours and isn't used again.
-    unsafe { RegCloseKey(key) };
-    set
+    key.set("EventMessageFile", REG_EXPAND_SZ, &messages)?;
+    key.set("TypesSupported", REG_DWORD, &kinds)
 }
 
 pub(super) fn remove_source() -> io::Result<()> {
-    let key_name = wide(&format!(r"{LOGS}\{NAME}"));
-    // SAFETY: the name ends with a zero.
-    match unsafe { RegDeleteKeyW(HKEY_LOCAL_MACHINE, key_name.as_ptr()) } {
-        ERROR_FILE_NOT_FOUND => Ok(()),
-        code => said(code),
+    match registry::remove(Root::Machine, &source()) {
+        Err(error) if has_code(&error, &[ERROR_FILE_NOT_FOUND]) => Ok(()),
+        removed => removed,
     }
 }
 
-fn set_value(key: HKEY, name: &str, kind: u32, value: &[u8]) -> io::Result<()> {
-    let name = wide(name);
-    // SAFETY: the key is open, the name ends with a zero, the value is as long as said.
-    said(unsafe { RegSetValueExW(key, name.as_ptr(), 0, kind, value.as_ptr(), value.len() as u32) })
-}
-
-fn said(code: u32) -> io::Result<()> {
-    if code == ERROR_SUCCESS { Ok(()) } else { Err(io::Error::from_raw_os_error(code as i32)) }
+fn source() -> String {
+    format!(r"{LOGS}\{NAME}")
 }

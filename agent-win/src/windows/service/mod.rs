@@ -3,12 +3,14 @@
 mod control;
 mod dispatch;
 mod event_log;
+mod helper;
 
 use std::path::PathBuf;
 
 pub use control::{ServiceError, install, remove};
 pub use dispatch::{Work, run};
 pub use event_log::{EventLog, EventLogWriter};
+pub use helper::{act, launch_helper, remove_helper};
 
 /// The service's name, to the system and in the event log.
 pub const NAME: &str = "CofferAgent";
@@ -19,8 +21,4 @@ const DESCRIPTION: &str = "Sends what changes on this computer to its Coffer box
 pub fn default_state() -> PathBuf {
     let shared = std::env::var_os("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into());
     PathBuf::from(shared).join("Coffer")
-}
-
-fn wide(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
 }

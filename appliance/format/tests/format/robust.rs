@@ -8,6 +8,7 @@ use coffer_format::node::NodeMeta;
 use coffer_format::op::{Name, Op, Step};
 use coffer_format::segment::{RecordHeader, SegmentHeader, SegmentIndex, Trailer};
 use coffer_format::set_catalog::CatalogPage;
+use coffer_format::update::UpdateHead;
 use coffer_format::wire::Message;
 use coffer_format::*;
 use proptest::prelude::*;
@@ -35,6 +36,7 @@ fn decode_all(bytes: &[u8]) {
     one::<Label>(bytes);
     one::<ContainerIndex>(bytes);
     one::<CatalogPage>(bytes);
+    one::<UpdateHead>(bytes);
     one::<Message>(bytes);
     let _ = decode_block(bytes);
 }

@@ -14,6 +14,7 @@ use coffer_format::segment::{
     SegmentIndex, Stream, Trailer,
 };
 use coffer_format::set_catalog::{CatalogItem, CatalogPage, CopyAt, OutlinePiece};
+use coffer_format::update::{Release, UpdateHead};
 use coffer_format::*;
 
 /// Decodes; says whether the value is the sample's, and gives the bytes of what was decoded.
@@ -65,6 +66,17 @@ pub(crate) fn meta() -> NodeMeta {
         attrs: vec![attr(AttrKind::Xattr, "user.note"), attr(AttrKind::NtBasic, "")],
         ..NodeMeta::new(NodeKind::File)
     }
+}
+
+pub(crate) fn update_head() -> UpdateHead {
+    let release = Release {
+        target: "x86_64-pc-windows".parse().unwrap(),
+        version: "1.20.3".parse().unwrap(),
+        trial_s: 600,
+        len: 12_345_678,
+        hash: FileHash([8; 32]),
+    };
+    UpdateHead { release, signature: [9; 64] }
 }
 
 fn header() -> SegmentHeader {
@@ -272,6 +284,7 @@ pub(crate) fn durable() -> Vec<Sample> {
         sample("tape-label", label),
         sample("container-index", ContainerIndex { container: 2, entries: vec![container_entry] }),
         sample("catalog-page", catalog_page()),
+        sample("update-head", update_head()),
     ];
     all.extend(bodies().into_iter().map(|(name, body)| sample(format!("entry-{name}"), entry(body))));
     all.extend(

@@ -4,10 +4,11 @@ use coffer_format::chunk::Compression;
 use coffer_format::entry::{Consistency, PointStats, ReportLine};
 use coffer_format::op::{Step, StepContent};
 use coffer_format::segment::Stream;
+use coffer_format::update::{UpdateProgress, UpdateReport};
 use coffer_format::wire::*;
 use coffer_format::*;
 
-use crate::samples::{Sample, chunk, map, meta, name, pack, sample};
+use crate::samples::{Sample, chunk, map, meta, name, pack, sample, update_head};
 
 /// A message as it lies on the wire: the length of its body, and the body.
 #[derive(Debug, PartialEq)]
@@ -56,6 +57,13 @@ fn kind(message: &Message) -> &'static str {
         CaptureNow { .. } => "capture-now",
         ConfigsChanged => "configs-changed",
         UpToDate { .. } => "up-to-date",
+        Exclusions { .. } => "exclusions",
+        RestoreAsked { .. } => "restore-asked",
+        RestoreReported { .. } => "restore-reported",
+        UpdateOffered { .. } => "update-offered",
+        UpdateWanted { .. } => "update-wanted",
+        UpdateBytes { .. } => "update-bytes",
+        UpdateState { .. } => "update-state",
         RestoreWanted { .. } => "restore-wanted",
         RestoreNodes { .. } => "restore-nodes",
         RestorePack { .. } => "restore-pack",
@@ -75,11 +83,11 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 40;
+const KINDS: usize = 47;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
-        [opening(), capture(), restore(), operator(), branch()].into_iter().flatten().collect();
+        [opening(), capture(), update(), restore(), operator(), branch()].into_iter().flatten().collect();
     let kinds: std::collections::BTreeSet<_> = messages.iter().map(kind).collect();
     assert_eq!((kinds.len(), messages.len()), (KINDS, KINDS), "each kind of message has one sample");
     messages.into_iter().map(|message| sample(format!("frame-{}", kind(&message)), Frame(message))).collect()
@@ -158,6 +166,32 @@ fn capture() -> Vec<Message> {
         CaptureNow { config },
         ConfigsChanged,
         UpToDate { config },
+        Exclusions {
+            config,
+            exclusions: vec![Exclusion {
+                pattern: "/*:/pagefile.sys".into(),
+                why: "memory that was moved to disk".into(),
+                is_applied: true,
+            }],
+        },
+    ]
+}
+
+fn update() -> Vec<Message> {
+    use Message::*;
+    let head = update_head();
+    let report = UpdateReport {
+        target: head.release.target.clone(),
+        running: "0.1.0".parse().unwrap(),
+        progress: UpdateProgress::Failed,
+        of: Some(head.release.version),
+        sentence: "it isn't signed: sign it".into(),
+    };
+    vec![
+        UpdateOffered { head },
+        UpdateWanted { hash: FileHash([8; 32]), from: 2 },
+        UpdateBytes { at: 2, bytes: "abc".into() },
+        UpdateState { report },
     ]
 }
 
@@ -176,6 +210,26 @@ fn restore() -> Vec<Message> {
             raw_len: 3,
             placements: vec![Placement { index: 1, at: 2, len: 3, offset: 0 }],
             payload: "abc".into(),
+        },
+        RestoreAsked {
+            job: 6,
+            config: ConfigId(1),
+            point: PointSeq(2),
+            paths: vec!["a/b".into()],
+            to: Some("/c".into()),
+            replace: ReplaceRule::Changed,
+            ask_user: true,
+        },
+        RestoreReported {
+            report: RestoreReport {
+                job: 6,
+                state: RestoreState::Done,
+                files: 7,
+                bytes: 8,
+                at_restart: 1,
+                lacking: vec![report_line()],
+                sentence: "done".into(),
+            },
         },
         RestoreBatchEnd,
         RestoreEnd { nodes: 4, bytes: 5, failed: vec![report_line()] },

@@ -23,6 +23,8 @@ impl ExitClass {
     pub const DAMAGE: ExitClass = ExitClass(8);
     /// A restore from cartridges left out files that lie on cartridges which couldn't be had or read.
     pub const TAPE_MISSING: ExitClass = ExitClass(9);
+    /// Everything is restored, but files in use are replaced only when that computer next starts.
+    pub const AT_RESTART: ExitClass = ExitClass(10);
     /// Refusals: this and the refusal's number.
     const REFUSED: u8 = 20;
 }

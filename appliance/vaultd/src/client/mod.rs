@@ -5,6 +5,7 @@ mod exit;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use coffer_format::limits::UPDATE_PIECE_MAX;
 use coffer_format::wire::{Message, PROTOCOL};
 use coffer_format::{Blob, ConfigId, PointSeq};
 use coffer_link::{Expect, Identity, Link, LinkError, Role};
@@ -92,6 +93,26 @@ impl Client {
                 Some(Message::Refused { refusal }) => return Err(LinkError::Refused(refusal).into()),
                 Some(_) => return Err(ClientError::OutOfTurn),
                 None => return Err(ClientError::Ended),
+            }
+        }
+    }
+
+    /// Brings a file to the box, piece by piece. What's wrong with it shows in the answer to what's asked next.
+    pub fn bring(&mut self, file: &mut dyn std::io::Read) -> Result<std::io::Result<()>, ClientError> {
+        let (mut at, mut piece) = (0, vec![0; UPDATE_PIECE_MAX]);
+        loop {
+            let len = match file.read(&mut piece) {
+                Ok(len) => len,
+                Err(error) => return Ok(Err(error)),
+            };
+            if len == 0 && at > 0 {
+                return Ok(Ok(()));
+            }
+            let bytes = Blob(piece[..len].to_vec());
+            self.link.sender.blocking_send(Message::UpdateBytes { at, bytes })?;
+            at += len as u64;
+            if len == 0 {
+                return Ok(Ok(()));
             }
         }
     }

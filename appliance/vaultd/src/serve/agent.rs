@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use coffer_format::ComputerId;
-use coffer_format::wire::{Message, RefusalCode, SignatureKind};
+use coffer_format::wire::{Message, RefusalCode, RestoreReport, RestoreState, SignatureKind};
 use coffer_link::{Link, LinkError, Sender, refuse};
 use coffer_vault::{PreparedPart, Session, VaultError};
 
@@ -18,14 +18,14 @@ pub(super) fn serve(
     appliance: &Appliance,
     link: Link,
     computer: ComputerId,
-    connection: u64,
+    (connection, program): (u64, &str),
 ) -> Result<(), LinkError> {
-    appliance.live.came(computer, connection, link.sender.clone());
+    appliance.live.came(computer, connection, link.sender.clone(), program);
     let (queue, waiting) = sync_channel(PREPARED_MAX);
     let sender = link.sender.clone();
     let outcome = std::thread::scope(|scope| {
         scope.spawn(move || commit_all(waiting, &sender));
-        Serving { appliance, link, computer, session: None, queue }.run()
+        Serving { appliance, link, computer, connection, session: None, queue }.run()
     });
     appliance.live.left(computer, connection);
     outcome
@@ -55,12 +55,17 @@ struct Serving<'a> {
     appliance: &'a Appliance,
     link: Link,
     computer: ComputerId,
+    connection: u64,
     session: Option<Session>,
     queue: SyncSender<Prepared>,
 }
 
 impl Serving<'_> {
     fn run(mut self) -> Result<(), LinkError> {
+        // What was asked of it while it wasn't there.
+        if let Some(asked) = self.appliance.restores.open_on(self.computer) {
+            self.link.sender.blocking_send(asked)?;
+        }
         while let Some(message) = self.link.receiver.blocking_recv()? {
             if matches!(message, Message::Goodbye) {
                 return Ok(());
@@ -114,7 +119,10 @@ impl Serving<'_> {
                 })?;
             }
             Message::RestoreWanted { config, point, paths } => {
-                reading.check_owner(self.computer, config)?;
+                self.appliance.live.left(self.computer, self.connection);
+                if !self.appliance.restores.allows(self.computer, config, point, &paths) {
+                    reading.check_owner(self.computer, config)?;
+                }
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 let wanted = coffer_vault::restore::Wanted { config, point, paths, trusted: false };
                 super::operator::send_restore(self.appliance, &self.link.sender, &wanted)?;
@@ -123,6 +131,24 @@ impl Serving<'_> {
                 reading.check_owner(self.computer, config)?;
                 self.appliance.live.up_to_date(config, vault.now_ms());
             }
+            Message::Exclusions { config, exclusions } => {
+                reading.check_owner(self.computer, config)?;
+                self.appliance.live.leaves_out(config, exclusions);
+            }
+            Message::RestoreReported { report } => {
+                self.appliance.live.left(self.computer, self.connection);
+                self.restore_reported(report)?;
+            }
+            Message::UpdateState { report } => {
+                let target = report.target.clone();
+                let is_first = self.appliance.live.told_program(self.computer, report);
+                if is_first && let Some(head) = self.appliance.updates.offer(self.computer, &target) {
+                    self.link.sender.blocking_send(Message::UpdateOffered { head })?;
+                }
+            }
+            Message::UpdateWanted { hash, from } => {
+                self.link.sender.blocking_send(self.appliance.updates.piece(hash, from))?;
+            }
             Message::Progress { progress } => self.appliance.live.progressed(self.computer, progress),
             _ => {
                 let sentence = "a computer can't ask for that: it can add, and restore what is its own";
@@ -130,6 +156,20 @@ impl Serving<'_> {
             }
         }
         Ok(())
+    }
+
+    fn restore_reported(&self, report: RestoreReport) -> Result<(), Failed> {
+        let last = report.state != RestoreState::Begun;
+        let noted = Message::RestoreReported { report: report.clone() };
+        let answer = match self.appliance.restores.reported(self.computer, report) {
+            true if last => noted,
+            true => return Ok(()),
+            false => refuse(
+                RefusalCode::Conflict,
+                "the box doesn't wait for that restore any more: it's started again with `coffer restore --on`",
+            ),
+        };
+        Ok(self.link.sender.blocking_send(answer)?)
     }
 
     fn session(&mut self) -> Result<&mut Session, VaultError> {

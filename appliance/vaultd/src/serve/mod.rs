@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use coffer_format::wire::{Message, PROTOCOL, RefusalCode};
-use coffer_link::{Authority, ByteBudget, Identity, Link, Listener, Role, refuse};
+use coffer_link::{Advertiser, Authority, ByteBudget, Identity, Link, Listener, Role, refuse};
 use coffer_replicator::WanJob;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault};
 
 use crate::layout::Layout;
 use crate::live::Live;
+use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::tape::TapeJob;
+use crate::updates::Updates;
 use crate::{housekeeping, page, setup};
 
 /// Everything that the parts of a running box share.
@@ -28,6 +30,8 @@ pub struct Appliance {
     pub(crate) authority: Authority,
     pub(crate) identity: Identity,
     pub(crate) live: Live,
+    pub(crate) restores: RestoreJobs,
+    pub(crate) updates: Updates,
     pub(crate) tape: Option<TapeJob>,
     pub(crate) wan: Option<Arc<WanJob>>,
     connections: AtomicU64,
@@ -37,6 +41,7 @@ pub struct Appliance {
 pub struct Running {
     pub appliance: Arc<Appliance>,
     listener: Listener,
+    advertiser: Option<Advertiser>,
     pub page: Option<std::net::SocketAddr>,
 }
 
@@ -51,12 +56,15 @@ impl Running {
         let tape = TapeJob::of(&settings, &layout)?;
         let wan = crate::copies::wan_job(&settings, &layout, vault.clone())?.map(Arc::new);
         let listener = Listener::bind(settings.listen, &identity, &[], ByteBudget::for_server()).await?;
+        let advertiser = advertise(&settings, &vault, &authority, listener.local_addr());
         let appliance = Arc::new(Appliance {
             vault,
             settings,
             authority,
             identity,
             live: Live::default(),
+            restores: RestoreJobs::default(),
+            updates: Updates::of(dir),
             tape,
             wan,
             connections: AtomicU64::new(0),
@@ -65,7 +73,7 @@ impl Running {
             Some(address) => Some(page::serve(appliance.clone(), address).await?),
             None => None,
         };
-        Ok(Running { appliance, listener, page })
+        Ok(Running { appliance, listener, advertiser, page })
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
@@ -92,9 +100,28 @@ impl Running {
                 _ = stopping.wait_for(|stop| *stop) => break,
             }
         }
+        if let Some(advertiser) = self.advertiser {
+            jobs.spawn_blocking(move || advertiser.withdraw());
+        }
         while jobs.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+/// A box that can't be told to its LAN works all the same.
+fn advertise(
+    settings: &Settings,
+    vault: &Vault,
+    authority: &Authority,
+    address: std::net::SocketAddr,
+) -> Option<Advertiser> {
+    if !settings.advertise {
+        return None;
+    }
+    Advertiser::start(&settings.name, vault.id(), authority.pin(), address).unwrap_or_else(|error| {
+        tracing::warn!(%error, source = ?std::error::Error::source(&error), "computers won't find this box by themselves");
+        None
+    })
 }
 
 fn open_vault(layout: &Layout, settings: &Settings) -> Result<Vault> {
@@ -108,7 +135,7 @@ impl Appliance {
     async fn serve(self: Arc<Self>, mut link: Link) -> Result<(), coffer_link::LinkError> {
         let Some(hello) = link.receiver.recv().await? else { return Ok(()) };
         let Some(role) = link.peer.role.clone() else { return enrol::serve(self, link, hello).await };
-        let Message::Hello { protocol, .. } = hello else {
+        let Message::Hello { protocol, program, .. } = hello else {
             return link
                 .sender
                 .send(refuse(RefusalCode::BadRequest, "a link begins with a greeting: update this program"))
@@ -130,7 +157,7 @@ impl Appliance {
         link.sender.send(self.welcome()).await?;
         let connection = self.connections.fetch_add(1, Ordering::Relaxed);
         let served = tokio::task::spawn_blocking(move || match role {
-            Role::Computer(computer) => agent::serve(&self, link, computer, connection),
+            Role::Computer(computer) => agent::serve(&self, link, computer, (connection, &program)),
             Role::Operator(name) => operator::serve(&self, link, &name),
             _ => link.sender.blocking_send(refuse(
                 RefusalCode::NotAllowed,

@@ -14,6 +14,7 @@ pub(super) fn serve(appliance: &Appliance, mut link: Link, name: &str) -> Result
         let done = match message {
             Message::Goodbye => return Ok(()),
             Message::Ask { json } => ask(appliance, &link.sender, name, &json),
+            Message::UpdateBytes { at, bytes } => appliance.updates.bring(at, &bytes).map_err(Failed::Vault),
             Message::RestoreWanted { config, point, paths } => {
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 send_restore(appliance, &link.sender, &Wanted { config, point, paths, trusted: true })

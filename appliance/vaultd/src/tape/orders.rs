@@ -1,6 +1,6 @@
 //! What a person may order of the library. Each order is audited under their name.
 
-use coffer_format::event::{CartridgeState, Event};
+use coffer_format::event::CartridgeState;
 use coffer_format::wire::RefusalCode;
 use coffer_tape::Barcode;
 use coffer_vault::{Vault, VaultError};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::TapeJob;
 use super::labelling::blank_state;
-use super::media::{Plan, Pressure, Stock, Tape, Tried};
+use super::media::{Plan, Pressure, Stock, Tried};
 use super::tending::{eject, give_up_lost};
 
 impl TapeJob {
@@ -41,7 +41,7 @@ impl TapeJob {
         let tape = &stock.tapes[&barcode];
         let next = match tape.holds.is_empty() {
             true => blank_state(&barcode, CartridgeState::Retired),
-            false => with_state(&barcode, tape, CartridgeState::Damaged),
+            false => tape.with_state(&barcode, CartridgeState::Damaged),
         };
         vault.record(vec![next])?;
         Ok(json!({ "retired": barcode, "segments_to_copy": tape.holds.len() }))
@@ -103,17 +103,6 @@ impl TapeJob {
                 "tape {barcode} isn't known here: `coffer tape list` and `coffer tape inventory` show what is"
             ))),
         }
-    }
-}
-
-fn with_state(barcode: &Barcode, tape: &Tape, state: CartridgeState) -> Event {
-    Event::CartridgeSet {
-        barcode: barcode.to_string(),
-        state,
-        set: tape.set.clone(),
-        number: tape.number,
-        containers: tape.containers,
-        written: tape.written,
     }
 }
 

@@ -115,7 +115,10 @@ impl TapeJob {
 
     /// Whether the library couldn't be opened a short while ago.
     fn is_out_of_reach(&self, now_ms: u64) -> Result<bool, VaultError> {
-        let is_early = self.state().failure.is_some() && now_ms < self.state().not_before_ms;
+        let is_early = {
+            let state = self.state();
+            state.failure.is_some() && now_ms < state.not_before_ms
+        };
         Ok(is_early && !self.robot()?.is_open())
     }
 
@@ -271,14 +274,7 @@ impl TapeJob {
 
 fn set_state(vault: &Vault, stock: &Stock, barcode: &Barcode, state: CartridgeState) -> Result<(), Trouble> {
     let Some(tape) = stock.tapes.get(barcode) else { return Ok(()) };
-    Ok(vault.record(vec![Event::CartridgeSet {
-        barcode: barcode.to_string(),
-        state,
-        set: tape.set.clone(),
-        number: tape.number,
-        containers: tape.containers,
-        written: tape.written,
-    }])?)
+    Ok(vault.record(vec![tape.with_state(barcode, state)])?)
 }
 
 /// Makes a cartridge's copies count no more: what depends on it is written anew from the disk or the other set.
@@ -287,14 +283,7 @@ pub(super) fn give_up_lost(vault: &Vault, stock: &Stock, barcode: &Barcode) -> R
     vault.audit("box", &format!("counted tape {barcode} as lost"))?;
     vault.record(vec![
         Event::CopiesGone { barcode: barcode.to_string() },
-        Event::CartridgeSet {
-            barcode: barcode.to_string(),
-            state: CartridgeState::Lost,
-            set: tape.set.clone(),
-            number: tape.number,
-            containers: tape.containers,
-            written: tape.written,
-        },
+        tape.with_state(barcode, CartridgeState::Lost),
     ])
 }
 

@@ -11,6 +11,7 @@ mod fetch;
 mod import;
 mod kill;
 mod mirror;
+mod namespace;
 mod order;
 mod replicate;
 mod restored;

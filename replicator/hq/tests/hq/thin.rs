@@ -1,7 +1,5 @@
-//! A real thin line: network namespaces and a token bucket of 56 kbit/s. Needs root (or sudo without a password) and
-//! iproute2.
+//! A real thin line: a network namespace and a token bucket of 56 kbit/s.
 
-use std::process::Command;
 use std::time::Instant;
 
 use coffer_format::segment::Stream;
@@ -10,7 +8,8 @@ use coffer_replicator::{Calendar, Patience, Rate, WanSettings};
 use tempfile::TempDir;
 
 use crate::branch::{Branch, noise};
-use crate::kill::{Serving, run, text};
+use crate::kill::{Serving, coffer_hq, run, text};
+use crate::namespace::{remove, run_in, step};
 use crate::world::{Running, settings};
 
 const RATE: u64 = 7000;
@@ -42,10 +41,8 @@ impl ThinLine {
             ),
         ];
         // `line` is taken down again by its drop if a step fails.
-        for step in &steps {
-            let output = as_root(step).output().unwrap();
-            let why = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "`{step}`: {why}: run the tests as root, or where sudo works");
+        for one in &steps {
+            step(one);
         }
         line
     }
@@ -62,35 +59,9 @@ impl ThinLine {
 
 impl Drop for ThinLine {
     fn drop(&mut self) {
-        for step in [format!("ip link del {}", self.near), format!("ip netns del {}", self.name)] {
-            // One that isn't there needn't go.
-            let _gone = as_root(&step).output();
-        }
+        remove(&format!("ip link del {}", self.near));
+        remove(&format!("ip netns del {}", self.name));
     }
-}
-
-fn is_root() -> bool {
-    nix::unistd::Uid::effective().is_root()
-}
-
-fn as_root(step: &str) -> Command {
-    let mut words = step.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    if !is_root() {
-        words.splice(0..0, ["sudo".to_owned(), "-n".to_owned()]);
-    }
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
-    command
-}
-
-/// A program in the namespace, as ourselves.
-fn in_namespace(name: &str, program: &str) -> Command {
-    let mut command = as_root(&format!("ip netns exec {name}"));
-    if !is_root() {
-        command.args(["sudo", "-n", "-u", &format!("#{}", nix::unistd::Uid::effective())]);
-    }
-    command.arg(program);
-    command
 }
 
 /// A change of 8 KiB gets past the bulk within seconds, and the line carries no more than its budget.
@@ -100,7 +71,7 @@ async fn a_change_gets_through_56_kbit_while_bulk_waits() {
     let dir = TempDir::new().unwrap();
     let hq = dir.path().join("hq");
     text(&run(&hq, "init", &["--name", "Example"]));
-    let command = in_namespace(&line.name, env!("CARGO_BIN_EXE_coffer-hq"));
+    let command = run_in(&line.name, &coffer_hq());
     let serving = Serving::start(command, &hq, &format!("10.213.{}.2:0", line.net));
     let code: EnrolmentCode = text(&run(&hq, "code", &["--branch", "leeds"])).parse().unwrap();
     let enrolled =

@@ -1,10 +1,12 @@
 //! `coffer`: the operator's program. Exit codes are written down in this crate's README.
 
+mod agents;
 mod browse;
 mod connect;
 mod demo;
 mod manage;
 mod offline;
+mod release;
 mod restore;
 mod show;
 mod tape;
@@ -46,6 +48,11 @@ enum Command {
     Browse(browse::Command),
     #[command(flatten)]
     Manage(manage::Command),
+    /// Which program each computer runs; bring updates.
+    Agents(agents::Options),
+    /// For whoever releases the agent: keys and signed updates.
+    #[command(subcommand)]
+    Release(release::Command),
     /// Bring files back.
     Restore(restore::Options),
     #[command(flatten)]
@@ -91,6 +98,8 @@ fn main() -> ExitCode {
         Command::Status => browse::status(&cli),
         Command::Browse(command) => browse::run(&cli, command),
         Command::Manage(command) => manage::run(&cli, command),
+        Command::Agents(options) => agents::run(&cli, options),
+        Command::Release(command) => release::run(command),
         Command::Restore(options) => restore::run(&cli, options),
         Command::Offline(command) => offline::run(&cli, command),
     };

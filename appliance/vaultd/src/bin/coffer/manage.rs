@@ -68,6 +68,10 @@ pub(crate) enum Config {
     Edit {
         config: String,
     },
+    /// What its computer leaves out by itself, and what's recommended for the applications on it.
+    Exclusions {
+        config: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -176,6 +180,14 @@ fn config(cli: &Cli, command: &Config) -> Done {
                     .with_context(|| format!("cannot read {}", file.display()))?,
             };
             set(cli, computer, name, &toml)
+        }
+        Config::Exclusions { config } => {
+            let request = json!({ "do": "exclusions", "config": which(config)? });
+            simple(cli, request, |list| {
+                let state = |one: &Value| if one["applied"] == true { "left out" } else { "recommended" };
+                let row = |one: &Value| vec![state(one).to_owned(), text(one, "pattern"), text(one, "why")];
+                table(&["STATE", "PATTERN", "WHY"], &rows(list, row));
+            })
         }
         Config::Edit { config } => {
             let found = find_config(cli, config)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use coffer_tape::options::LibraryOptions;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault};
 use coffer_vaultd::setup::read_secret;
@@ -26,15 +27,8 @@ pub(crate) enum Command {
         /// Where the new vault goes; must not exist.
         #[arg(long)]
         vault: PathBuf,
-        /// The changer's device, such as /dev/sg3.
-        #[arg(long, required_unless_present = "simulated")]
-        changer: Option<PathBuf>,
-        /// The drives' devices.
-        #[arg(long)]
-        drive: Vec<PathBuf>,
-        /// A simulated library's directory.
-        #[arg(long, conflicts_with = "changer")]
-        simulated: Option<PathBuf>,
+        #[command(flatten)]
+        library: LibraryOptions,
         #[command(flatten)]
         key: Key,
     },
@@ -72,9 +66,8 @@ pub(crate) fn run(_cli: &Cli, command: &Command) -> Done {
             }
             open_and_tell(vault, key)
         }
-        Command::RebuildFromTape { vault, changer, drive, simulated, key } => {
-            let source = coffer_vaultd::tape::Source::new(changer.as_deref(), drive, simulated.as_deref())?;
-            let done = coffer_vaultd::tape::extract_vault(source, vault)?;
+        Command::RebuildFromTape { vault, library, key } => {
+            let done = coffer_vaultd::tape::extract_vault(library.source()?, vault)?;
             println!("{} segments read from {} cartridges.", done.segments, done.cartridges);
             open_and_tell(vault, key)
         }

@@ -1,4 +1,4 @@
-//! `coffer restore`: to the place, elsewhere, or as a tar stream.
+//! `coffer restore`: to the place, elsewhere, as a tar stream, or to a computer by its own agent.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -7,11 +7,13 @@ use clap::{Args, ValueEnum};
 use coffer_format::{ConfigId, PointSeq};
 use coffer_vault::query::{Query, When, Which};
 use coffer_vaultd::client::ExitClass;
+use coffer_vaultd::operator::Request;
+use coffer_vaultd::restore_on::{Replace, RestoreOn};
 use coffer_vaultd::restorer::{Archive, Conflict, Outcome, Restorer, Sink};
 use serde_json::json;
 
 use crate::connect::{Connection, connect};
-use crate::show::{Progress, size};
+use crate::show::{self, Progress, size, size_of, text};
 use crate::when::{At, which};
 use crate::{Cli, Done, Failure};
 
@@ -22,17 +24,28 @@ pub(crate) struct Options {
     /// What to restore; everything if nothing is named.
     paths: Vec<String>,
     /// Restore below this directory.
-    #[arg(long, required_unless_present_any = ["in_place", "tar"], conflicts_with_all = ["in_place", "tar"])]
+    #[arg(long, required_unless_present_any = ["in_place", "tar", "on"], conflicts_with_all = ["in_place", "tar"])]
     to: Option<PathBuf>,
-    /// Restore to where the files were, on this machine.
+    /// Restore to where the files were, on this machine (or on the computer that `--on` names).
     #[arg(long, conflicts_with = "tar")]
     in_place: bool,
     /// Write a tar archive to standard output.
     #[arg(long)]
     tar: bool,
-    /// What to do where something is there already.
-    #[arg(long, value_enum, default_value = "skip")]
+    /// What to do where something is there already, on this machine.
+    #[arg(long, value_enum, default_value = "skip", conflicts_with = "on")]
     conflict: OnConflict,
+    /// Restore to this computer, by its own agent: to the place, or with `--to` to a folder there. Any computer's files can be
+    /// restored to any computer so; the audit log says who did it. A file in use is replaced when the computer next starts.
+    #[arg(long, value_name = "COMPUTER", conflicts_with = "tar")]
+    on: Option<String>,
+    /// With `--on`: which files that are there are replaced. `changed`: those that differ in size, write time or attributes;
+    /// `all` also finds what was changed without a trace there. To the place `changed` if nothing is said, to a folder `none`.
+    #[arg(long, value_enum, requires = "on")]
+    replace: Option<OnReplace>,
+    /// With `--on`: the person at the computer is asked first, and has 5 minutes to answer.
+    #[arg(long, requires = "on")]
+    ask: bool,
     #[command(flatten)]
     at: At,
 }
@@ -46,6 +59,23 @@ pub(crate) enum OnConflict {
     Overwrite,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum OnReplace {
+    All,
+    Changed,
+    None,
+}
+
+impl From<OnReplace> for Replace {
+    fn from(on: OnReplace) -> Replace {
+        match on {
+            OnReplace::All => Replace::All,
+            OnReplace::Changed => Replace::Changed,
+            OnReplace::None => Replace::None,
+        }
+    }
+}
+
 impl From<OnConflict> for Conflict {
     fn from(on: OnConflict) -> Conflict {
         match on {
@@ -57,6 +87,9 @@ impl From<OnConflict> for Conflict {
 }
 
 pub(crate) fn run(cli: &Cli, options: &Options) -> Done {
+    if let Some(on) = &options.on {
+        return run_on(cli, options, on);
+    }
     let mut connection = connect(cli)?;
     let (which, when) = (which(&options.config)?, options.at.when()?);
     if options.tar {
@@ -69,6 +102,42 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> Done {
     let root = options.to.clone().unwrap_or_else(|| PathBuf::from("/"));
     let outcome = restore(&mut connection, which, when, &options.paths, &root, options.conflict.into())?;
     told(cli, &outcome)
+}
+
+/// Has a computer restore, and waits until it's done.
+fn run_on(cli: &Cli, options: &Options, on: &str) -> Done {
+    let to = options.to.as_ref().map(|to| to.to_string_lossy().into_owned());
+    let usual = if to.is_some() { Replace::None } else { Replace::Changed };
+    let request = Request::RestoreOn(RestoreOn {
+        config: which(&options.config)?,
+        when: options.at.when()?,
+        paths: options.paths.clone(),
+        on: on.to_owned(),
+        to,
+        replace: options.replace.map_or(usual, Replace::from),
+        ask: options.ask,
+    });
+    let answer = connect(cli)?.ask(json!(request))?;
+    show::print(cli.json, &answer, |answer| {
+        let (files, bytes) = (text(answer, "files"), size_of(answer, "bytes"));
+        println!("{files} files, {bytes} restored on {on}.");
+        for line in answer["lacking"].as_array().into_iter().flatten() {
+            println!("! {}: {}", text(line, "path"), text(line, "what"));
+        }
+    });
+    let at_restart = answer["at_restart"].as_u64().unwrap_or(0);
+    let lines = answer["lacking"].as_array().map_or(0, Vec::len) as u64;
+    match (lines.saturating_sub(at_restart), at_restart) {
+        (0, 0) => Ok(()),
+        (0, later) => Err(Failure::Told(
+            ExitClass::AT_RESTART,
+            format!("{later} files are in use and are replaced when {on} next starts: restart it"),
+        )),
+        (lacking, _) => Err(Failure::Told(
+            ExitClass::PARTLY,
+            format!("{lacking} things couldn't be restored, or not all of them; they are named above"),
+        )),
+    }
 }
 
 /// Restores below `root`.

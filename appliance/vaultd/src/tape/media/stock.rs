@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::SegmentId;
-use coffer_format::event::CartridgeState;
+use coffer_format::event::{CartridgeState, Event};
 use coffer_tape::Barcode;
 
 /// Where a cartridge is.
@@ -67,6 +67,18 @@ pub struct Stock {
 }
 
 impl Tape {
+    /// That it's in another state now; the rest is as it was.
+    pub fn with_state(&self, barcode: &Barcode, state: CartridgeState) -> Event {
+        Event::CartridgeSet {
+            barcode: barcode.to_string(),
+            state,
+            set: self.set.clone(),
+            number: self.number,
+            containers: self.containers,
+            written: self.written,
+        }
+    }
+
     /// One that the robot has just seen for the first time.
     pub fn unknown(spot: Spot) -> Tape {
         Tape {

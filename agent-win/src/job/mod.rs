@@ -1,0 +1,286 @@
+//! One configuration at work: what's due, what it's to look at, and what the box has heard of it.
+
+mod bookmarks;
+mod logs;
+mod prepared;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coffer_format::wire::{ConfigText, Exclusion};
+
+use crate::capture::{CaptureError, LOCKED, Outcome, Target};
+use crate::clock::week_time;
+use crate::config::{BackupConfig, FoundFiles, Scope, When, WindowTime};
+use crate::exclusions::ListedExclusions;
+use crate::guest::{Guest, Stage, Waiting};
+use crate::platform::{self, CAN_SNAPSHOT};
+use crate::schedule::Schedule;
+use crate::session::Session;
+use crate::standstill::{NoSnapshot, StandstillWanted};
+use crate::state::StateDir;
+use crate::watch::Watch;
+use crate::wire::WireError;
+use crate::work::WorkError;
+use bookmarks::Bookmarks;
+use logs::Logs;
+pub(crate) use prepared::Prepared;
+
+/// How often the box hears of a watched configuration in which nothing happens.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// What a capture is made for.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Everything, standing still where it can be made to.
+    Point,
+    /// What was noticed, as it is.
+    Changes(Target),
+}
+
+/// One configuration at work.
+pub(crate) struct Job {
+    pub(crate) text: ConfigText,
+    pub(crate) config: BackupConfig,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) schedule: Schedule,
+    pub(crate) watch: Option<Watch>,
+    /// When the box last heard how things stand.
+    pub(crate) told: Option<Instant>,
+    /// Refused for good: only another configuration or a restart helps.
+    pub(crate) is_stopped: bool,
+    /// Stands for what the scope is made of.
+    scope_id: [u8; 16],
+    /// How far it had come when a capture of it last began.
+    pub(crate) stage: Stage,
+    /// What the box was last told about it waiting.
+    told_waiting: Option<Waiting>,
+    state: StateDir,
+    listed: Arc<ListedExclusions>,
+    bookmarks: Option<Bookmarks>,
+    logs: Option<Logs>,
+}
+
+impl Job {
+    pub(crate) fn new(
+        text: &ConfigText,
+        state: &StateDir,
+        listed: &Arc<ListedExclusions>,
+        watched: bool,
+    ) -> Result<Job, WorkError> {
+        let config = BackupConfig::parse(&text.toml).map_err(|mistakes| {
+            let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            WorkError::Config { name: text.name.clone(), mistakes: mistakes.join("; ") }
+        })?;
+        let mut job = Job {
+            text: text.clone(),
+            scope: Arc::new(Scope::new(&config, &[state.path()]).map_err(CaptureError::from)?),
+            schedule: Schedule::new(config.when, Instant::now()),
+            config,
+            watch: None,
+            told: None,
+            is_stopped: false,
+            scope_id: scope_id(&text.toml, listed, &[]),
+            stage: Stage::default(),
+            told_waiting: None,
+            state: state.clone(),
+            listed: listed.clone(),
+            bookmarks: None,
+            logs: None,
+        };
+        let asks = job.config.database.as_ref().is_some_and(|one| !one.application.writers().is_empty());
+        if !asks {
+            job.find_files()?;
+        }
+        if watched && job.config.when == When::Continuous {
+            job.watch = Some(Watch::start(job.scope.clone(), job.config.settle));
+            let every = job.config.bookmark.filter(|_| CAN_SNAPSHOT);
+            job.bookmarks = every.map(|every| Bookmarks::new(every, &job.folder()));
+        }
+        let logs = job.config.database.as_ref().filter(|_| watched);
+        job.logs = logs.and_then(|database| Logs::new(database, Instant::now()));
+        Ok(job)
+    }
+
+    /// Whether `text` says the same, or only how the agent is to behave: then what was noticed so far stays.
+    pub(crate) fn takes_over(&mut self, text: &ConfigText) -> bool {
+        if *text == self.text {
+            return true;
+        }
+        let parsed = BackupConfig::parse(&text.toml).ok().filter(|_| text.config == self.text.config);
+        let Some(config) = parsed else { return false };
+        let is_same = BackupConfig { manners: self.config.manners.clone(), ..config.clone() } == self.config;
+        if is_same {
+            self.text = text.clone();
+            self.config = config;
+        }
+        is_same
+    }
+
+    /// Over a new line the box must be told all of it again.
+    pub(crate) fn told_nothing(&mut self) {
+        self.told_waiting = None;
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.state.journal(self.text.config)
+    }
+
+    fn enclosed(&self) -> PathBuf {
+        self.folder().join("enclosed")
+    }
+
+    /// Asks the applications which files are theirs. Without an answer nothing is captured: what the point before had of
+    /// them would be taken for removed.
+    pub(crate) fn find_files(&mut self) -> Result<(), WorkError> {
+        let mut found = Vec::new();
+        if let Some(database) =
+            self.config.database.as_ref().filter(|one| !one.application.writers().is_empty())
+        {
+            found.extend(platform::application_files(database).map_err(|error| self.lacks_files(error))?);
+        }
+        if self.config.system_state {
+            found.extend(platform::system_state_files().map_err(|error| self.lacks_files(error))?);
+        }
+        found.sort();
+        let listed = self.listed.patterns().filter(|_| self.config.automatic_exclusions);
+        let scope = Scope::new(&self.config, &[self.state.path()])
+            .and_then(|scope| scope.with_listed(listed))
+            .and_then(|scope| scope.with_found(&found));
+        let scope = scope.map_err(CaptureError::from)?;
+        self.scope_id = scope_id(&self.text.toml, &self.listed, &found);
+        self.scope = Arc::new(if CAN_SNAPSHOT { scope.with_enclosed(&self.enclosed()) } else { scope });
+        Ok(())
+    }
+
+    fn lacks_files(&self, error: NoSnapshot) -> WorkError {
+        let sentence = match error {
+            NoSnapshot::NotHere => {
+                "this computer has no applications that tell of their files; name the files".to_owned()
+            }
+            NoSnapshot::Failed(sentence) => sentence,
+        };
+        WorkError::Config { name: self.text.name.clone(), mistakes: sentence }
+    }
+
+    /// What the files are to be made to stand still by.
+    pub(crate) fn standstill(&self) -> StandstillWanted<'_> {
+        StandstillWanted {
+            config: &self.config,
+            scope: self.scope.clone(),
+            enclosed: self.enclosed(),
+            may_wait: !self.is_watched(),
+        }
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// What to do now; `None` while nothing is due or has settled.
+    pub(crate) fn errand(&mut self, now: Instant) -> Option<Errand> {
+        if self.is_stopped {
+            return None;
+        }
+        if self.schedule.is_due(&self.config, now, week_time())
+            && let Some(errand) = self.due()
+        {
+            return Some(errand);
+        }
+        self.logs.as_mut()?.due(now, &self.scope).map(Errand::Changes)
+    }
+
+    fn due(&mut self) -> Option<Errand> {
+        let Some(watch) = &mut self.watch else { return Some(Errand::Point) };
+        let is_bookmark = self.bookmarks.as_ref().is_some_and(|bookmarks| bookmarks.is_due());
+        if self.schedule.is_asked() || is_bookmark {
+            // All that was noticed so far is in it.
+            watch.everything();
+            watch.due();
+            return Some(Errand::Point);
+        }
+        watch.due().map(Errand::Changes)
+    }
+
+    /// A capture is done.
+    pub(crate) fn done(&mut self, began: Instant, outcome: &Outcome, is_point: bool) {
+        self.try_again(outcome);
+        self.schedule.done(began);
+        self.told = Some(Instant::now());
+        self.stage = Stage::Changes;
+        self.told_waiting = None;
+        if let Some(bookmarks) = self.bookmarks.as_mut().filter(|_| is_point) {
+            bookmarks.made();
+        }
+    }
+
+    /// Files that were locked are looked at again soon.
+    fn try_again(&mut self, outcome: &Outcome) {
+        if let Some(watch) = &mut self.watch {
+            let locked = outcome.report().iter().filter(|line| line.what == LOCKED);
+            watch.locked(locked.map(|line| line.path.0.to_vec()));
+        }
+    }
+
+    pub(crate) fn look_at_everything(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.everything();
+        }
+    }
+
+    /// What's left out on this computer, for whoever administers it.
+    pub(crate) fn exclusions(&self) -> Vec<Exclusion> {
+        self.listed.told(&self.config)
+    }
+
+    /// Tells the box now and then that a watched configuration is as its newest point has it. Only after a capture: what
+    /// changed before the watch began is in none yet.
+    pub(crate) fn tell_if_quiet(&mut self, session: &Session) -> Result<(), WireError> {
+        let is_quiet = self.watch.as_ref().is_some_and(Watch::is_quiet);
+        let is_time = self.told.is_some_and(|told| told.elapsed() >= TELL_EVERY);
+        if is_quiet && is_time {
+            session.up_to_date(self.text.config)?;
+            self.told = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Why it must wait now. What a person asked for doesn't.
+    pub(crate) fn waiting(&self, guest: &Guest) -> Option<Waiting> {
+        let waiting = guest.waiting(self.text.config, self.stage);
+        waiting.filter(|_| !self.schedule.is_asked())
+    }
+
+    /// Tells the box why nothing comes, and when that's over.
+    pub(crate) fn tell_if_waiting(&mut self, session: &Session, guest: &Guest) -> Result<(), WireError> {
+        let waiting = self.waiting(guest);
+        if waiting != self.told_waiting {
+            let doing = waiting.map_or_else(String::new, |waiting| waiting.to_string());
+            session.doing(self.text.config, &doing)?;
+            self.told_waiting = waiting;
+        }
+        Ok(())
+    }
+
+    /// When a capture must end because its window closes.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.config.run_to_completion || self.config.window.is_empty() || self.schedule.is_asked() {
+            return None;
+        }
+        let now = week_time();
+        let is_open = |minutes: u32| {
+            let total = u32::from(now.weekday) * 1440 + u32::from(now.minute) + minutes;
+            let time = WindowTime { weekday: (total / 1440 % 7) as u8, minute: (total % 1440) as u16 };
+            self.config.window.iter().any(|window| window.contains(time))
+        };
+        let left = (0..7 * 1440).find(|minutes| !is_open(*minutes))?;
+        Some(Instant::now() + Duration::from_secs(u64::from(left) * 60))
+    }
+}
+
+fn scope_id(toml: &str, listed: &ListedExclusions, found: &[FoundFiles]) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.copy_from_slice(&blake3::hash(format!("{toml}\n{listed:?}\n{found:?}").as_bytes()).as_bytes()[..16]);
+    id
+}

@@ -1,0 +1,88 @@
+//! A folder that's written to, reached without following a link and kept open: whatever is renamed or linked meanwhile, what's
+//! written lands in exactly this folder.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+
+/// An open folder. To be on the way to another it needn't be readable.
+#[derive(Debug)]
+pub(crate) struct HeldFolder(OwnedFd);
+
+const FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+impl HeldFolder {
+    /// The folder above all others.
+    pub(crate) fn top() -> io::Result<HeldFolder> {
+        HeldFolder::open(Path::new("/"))
+    }
+
+    /// By a path that whoever asks has chosen.
+    pub(crate) fn open(path: &Path) -> io::Result<HeldFolder> {
+        Ok(HeldFolder(open(path, FLAGS, Mode::empty())?))
+    }
+
+    /// A link or a file in its place is no folder.
+    pub(crate) fn child(&self, name: &[u8]) -> io::Result<HeldFolder> {
+        let flags = FLAGS | OFlag::O_NOFOLLOW;
+        Ok(HeldFolder(openat(self.0.as_fd(), OsStr::from_bytes(name), flags, Mode::empty())?))
+    }
+
+    /// By which the system finds an entry of exactly this folder.
+    pub(crate) fn place(&self, name: &[u8]) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(OsStr::from_bytes(name))
+    }
+
+    /// False where there's something already.
+    pub(crate) fn make_folder(&self, name: &[u8]) -> io::Result<bool> {
+        match std::fs::create_dir(self.place(name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|()| true),
+        }
+    }
+
+    /// A new file, for its maker alone until it's given what belongs to it.
+    pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(self.place(name))?;
+        // Says to others that somebody is at work on it; where locks aren't known, nobody asks for them.
+        if let Err(error) = file.try_lock() {
+            tracing::debug!(%error, "a file isn't locked while it's restored");
+        }
+        Ok(file)
+    }
+
+    /// Removes files with such names that nobody is at work on.
+    pub(crate) fn remove_unused(&self, is_meant: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+        for entry in std::fs::read_dir(self.place(b"."))? {
+            let name = entry?.file_name();
+            if is_meant(name.as_bytes()) && self.is_unused(name.as_bytes()) {
+                std::fs::remove_file(self.place(name.as_bytes()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_unused(&self, name: &[u8]) -> bool {
+        let place = self.place(name);
+        let kind = std::fs::symlink_metadata(&place).map(|found| found.file_type());
+        if kind.as_ref().is_ok_and(|kind| kind.is_symlink()) {
+            return true;
+        }
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(place);
+        kind.is_ok_and(|kind| kind.is_file()) && opened.is_ok_and(|file| file.try_lock().is_ok())
+    }
+
+    /// The names in it have reached the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        File::open(self.place(b"."))?.sync_all()
+    }
+}

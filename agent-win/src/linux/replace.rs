@@ -1,0 +1,47 @@
+//! Replacing what's there by what was restored, and whether the two are alike.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use coffer_format::node::NodeMeta;
+
+/// Whether a file in use has to wait for that.
+pub(crate) const REPLACES_AT_RESTART: bool = false;
+
+/// In one step: before it the old one is there, after it the new one.
+pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
+/// Nobody who uses a file keeps it from being replaced.
+pub(crate) fn is_in_use(_error: &io::Error) -> bool {
+    false
+}
+
+pub(crate) fn replace_at_restart(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)
+}
+
+/// Whether there's a folder, not a link to one.
+pub(crate) fn is_folder(path: &Path) -> io::Result<bool> {
+    Ok(std::fs::symlink_metadata(path)?.is_dir())
+}
+
+pub(crate) fn is_same_link(path: &Path, meta: &NodeMeta) -> bool {
+    let target = OsStr::from_bytes(meta.link_target().unwrap_or_default());
+    std::fs::read_link(path).is_ok_and(|found| found == target)
+}
+
+/// Whether permissions (and owners, for those who can give them) are as they were.
+pub(crate) fn has_attributes(path: &Path, meta: &NodeMeta) -> io::Result<bool> {
+    let found = std::fs::symlink_metadata(path)?;
+    let is_owner = !nix::unistd::geteuid().is_root() || (found.uid(), found.gid()) == (meta.uid, meta.gid);
+    Ok(found.mode() & 0o7777 == meta.mode && is_owner)
+}

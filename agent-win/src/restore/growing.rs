@@ -1,0 +1,111 @@
+//! A file that isn't whole yet: written under a name of its own beside its place.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use coffer_format::chunk::Compression;
+use coffer_format::limits::PACK_RAW_MAX;
+use coffer_format::node::NodeMeta;
+use coffer_format::wire::Placement;
+
+use super::ground::working_name;
+use crate::platform::{self, HeldFolder};
+
+/// Where something goes, and how the point calls it.
+#[derive(Clone)]
+pub(super) struct Spot {
+    pub(super) folder: Arc<HeldFolder>,
+    pub(super) name: Vec<u8>,
+    /// The whole of it, below the ground.
+    pub(super) place: Vec<u8>,
+    pub(super) shown: Vec<u8>,
+}
+
+/// A file under way.
+pub(super) struct Growing {
+    file: File,
+    pub(super) working: Vec<u8>,
+    pub(super) spot: Spot,
+    pub(super) meta: NodeMeta,
+    /// Bytes so far.
+    pub(super) written: u64,
+    /// What went wrong first, if anything did.
+    pub(super) broken: Option<String>,
+}
+
+impl Growing {
+    pub(super) fn create(index: u32, spot: Spot, meta: NodeMeta) -> io::Result<Growing> {
+        let working = working_name(index);
+        let file = spot.folder.create(&working)?;
+        let growing = Growing { file, working, spot, meta, written: 0, broken: None };
+        match platform::expect_size(&growing.file, &growing.meta) {
+            Ok(()) => Ok(growing),
+            Err(error) => {
+                growing.discard();
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, placement: &Placement, raw: &Result<Vec<u8>, String>) {
+        let from = placement.offset as usize;
+        let written = raw.as_ref().map_err(Clone::clone).and_then(|raw| {
+            let bytes = raw
+                .get(from..from + placement.len as usize)
+                .ok_or_else(|| "the box sent bytes that don't fit together".to_owned())?;
+            platform::write_all_at(&self.file, bytes, placement.at).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => self.written += u64::from(placement.len),
+            Err(error) => self.broken = self.broken.take().or(Some(error)),
+        }
+    }
+
+    /// All of it is on the disk, with what belongs to it, still under its working name; what couldn't be given to it.
+    pub(super) fn complete(self) -> io::Result<(Spot, Vec<u8>, NodeMeta, Vec<String>)> {
+        let Growing { file, working, spot, meta, broken, .. } = self;
+        let completed = match broken {
+            Some(error) => Err(io::Error::other(error)),
+            None => file.set_len(meta.size).and_then(|()| file.sync_all()),
+        };
+        // Closed first: times that are set stay, since nothing is written any more.
+        drop(file);
+        let completed = completed.and_then(|()| platform::finish_bytes(&spot.folder.place(&working), &meta));
+        match completed {
+            Ok(()) => {
+                let lacking = platform::put_back(&spot.folder.place(&working), &meta);
+                Ok((spot, working, meta, lacking))
+            }
+            Err(error) => {
+                discard(&spot.folder, &working);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn discard(self) {
+        let Growing { file, working, spot, .. } = self;
+        drop(file);
+        discard(&spot.folder, &working);
+    }
+}
+
+pub(super) fn discard(folder: &HeldFolder, working: &[u8]) {
+    if let Err(error) = platform::remove(&folder.place(working)) {
+        tracing::warn!(%error, "a file that couldn't be restored is left behind");
+    }
+}
+
+/// The bytes of a pack, or a sentence.
+pub(super) fn unpacked(compression: Compression, raw_len: u32, payload: &[u8]) -> Result<Vec<u8>, String> {
+    let raw_len = raw_len as usize;
+    if raw_len > PACK_RAW_MAX {
+        return Err("the box sent more than fits a pack".to_owned());
+    }
+    let raw = match compression {
+        Compression::Raw => payload.to_vec(),
+        Compression::Zstd => zstd::bulk::decompress(payload, raw_len).map_err(|error| error.to_string())?,
+    };
+    if raw.len() == raw_len { Ok(raw) } else { Err("a pack has another length than it says".to_owned()) }
+}

@@ -1,0 +1,116 @@
+//! Putting what's whole in its place, in one step; and whether it may go there at all.
+
+use std::io;
+use std::path::Path;
+
+use coffer_format::node::{NodeKind, NodeMeta};
+use coffer_format::wire::ReplaceRule;
+
+use crate::platform::{self, HeldFolder};
+
+/// What's added to a file's name while it waits for the computer's next start.
+pub(super) const WAITING: &[u8] = b".coffer-at-restart";
+
+/// What is to happen where a node belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Put,
+    /// It's there as the point has it.
+    Alike,
+}
+
+/// How it was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Put {
+    Now,
+    /// Under this name until the computer next starts.
+    AtRestart(Vec<u8>),
+}
+
+/// Whether something may go to `name`. Not by its folder, which comes to no harm: by what's there.
+pub(super) fn judge(
+    folder: &HeldFolder,
+    name: &[u8],
+    meta: &NodeMeta,
+    rule: ReplaceRule,
+) -> io::Result<Verdict> {
+    let place = folder.place(name);
+    match std::fs::symlink_metadata(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Put),
+        Err(error) => return Err(error),
+        Ok(_) if rule == ReplaceRule::Nothing => {
+            return Err(io::Error::other(
+                "something is there already; restore to another folder, or replace it",
+            ));
+        }
+        Ok(_) => {}
+    }
+    let is_alike = rule == ReplaceRule::Changed && is_alike(folder, name, meta);
+    if is_alike {
+        return Ok(Verdict::Alike);
+    }
+    if platform::is_folder(&place)? {
+        return Err(io::Error::other("a folder is in its place; move it away and restore again"));
+    }
+    Ok(Verdict::Put)
+}
+
+/// Size, write time and attributes are those of the point; of a link, where it leads.
+fn is_alike(folder: &HeldFolder, name: &[u8], meta: &NodeMeta) -> bool {
+    let place = folder.place(name);
+    let Ok(stat) = platform::stat_path(&place) else { return false };
+    if stat.kind != meta.kind {
+        return false;
+    }
+    match meta.kind {
+        NodeKind::Symlink => platform::is_same_link(&place, meta),
+        NodeKind::File => {
+            (stat.size, stat.mtime_ns) == (meta.size, meta.mtime_ns)
+                && platform::has_attributes(&place, meta).unwrap_or(false)
+        }
+        _ => true,
+    }
+}
+
+/// Puts `working`, which is whole, to `name`. Where the file there is in use, it's done when the computer next starts.
+pub(super) fn put(folder: &HeldFolder, working: &[u8], name: &[u8]) -> io::Result<Put> {
+    let (from, to) = (folder.place(working), folder.place(name));
+    let waiting = [name, WAITING].concat();
+    match platform::replace(&from, &to) {
+        Ok(()) => {
+            forget(folder, &waiting);
+            Ok(Put::Now)
+        }
+        Err(error) if platform::is_in_use(&error) => {
+            replace_later(&from, &folder.place(&waiting), &to)?;
+            Ok(Put::AtRestart(waiting))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The new one waits as `waits`; where that can't be, it's still at `from`.
+fn replace_later(from: &Path, waits: &Path, to: &Path) -> io::Result<()> {
+    let arranged = platform::replace(from, waits).and_then(|()| {
+        platform::replace_at_restart(waits, to)
+            .or_else(|error| platform::replace(waits, from).and(Err(error)))
+    });
+    arranged.map_err(|error| {
+        io::Error::other(format!(
+            "is in use, and the system can't replace it at its next start ({error}); close the program that uses it and \
+             restore again"
+        ))
+    })
+}
+
+/// One that waited for the next start is older than what's there now.
+fn forget(folder: &HeldFolder, waiting: &[u8]) {
+    if !platform::REPLACES_AT_RESTART {
+        return;
+    }
+    if let Err(error) = platform::remove(&folder.place(waiting))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "a file of an earlier restore still waits for the computer's next start");
+    }
+}

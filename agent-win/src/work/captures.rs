@@ -1,0 +1,135 @@
+//! One capture in the agent's life: when it's made, and what becomes of the line and the clock after it.
+
+use std::time::{Duration, Instant};
+
+use coffer_format::wire::RefusalCode;
+
+use super::{Agent, WorkError};
+use crate::capture::{CaptureError, Outcome, Progress};
+use crate::job::{Errand, Job, Prepared};
+use crate::journal::Journal;
+use crate::session::{CaptureOrder, Session};
+use crate::wire::WireError;
+
+/// Whether the conversation with the box can go on after a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    Usable,
+    /// A capture was broken off: what the box still has to say to it ends with the connection.
+    Spent,
+}
+
+impl Agent {
+    pub(super) fn capture_if_due(&self, session: &mut Session, job: &mut Job) -> Result<Line, WorkError> {
+        let now = Instant::now();
+        if job.waiting(&self.guest).is_some() {
+            return Ok(Line::Usable);
+        }
+        let Some(errand) = job.errand(now) else { return Ok(Line::Usable) };
+        let is_point = matches!(errand, Errand::Point);
+        if is_point && let Err(error) = job.find_files() {
+            tracing::error!(%error, "not captured");
+            session.doing(job.text.config, &error.to_string())?;
+            job.schedule.failed(Instant::now());
+            return Ok(Line::Usable);
+        }
+        let progress = self.progress(job);
+        let captured = self.capture(session, job, errand, &progress);
+        job.stage = progress.stage();
+        match captured {
+            Ok(outcome) => {
+                log(&job.text.name, &outcome, now.elapsed());
+                job.done(now, &outcome, is_point);
+                session.doing(job.text.config, "")?;
+                Ok(Line::Usable)
+            }
+            Err(error) => capture_failed(job, error),
+        }
+    }
+
+    /// What a person asked for doesn't wait.
+    pub(super) fn progress(&self, job: &Job) -> Progress {
+        let progress = Progress::new(self.stop.clone(), job.deadline());
+        let progress = progress.with_priority(job.config.manners.priority);
+        match job.schedule.is_asked() {
+            true => progress,
+            false => progress.with_guest(self.guest.clone(), job.text.config),
+        }
+    }
+
+    pub(super) fn capture(
+        &self,
+        session: &mut Session,
+        job: &Job,
+        errand: Errand,
+        progress: &Progress,
+    ) -> Result<Outcome, CaptureError> {
+        let mut journal = Journal::open(&job.folder())?;
+        let prepared = Prepared::new(job, errand, &journal, &self.stop)?;
+        let order = CaptureOrder {
+            config: job.text.config,
+            scope: job.scope.clone(),
+            footing: prepared.standstill.footing(),
+            hints: &prepared.look.hints,
+            compression: job.config.compression,
+            chunk_key: self.chunk_key,
+            target: prepared.look.target.clone(),
+            progress,
+        };
+        let captured = session.capture(&mut journal, order);
+        prepared.finish(&mut journal, &captured)?;
+        captured
+    }
+}
+
+fn capture_failed(job: &mut Job, error: CaptureError) -> Result<Line, WorkError> {
+    job.told = None;
+    job.look_at_everything();
+    match error {
+        // A broken line has its own pace; the capture goes on as soon as there's another. One that must wait goes on as
+        // soon as it may.
+        CaptureError::Wire(WireError::Lost) | CaptureError::Stopped => {
+            job.schedule.interrupted(Instant::now())
+        }
+        _ => job.schedule.failed(Instant::now()),
+    }
+    match error {
+        CaptureError::Stopped => Ok(Line::Spent),
+        CaptureError::Wire(WireError::Refused(refusal)) => {
+            if !is_passing(refusal.code) {
+                let (config, name) = (job.text.config, &job.text.name);
+                tracing::error!(%config, name, "stopped: {}", refusal.sentence);
+                job.is_stopped = true;
+            }
+            // What the box still had to say to the broken-off capture ends with the connection.
+            Err(WireError::Refused(refusal).into())
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Whether a refusal passes by itself.
+fn is_passing(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::Busy
+            | RefusalCode::DiskFull
+            | RefusalCode::OutOfStep
+            | RefusalCode::ReadOnly
+            | RefusalCode::Internal
+    )
+}
+
+fn log(name: &str, outcome: &Outcome, took: Duration) {
+    let took_ms = took.as_millis() as u64;
+    match outcome {
+        Outcome::Unchanged { report } => {
+            tracing::debug!(name, took_ms, problems = report.len(), "nothing new")
+        }
+        Outcome::Closed(closed) => {
+            let (point, files, bytes, sent) = (closed.point.0, closed.files, closed.bytes, closed.sent);
+            let problems = closed.report.len();
+            tracing::info!(name, point, files, bytes, sent, took_ms, problems, "captured");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Captures of files that stand still: what a point then holds, and what it claims.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+use std::sync::Arc;
+
+use coffer_agent::capture::{Footing, Outcome, Target};
+use coffer_agent::enclosures::Enclosures;
+use coffer_agent::standstill::Claim;
+use coffer_agent::view::View;
+use coffer_format::entry::{Consistency, ReportLine};
+use support::{Bench, closed, noise};
+
+/// A view of the bench's data as it is now.
+fn snapshot(bench: &Bench) -> View {
+    let snapshot = bench.folder.path().join("snapshot");
+    let copied = Command::new("cp").arg("-a").arg(bench.path("")).arg(&snapshot).status().unwrap();
+    assert!(copied.success());
+    let data = bench.folder.path().join("data");
+    View::with(vec![(data.as_os_str().as_bytes().to_vec(), snapshot)])
+}
+
+fn footing(view: View, claim: Claim) -> Footing<'static> {
+    Footing { view: Arc::new(view), claim, ..Footing::default() }
+}
+
+#[test]
+fn a_point_holds_what_the_snapshot_shows_and_the_next_what_came_after() {
+    let bench = Bench::new();
+    bench.write("folder/report.doc", "as it was");
+    bench.write("folder/gone later.txt", "still there");
+    bench.write("large.mdf", noise(20 << 20, 1));
+    let view = snapshot(&bench);
+    bench.write("folder/report.doc", "written meanwhile");
+    bench.write("new.txt", "came later");
+    fs::remove_file(bench.path("folder/gone later.txt")).unwrap();
+    bench.write("large.mdf", noise(20 << 20, 2));
+
+    let first = closed(bench.capture_on(footing(view, Claim::Application), Target::Everything).unwrap());
+    assert_eq!(first.consistency, Consistency::Application);
+    let file = |name: &str| bench.state().file(&bench.path(name));
+    assert_eq!(file("folder/report.doc").unwrap(), b"as it was");
+    assert_eq!(file("folder/gone later.txt").unwrap(), b"still there");
+    assert_eq!(file("large.mdf").unwrap(), noise(20 << 20, 1));
+    assert_eq!(file("new.txt"), None);
+
+    let second = closed(bench.capture());
+    assert_eq!(second.consistency, Consistency::Crash);
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_point_claims_no_more_than_was_done() {
+    for (claim, consistency) in [
+        (Claim::Application, Consistency::Application),
+        (Claim::Snapshot, Consistency::Crash),
+        (Claim::Quiet, Consistency::Quiet),
+        (Claim::None, Consistency::Crash),
+    ] {
+        let bench = Bench::new();
+        bench.write("a", "1");
+        let view = if claim == Claim::Quiet { View::default() } else { snapshot(&bench) };
+        let said = vec![ReportLine { path: b"SqlServerWriter"[..].into(), what: "refused".into() }];
+        let footing = Footing { said: said.clone(), ..footing(view, claim) };
+        let point = closed(bench.capture_on(footing.clone(), Target::Everything).unwrap());
+        assert_eq!((point.consistency, &point.report), (consistency, &said));
+        let again = bench.capture_on(footing, Target::Everything).unwrap();
+        assert!(matches!(again, Outcome::Unchanged { .. }), "{again:?}");
+    }
+}
+
+#[test]
+fn a_change_below_a_folder_is_found_in_the_snapshot_by_its_path() {
+    let bench = Bench::new();
+    bench.write("one/two/three/file", "first");
+    bench.capture();
+    bench.write("one/two/three/file", "second, and longer");
+    let view = snapshot(&bench);
+    bench.write("one/two/three/file", "third");
+    let mut target = Target::nothing();
+    target.notice(bench.path("one/two/three").as_os_str().as_bytes().to_vec(), b"file".to_vec());
+    closed(bench.capture_on(footing(view, Claim::Snapshot), target).unwrap());
+    assert_eq!(bench.state().file(&bench.path("one/two/three/file")).unwrap(), b"second, and longer");
+}
+
+/// What a volume mounted at a folder is on Windows, a symbolic link is here: a link that something else is seen in the place of.
+#[test]
+fn what_is_mounted_on_the_way_to_an_included_folder_is_followed_and_nothing_else() {
+    let bench = Bench::new();
+    let volume = bench.folder.path().join("volume");
+    fs::create_dir_all(volume.join("wanted")).unwrap();
+    fs::write(volume.join("wanted/file"), "on another volume").unwrap();
+    fs::write(volume.join("beside"), "not asked for").unwrap();
+    let around = bench.folder.path().join("around");
+    fs::create_dir(&around).unwrap();
+    for name in ["mnt", "other"] {
+        std::os::unix::fs::symlink(&volume, around.join(name)).unwrap();
+    }
+    bench.write("kept", "x");
+    std::os::unix::fs::symlink(&volume, bench.path("link")).unwrap();
+    let wanted = around.join("mnt/wanted").to_str().unwrap().to_owned();
+    let bench = Bench { more_includes: vec![wanted], ..bench };
+    let links = [around.join("mnt"), around.join("other"), bench.path("link")];
+    let mounted =
+        |path: &[u8]| links.iter().any(|link| link.as_os_str().as_bytes() == path).then(|| volume.clone());
+
+    let view = || View::default().over_mount_points(&bench.scope(), mounted);
+    closed(bench.capture_on(footing(view(), Claim::None), Target::Everything).unwrap());
+    let file = |path: std::path::PathBuf| bench.state().file(&path);
+    assert_eq!(file(around.join("mnt/wanted/file")).unwrap(), b"on another volume");
+    assert_eq!(file(around.join("mnt/beside")), None);
+    assert!(bench.state().find(&around.join("other")).is_none());
+    let link = bench.state().find(&bench.path("link")).unwrap();
+    assert!(bench.state().nodes[&link].meta.as_ref().unwrap().link_target().is_some(), "a link was followed");
+
+    fs::write(volume.join("wanted/file"), "changed there").unwrap();
+    closed(bench.capture_on(footing(view(), Claim::None), Target::Everything).unwrap());
+    assert_eq!(file(around.join("mnt/wanted/file")).unwrap(), b"changed there");
+    let again = bench.capture_on(footing(view(), Claim::None), Target::Everything).unwrap();
+    assert!(matches!(again, Outcome::Unchanged { .. }), "{again:?}");
+}
+
+#[test]
+fn what_is_enclosed_and_gone_after_the_capture_is_no_change() {
+    let mut bench = Bench::new();
+    let folder = bench.state_dir.join("enclosed");
+    bench.enclosed = Some(folder.clone());
+    let document = folder.join("documents/writers.xml");
+    let capture = |documents: &[&str]| {
+        let mut enclosures = Enclosures::prepare(&folder, false).unwrap();
+        enclosures
+            .enclose(documents.iter().map(|name| (name.to_string(), name.as_bytes().to_vec())).collect());
+        let footing = Footing { enclosures: Some(&enclosures), ..Footing::default() };
+        bench.capture_on(footing, Target::Everything).unwrap()
+    };
+    let kept = |name: &str| bench.state().file(&folder.join("documents").join(name));
+    bench.write("a", "1");
+    closed(capture(&["writers.xml", "system.hive"]));
+    assert_eq!(kept("system.hive").unwrap(), b"system.hive");
+
+    fs::remove_file(&document).unwrap();
+    fs::remove_file(folder.join("documents/system.hive")).unwrap();
+    let unchanged = capture(&["writers.xml"]);
+    assert!(matches!(unchanged, Outcome::Unchanged { .. }), "{unchanged:?}");
+    assert_eq!(kept("system.hive").unwrap(), b"system.hive", "taken for removed");
+
+    bench.write("a", "2");
+    closed(capture(&["writers.xml"]));
+    assert_eq!(kept("writers.xml").unwrap(), b"writers.xml");
+    assert_eq!(kept("system.hive"), None, "the new point hasn't got it");
+}
+
+#[test]
+fn copies_of_the_registry_do_not_outlive_their_capture() {
+    let dir = tempfile::tempdir().unwrap();
+    let hive = dir.path().join("registry/SAM");
+    fs::create_dir(dir.path().join("registry")).unwrap();
+    fs::write(&hive, "secrets").unwrap();
+    let enclosures = Enclosures::prepare(dir.path(), true).unwrap();
+    assert!(!hive.exists(), "left by a capture that was cut off");
+    fs::write(&hive, "secrets").unwrap();
+    enclosures.clear();
+    assert!(!hive.exists());
+}

@@ -1,0 +1,101 @@
+//! Files that belong together: made to stand still by commands or by waiting, and logs that come between two points.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod support;
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use support::{Running, Site};
+
+#[test]
+fn a_databases_logs_come_between_two_points_of_everything() {
+    let site = Site::start();
+    let logs = site.data().join("logs");
+    fs::create_dir(&logs).unwrap();
+    fs::write(site.data().join("base.dat"), b"as of the point").unwrap();
+    fs::write(logs.join("1.log"), b"first").unwrap();
+    site.configure(&format!(
+        "include = [{:?}]\nwhen = \"manual\"\n[database]\nlogs = [{logs:?}]\nlogs_every = \"every 1 seconds\"\n",
+        site.data(),
+    ));
+    let agent = Running::start_logged(&mut site.agent("run"), &site.agent_log());
+    site.wait_until("the agent is there", || site.try_coffer(&["capture", "alpha/files"]).status.success());
+    site.wait_until("a point of everything", || !site.points("alpha/files").is_empty());
+    fs::write(site.data().join("base.dat"), b"written since").unwrap();
+    fs::write(logs.join("1.log"), b"first, and more").unwrap();
+    fs::write(logs.join("2.log"), b"second").unwrap();
+    site.wait_until("the logs come by themselves", || site.restore(&[]).join("logs/2.log").exists());
+    let restored = site.restore(&[]);
+    drop(agent);
+    assert_eq!(fs::read(restored.join("logs/1.log")).unwrap(), b"first, and more");
+    assert_eq!(fs::read(restored.join("base.dat")).unwrap(), b"as of the point");
+}
+
+#[test]
+fn commands_before_and_after_make_files_that_belong_together() {
+    let site = Site::start();
+    let (live, dump) = (site.data().join("live"), site.data().join("dump"));
+    fs::write(&live, b"42 rows").unwrap();
+    site.configure(&format!(
+        "include = [{:?}]\nwhen = \"manual\"\n[database]\nbefore = \"cp '{}' '{}'\"\nafter = \"rm '{}'\"\n",
+        site.data(),
+        live.display(),
+        dump.display(),
+        dump.display(),
+    ));
+    let output = site.capture();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!dump.exists(), "the command after the capture wasn't run");
+    assert_eq!(fs::read(site.restore(&[]).join("dump")).unwrap(), b"42 rows");
+
+    // A command that fails keeps nobody from capturing, and the point says so.
+    fs::write(&live, b"43 rows").unwrap();
+    site.configure(&format!(
+        "include = [{:?}]\nwhen = \"manual\"\n[database]\nbefore = \"echo no space on device >&2; exit 7\"\n",
+        site.data(),
+    ));
+    let output = site.capture();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("the command before the capture failed") && said.contains("no space on device"),
+        "{said}"
+    );
+    assert_eq!(fs::read(site.restore(&[]).join("live")).unwrap(), b"43 rows");
+    assert_eq!(site.points("alpha/files")[0]["report_lines"], 1);
+}
+
+#[test]
+fn without_snapshots_a_point_waits_until_nobody_writes_and_says_where_somebody_always_does() {
+    let site = Site::start();
+    let busy = site.data().join("busy.dat");
+    fs::write(&busy, b"0").unwrap();
+    site.configure(&format!(
+        "include = [{:?}]\nwhen = \"manual\"\nopen_files = \"quiet\"\nquiet = {{ seconds = 1, at_most_seconds = 3 }}\n",
+        site.data(),
+    ));
+    let output = site.capture();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(site.points("alpha/files")[0]["consistency"], "quiet");
+
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for number in 0u64.. {
+                if is_done.load(Ordering::Relaxed) {
+                    return;
+                }
+                fs::write(&busy, number.to_string()).unwrap();
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
+        });
+        let output = site.capture();
+        is_done.store(true, Ordering::Relaxed);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("was written to for 3 s without a pause"), "{said}");
+    });
+    assert_ne!(site.points("alpha/files")[0]["consistency"], "quiet");
+}

@@ -1,0 +1,118 @@
+//! The agent as a guest: a line that's limited, a laptop on its battery, work in the background.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Running, Site, bytes, contents};
+
+/// How nice each thread of a process is to others.
+fn niceness_of(process: &str) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    // Behind the name, which may hold anything: state is the first field, niceness the 17th.
+    stats.filter_map(|stat| stat.rsplit(')').next()?.split_whitespace().nth(16)?.parse().ok()).collect()
+}
+
+fn configure(site: &Site, more: &str) {
+    site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n{more}", site.data()));
+}
+
+/// What the box says that the agent does.
+fn doing(site: &Site) -> Vec<String> {
+    let status = site.status();
+    let all = status["doing"].as_array().unwrap();
+    all.iter().map(|one| one["doing"].as_str().unwrap().to_owned()).collect()
+}
+
+fn is_capturing(site: &Site) -> bool {
+    doing(site) == ["capturing"]
+}
+
+fn has_point(site: &Site) -> bool {
+    !site.points("alpha/files").is_empty()
+}
+
+#[test]
+fn a_capture_takes_as_long_as_its_limit_says() {
+    const LEN: usize = 4 << 20;
+    let site = Site::start();
+    fs::write(site.data().join("large.bin"), bytes(7, LEN)).unwrap();
+    configure(&site, "bandwidth = [\"otherwise 8 Mbit/s\"]\n");
+    let began = Instant::now();
+    let output = site.capture();
+    let took = began.elapsed();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A tenth of a second's worth may go at once.
+    let least = Duration::from_secs_f64((LEN - 200_000) as f64 / 1e6);
+    assert!(took >= least, "{LEN} bytes at 1 MB/s took {took:?}");
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn a_limit_that_is_lifted_on_the_box_counts_within_a_capture() {
+    let site = Site::start();
+    fs::write(site.data().join("large.bin"), bytes(7, 24 << 20)).unwrap();
+    configure(&site, "bandwidth = [\"otherwise 256 kbit/s\"]\n");
+    let agent = site.start_agent();
+    site.wait_until("the first copy begins", || is_capturing(&site));
+    // As nice as the test itself is what it doesn't do in the background.
+    let (own, all) = (niceness_of("self"), niceness_of(&agent.id().to_string()));
+    assert!(all.contains(&own[0].max(10)) && all.contains(&own[0]), "{all:?} of one started with {own:?}");
+    // All of it would take 13 minutes.
+    configure(&site, "bandwidth = [\"otherwise unlimited\"]\n");
+    site.wait_until("the first copy is done", || has_point(&site));
+    let log = fs::read_to_string(site.agent_log()).unwrap();
+    assert_eq!(log.matches(": connected").count(), 1, "{log}");
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+/// An agent that sees other power supplies than this machine's: `class` instead of `/sys/class`.
+fn agent_with(site: &Site, class: &Path) -> Command {
+    let agent = site.agent("run");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /sys/class && exec \"$@\""]);
+    command.arg(class).arg(agent.get_program()).args(agent.get_args());
+    command
+}
+
+fn can_mount() -> bool {
+    let mut trial = Command::new("unshare");
+    trial.args(["--map-root-user", "--mount", "mount", "--bind", "/tmp", "/sys/class"]);
+    trial.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_laptop_on_its_battery_waits_says_so_and_goes_on_where_it_was() {
+    assert!(can_mount(), "/sys can't be replaced for a process here: allow user namespaces, or run as root");
+    let site = Site::start();
+    let battery = site.path("class/power_supply/BAT0");
+    fs::create_dir_all(&battery).unwrap();
+    fs::write(battery.join("type"), "Battery\n").unwrap();
+    let charge = |status: &str| fs::write(battery.join("status"), format!("{status}\n")).unwrap();
+    let waits = || doing(&site) == ["waits: on battery"];
+    for number in 0..40 {
+        fs::write(site.data().join(format!("{number}.bin")), bytes(number, 600 << 10)).unwrap();
+    }
+    charge("Discharging");
+    configure(&site, "on_battery = \"pause\"\nbandwidth = [\"otherwise 1 Mbit/s\"]\n");
+    let mut agent = agent_with(&site, &site.path("class"));
+    let _agent = Running::start_logged(agent.args(["--server", &site.server]), &site.agent_log());
+    site.wait_until("the box is told that the agent waits", waits);
+
+    charge("Charging");
+    site.wait_until("the first copy begins", || is_capturing(&site));
+    charge("Discharging");
+    site.wait_until("a capture under way is broken off", waits);
+    assert!(!has_point(&site));
+
+    charge("Charging");
+    configure(&site, "on_battery = \"pause\"\n");
+    site.wait_until("the first copy is done", || has_point(&site));
+    site.wait_until("the agent says that nothing is going on", || doing(&site).is_empty());
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
