@@ -1,15 +1,13 @@
 //! A conversation with the box: opening, configurations, and getting in step before each capture.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use coffer_format::update::Version;
 use coffer_format::wire::{AgentProgress, ConfigText, Exclusion, Message, PROTOCOL, RefusalCode};
 use coffer_format::{ConfigId, NodeId, PartNo, PointSeq, VaultId};
 
-use crate::capture::{self, CaptureError, CaptureJob, Footing, Outcome, Progress, Start, Target};
-use crate::changes::{Hints, RECHECK};
-use crate::config::{CompressionChoice, Scope};
+use crate::capture::{self, CaptureError, CaptureJob, CaptureOrder, Outcome, Start, Target};
+use crate::changes::RECHECK;
 use crate::guest::Stage;
 use crate::journal::{Journal, PartAt, Position, Standing};
 use crate::restore::{self, Goal, Order, RestoreError, Restored};
@@ -27,19 +25,6 @@ pub struct Session {
     box_name: String,
     /// What the box asked for while something else was going on.
     aside: Vec<Message>,
-}
-
-/// What a capture is of, and how it's done.
-pub struct CaptureOrder<'a> {
-    pub config: ConfigId,
-    pub scope: Arc<Scope>,
-    pub footing: Footing<'a>,
-    /// Where the target's files were written to.
-    pub hints: &'a Hints,
-    pub compression: CompressionChoice,
-    pub chunk_key: [u8; 32],
-    pub target: Target,
-    pub progress: &'a Progress,
 }
 
 impl Session {
@@ -132,35 +117,21 @@ impl Session {
     pub fn capture(
         &mut self,
         journal: &mut Journal,
-        order: CaptureOrder<'_>,
+        mut order: CaptureOrder<'_>,
     ) -> Result<Outcome, CaptureError> {
-        let CaptureOrder { config, scope, footing, mut hints, compression, chunk_key, mut target, progress } =
-            order;
+        let config = order.config;
         let start = self.begin(journal, config)?;
-        progress.begin(if start.is_first { Stage::FirstCopy } else { Stage::Changes });
+        order.progress.begin(if start.is_first { Stage::FirstCopy } else { Stage::Changes });
         if start.part > PartNo(0) || start.is_first || start.is_recalled {
             // What a draft still lacks was noticed by an agent that's gone.
-            target = Target::Everything;
+            order.target = Target::Everything;
         }
         if start.is_first || start.is_recalled {
-            hints = &RECHECK;
+            order.hints = &RECHECK;
         }
         let (wire, vault, aside) = (&self.wire, self.vault, &mut self.aside);
-        let captured = capture::capture(CaptureJob {
-            wire,
-            journal: &mut *journal,
-            config,
-            vault,
-            chunk_key,
-            scope,
-            footing,
-            hints,
-            compression,
-            start,
-            target,
-            progress,
-            aside,
-        });
+        let captured =
+            capture::capture(CaptureJob { order, wire, journal: &mut *journal, vault, start, aside });
         if matches!(captured, Ok(Outcome::Unchanged { .. })) {
             self.up_to_date(config)?;
         }

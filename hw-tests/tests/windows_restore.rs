@@ -4,9 +4,10 @@
 mod support;
 mod windows_site;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use support::{bytes, contents, said};
@@ -40,6 +41,17 @@ fn captured(windows: &WindowsSite) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// A computer that was captured, what it had then, and none of which is as it was.
+fn damaged() -> (WindowsSite, BTreeMap<PathBuf, blake3::Hash>) {
+    let windows = WindowsSite::start("manual");
+    let data = windows.data();
+    fill(&data);
+    captured(&windows);
+    let before = contents(&data);
+    damage(&data);
+    (windows, before)
+}
+
 fn restore_in_place(windows: &WindowsSite) -> Output {
     let words = ["--config", "files", "--in-place", "--server", &windows.site.server];
     windows.agent("restore").args(words).output().unwrap()
@@ -47,12 +59,8 @@ fn restore_in_place(windows: &WindowsSite) -> Output {
 
 #[test]
 fn a_file_in_use_is_replaced_at_the_next_start_and_all_others_at_once() {
-    let windows = WindowsSite::start("manual");
+    let (windows, before) = damaged();
     let data = windows.data();
-    fill(&data);
-    captured(&windows);
-    let before = contents(&data);
-    damage(&data);
     fs::write(data.join(".coffer-restoring-5-5"), b"left by a restore that was broken off").unwrap();
     fs::write(data.join("new.txt"), b"not in the point").unwrap();
 
@@ -104,12 +112,8 @@ fn what_is_restored_once_it_is_free_is_not_replaced_by_something_older() {
 
 #[test]
 fn the_help_desk_starts_it_from_the_box() {
-    let windows = WindowsSite::start("manual");
+    let (windows, before) = damaged();
     let data = windows.data();
-    fill(&data);
-    captured(&windows);
-    let before = contents(&data);
-    damage(&data);
     let _agent = windows.start_agent();
     windows.wait_until("the agent connects", || windows.site.is_connected("winpc"));
     let words = ["restore", "winpc/files", "--on", "winpc"];

@@ -36,7 +36,7 @@ use crate::wire::WireError;
 pub use footing::Footing;
 pub use progress::Progress;
 pub(crate) use report::LOCKED;
-pub use run::{CaptureJob, capture};
+pub use run::{CaptureJob, CaptureOrder, capture};
 pub use target::{Dirty, Target};
 
 /// Where a capture goes on: the point and part to send next, and the first free node number.

@@ -7,7 +7,8 @@ use coffer_format::entry::ReportLine;
 use coffer_format::limits::REPORT_LINES_MAX;
 use coffer_format::node::Attr;
 
-use crate::platform::{Attrs, POWERFUL_USER, is_locked};
+use crate::platform::{POWERFUL_USER, is_locked};
+use crate::scan::Attrs;
 
 /// What's said of a file that somebody keeps to themselves.
 pub(crate) const LOCKED: &str = "is locked by a program that uses it; it's tried again soon";

@@ -33,43 +33,36 @@ const LOOKS_TIME: Duration = Duration::from_secs(300);
 const WORKER_THREADS: usize = 2;
 const SPARE_BUFFERS: usize = 9;
 
-/// What a capture needs.
-pub struct CaptureJob<'a> {
-    pub wire: &'a Wire,
-    pub journal: &'a mut Journal,
+/// What a capture is of, and how it's done.
+pub struct CaptureOrder<'a> {
     pub config: ConfigId,
-    pub vault: VaultId,
-    pub chunk_key: [u8; 32],
     pub scope: Arc<Scope>,
     pub footing: Footing<'a>,
+    /// Where the target's files were written to.
     pub hints: &'a Hints,
     pub compression: CompressionChoice,
-    pub start: Start,
+    pub chunk_key: [u8; 32],
     pub target: Target,
     pub progress: &'a Progress,
+}
+
+/// An order, and what box and agent have of it so far.
+pub struct CaptureJob<'a> {
+    pub order: CaptureOrder<'a>,
+    pub wire: &'a Wire,
+    pub journal: &'a mut Journal,
+    pub vault: VaultId,
+    pub start: Start,
     /// Gets what the box asks for meanwhile.
     pub aside: &'a mut Vec<Message>,
 }
 
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
-    let CaptureJob {
-        wire,
-        journal,
-        config,
-        vault,
-        chunk_key,
-        scope,
-        footing,
-        hints,
-        start,
-        target,
-        progress,
-        aside,
-        ..
-    } = job;
+    let CaptureJob { order, wire, journal, vault, start, aside } = job;
+    let CaptureOrder { config, scope, footing, hints, compression, chunk_key, target, progress } = order;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
-    let (level, page_level) = levels(job.compression, start.is_first);
+    let (level, page_level) = levels(compression, start.is_first);
     let workers = Workers::start(WORKER_THREADS, chunk_key, (level, page_level), progress.priority())
         .map_err(CaptureError::Threads)?;
     let reader = journal.reader()?;

@@ -4,14 +4,7 @@ use std::collections::BTreeMap;
 
 use coffer_format::limits::PAGE;
 
-use crate::scan::Stat;
-
-/// Bytes from `at` up to `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByteRun {
-    pub at: u64,
-    pub end: u64,
-}
+use crate::scan::{ByteRun, Stat};
 
 /// Where one file was written to.
 #[derive(Debug, Clone, PartialEq, Eq)]

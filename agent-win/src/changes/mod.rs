@@ -5,7 +5,8 @@ mod hints;
 mod marks;
 mod source;
 
-pub use hints::{ByteRun, Hints, Written};
+pub use crate::scan::ByteRun;
+pub use hints::{Hints, Written};
 pub(crate) use hints::{NO_HINTS, RECHECK};
 pub(crate) use marks::Marks;
 pub(crate) use source::{ChangeSource, Look};

@@ -31,6 +31,13 @@ pub enum Application {
     Files,
 }
 
+impl Database {
+    /// Whether the application itself tells which files are its own.
+    pub fn tells_files(&self) -> bool {
+        !self.application.writers().is_empty()
+    }
+}
+
 impl Application {
     /// The names of the application's writers.
     pub fn writers(self) -> &'static [&'static str] {

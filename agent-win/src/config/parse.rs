@@ -6,8 +6,8 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    BackupConfig, Bandwidth, BandwidthRule, CompressionChoice, ConfigMistake, Keep, Manners, OpenFiles, When,
-    Window, manners,
+    BackupConfig, Bandwidth, BandwidthRule, CompressionChoice, ConfigMistake, Database, Keep, Manners,
+    OpenFiles, When, Window, manners,
 };
 
 const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression, keep, open_files, quiet, bookmark, database, system_state, bandwidth, on_battery, metered, priority";
@@ -75,7 +75,7 @@ impl Findings<'_> {
             (_, None) => {}
         }
         self.application_of(&mut config, table.get("when").map(toml::Spanned::span));
-        let finds_files = config.database.as_ref().is_some_and(|one| !one.application.writers().is_empty());
+        let finds_files = config.database.as_ref().is_some_and(Database::tells_files);
         if !table.contains_key("include") && !finds_files {
             let remedy = "Add a line such as include = [\"/home\", \"/srv\"].";
             self.mistake(0..0, "nothing is included".to_owned(), remedy);

@@ -115,7 +115,7 @@ impl Findings<'_> {
 
     /// An application is asked for its files at each point of everything: they can't be watched before that.
     pub(super) fn application_of(&mut self, config: &mut BackupConfig, when: Option<Range<usize>>) {
-        let asks = config.database.as_ref().is_some_and(|one| !one.application.writers().is_empty());
+        let asks = config.database.as_ref().is_some_and(Database::tells_files);
         match when {
             Some(span) if asks && config.when == When::Continuous => {
                 let what = "an application's databases can't be captured continuously".to_owned();

@@ -76,12 +76,12 @@ impl Job {
         let mut job = Job {
             text: text.clone(),
             scope: Arc::new(Scope::new(&config, &[state.path()]).map_err(CaptureError::from)?),
+            scope_id: scope_id(&config, listed, &[]),
             schedule: Schedule::new(config.when, Instant::now()),
             config,
             watch: None,
             told: None,
             is_stopped: false,
-            scope_id: scope_id(&text.toml, listed, &[]),
             stage: Stage::default(),
             told_waiting: None,
             state: state.clone(),
@@ -89,11 +89,8 @@ impl Job {
             bookmarks: None,
             logs: None,
         };
-        let asks = job.config.database.as_ref().is_some_and(|one| !one.application.writers().is_empty());
-        if !asks {
-            job.find_files()?;
-        }
         if watched && job.config.when == When::Continuous {
+            job.find_files()?;
             job.watch = Some(Watch::start(job.scope.clone(), job.config.settle));
             let every = job.config.bookmark.filter(|_| CAN_SNAPSHOT);
             job.bookmarks = every.map(|every| Bookmarks::new(every, &job.folder()));
@@ -134,14 +131,12 @@ impl Job {
     /// Asks the applications which files are theirs. Without an answer nothing is captured: what the point before had of
     /// them would be taken for removed.
     pub(crate) fn find_files(&mut self) -> Result<(), WorkError> {
+        let BackupConfig { database, system_state, .. } = &self.config;
+        let database = database.as_ref().filter(|database| database.tells_files());
         let mut found = Vec::new();
-        if let Some(database) =
-            self.config.database.as_ref().filter(|one| !one.application.writers().is_empty())
-        {
-            found.extend(platform::application_files(database).map_err(|error| self.lacks_files(error))?);
-        }
-        if self.config.system_state {
-            found.extend(platform::system_state_files().map_err(|error| self.lacks_files(error))?);
+        if database.is_some() || *system_state {
+            found =
+                platform::found_files(database, *system_state).map_err(|error| self.lacks_files(error))?;
         }
         found.sort();
         let listed = self.listed.patterns().filter(|_| self.config.automatic_exclusions);
@@ -149,7 +144,7 @@ impl Job {
             .and_then(|scope| scope.with_listed(listed))
             .and_then(|scope| scope.with_found(&found));
         let scope = scope.map_err(CaptureError::from)?;
-        self.scope_id = scope_id(&self.text.toml, &self.listed, &found);
+        self.scope_id = scope_id(&self.config, &self.listed, &found);
         self.scope = Arc::new(if CAN_SNAPSHOT { scope.with_enclosed(&self.enclosed()) } else { scope });
         Ok(())
     }
@@ -279,8 +274,10 @@ impl Job {
     }
 }
 
-fn scope_id(toml: &str, listed: &ListedExclusions, found: &[FoundFiles]) -> [u8; 16] {
+fn scope_id(config: &BackupConfig, listed: &ListedExclusions, found: &[FoundFiles]) -> [u8; 16] {
+    let BackupConfig { include, exclude, automatic_exclusions, .. } = config;
+    let text = format!("{include:?}\n{exclude:?}\n{automatic_exclusions}\n{listed:?}\n{found:?}");
     let mut id = [0; 16];
-    id.copy_from_slice(&blake3::hash(format!("{toml}\n{listed:?}\n{found:?}").as_bytes()).as_bytes()[..16]);
+    id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
     id
 }

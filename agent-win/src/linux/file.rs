@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 use nix::unistd::{Whence, lseek};
 
 use super::stat;
-use crate::scan::{DataRange, Stat};
+use crate::scan::{ByteRun, Stat};
 
 /// Whether files have named streams beside their bytes, so that no name has a colon.
 pub(crate) const HAS_STREAMS: bool = false;
@@ -116,15 +116,15 @@ impl SourceFile {
     }
 
     /// The next run of data at or after `at`, below `size`; `None` where only a hole is left.
-    pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<DataRange>> {
+    pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<ByteRun>> {
         let start = match lseek(&self.file, at as i64, Whence::SeekData) {
             Ok(start) => start as u64,
             Err(Errno::ENXIO) => return Ok(None),
-            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(Some(DataRange { at, end: size })),
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(Some(ByteRun { at, end: size })),
             Err(error) => return Err(error.into()),
         };
         let end = lseek(&self.file, start as i64, Whence::SeekHole)? as u64;
-        let range = DataRange { at: start.min(size), end: end.min(size) };
+        let range = ByteRun { at: start.min(size), end: end.min(size) };
         Ok((range.at < range.end).then_some(range))
     }
 }

@@ -51,12 +51,10 @@ pub(crate) use replace::{
 };
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;
-pub(crate) use snapshot::{
-    CAN_SNAPSHOT, Snapshot, application_files, save_hives, system_state_files, take_snapshot,
-};
+pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, found_files, save_hives, take_snapshot};
 pub(crate) use stat::{IS_BIRTH_FIXED, TIMES_TELL_WRITES, stat_path};
 pub(crate) use stop::asked_to_stop;
 pub(crate) use system::{computer_name, prepare, system_name};
 pub(crate) use volume_journal::{VolumeJournal, volume_journals};
 pub(crate) use watcher::{DirectoryWatcher, WatchError};
-pub(crate) use xattrs::{Attrs, attrs_of_file, attrs_of_path};
+pub(crate) use xattrs::{attrs_of_file, attrs_of_path};

@@ -42,12 +42,12 @@ pub(crate) fn take_snapshot(
     Err(NoSnapshot::NotHere)
 }
 
-pub(crate) fn application_files(_database: &Database) -> Result<Vec<FoundFiles>, NoSnapshot> {
-    Err(NoSnapshot::NotHere)
-}
-
-pub(crate) fn system_state_files() -> Result<Vec<FoundFiles>, NoSnapshot> {
-    Ok(Vec::new())
+/// Nobody tells of files here.
+pub(crate) fn found_files(
+    database: Option<&Database>,
+    _system_state: bool,
+) -> Result<Vec<FoundFiles>, NoSnapshot> {
+    if database.is_some() { Err(NoSnapshot::NotHere) } else { Ok(Vec::new()) }
 }
 
 /// There's no registry here.

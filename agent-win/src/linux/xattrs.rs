@@ -10,14 +10,7 @@ use coffer_format::limits::{ATTR_MAX, NAME_MAX};
 use coffer_format::node::{Attr, AttrKind, NodeKind};
 use xattr::FileExt;
 
-/// Attributes, and sentences about what couldn't be kept.
-#[derive(Debug, Default)]
-pub(crate) struct Attrs {
-    pub(crate) list: Vec<Attr>,
-    pub(crate) lacking: Vec<String>,
-    /// Names of streams that are too large to be attributes: none here.
-    pub(crate) large_streams: Vec<Vec<u8>>,
-}
+use crate::scan::Attrs;
 
 /// Attributes of an open file.
 pub(crate) fn attrs_of_file(file: &File) -> io::Result<Attrs> {

@@ -10,6 +10,7 @@ use coffer_format::node::NodeMeta;
 use coffer_format::wire::Placement;
 
 use super::ground::working_name;
+use crate::path::split;
 use crate::platform::{self, HeldFolder};
 
 /// Where something goes, and how the point calls it.
@@ -20,6 +21,13 @@ pub(super) struct Spot {
     /// The whole of it, below the ground.
     pub(super) place: Vec<u8>,
     pub(super) shown: Vec<u8>,
+}
+
+impl Spot {
+    /// The folder's own place.
+    pub(super) fn parent(&self) -> &[u8] {
+        split(&self.place).map_or(&b""[..], |(parent, _)| parent)
+    }
 }
 
 /// A file under way.

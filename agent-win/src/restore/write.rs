@@ -193,12 +193,26 @@ impl Restoring {
     /// What has no bytes is made at once, beside its place as well.
     fn special(&mut self, index: u32, spot: Spot, meta: &NodeMeta) -> io::Result<()> {
         let working = working_name(index);
-        let mut lacking = platform::put_special(&spot.folder.place(&working), meta)?;
-        let put = put(&spot.folder, &working, &spot.name).inspect_err(|_| discard(&spot.folder, &working))?;
-        if put == Put::Now {
+        let lacking = platform::put_special(&spot.folder.place(&working), meta)?;
+        self.put(index, &spot, &working, Some(meta), lacking)
+    }
+
+    /// From the working name to the place. `meta` is of what's new there, and gets what only the place allows.
+    fn put(
+        &mut self,
+        index: u32,
+        spot: &Spot,
+        working: &[u8],
+        meta: Option<&NodeMeta>,
+        mut lacking: Vec<String>,
+    ) -> io::Result<()> {
+        let put = put(&spot.folder, working, &spot.name).inspect_err(|_| discard(&spot.folder, working))?;
+        if put == Put::Now
+            && let Some(meta) = meta
+        {
             lacking.extend(platform::put_identity(&spot.folder.place(&spot.name), meta));
         }
-        self.settle(index, &spot, put, lacking);
+        self.settle(index, spot, put, lacking);
         Ok(())
     }
 
@@ -210,8 +224,7 @@ impl Restoring {
             Put::Now => spot.place.clone(),
             Put::AtRestart(waiting) => {
                 self.done.at_restart.push(spot.shown.clone());
-                let parent = split(&spot.place).map_or(&b""[..], |(parent, _)| parent);
-                [parent, b"/", &waiting].concat()
+                [spot.parent(), b"/", &waiting].concat()
             }
         };
         self.places.insert(index, place);
@@ -246,8 +259,7 @@ impl Restoring {
                 self.done.bytes -= written;
                 self.not_restored(index, &spot.shown, &error);
             }
-            let parent = split(&spot.place).map_or(&b""[..], |(parent, _)| parent);
-            folders.insert(parent.to_vec(), spot.folder);
+            folders.insert(spot.parent().to_vec(), spot.folder);
         }
         for link in std::mem::take(&mut self.links) {
             let (index, shown) = (link.index, link.spot.shown.clone());
@@ -267,20 +279,13 @@ impl Restoring {
         if let Some(name) = self.batch_streams.remove(&index) {
             return self.keep_stream(index, growing, name);
         }
-        let (spot, working, meta, mut lacking) = growing.complete()?;
-        let again = if self.rule == ReplaceRule::Nothing {
+        let (spot, working, meta, lacking) = growing.complete()?;
+        if self.rule == ReplaceRule::Nothing {
             // Somebody may have put something there meanwhile.
-            judge(&spot.folder, &spot.name, &meta, self.rule).map(|_| ())
-        } else {
-            Ok(())
-        };
-        let put = again.and_then(|()| put(&spot.folder, &working, &spot.name));
-        let put = put.inspect_err(|_| discard(&spot.folder, &working))?;
-        if put == Put::Now {
-            lacking.extend(platform::put_identity(&spot.folder.place(&spot.name), &meta));
+            let judged = judge(&spot.folder, &spot.name, &meta, self.rule);
+            judged.inspect_err(|_| discard(&spot.folder, &working))?;
         }
-        self.settle(index, &spot, put, lacking);
-        Ok(())
+        self.put(index, &spot, &working, Some(&meta), lacking)
     }
 
     fn link(&mut self, link: Link) -> io::Result<()> {
@@ -303,9 +308,7 @@ impl Restoring {
         }
         let working = working_name(index);
         std::fs::hard_link(target, spot.folder.place(&working))?;
-        let put = put(&spot.folder, &working, &spot.name).inspect_err(|_| discard(&spot.folder, &working))?;
-        self.settle(index, &spot, put, Vec::new());
-        Ok(())
+        self.put(index, &spot, &working, None, Vec::new())
     }
 
     /// Folders get what belongs to them last, the deepest first: writing into them changes their times.

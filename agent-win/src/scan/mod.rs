@@ -1,9 +1,11 @@
 //! Looking at the file system: what an object is, and walking directories with several threads.
 
-mod data_range;
+mod attrs;
+mod byte_run;
 mod stat;
 mod walk;
 
-pub(crate) use data_range::DataRange;
+pub(crate) use attrs::Attrs;
+pub use byte_run::ByteRun;
 pub(crate) use stat::{ListedEntry, Stat};
 pub(crate) use walk::{Listing, Names, Pending, Walk};

@@ -21,20 +21,12 @@ use super::failure::has_code;
 use super::stat::{SHARE_ALL, nanoseconds};
 use super::streams::Kept;
 use super::{extended, query, reparse, security, short_name, streams};
+use crate::scan::Attrs;
 
 /// Longest reparse point (`MAXIMUM_REPARSE_DATA_BUFFER_SIZE`).
 const REPARSE_MAX: usize = 16 << 10;
 /// `FILE_OBJECTID_BUFFER`.
 const OBJECT_ID: usize = 64;
-
-/// Attributes, and sentences about what couldn't be kept.
-#[derive(Debug, Default)]
-pub(crate) struct Attrs {
-    pub(crate) list: Vec<Attr>,
-    pub(crate) lacking: Vec<String>,
-    /// Names of streams that are too large to be attributes.
-    pub(crate) large_streams: Vec<Vec<u8>>,
-}
 
 /// Attributes of an open file.
 pub(crate) fn attrs_of_file(file: &File) -> io::Result<Attrs> {

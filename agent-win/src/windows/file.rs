@@ -20,7 +20,7 @@ use super::failure::has_code;
 use super::positional::read_some_at;
 use super::stat::{self, SHARE_ALL};
 use super::{efs, query};
-use crate::scan::{DataRange, Stat};
+use crate::scan::{ByteRun, Stat};
 
 /// Whether files have named streams beside their bytes, so that no name has a colon.
 pub(crate) const HAS_STREAMS: bool = true;
@@ -116,7 +116,7 @@ impl SourceFile {
     }
 
     /// The next run of data at or after `at`, below `size`; `None` where only a hole is left.
-    pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<DataRange>> {
+    pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<ByteRun>> {
         let asked = [at.to_le_bytes(), size.saturating_sub(at).to_le_bytes()].concat();
         let mut found = [0; 16];
         match query::control(self.bytes(), FSCTL_QUERY_ALLOCATED_RANGES, &asked, &mut found) {
@@ -126,7 +126,7 @@ impl SourceFile {
                 Ok(first_range(&found, size))
             }
             Err(error) if has_code(&error, &NO_RANGES) => {
-                Ok((at < size).then_some(DataRange { at, end: size }))
+                Ok((at < size).then_some(ByteRun { at, end: size }))
             }
             Err(error) => Err(error),
         }
@@ -143,10 +143,10 @@ fn is_encrypted(file: &File) -> io::Result<bool> {
 const NO_RANGES: [u32; 3] = [ERROR_NOT_SUPPORTED, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER];
 
 /// `FILE_ALLOCATED_RANGE_BUFFER`: offset and length.
-fn first_range(found: &[u8], size: u64) -> Option<DataRange> {
+fn first_range(found: &[u8], size: u64) -> Option<ByteRun> {
     let number = |at: usize| Some(u64::from_le_bytes(found.get(at..at + 8)?.try_into().ok()?));
     let (at, len) = (number(0)?, number(8)?);
-    let range = DataRange { at: at.min(size), end: at.saturating_add(len).min(size) };
+    let range = ByteRun { at: at.min(size), end: at.saturating_add(len).min(size) };
     (range.at < range.end).then_some(range)
 }
 
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_range_ends_with_the_file() {
         let range = [4096u64.to_le_bytes(), 65536u64.to_le_bytes()].concat();
-        assert_eq!(first_range(&range, 5000), Some(DataRange { at: 4096, end: 5000 }));
+        assert_eq!(first_range(&range, 5000), Some(ByteRun { at: 4096, end: 5000 }));
         assert_eq!(first_range(&range, 4096), None);
         assert_eq!(first_range(&[], 5000), None);
     }

@@ -52,7 +52,7 @@ mod watcher;
 mod wide;
 
 pub(crate) use ask::ask_user;
-pub(crate) use attrs::{Attrs, attrs_of_file, attrs_of_path};
+pub(crate) use attrs::{attrs_of_file, attrs_of_path};
 pub(crate) use background::work_in_background;
 pub(crate) use directory::{Directory, device_of};
 pub(crate) use failure::{POWERFUL_USER, is_gone, is_locked};
@@ -77,7 +77,7 @@ pub(crate) use replace::{
 };
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;
-pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, application_files, system_state_files, take_snapshot};
+pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, found_files, take_snapshot};
 pub(crate) use stat::{IS_BIRTH_FIXED, TIMES_TELL_WRITES, stat_path};
 pub(crate) use stop::asked_to_stop;
 pub(crate) use stream_back::{put_stream, stream_of};

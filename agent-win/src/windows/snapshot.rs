@@ -50,7 +50,7 @@ impl Snapshot {
 /// Takes as long as the applications need; `stop` ends it.
 pub(crate) fn take_snapshot(wanted: &SnapshotWanted<'_>, stop: &AtomicBool) -> Result<Snapshot, NoSnapshot> {
     let writers = match wanted.database {
-        Some(database) if !database.application.writers().is_empty() => named(database),
+        Some(database) if database.tells_files() => named(database),
         _ => Writers::All,
     };
     let truncate_logs = wanted.database.is_some_and(|database| database.truncate_logs);
@@ -58,10 +58,29 @@ pub(crate) fn take_snapshot(wanted: &SnapshotWanted<'_>, stop: &AtomicBool) -> R
     taken.map(Snapshot).map_err(no_snapshot)
 }
 
-/// The files of a database's application.
-pub(crate) fn application_files(database: &Database) -> Result<Vec<FoundFiles>, NoSnapshot> {
+/// The files that applications tell of: a database's, and (for the system's state) those that Windows and its services need.
+/// All of them are asked at once, since they take their time to answer.
+pub(crate) fn found_files(
+    database: Option<&Database>,
+    system_state: bool,
+) -> Result<Vec<FoundFiles>, NoSnapshot> {
+    let applications = match vss::applications() {
+        // The registry is captured all the same.
+        Err(VssError::NotHere) if database.is_none() => Vec::new(),
+        asked => asked.map_err(no_snapshot)?,
+    };
+    let mut found = match database {
+        Some(database) => database_files(database, &applications)?,
+        None => Vec::new(),
+    };
+    if system_state {
+        found.extend(system_state_files(&applications));
+    }
+    Ok(found)
+}
+
+fn database_files(database: &Database, applications: &[Application]) -> Result<Vec<FoundFiles>, NoSnapshot> {
     let names = database.application.writers();
-    let applications = vss::applications().map_err(no_snapshot)?;
     let is_meant = |one: &&Application| names.iter().any(|name| name.eq_ignore_ascii_case(&one.name));
     let components: Vec<&Component> =
         applications.iter().filter(is_meant).flat_map(|one| chosen(database, one)).collect();
@@ -86,17 +105,11 @@ fn chosen<'a>(database: &Database, application: &'a Application) -> Vec<&'a Comp
     all.iter().filter(|one| is_named(database, one) || is_below(one)).collect()
 }
 
-/// The files that Windows needs to start, and those of its services. None where the system has nobody to ask: the registry
-/// is captured all the same.
-pub(crate) fn system_state_files() -> Result<Vec<FoundFiles>, NoSnapshot> {
-    let applications = match vss::applications() {
-        Err(VssError::NotHere) => Vec::new(),
-        asked => asked.map_err(no_snapshot)?,
-    };
+fn system_state_files(applications: &[Application]) -> impl Iterator<Item = FoundFiles> {
     let is_state =
         |one: &&Application| matches!(one.usage, Usage::BootableSystemState | Usage::SystemService);
     let components = applications.iter().filter(is_state).flat_map(|one| &one.components);
-    Ok(components.flat_map(Component::all_files).map(|spec| found(spec, false)).collect())
+    components.flat_map(Component::all_files).map(|spec| found(spec, false))
 }
 
 fn named(database: &Database) -> Writers {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use coffer_format::wire::RefusalCode;
 
 use super::{Agent, WorkError};
-use crate::capture::{CaptureError, Outcome, Progress};
+use crate::capture::{CaptureError, CaptureOrder, Outcome, Progress};
 use crate::job::{Errand, Job, Prepared};
 use crate::journal::Journal;
-use crate::session::{CaptureOrder, Session};
+use crate::session::Session;
 use crate::wire::WireError;
 
 /// Whether the conversation with the box can go on after a capture.

@@ -7,11 +7,11 @@ mod tree;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use coffer_agent::capture::{CaptureError, Footing, Outcome, Progress, Target};
+use coffer_agent::capture::{CaptureError, CaptureOrder, Footing, Outcome, Progress, Target};
 use coffer_agent::changes::Hints;
 use coffer_agent::config::{BackupConfig, Scope};
 use coffer_agent::journal::Journal;
-use coffer_agent::session::{CaptureOrder, Session};
+use coffer_agent::session::Session;
 use coffer_format::ConfigId;
 
 use fake_box::{BoxState, FakeBox};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use coffer_agent::capture::{Footing, Outcome, Progress, Target};
+use coffer_agent::capture::{CaptureOrder, Footing, Outcome, Progress, Target};
 use coffer_agent::changes::Hints;
 use coffer_agent::config::{BackupConfig, CompressionChoice, Scope};
 use coffer_agent::journal::Journal;
-use coffer_agent::session::{CaptureOrder, Session};
+use coffer_agent::session::Session;
 use coffer_agent::standstill::Claim;
 use coffer_format::ConfigId;
 use nix::sys::resource::{UsageWho, getrusage};

@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// With `--on`: which files that are there are replaced. `changed`: those that differ in size, write time or attributes;
     /// `all` also finds what was changed without a trace there. To the place `changed` if nothing is said, to a folder `none`.
     #[arg(long, value_enum, requires = "on")]
-    replace: Option<OnReplace>,
+    replace: Option<Replace>,
     /// With `--on`: the person at the computer is asked first, and has 5 minutes to answer.
     #[arg(long, requires = "on")]
     ask: bool,
@@ -57,23 +57,6 @@ pub(crate) enum OnConflict {
     /// Put the restored one beside it.
     KeepBoth,
     Overwrite,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum OnReplace {
-    All,
-    Changed,
-    None,
-}
-
-impl From<OnReplace> for Replace {
-    fn from(on: OnReplace) -> Replace {
-        match on {
-            OnReplace::All => Replace::All,
-            OnReplace::Changed => Replace::Changed,
-            OnReplace::None => Replace::None,
-        }
-    }
 }
 
 impl From<OnConflict> for Conflict {
@@ -114,7 +97,7 @@ fn run_on(cli: &Cli, options: &Options, on: &str) -> Done {
         paths: options.paths.clone(),
         on: on.to_owned(),
         to,
-        replace: options.replace.map_or(usual, Replace::from),
+        replace: options.replace.unwrap_or(usual),
         ask: options.ask,
     });
     let answer = connect(cli)?.ask(json!(request))?;
