@@ -146,10 +146,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Restore { state, config, point, to, in_place: _, replace, server, paths } => {
             // Beside an agent at work: a restore needs nothing that only one may have.
-            let agent = Agent::open(handle.clone(), StateDir::open(&state)?, server, stop.clone())?;
+            let state = StateDir::open(&state)?;
+            let waits = state.waiting_files();
+            let agent = Agent::open(handle.clone(), state, server, stop.clone())?;
             let paths = paths.into_iter().map(String::into_bytes).collect();
             let replace = if to.is_some() { ReplaceRule::Nothing } else { replace.into() };
-            let restored = agent.restore(&config, point.map(PointSeq), paths, Goal { to, replace })?;
+            let restored = agent.restore(&config, point.map(PointSeq), paths, Goal { to, replace, waits })?;
             Ok(told(&restored))
         }
         #[cfg(windows)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use coffer_format::{ConfigId, FileHash};
 
 use crate::platform::{SEALS, create_private_folder, private_file, seal, unseal};
+use crate::restore::WaitingFiles;
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -78,6 +79,11 @@ impl StateDir {
     /// Where the journal of a configuration is.
     pub fn journal(&self, config: ConfigId) -> PathBuf {
         self.path.join(format!("config-{config}"))
+    }
+
+    /// What was restored while the file in its place was in use.
+    pub fn waiting_files(&self) -> WaitingFiles {
+        WaitingFiles::new(self.path.join("waiting-files"))
     }
 
     /// Keeps others out, or says that another is in.

@@ -147,7 +147,11 @@ impl Agent {
 
     /// Works until it's stopped. Whatever passes by itself is tried again; the rest is said in the log.
     pub fn run(&self) -> Result<(), WorkError> {
-        restore_desk::beside(&|| self.session(), &self.stop, |asked| self.work(asked))
+        let waits = self.state.waiting_files();
+        if let Err(error) = waits.put_all() {
+            tracing::warn!(%error, "files that wait for this start aren't in their place");
+        }
+        restore_desk::beside(&|| self.session(), waits, &self.stop, |asked| self.work(asked))
     }
 
     fn work(&self, asked: &Asked) -> Result<(), WorkError> {

@@ -6,10 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 /// An open folder. To be on the way to another it needn't be readable.
@@ -21,18 +21,31 @@ const FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOE
 impl HeldFolder {
     /// The folder above all others.
     pub(crate) fn top() -> io::Result<HeldFolder> {
-        HeldFolder::open(Path::new("/"))
+        Ok(HeldFolder(open("/", FLAGS, Mode::empty())?))
     }
 
-    /// By a path that whoever asks has chosen.
-    pub(crate) fn open(path: &Path) -> io::Result<HeldFolder> {
-        Ok(HeldFolder(open(path, FLAGS, Mode::empty())?))
+    /// The one that a path begins at, and the rest of the path.
+    pub(crate) fn root_of(path: &[u8]) -> io::Result<(HeldFolder, &[u8])> {
+        Ok((HeldFolder::top()?, path))
     }
 
     /// A link or a file in its place is no folder.
     pub(crate) fn child(&self, name: &[u8]) -> io::Result<HeldFolder> {
         let flags = FLAGS | OFlag::O_NOFOLLOW;
         Ok(HeldFolder(openat(self.0.as_fd(), OsStr::from_bytes(name), flags, Mode::empty())?))
+    }
+
+    /// Where a link in it leads, from the top (with a slash) or from here; only where nobody but root and whoever restores can
+    /// have made it.
+    pub(crate) fn way_on(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let link = File::from(openat(self.0.as_fd(), OsStr::from_bytes(name), flags, Mode::empty())?);
+        let found = link.metadata()?;
+        let is_trusted = found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
+        if !found.is_symlink() || !is_trusted {
+            return Ok(None);
+        }
+        Ok(Some(readlinkat(link.as_fd(), "")?.as_bytes().to_vec()))
     }
 
     /// By which the system finds an entry of exactly this folder.
@@ -48,26 +61,20 @@ impl HeldFolder {
         }
     }
 
-    /// A new file, for its maker alone until it's given what belongs to it.
-    pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(self.place(name))?;
-        // Says to others that somebody is at work on it; where locks aren't known, nobody asks for them.
-        if let Err(error) = file.try_lock() {
-            tracing::debug!(%error, "a file isn't locked while it's restored");
-        }
-        Ok(file)
-    }
-
     /// Removes files with such names that nobody is at work on.
-    pub(crate) fn remove_unused(&self, is_meant: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+    pub(crate) fn remove_unused(&self, is_meant: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
         for entry in std::fs::read_dir(self.place(b"."))? {
             let name = entry?.file_name();
             if is_meant(name.as_bytes()) && self.is_unused(name.as_bytes()) {
-                std::fs::remove_file(self.place(name.as_bytes()))?;
+                self.remove(name.as_bytes())?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a file or a link.
+    pub(crate) fn remove(&self, name: &[u8]) -> io::Result<()> {
+        std::fs::remove_file(self.place(name))
     }
 
     fn is_unused(&self, name: &[u8]) -> bool {

@@ -7,6 +7,7 @@ mod failure;
 mod file;
 mod filesystem;
 mod firewall;
+mod held_entry;
 mod held_folder;
 mod listed;
 mod mount_point;
@@ -33,6 +34,7 @@ pub(crate) use directory::{Directory, device_of};
 pub(crate) use failure::{POWERFUL_USER, is_gone, is_locked};
 pub(crate) use file::{HAS_STREAMS, SourceFile};
 pub(crate) use firewall::let_answers_in;
+pub(crate) use held_entry::HeldEntry;
 pub(crate) use held_folder::HeldFolder;
 pub(crate) use listed::listed_files;
 pub(crate) use mount_point::mounted_at;
@@ -41,14 +43,8 @@ pub(crate) use path::{IS_CASE_SENSITIVE, as_path, below, include_bytes, path_byt
 pub(crate) use positional::{read_exact_at, write_all_at};
 pub(crate) use power::power;
 pub(crate) use private::{create_private_folder, private_file};
-pub(crate) use put_back::{
-    begin_folder, expect_size, finish_bytes, is_name, put_back, put_identity, put_special, put_stream,
-    stream_of,
-};
-pub(crate) use replace::{
-    REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link, remove, replace,
-    replace_at_restart,
-};
+pub(crate) use put_back::{begin_folder, is_name, stream_of};
+pub(crate) use replace::{REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link};
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;
 pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, found_files, save_hives, take_snapshot};

@@ -1,4 +1,4 @@
-//! Replacing what's there by what was restored, and whether the two are alike.
+//! Whether what's there is in use, or is what was restored.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,22 +11,9 @@ use coffer_format::node::NodeMeta;
 /// Whether a file in use has to wait for that.
 pub(crate) const REPLACES_AT_RESTART: bool = false;
 
-/// In one step: before it the old one is there, after it the new one.
-pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)
-}
-
 /// Nobody who uses a file keeps it from being replaced.
 pub(crate) fn is_in_use(_error: &io::Error) -> bool {
     false
-}
-
-pub(crate) fn replace_at_restart(_from: &Path, _to: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)
 }
 
 /// Whether there's a folder, not a link to one.

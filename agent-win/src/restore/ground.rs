@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::reach::reach;
 use crate::path::split;
 use crate::platform::HeldFolder;
 
@@ -23,16 +24,13 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Below `to`, which is made where it isn't there. It may be reached over links: whoever named it chose them.
+    /// Below `to`, which is made where it isn't there.
     pub(super) fn open(to: Option<&Path>) -> io::Result<Ground> {
         let top = match to {
-            None => HeldFolder::top()?,
-            Some(to) => {
-                std::fs::create_dir_all(to)?;
-                HeldFolder::open(&std::fs::canonicalize(to)?)?
-            }
+            None => Arc::new(HeldFolder::top()?),
+            Some(to) => reach(to)?,
         };
-        Ok(Ground { top: Arc::new(top), held: HashMap::new(), clean: HashSet::new() })
+        Ok(Ground { top, held: HashMap::new(), clean: HashSet::new() })
     }
 
     /// The folder at `path`, and held.
@@ -61,7 +59,7 @@ impl Ground {
     pub(super) fn clean_folder(&mut self, path: &[u8]) -> io::Result<Arc<HeldFolder>> {
         let folder = self.folder(path)?;
         if self.clean.insert(path.to_vec())
-            && let Err(error) = folder.remove_unused(is_working)
+            && let Err(error) = folder.remove_unused(&is_working)
         {
             tracing::warn!(%error, "something is left behind of an earlier restore");
         }
@@ -84,7 +82,7 @@ fn is_working(name: &[u8]) -> bool {
         .is_some_and(|rest| rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'))
 }
 
-fn not_followed(error: io::Error) -> io::Error {
+pub(super) fn not_followed(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::NotADirectory {
         return io::Error::other(
             "a link or a file is where its folder should be, and isn't followed; move that away and restore again",
@@ -96,6 +94,7 @@ fn not_followed(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::HeldEntry;
 
     #[test]
     fn only_our_own_names_are_leftovers() {
@@ -111,7 +110,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("a")).unwrap();
         let at = |name: Vec<u8>| dir.path().join("a").join(String::from_utf8(name).unwrap());
         let mut first = Ground::open(Some(dir.path())).unwrap();
-        let at_work = first.clean_folder(b"/a").unwrap().create(&working_name(1)).unwrap();
+        let at_work = HeldEntry::create(&first.clean_folder(b"/a").unwrap(), &working_name(1)).unwrap();
         std::fs::write(at(working_name(2)), "left").unwrap();
         std::fs::write(at(b"other".to_vec()), "theirs").unwrap();
         let clean = || Ground::open(Some(dir.path())).unwrap().clean_folder(b"/a").map(drop).unwrap();
@@ -135,7 +134,7 @@ mod tests {
         let held = ground.folder(b"/a").unwrap();
         // Where folders that are held can be moved, what's written goes along with the folder.
         let moved = std::fs::rename(dir.path().join("a"), dir.path().join("b")).is_ok();
-        drop(held.create(b"new").unwrap());
+        drop(HeldEntry::create(&held, b"new").unwrap());
         assert!(dir.path().join(if moved { "b/new" } else { "a/new" }).exists());
         assert!(!(cfg!(windows) && moved), "a folder that's held was moved away");
     }

@@ -1,6 +1,5 @@
 //! A file that isn't whole yet: written under a name of its own beside its place.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use coffer_format::wire::Placement;
 
 use super::ground::working_name;
 use crate::path::split;
-use crate::platform::{self, HeldFolder};
+use crate::platform::{self, HeldEntry, HeldFolder};
 
 /// Where something goes, and how the point calls it.
 #[derive(Clone)]
@@ -32,22 +31,29 @@ impl Spot {
 
 /// A file under way.
 pub(super) struct Growing {
-    file: File,
-    pub(super) working: Vec<u8>,
+    entry: HeldEntry,
     pub(super) spot: Spot,
-    pub(super) meta: NodeMeta,
+    meta: NodeMeta,
     /// Bytes so far.
     pub(super) written: u64,
     /// What went wrong first, if anything did.
-    pub(super) broken: Option<String>,
+    broken: Option<String>,
+}
+
+/// A file that's whole but for its name.
+pub(super) struct Grown {
+    pub(super) entry: HeldEntry,
+    pub(super) spot: Spot,
+    pub(super) meta: NodeMeta,
+    /// What couldn't be given to it.
+    pub(super) lacking: Vec<String>,
 }
 
 impl Growing {
     pub(super) fn create(index: u32, spot: Spot, meta: NodeMeta) -> io::Result<Growing> {
-        let working = working_name(index);
-        let file = spot.folder.create(&working)?;
-        let growing = Growing { file, working, spot, meta, written: 0, broken: None };
-        match platform::expect_size(&growing.file, &growing.meta) {
+        let entry = HeldEntry::create(&spot.folder, &working_name(index))?;
+        let growing = Growing { entry, spot, meta, written: 0, broken: None };
+        match growing.entry.expect_size(&growing.meta) {
             Ok(()) => Ok(growing),
             Err(error) => {
                 growing.discard();
@@ -62,7 +68,7 @@ impl Growing {
             let bytes = raw
                 .get(from..from + placement.len as usize)
                 .ok_or_else(|| "the box sent bytes that don't fit together".to_owned())?;
-            platform::write_all_at(&self.file, bytes, placement.at).map_err(|error| error.to_string())
+            platform::write_all_at(self.entry.file(), bytes, placement.at).map_err(|error| error.to_string())
         });
         match written {
             Ok(()) => self.written += u64::from(placement.len),
@@ -70,37 +76,32 @@ impl Growing {
         }
     }
 
-    /// All of it is on the disk, with what belongs to it, still under its working name; what couldn't be given to it.
-    pub(super) fn complete(self) -> io::Result<(Spot, Vec<u8>, NodeMeta, Vec<String>)> {
-        let Growing { file, working, spot, meta, broken, .. } = self;
+    /// All of it is on the disk, with what belongs to it, still under its working name.
+    pub(super) fn complete(self) -> io::Result<Grown> {
+        let Growing { mut entry, spot, meta, broken, .. } = self;
         let completed = match broken {
             Some(error) => Err(io::Error::other(error)),
-            None => file.set_len(meta.size).and_then(|()| file.sync_all()),
+            None => entry.file().set_len(meta.size).and_then(|()| entry.file().sync_all()),
         };
-        // Closed first: times that are set stay, since nothing is written any more.
-        drop(file);
-        let completed = completed.and_then(|()| platform::finish_bytes(&spot.folder.place(&working), &meta));
-        match completed {
+        match completed.and_then(|()| entry.finish_bytes(&meta)) {
             Ok(()) => {
-                let lacking = platform::put_back(&spot.folder.place(&working), &meta);
-                Ok((spot, working, meta, lacking))
+                let lacking = entry.put_back(&meta);
+                Ok(Grown { entry, spot, meta, lacking })
             }
             Err(error) => {
-                discard(&spot.folder, &working);
+                discard(entry);
                 Err(error)
             }
         }
     }
 
     pub(super) fn discard(self) {
-        let Growing { file, working, spot, .. } = self;
-        drop(file);
-        discard(&spot.folder, &working);
+        discard(self.entry);
     }
 }
 
-pub(super) fn discard(folder: &HeldFolder, working: &[u8]) {
-    if let Err(error) = platform::remove(&folder.place(working)) {
+pub(super) fn discard(entry: HeldEntry) {
+    if let Err(error) = entry.discard() {
         tracing::warn!(%error, "a file that couldn't be restored is left behind");
     }
 }

@@ -8,7 +8,9 @@ mod ground;
 mod growing;
 mod place;
 mod put;
+mod reach;
 mod streams;
+mod waiting;
 mod write;
 
 use std::io;
@@ -19,6 +21,7 @@ use coffer_format::wire::{Message, ReplaceRule};
 use coffer_format::{ConfigId, PointSeq};
 
 use crate::wire::{Wire, WireError, comes_unasked};
+pub use waiting::WaitingFiles;
 use write::Restoring;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
@@ -42,6 +45,8 @@ pub struct Goal {
     /// Below this folder, which is made where it isn't there; to their place where there's none.
     pub to: Option<PathBuf>,
     pub replace: ReplaceRule,
+    /// The agent's list of files that were in use.
+    pub waits: WaitingFiles,
 }
 
 /// What a restore came to.

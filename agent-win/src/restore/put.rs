@@ -1,15 +1,12 @@
 //! Putting what's whole in its place, in one step; and whether it may go there at all.
 
 use std::io;
-use std::path::Path;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::ReplaceRule;
 
-use crate::platform::{self, HeldFolder};
-
-/// What's added to a file's name while it waits for the computer's next start.
-pub(super) const WAITING: &[u8] = b".coffer-at-restart";
+use super::waiting::{WAITING, WaitingFiles};
+use crate::platform::{self, HeldEntry, HeldFolder};
 
 /// What is to happen where a node belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,32 +69,35 @@ fn is_alike(folder: &HeldFolder, name: &[u8], meta: &NodeMeta) -> bool {
     }
 }
 
-/// Puts `working`, which is whole, to `name`. Where the file there is in use, it's done when the computer next starts.
-pub(super) fn put(folder: &HeldFolder, working: &[u8], name: &[u8]) -> io::Result<Put> {
-    let (from, to) = (folder.place(working), folder.place(name));
+/// Puts `entry`, which is whole, to `name`. Where the file there is in use, it's done when the computer next starts.
+pub(super) fn put(
+    entry: &mut HeldEntry,
+    folder: &HeldFolder,
+    name: &[u8],
+    waits: &WaitingFiles,
+) -> io::Result<Put> {
     let waiting = [name, WAITING].concat();
-    match platform::replace(&from, &to) {
+    match entry.rename(name) {
         Ok(()) => {
             forget(folder, &waiting);
             Ok(Put::Now)
         }
         Err(error) if platform::is_in_use(&error) => {
-            replace_later(&from, &folder.place(&waiting), &to)?;
+            replace_later(entry, &waiting, name, waits)?;
             Ok(Put::AtRestart(waiting))
         }
         Err(error) => Err(error),
     }
 }
 
-/// The new one waits as `waits`; where that can't be, it's still at `from`.
-fn replace_later(from: &Path, waits: &Path, to: &Path) -> io::Result<()> {
-    let arranged = platform::replace(from, waits).and_then(|()| {
-        platform::replace_at_restart(waits, to)
-            .or_else(|error| platform::replace(waits, from).and(Err(error)))
+fn replace_later(entry: &mut HeldEntry, waiting: &[u8], name: &[u8], waits: &WaitingFiles) -> io::Result<()> {
+    let arranged = entry.rename(waiting).and_then(|()| match entry.replace_at_restart(name)? {
+        Some(place) => waits.add(&place),
+        None => Ok(()),
     });
     arranged.map_err(|error| {
         io::Error::other(format!(
-            "is in use, and the system can't replace it at its next start ({error}); close the program that uses it and \
+            "is in use, and can't be replaced at the computer's next start ({error}); close the program that uses it and \
              restore again"
         ))
     })
@@ -108,7 +108,7 @@ fn forget(folder: &HeldFolder, waiting: &[u8]) {
     if !platform::REPLACES_AT_RESTART {
         return;
     }
-    if let Err(error) = platform::remove(&folder.place(waiting))
+    if let Err(error) = folder.remove(waiting)
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "a file of an earlier restore still waits for the computer's next start");

@@ -4,16 +4,16 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::ground::working_name;
-use super::growing::{Growing, Spot, discard};
-use super::put::WAITING;
+use super::growing::{Growing, Grown, Spot, discard};
+use super::waiting::WAITING;
 use super::write::Restoring;
 use crate::path::split;
-use crate::platform;
+use crate::platform::{self, HeldEntry};
 
 /// A whole stream that waits for its file.
 pub(super) struct Stream {
     index: u32,
+    entry: HeldEntry,
     /// Where the file belongs, and the stream's name.
     host: Vec<u8>,
     name: Vec<u8>,
@@ -34,10 +34,10 @@ pub(super) fn parted<'a>(path: &'a [u8], mark: &[u8]) -> io::Result<(&'a [u8], V
 impl Restoring {
     /// All bytes of a stream are there.
     pub(super) fn keep_stream(&mut self, index: u32, growing: Growing, name: Vec<u8>) -> io::Result<()> {
-        let (Spot { place, shown, .. }, ..) = growing.complete()?;
+        let Grown { entry, spot: Spot { place, shown, .. }, .. } = growing.complete()?;
         // Over another line it isn't asked for again.
         self.decided.insert(index);
-        self.streams.push(Stream { index, host: place, name, shown });
+        self.streams.push(Stream { index, entry, host: place, name, shown });
         Ok(())
     }
 
@@ -57,25 +57,16 @@ impl Restoring {
                 }
                 () => None,
             };
-            match self.put_stream(&stream, place) {
+            let put = match place.as_deref().and_then(split) {
+                Some((_, host)) => stream.entry.put_as_stream(host, &stream.name),
+                None => Err(io::Error::other("the file that it's a stream of wasn't restored")),
+            };
+            discard(stream.entry);
+            match put {
                 Ok(()) => self.done.files += 1,
                 Err(error) => self.not_restored(stream.index, &stream.shown, &error),
             }
         }
-    }
-
-    fn put_stream(&mut self, stream: &Stream, place: Option<Vec<u8>>) -> io::Result<()> {
-        let (parent, _) = split(&stream.host).ok_or(io::ErrorKind::NotFound)?;
-        let folder = self.ground.folder(parent)?;
-        let working = working_name(stream.index);
-        let put = match place.as_deref().and_then(split) {
-            Some((_, host)) => {
-                platform::put_stream(&folder.place(&working), &folder.place(host), &stream.name)
-            }
-            None => Err(io::Error::other("the file that it's a stream of wasn't restored")),
-        };
-        discard(&folder, &working);
-        put
     }
 }
 
@@ -86,7 +77,7 @@ mod tests {
     use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
     use coffer_format::{ConfigId, PointSeq};
 
-    use super::super::{Goal, Order};
+    use super::super::{Goal, Order, WaitingFiles};
     use super::*;
 
     #[test]
@@ -108,7 +99,8 @@ mod tests {
     #[test]
     fn a_stream_that_comes_before_its_file_ends_in_it_and_leaves_it_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let goal = Goal { to: Some(dir.path().to_owned()), replace: ReplaceRule::Changed };
+        let waits = WaitingFiles::new(dir.path().join("waiting"));
+        let goal = Goal { to: Some(dir.path().to_owned()), replace: ReplaceRule::Changed, waits };
         let order = Order { config: ConfigId(1), point: PointSeq(1), paths: Vec::new(), goal };
         let mut restoring = Restoring::new(&order).unwrap();
         const READ_ONLY: &[u8] = &[1, 0, 0, 0];

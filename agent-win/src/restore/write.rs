@@ -8,13 +8,14 @@ use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
 
 use super::ground::{Ground, working_name};
-use super::growing::{Growing, Spot, discard, unpacked};
+use super::growing::{Growing, Grown, Spot, discard, unpacked};
 use super::place::{Drives, place};
 use super::put::{Put, Verdict, judge, put};
 use super::streams::{Stream, parted};
+use super::waiting::WaitingFiles;
 use super::{Order, Restored};
 use crate::path::split;
-use crate::platform;
+use crate::platform::{self, HeldEntry};
 
 /// Most sentences that are kept.
 const LACKING_MAX: usize = 10_000;
@@ -24,6 +25,7 @@ pub(super) struct Restoring {
     pub(super) ground: Ground,
     drives: Drives,
     rule: ReplaceRule,
+    waits: WaitingFiles,
     /// What was asked for, by names joined with slashes; everything where there's none.
     named: Vec<Vec<u8>>,
     /// Folders that may be written to, and what's to be put back on them.
@@ -65,6 +67,7 @@ impl Restoring {
             ground: Ground::open(order.goal.to.as_deref())?,
             drives: if order.goal.to.is_some() { Drives::Folder } else { Drives::Drive },
             rule: order.goal.replace,
+            waits: order.goal.waits.clone(),
             named: order.paths.iter().map(normal).filter(|path| !path.is_empty()).collect(),
             directories: BTreeMap::from([(Vec::new(), None)]),
             batch: HashMap::new(),
@@ -171,7 +174,7 @@ impl Restoring {
     fn directory(&mut self, index: u32, spot: Spot, meta: NodeMeta) -> io::Result<()> {
         let is_new = spot.folder.make_folder(&spot.name)?;
         if is_new {
-            let lacking = platform::begin_folder(&spot.folder.place(&spot.name), &meta);
+            let lacking = platform::begin_folder(&spot.folder, &spot.name, &meta);
             lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
         }
         self.ground.folder(&spot.place)?;
@@ -192,9 +195,9 @@ impl Restoring {
 
     /// What has no bytes is made at once, beside its place as well.
     fn special(&mut self, index: u32, spot: Spot, meta: &NodeMeta) -> io::Result<()> {
-        let working = working_name(index);
-        let lacking = platform::put_special(&spot.folder.place(&working), meta)?;
-        self.put(index, &spot, &working, Some(meta), lacking)
+        let entry = HeldEntry::create_special(&spot.folder, &working_name(index), meta)?;
+        let lacking = entry.put_back(meta);
+        self.put(index, &spot, entry, Some(meta), lacking)
     }
 
     /// From the working name to the place. `meta` is of what's new there, and gets what only the place allows.
@@ -202,15 +205,21 @@ impl Restoring {
         &mut self,
         index: u32,
         spot: &Spot,
-        working: &[u8],
+        mut entry: HeldEntry,
         meta: Option<&NodeMeta>,
         mut lacking: Vec<String>,
     ) -> io::Result<()> {
-        let put = put(&spot.folder, working, &spot.name).inspect_err(|_| discard(&spot.folder, working))?;
+        let put = match put(&mut entry, &spot.folder, &spot.name, &self.waits) {
+            Ok(put) => put,
+            Err(error) => {
+                discard(entry);
+                return Err(error);
+            }
+        };
         if put == Put::Now
             && let Some(meta) = meta
         {
-            lacking.extend(platform::put_identity(&spot.folder.place(&spot.name), meta));
+            lacking.extend(entry.put_identity(meta));
         }
         self.settle(index, spot, put, lacking);
         Ok(())
@@ -279,13 +288,15 @@ impl Restoring {
         if let Some(name) = self.batch_streams.remove(&index) {
             return self.keep_stream(index, growing, name);
         }
-        let (spot, working, meta, lacking) = growing.complete()?;
-        if self.rule == ReplaceRule::Nothing {
-            // Somebody may have put something there meanwhile.
-            let judged = judge(&spot.folder, &spot.name, &meta, self.rule);
-            judged.inspect_err(|_| discard(&spot.folder, &working))?;
+        let Grown { entry, spot, meta, lacking } = growing.complete()?;
+        if self.rule == ReplaceRule::Nothing
+            && let Err(error) = judge(&spot.folder, &spot.name, &meta, self.rule)
+        {
+            // Somebody has put something there meanwhile.
+            discard(entry);
+            return Err(error);
         }
-        self.put(index, &spot, &working, Some(&meta), lacking)
+        self.put(index, &spot, entry, Some(&meta), lacking)
     }
 
     fn link(&mut self, link: Link) -> io::Result<()> {
@@ -294,21 +305,18 @@ impl Restoring {
             io::Error::other("the file that it's another name of isn't there; restore that one as well")
         })?;
         let (parent, name) = split(&first).ok_or(io::ErrorKind::NotFound)?;
-        let target = self.ground.folder(parent)?.place(name);
-        let is_same =
-            match (platform::stat_path(&target), platform::stat_path(&spot.folder.place(&spot.name))) {
-                (Ok(target), Ok(there)) => target.is_same_object(&there),
-                _ => false,
-            };
+        let folder = self.ground.folder(parent)?;
+        let stats =
+            [folder.place(name), spot.folder.place(&spot.name)].map(|place| platform::stat_path(&place));
+        let is_same = matches!(stats, [Ok(first), Ok(there)] if first.is_same_object(&there));
         if is_same && self.rule != ReplaceRule::Nothing
             || judge(&spot.folder, &spot.name, &meta, self.rule)? == Verdict::Alike
         {
             self.alike(index, spot.place);
             return Ok(());
         }
-        let working = working_name(index);
-        std::fs::hard_link(target, spot.folder.place(&working))?;
-        self.put(index, &spot, &working, None, Vec::new())
+        let entry = HeldEntry::create_link(&spot.folder, &working_name(index), (&folder, name))?;
+        self.put(index, &spot, entry, None, Vec::new())
     }
 
     /// Folders get what belongs to them last, the deepest first: writing into them changes their times.
@@ -325,11 +333,12 @@ impl Restoring {
 
     fn put_back(&mut self, place: &[u8], meta: &NodeMeta) -> Vec<String> {
         let Some((parent, name)) = split(place) else { return Vec::new() };
-        match self.ground.folder(parent) {
-            Ok(folder) => {
-                let path = folder.place(name);
-                let mut lacking = platform::put_back(&path, meta);
-                lacking.extend(platform::put_identity(&path, meta));
+        // Nobody else's hold on it, not even ours, is to be in the way.
+        self.ground.release();
+        match self.ground.folder(parent).and_then(|folder| HeldEntry::open(&folder, name)) {
+            Ok(entry) => {
+                let mut lacking = entry.put_back(meta);
+                lacking.extend(entry.put_identity(meta));
                 lacking
             }
             Err(error) => vec![format!("was restored without its permissions and times ({error})")],

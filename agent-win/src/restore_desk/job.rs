@@ -44,10 +44,10 @@ impl Job {
         job: u64,
         (config, point, paths): (ConfigId, PointSeq, Vec<Vec<u8>>),
         to: Option<Vec<u8>>,
-        replace: ReplaceRule,
+        goal: Goal,
         must_ask: bool,
     ) -> Job {
-        let order = Order { config, point, paths, goal: Goal { to: None, replace } };
+        let order = Order { config, point, paths, goal };
         Job { job, order, to, must_ask, restore: None, ended: None }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use coffer_format::wire::Message;
 
+use crate::restore::{Goal, WaitingFiles};
 use crate::session::Session;
 use crate::work::WorkError;
 use job::Job;
@@ -25,10 +26,15 @@ pub(crate) type Asked = SyncSender<Message>;
 type Connect<'a> = dyn Fn() -> Result<Session, WorkError> + Sync + 'a;
 
 /// Restores what is asked for while `work` goes on; whatever ends that ends a restore as well.
-pub(crate) fn beside<R>(connect: &Connect<'_>, stop: &AtomicBool, work: impl FnOnce(&Asked) -> R) -> R {
+pub(crate) fn beside<R>(
+    connect: &Connect<'_>,
+    waits: WaitingFiles,
+    stop: &AtomicBool,
+    work: impl FnOnce(&Asked) -> R,
+) -> R {
     let (asked, waiting) = sync_channel(WAITING_MAX);
     std::thread::scope(|scope| {
-        scope.spawn(|| Desk { asked: waiting, connect, stop, last: None }.serve());
+        scope.spawn(|| Desk { asked: waiting, connect, waits, stop, last: None }.serve());
         let done = work(&asked);
         stop.store(true, Ordering::Relaxed);
         done
@@ -39,6 +45,7 @@ pub(crate) fn beside<R>(connect: &Connect<'_>, stop: &AtomicBool, work: impl FnO
 struct Desk<'a> {
     asked: Receiver<Message>,
     connect: &'a Connect<'a>,
+    waits: WaitingFiles,
     stop: &'a AtomicBool,
     /// The one that was taken last: the box asks again when the main line comes back.
     last: Option<u64>,
@@ -66,7 +73,8 @@ impl Desk<'_> {
         self.last = Some(job);
         tracing::info!(job, %config, %point, "the box asks for a restore");
         let paths = paths.into_iter().map(|path| path.0).collect();
-        let job = Job::new(job, (config, point, paths), to.map(|to| to.0), replace, ask_user);
+        let goal = Goal { to: None, replace, waits: self.waits.clone() };
+        let job = Job::new(job, (config, point, paths), to.map(|to| to.0), goal, ask_user);
         job.run(self.connect, self.stop);
     }
 }

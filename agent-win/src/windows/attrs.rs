@@ -18,13 +18,12 @@ use windows_sys::Win32::System::Ioctl::{FSCTL_GET_OBJECT_ID, FSCTL_GET_REPARSE_P
 use windows_sys::Win32::System::SystemServices::FILE_CS_FLAG_CASE_SENSITIVE_DIR;
 
 use super::failure::has_code;
+use super::reparse::REPARSE_MAX;
 use super::stat::{SHARE_ALL, nanoseconds};
 use super::streams::Kept;
 use super::{extended, query, reparse, security, short_name, streams};
 use crate::scan::Attrs;
 
-/// Longest reparse point (`MAXIMUM_REPARSE_DATA_BUFFER_SIZE`).
-const REPARSE_MAX: usize = 16 << 10;
 /// `FILE_OBJECTID_BUFFER`.
 const OBJECT_ID: usize = 64;
 

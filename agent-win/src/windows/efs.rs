@@ -4,16 +4,23 @@
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
+use coffer_format::node::{AttrKind, NodeMeta};
 use windows_sys::Win32::Foundation::{ERROR_READ_FAULT, ERROR_SUCCESS, ERROR_WRITE_FAULT};
 use windows_sys::Win32::Storage::FileSystem::{
     CloseEncryptedFileRaw, FILE_ATTRIBUTE_TEMPORARY, FILE_FLAG_DELETE_ON_CLOSE, OpenEncryptedFileRawW,
     ReadEncryptedFileRaw, WriteEncryptedFileRaw,
 };
+
+use super::held_entry::HeldEntry;
+use super::held_folder::HeldFolder;
+use super::naming;
+use super::open_below::Purpose;
+use super::put_back::value;
 
 /// `CREATE_FOR_IMPORT` of OpenEncryptedFileRaw; without it a file is opened to be taken out.
 const CREATE_FOR_IMPORT: u32 = 1;
@@ -32,11 +39,45 @@ pub(super) fn export(path: &Path) -> io::Result<File> {
     taken.outcome(code).map_err(unread)
 }
 
-/// Makes the file at `to` out of the encrypted form in `from`.
-pub(super) fn import(from: &Path, to: &Path) -> io::Result<()> {
-    let given = File::open(from)?;
+impl HeldEntry {
+    /// Where the bytes of a whole file are its encrypted form, they're made the file itself. The system makes that by its
+    /// path: in a folder that nobody else can change.
+    pub(crate) fn finish_bytes(&mut self, meta: &NodeMeta) -> io::Result<()> {
+        if value(meta, AttrKind::NtEfsRaw).is_none() {
+            return Ok(());
+        }
+        let aside = [&self.name[..], b"-0"].concat();
+        let aside = self.folder.make_private_folder(&aside)?;
+        let imported = self.imported(&aside);
+        let removed = naming::remove(aside.handle()?);
+        let file = imported.map_err(|error| {
+            io::Error::other(format!(
+                "it's encrypted, and its encrypted form isn't taken back here ({error})"
+            ))
+        })?;
+        naming::remove(&std::mem::replace(&mut self.file, file))?;
+        removed
+    }
+
+    fn imported(&self, aside: &HeldFolder) -> io::Result<File> {
+        let folder = self.folder.handle()?;
+        let mut form = self.file.try_clone()?;
+        form.rewind()?;
+        import(form, &aside.place(&self.name))?;
+        let file = aside.open_entry(&self.name, Purpose::Change)?;
+        let moved = naming::rename(&self.file, folder, &[&self.name[..], b"-1"].concat())
+            .and_then(|()| naming::rename(&file, folder, &self.name));
+        match moved {
+            Ok(()) => Ok(file),
+            Err(error) => naming::remove(&file).and(Err(error)),
+        }
+    }
+}
+
+/// Makes the file at `to` out of its encrypted form.
+fn import(form: File, to: &Path) -> io::Result<()> {
     let raw = Raw::open(to, CREATE_FOR_IMPORT)?;
-    let mut given = Flow { file: given, failed: None };
+    let mut given = Flow { file: form, failed: None };
     // SAFETY: as above.
     let code = unsafe { WriteEncryptedFileRaw(Some(give), (&raw mut given).cast(), raw.0) };
     given.outcome(code).map(drop)

@@ -4,6 +4,7 @@ mod ask;
 mod attrs;
 mod background;
 mod changes;
+mod descriptor;
 mod directory;
 mod drives;
 mod efs;
@@ -12,11 +13,14 @@ mod failure;
 mod file;
 mod final_name;
 mod firewall;
+mod held_entry;
 mod held_folder;
 mod hives;
 mod listed;
 mod listing;
+mod location;
 mod mount_point;
+mod naming;
 mod network_cost;
 mod open_below;
 mod path;
@@ -44,6 +48,7 @@ mod stream_back;
 mod streams;
 mod system;
 mod system_library;
+mod trusted;
 mod usn_journal;
 mod volume_journal;
 pub(crate) mod vss;
@@ -58,6 +63,7 @@ pub(crate) use directory::{Directory, device_of};
 pub(crate) use failure::{POWERFUL_USER, is_gone, is_locked};
 pub(crate) use file::{HAS_STREAMS, SourceFile};
 pub(crate) use firewall::let_answers_in;
+pub(crate) use held_entry::HeldEntry;
 pub(crate) use held_folder::HeldFolder;
 pub(crate) use hives::save_hives;
 pub(crate) use listed::listed_files;
@@ -68,19 +74,14 @@ pub(crate) use positional::{read_exact_at, write_all_at};
 pub(crate) use power::power;
 pub(crate) use private::{create_private_folder, private_file};
 pub(crate) use privileges::prepare;
-pub(crate) use put_back::{
-    begin_folder, expect_size, finish_bytes, is_name, put_back, put_identity, put_special,
-};
-pub(crate) use replace::{
-    REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link, remove, replace,
-    replace_at_restart,
-};
+pub(crate) use put_back::{begin_folder, is_name};
+pub(crate) use replace::{REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link};
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;
 pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, found_files, take_snapshot};
 pub(crate) use stat::{IS_BIRTH_FIXED, TIMES_TELL_WRITES, stat_path};
 pub(crate) use stop::asked_to_stop;
-pub(crate) use stream_back::{put_stream, stream_of};
+pub(crate) use stream_back::stream_of;
 pub(crate) use system::{computer_name, system_name};
 
 pub(crate) use volume_journal::{VolumeJournal, volume_journals};

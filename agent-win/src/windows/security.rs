@@ -28,19 +28,18 @@ const USUAL: usize = 512;
 
 /// The self-relative descriptor of an open file.
 pub(super) fn read(file: &File) -> io::Result<Vec<u8>> {
-    match reopened(file) {
+    match reopened(file, READ_CONTROL | ACCESS_SYSTEM_SECURITY) {
         Ok(file) => descriptor(&file, FOR_EVERYBODY | SACL_SECURITY_INFORMATION),
         // Without the privilege (or the file system's help) what's recorded stays unseen.
         Err(_) => descriptor(file, FOR_EVERYBODY),
     }
 }
 
-/// The same file, with the right to see its SACL.
-fn reopened(file: &File) -> io::Result<File> {
+/// The same file with other rights, such as to see or set its SACL.
+pub(super) fn reopened(file: &File, access: u32) -> io::Result<File> {
     let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT;
     // SAFETY: the handle is open.
-    let handle =
-        unsafe { ReOpenFile(file.as_raw_handle(), READ_CONTROL | ACCESS_SYSTEM_SECURITY, SHARE_ALL, flags) };
+    let handle = unsafe { ReOpenFile(file.as_raw_handle(), access, SHARE_ALL, flags) };
     if handle == INVALID_HANDLE_VALUE || handle.is_null() {
         return Err(io::Error::last_os_error());
     }

@@ -1,0 +1,140 @@
+//! An entry of a held folder that's open from when it's made until it has its place and all that belongs to it: whatever is
+//! put in its place meanwhile, what's done to it is done to it alone.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::sync::Arc;
+
+use coffer_format::node::{NodeKind, NodeMeta};
+
+use super::held_folder::HeldFolder;
+
+/// The open entry. A link is open as itself.
+#[derive(Debug)]
+pub(crate) struct HeldEntry {
+    pub(super) file: File,
+    folder: Arc<HeldFolder>,
+    name: Vec<u8>,
+}
+
+impl HeldEntry {
+    /// A new file, for its maker alone until it's given what belongs to it.
+    pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(folder.place(name))?;
+        // Says to others that somebody is at work on it; where locks aren't known, nobody asks for them.
+        if let Err(error) = file.try_lock() {
+            tracing::debug!(%error, "a file isn't locked while it's restored");
+        }
+        Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
+    }
+
+    /// A new link.
+    pub(crate) fn create_special(
+        folder: &Arc<HeldFolder>,
+        name: &[u8],
+        meta: &NodeMeta,
+    ) -> io::Result<HeldEntry> {
+        if meta.kind != NodeKind::Symlink {
+            return Err(io::Error::other("it's no file; restore it on the box"));
+        }
+        symlink(OsStr::from_bytes(meta.link_target().unwrap_or_default()), folder.place(name))?;
+        let entry = HeldEntry::opened(folder, name, libc::O_PATH)?;
+        if !entry.file.metadata()?.is_symlink() {
+            return Err(io::Error::other("something else was put in its place meanwhile; restore it again"));
+        }
+        Ok(entry)
+    }
+
+    /// Another name of a file that's there.
+    pub(crate) fn create_link(
+        folder: &Arc<HeldFolder>,
+        name: &[u8],
+        first: (&HeldFolder, &[u8]),
+    ) -> io::Result<HeldEntry> {
+        std::fs::hard_link(first.0.place(first.1), folder.place(name))?;
+        HeldEntry::opened(folder, name, libc::O_PATH)
+    }
+
+    /// A folder that's there, to be given what belongs to it.
+    pub(crate) fn open(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+        HeldEntry::opened(folder, name, libc::O_DIRECTORY)
+    }
+
+    /// A file that's there and has no other name, to be renamed.
+    pub(crate) fn open_file(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+        HeldEntry::opened(folder, name, libc::O_PATH)
+    }
+
+    fn opened(folder: &Arc<HeldFolder>, name: &[u8], flags: i32) -> io::Result<HeldEntry> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(libc::O_NOFOLLOW | flags).open(folder.place(name))?;
+        Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// To another name in its folder, in one step; what's there is replaced.
+    pub(crate) fn rename(&mut self, name: &[u8]) -> io::Result<()> {
+        std::fs::rename(self.folder.place(&self.name), self.folder.place(name))?;
+        self.name = name.to_vec();
+        Ok(())
+    }
+
+    /// Nobody who uses a file keeps it from being replaced here.
+    pub(crate) fn replace_at_restart(&self, _name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Nothing is left of it.
+    pub(crate) fn discard(self) -> io::Result<()> {
+        self.folder.remove(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use coffer_format::node::{Attr, AttrKind};
+
+    use super::*;
+
+    /// The folder's owner puts another's file where the one that's restored was.
+    #[test]
+    fn what_is_put_in_its_place_gets_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("victim"), "secret").unwrap();
+        fs::set_permissions(at("victim"), fs::Permissions::from_mode(0o600)).unwrap();
+        let swap = |name: &str| {
+            fs::remove_file(at(name)).unwrap();
+            fs::hard_link(at("victim"), at(name)).unwrap();
+        };
+        let path = fs::canonicalize(dir.path()).unwrap();
+        let names = path.iter().skip(1).map(|name| name.as_bytes());
+        let top = HeldFolder::top().unwrap();
+        let folder = Arc::new(names.fold(top, |folder, name| folder.child(name).unwrap()));
+
+        let target = Attr { kind: AttrKind::LinkTarget, name: b""[..].into(), value: b"victim"[..].into() };
+        let meta = |kind| {
+            let (mode, uid, mtime_ns) = (0o777, 65534, 5_000_000_000);
+            NodeMeta { mode, uid, mtime_ns, attrs: vec![target.clone()], ..NodeMeta::new(kind) }
+        };
+        let file = HeldEntry::create(&folder, b"working").unwrap();
+        swap("working");
+        file.put_back(&meta(NodeKind::File));
+        let link = HeldEntry::create_special(&folder, b"link", &meta(NodeKind::Symlink)).unwrap();
+        swap("link");
+        link.put_back(&meta(NodeKind::Symlink));
+        let victim = fs::metadata(at("victim")).unwrap();
+        assert_eq!(victim.mode() & 0o7777, 0o600);
+        assert!(victim.uid() != 65534 && victim.mtime() != 5);
+    }
+}

@@ -1,0 +1,156 @@
+//! An entry of a held folder that's open from when it's made until it has its place and all that belongs to it: nobody can
+//! put something else in its place meanwhile, and what's done to it is done to it alone.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use coffer_format::node::{AttrKind, NodeMeta};
+use windows_sys::Win32::Foundation::ERROR_ACCESS_DENIED;
+use windows_sys::Win32::Storage::FileSystem::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY};
+use windows_sys::Win32::System::Ioctl::FSCTL_SET_REPARSE_POINT;
+
+use super::failure::{has_code, is_locked};
+use super::held_folder::HeldFolder;
+use super::open_below::Purpose;
+use super::put_back::{flags, value};
+use super::set::{self, Times};
+use super::stat::facts;
+use super::{naming, query};
+
+/// The open entry.
+#[derive(Debug)]
+pub(crate) struct HeldEntry {
+    pub(super) file: File,
+    pub(super) folder: Arc<HeldFolder>,
+    pub(super) name: Vec<u8>,
+}
+
+impl HeldEntry {
+    /// A new file.
+    pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+        HeldEntry::opened(folder, name, Purpose::MakeFile)
+    }
+
+    /// A new link, or whatever else has no bytes of its own.
+    pub(crate) fn create_special(
+        folder: &Arc<HeldFolder>,
+        name: &[u8],
+        meta: &NodeMeta,
+    ) -> io::Result<HeldEntry> {
+        let reparse = value(meta, AttrKind::NtReparse)
+            .ok_or_else(|| io::Error::other("it's nothing that Windows has; restore it on the box"))?;
+        let is_folder = flags(meta) & FILE_ATTRIBUTE_DIRECTORY != 0;
+        let purpose = if is_folder { Purpose::MakeFolder } else { Purpose::MakeFile };
+        let entry = HeldEntry::opened(folder, name, purpose)?;
+        match query::control(&entry.file, FSCTL_SET_REPARSE_POINT, reparse, &mut []) {
+            Ok(_) => Ok(entry),
+            Err(error) => entry.discard().and(Err(error)),
+        }
+    }
+
+    /// Another name of a file that's there.
+    pub(crate) fn create_link(
+        folder: &Arc<HeldFolder>,
+        name: &[u8],
+        first: (&HeldFolder, &[u8]),
+    ) -> io::Result<HeldEntry> {
+        let pinned = first.0.open_entry(first.1, Purpose::Pin)?;
+        naming::link(&pinned, folder.handle()?, name)?;
+        drop(pinned);
+        HeldEntry::opened(folder, name, Purpose::Move)
+    }
+
+    /// What's there, to be given what belongs to it.
+    pub(crate) fn open(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+        match HeldEntry::opened(folder, name, Purpose::Change) {
+            Err(error) if is_locked(&error) => HeldEntry::opened(folder, name, Purpose::ChangeInPlace),
+            opened => opened,
+        }
+    }
+
+    /// A file that's there and has no other name, to be renamed.
+    pub(crate) fn open_file(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+        let entry = HeldEntry::opened(folder, name, Purpose::Change)?;
+        let facts = facts(&entry.file)?;
+        if facts.is_surrogate() || facts.attributes & FILE_ATTRIBUTE_DIRECTORY != 0 || facts.links != 1 {
+            return Err(io::Error::other("it isn't the file that was put there"));
+        }
+        Ok(entry)
+    }
+
+    pub(super) fn opened(folder: &Arc<HeldFolder>, name: &[u8], purpose: Purpose) -> io::Result<HeldEntry> {
+        let file = folder.open_entry(name, purpose)?;
+        Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// To another name in its folder, in one step; what's there is replaced.
+    pub(crate) fn rename(&mut self, name: &[u8]) -> io::Result<()> {
+        let folder = self.folder.handle()?;
+        match naming::rename(&self.file, folder, name) {
+            Err(error) if has_code(&error, &[ERROR_ACCESS_DENIED]) => {
+                let Some(unmarked) = self.unmarked(name)? else { return Err(error) };
+                naming::rename(&self.file, folder, name).or_else(|error| unmarked.undo().and(Err(error)))?;
+            }
+            done => done?,
+        }
+        self.name = name.to_vec();
+        Ok(())
+    }
+
+    /// Nothing is left of it.
+    pub(crate) fn discard(self) -> io::Result<()> {
+        naming::remove(&self.file)
+    }
+
+    /// Lets what's at `name` be replaced where it's only that it's read-only.
+    fn unmarked(&self, name: &[u8]) -> io::Result<Option<Unmarked>> {
+        let file = self.folder.open_entry(name, Purpose::Mark)?;
+        let attributes = facts(&file)?.attributes;
+        if attributes & FILE_ATTRIBUTE_READONLY == 0 || attributes & FILE_ATTRIBUTE_DIRECTORY != 0 {
+            return Ok(None);
+        }
+        set::basic(&file, Times::default(), naming::without_read_only(attributes))?;
+        Ok(Some(Unmarked { file, attributes }))
+    }
+}
+
+/// A file that isn't read-only for the moment.
+struct Unmarked {
+    file: File,
+    attributes: u32,
+}
+
+impl Unmarked {
+    /// What stays is as it was.
+    fn undo(self) -> io::Result<()> {
+        set::basic(&self.file, Times::default(), self.attributes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_put_something_else_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, _) = HeldFolder::root_of(&super::super::path_bytes(dir.path())).unwrap();
+        let names = super::super::path_bytes(dir.path());
+        let folder =
+            names.split(|byte| *byte == b'/').skip(2).fold(root, |folder, name| folder.child(name).unwrap());
+        let mut entry = HeldEntry::create(&Arc::new(folder), b"working").unwrap();
+        let at = |name: &str| dir.path().join(name);
+        assert!(std::fs::rename(at("working"), at("away")).is_err());
+        assert!(std::fs::remove_file(at("working")).is_err());
+        assert!(std::fs::File::open(at("working")).is_err());
+        entry.rename(b"whole").unwrap();
+        assert!(std::fs::rename(at("whole"), at("away")).is_err());
+        drop(entry);
+        std::fs::rename(at("whole"), at("away")).unwrap();
+    }
+}

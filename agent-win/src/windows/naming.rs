@@ -1,0 +1,127 @@
+//! Names of an open file or folder: another one, one more, or none any more. By handles alone, so that nothing is looked up
+//! that somebody could have put in its place.
+
+#![allow(unsafe_code, reason = "calls of Windows")]
+
+use std::fs::File;
+use std::io;
+use std::os::windows::io::AsRawHandle;
+
+use windows_sys::Wdk::Storage::FileSystem::{
+    FILE_INFORMATION_CLASS, FILE_RENAME_INFORMATION, FileLinkInformation, FileRenameInformation,
+    FileRenameInformationEx, NtSetInformationFile,
+};
+use windows_sys::Win32::Foundation::{
+    ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, RtlNtStatusToDosError,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_BASIC_INFO, FILE_DISPOSITION_INFO,
+    FileDispositionInfo, SetFileInformationByHandle,
+};
+use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
+
+use super::failure::{has_code, said};
+use super::query;
+use super::set::{self, Times};
+use crate::wtf8;
+
+/// Replace what's there; who has that open for sharing keeps it; also where it's read-only (`FILE_RENAME_INFORMATION`).
+const IN_EVERY_CASE: u32 = 0x1 | 0x2 | 0x40;
+const REPLACE: u32 = 1;
+
+/// In one step: before it the old one is there, after it the new one.
+pub(super) fn rename(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
+    match give(file, folder, name, FileRenameInformationEx, IN_EVERY_CASE) {
+        // Not every version and file system has that.
+        Err(error)
+            if has_code(&error, &[ERROR_INVALID_PARAMETER, ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED]) =>
+        {
+            give(file, folder, name, FileRenameInformation, REPLACE)
+        }
+        done => done,
+    }
+}
+
+/// One name more, where there's nothing yet.
+pub(super) fn link(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
+    give(file, folder, name, FileLinkInformation, 0)
+}
+
+/// It's gone when it's closed, read-only or not.
+pub(super) fn remove(file: &File) -> io::Result<()> {
+    let basic: FILE_BASIC_INFO = query::info(file)?;
+    if basic.FileAttributes & FILE_ATTRIBUTE_READONLY != 0 {
+        set::basic(file, Times::default(), without_read_only(basic.FileAttributes))?;
+    }
+    let info = FILE_DISPOSITION_INFO { DeleteFile: true };
+    let len = size_of::<FILE_DISPOSITION_INFO>() as u32;
+    // SAFETY: the handle is open, the structure is the one that the class takes, and as long as said.
+    said(unsafe {
+        SetFileInformationByHandle(file.as_raw_handle(), FileDispositionInfo, (&raw const info).cast(), len)
+    })
+}
+
+pub(super) fn without_read_only(attributes: u32) -> u32 {
+    match attributes & !FILE_ATTRIBUTE_READONLY {
+        0 => FILE_ATTRIBUTE_NORMAL,
+        attributes => attributes,
+    }
+}
+
+/// Flags (or whether to replace), the folder's handle, the name's length, and from byte 20 the name
+/// (`FILE_RENAME_INFORMATION`, `FILE_LINK_INFORMATION`).
+fn give(
+    file: &File,
+    folder: &File,
+    name: &[u8],
+    class: FILE_INFORMATION_CLASS,
+    flags: u32,
+) -> io::Result<()> {
+    let name = wtf8::to_wide(name).ok_or(io::ErrorKind::InvalidInput)?;
+    let (name_len, handle) = (name.len() as u32 * 2, folder.as_raw_handle() as u64);
+    let mut bytes =
+        [&flags.to_le_bytes()[..], &[0; 4], &handle.to_le_bytes(), &name_len.to_le_bytes()].concat();
+    bytes.extend(name.iter().flat_map(|unit| unit.to_le_bytes()));
+    // Aligned as the structure must be, and no shorter than it, however short the name is.
+    let len = bytes.len().max(size_of::<FILE_RENAME_INFORMATION>());
+    let mut words = vec![0u64; len.div_ceil(8)];
+    for (word, part) in words.iter_mut().zip(bytes.chunks(8)) {
+        *word = part.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    let mut block = IO_STATUS_BLOCK::default();
+    // SAFETY: both handles are open and synchronous; the structure is the one that the class takes, and as long as said.
+    let status = unsafe {
+        NtSetInformationFile(file.as_raw_handle(), &raw mut block, words.as_ptr().cast(), len as u32, class)
+    };
+    if status >= 0 {
+        return Ok(());
+    }
+    // SAFETY: a pure function of a number.
+    Err(io::Error::from_raw_os_error(unsafe { RtlNtStatusToDosError(status) } as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open_below::{Purpose, open_below};
+    use super::super::stat::open_to_describe;
+    use super::*;
+
+    #[test]
+    fn an_open_file_gets_names_and_loses_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = open_to_describe(dir.path()).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("old"), "old").unwrap();
+        let file = open_below(&folder, b"new", Purpose::MakeFile).unwrap();
+        rename(&file, &folder, b"old").unwrap();
+        assert!(!at("new").exists());
+        link(&file, &folder, b"o").unwrap();
+        assert!(link(&file, &folder, b"o").is_err());
+        drop(file);
+        assert_eq!(std::fs::read(at("o")).unwrap(), b"");
+        let file = open_below(&folder, b"old", Purpose::Move).unwrap();
+        remove(&file).unwrap();
+        drop(file);
+        assert!(!at("old").exists() && at("o").exists());
+    }
+}
