@@ -45,8 +45,9 @@ fn captured_while_written(mode: &'static str) {
     let database = bench.path("live.db");
     let stop = Arc::new(AtomicBool::new(false));
     let writer = write_until(stop.clone(), database.clone(), mode);
+    let mut whole = 0;
     for round in 0..12 {
-        bench.capture();
+        let outcome = bench.capture();
         let restored = tempfile::tempdir().unwrap();
         for name in ["live.db", "live.db-wal", "live.db-journal"] {
             if let Some(bytes) = bench.state().file(&bench.path(name)) {
@@ -54,9 +55,17 @@ fn captured_while_written(mode: &'static str) {
             }
         }
         let connection = Connection::open(restored.path().join("live.db")).unwrap();
-        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdict, "ok", "{mode}, round {round}");
+        let verdict: String = connection
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap_or_else(|error| error.to_string());
+        // On a busy machine the writer may come first each time: then the point says so.
+        match outcome.report().is_empty() {
+            true => assert_eq!(verdict, "ok", "{mode}, round {round}"),
+            false => println!("{mode}, round {round}: {:?}", outcome.report()),
+        }
+        whole += u32::from(verdict == "ok");
     }
+    assert!(whole > 6, "{mode}: only {whole} were whole");
     stop.store(true, Ordering::Relaxed);
     assert!(writer.join().unwrap() > 0);
 }
@@ -69,6 +78,26 @@ fn with_a_write_ahead_log_it_is_whole() {
 #[test]
 fn with_a_rollback_journal_it_is_whole() {
     captured_while_written("delete");
+}
+
+#[test]
+fn one_that_somebody_keeps_to_himself_is_said_to_be_so() {
+    let bench = Bench::new();
+    let connection = Connection::open(bench.path("kept.db")).unwrap();
+    connection.execute_batch("PRAGMA locking_mode = exclusive; CREATE TABLE t (a)").unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let writer = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            connection.execute_batch("INSERT INTO t VALUES (randomblob(2000))").unwrap();
+        }
+    });
+    let outcome = bench.capture();
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    let path = bench.path("kept.db");
+    let said = outcome.report().iter().any(|line| path.as_os_str().as_encoded_bytes() == &line.path.0[..]);
+    assert!(said, "{:?}", outcome.report());
 }
 
 #[test]

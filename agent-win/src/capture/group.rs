@@ -10,7 +10,7 @@ use super::CaptureError;
 use super::file_task::FileTask;
 use super::pass::Pass;
 use super::reading::FileRead;
-use super::sqlite_hold::SqliteHold;
+use super::sqlite_hold::{Asked, SqliteHold};
 use crate::journal::{Known, Settled};
 use crate::path::as_path;
 use crate::platform::{SourceFile, stat_path};
@@ -68,16 +68,25 @@ impl Pass<'_> {
     ) -> Result<(), CaptureError> {
         // A snapshot needs no hold: nobody writes to it.
         let stands_still = self.reading.view.stands_still(&database);
-        let hold = if stands_still { None } else { SqliteHold::acquire(&as_path(&database)) };
-        let Some(hold) = hold else {
-            return tasks.into_iter().try_for_each(|task| self.read_or_defer(task));
+        let asked = if stands_still { Asked::Needless } else { SqliteHold::ask(&as_path(&database)) };
+        let hold = match asked {
+            Asked::Held(hold) => hold,
+            Asked::Needless | Asked::Refused => {
+                if matches!(asked, Asked::Refused) {
+                    self.torn.push(database);
+                }
+                return tasks.into_iter().try_for_each(|task| self.read_or_defer(task));
+            }
         };
         self.reading.kept_open = Some(Vec::new());
         let read = self.read_held(parent, &database, tasks);
         let lasted = hold.release();
         self.reading.kept_open = None;
-        if read? && lasted {
-            self.held.insert(database);
+        let is_whole = read?;
+        match lasted {
+            true if is_whole => drop(self.held.insert(database)),
+            true => {}
+            false => self.torn.push(database),
         }
         Ok(())
     }
@@ -138,6 +147,7 @@ impl Pass<'_> {
                 host: None,
             });
         }
+        self.torn.push(path);
         Ok(false)
     }
 

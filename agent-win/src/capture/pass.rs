@@ -57,7 +57,7 @@ pub(super) struct Pass<'a> {
     late_links: Vec<(NodeId, Name, NodeId)>,
     /// New files that couldn't be read: the box doesn't know them.
     pub(super) unsent: HashSet<NodeId>,
-    torn: Vec<Vec<u8>>,
+    pub(super) torn: Vec<Vec<u8>>,
 }
 
 type Result<T> = std::result::Result<T, CaptureError>;

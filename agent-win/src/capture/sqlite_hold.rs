@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Writers of a database with a rollback journal wait for us at most so long.
 const BLOCKING_LIMIT: Duration = Duration::from_secs(3);
@@ -29,22 +29,34 @@ pub(super) struct SqliteHold {
     keeper: JoinHandle<bool>,
 }
 
+/// What came of asking for a hold.
+pub(super) enum Asked {
+    /// It isn't a database in use, or can't be held without making a file beside it.
+    Needless,
+    /// Somebody keeps it to themselves.
+    Refused,
+    Held(SqliteHold),
+}
+
 impl SqliteHold {
-    /// Holds the database at `path` if it is one and can be held without making any file beside it.
-    pub(super) fn acquire(path: &Path) -> Option<SqliteHold> {
-        let limit = limit(path)?;
-        let connection = transaction(path)
-            .inspect_err(
-                |error| tracing::debug!(%error, path = %path.display(), "the database can't be held"),
-            )
-            .ok()?;
+    /// Holds the database at `path` if it is one.
+    pub(super) fn ask(path: &Path) -> Asked {
+        let Some(limit) = limit(path) else { return Asked::Needless };
+        let connection = match transaction(path) {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::debug!(%error, path = %path.display(), "the database can't be held");
+                let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+                return if is_busy { Asked::Refused } else { Asked::Needless };
+            }
+        };
         let (release, released) = sync_channel(1);
         let keeper = std::thread::spawn(move || {
             let outcome = released.recv_timeout(limit);
             drop(connection);
             !matches!(outcome, Err(RecvTimeoutError::Timeout))
         });
-        Some(SqliteHold { release, keeper })
+        Asked::Held(SqliteHold { release, keeper })
     }
 
     /// Ends the transaction; true where it lasted until now.
