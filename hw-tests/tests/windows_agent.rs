@@ -146,3 +146,43 @@ fn an_agent_and_a_box_that_are_killed_lose_nothing() {
     let _agent = windows.start_agent();
     windows.wait_until("a change without a watch", || contents(&windows.restore(&[])) == contents(&data));
 }
+
+/// Bytes in memory that are a process's own, its program among them. Wine's libraries, and the megabyte that it keeps of its
+/// own for each thread, aren't.
+fn own_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    (number("RssAnon:") << 10).saturating_sub(number("Threads:") << 20)
+}
+
+#[test]
+fn it_stays_small_with_many_files_and_with_a_large_one() {
+    const MOST: u64 = 60 << 20;
+    let windows = WindowsSite::start("continuous");
+    let data = windows.data();
+    for number in 0..3000 {
+        let folder = data.join(format!("folder {}", number % 40));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number}.txt")), bytes(number, 3000)).unwrap();
+    }
+    fs::write(data.join("large.edb"), bytes(1, 200 << 20)).unwrap();
+    let agent = windows.start_shipped_agent();
+    let most = std::cell::Cell::new(0);
+    let has = |points: usize| {
+        most.set(most.get().max(own_memory(agent.id())));
+        windows.points().len() >= points
+    };
+    windows.wait_until("the first point", || has(1));
+    let first = most.get();
+    fs::write(data.join("large.edb"), bytes(2, 200 << 20)).unwrap();
+    windows.wait_until("the second point", || has(2));
+    println!(
+        "{} MiB in a first copy, {} MiB when a large file changed as well",
+        first >> 20,
+        most.get() >> 20
+    );
+    assert!(most.get() <= MOST, "the agent took {} MiB", most.get() >> 20);
+}

@@ -36,6 +36,13 @@ pub(crate) fn agent_exe() -> PathBuf {
     exe
 }
 
+/// The same as it's shipped, without what's needed to read a crash: wine would load that as well.
+fn shipped_exe() -> PathBuf {
+    let exe = Path::new(ROOT).join("target/windows/installer/coffer-agent.exe");
+    assert!(exe.exists(), "{} isn't there: run agent-win/installer/build, as .ci/test does", exe.display());
+    exe
+}
+
 /// What Windows calls a path of this machine.
 pub(crate) fn wine_path(path: &Path) -> String {
     format!("Z:{}", path.to_str().unwrap().replace('/', r"\"))
@@ -103,7 +110,11 @@ impl WindowsSite {
     }
 
     pub(crate) fn agent(&self, verb: &str) -> Command {
-        let mut command = self.program(&[agent_exe().to_str().unwrap(), verb, "--state", r"C:\coffer"]);
+        self.agent_of(&agent_exe(), verb)
+    }
+
+    fn agent_of(&self, exe: &Path, verb: &str) -> Command {
+        let mut command = self.program(&[exe.to_str().unwrap(), verb, "--state", r"C:\coffer"]);
         command.stdin(Stdio::null());
         command
     }
@@ -122,7 +133,15 @@ impl WindowsSite {
 
     /// An agent that works until it's killed. Its log goes to `agent.log`.
     pub(crate) fn start_agent(&self) -> Running {
-        let mut command = self.agent("run");
+        self.started(self.agent("run"))
+    }
+
+    /// The same, of the program that's shipped.
+    pub(crate) fn start_shipped_agent(&self) -> Running {
+        self.started(self.agent_of(&shipped_exe(), "run"))
+    }
+
+    fn started(&self, mut command: Command) -> Running {
         Running::start_logged(command.args(["--server", &self.site.server]), &self.site.agent_log())
     }
 
