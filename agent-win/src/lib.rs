@@ -7,7 +7,6 @@ pub mod capture;
 pub mod changes;
 mod clock;
 pub mod config;
-mod consent;
 mod cut;
 pub mod enclosures;
 mod exclusions;

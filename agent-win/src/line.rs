@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::find::{self, FindError};
 use crate::guest::Guest;
-use crate::restore_desk::Asked;
+use crate::restore_desk::Inbox;
 use crate::state::{StateDir, StateError};
 use crate::wire::{INCOMING_MAX, OUTGOING_MAX, Wire};
 
@@ -33,7 +33,7 @@ pub(crate) fn connect(
     address: &str,
     identity: &Identity,
     guest: &Arc<Guest>,
-    desk: Option<Asked>,
+    desk: Option<Inbox>,
 ) -> Result<Wire, LinkError> {
     let throttle = guest.throttle();
     let connecting = coffer_link::connect(address, identity, Expect::AnyBox, Some(throttle.clone()));
@@ -72,7 +72,7 @@ pub fn enrol(
 }
 
 /// Two threads, each ending when either side of it goes away.
-fn wire_over(link: Link, guest: Arc<Guest>, desk: Option<Asked>) -> Wire {
+fn wire_over(link: Link, guest: Arc<Guest>, desk: Option<Inbox>) -> Wire {
     let Link { sender, mut receiver, .. } = link;
     let (to_box, outgoing) = sync_channel(OUTGOING_MAX);
     let (incoming, from_box) = sync_channel(INCOMING_MAX);
@@ -96,7 +96,7 @@ fn carry_in(
     receiver: &mut coffer_link::Receiver,
     incoming: &SyncSender<Message>,
     guest: &Guest,
-    desk: Option<&Asked>,
+    desk: Option<&Inbox>,
 ) {
     loop {
         let message = match receiver.blocking_recv() {

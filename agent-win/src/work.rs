@@ -18,7 +18,7 @@ use crate::find::{self, Whereabouts};
 use crate::guest::Guest;
 use crate::job::{Errand, Job};
 use crate::restore::{Goal, RestoreError, Restored};
-use crate::restore_desk::{self, Asked};
+use crate::restore_desk::{self, Inbox};
 use crate::schedule::Backoff;
 use crate::session::Session;
 use crate::state::{StateDir, StateError};
@@ -151,15 +151,15 @@ impl Agent {
         if let Err(error) = waits.put_all() {
             tracing::warn!(%error, "files that wait for this start aren't in their place");
         }
-        restore_desk::beside(&|| self.session(), waits, &self.stop, |asked| self.work(asked))
+        restore_desk::beside(&|| self.session(), waits, &self.stop, |inbox| self.work(inbox))
     }
 
-    fn work(&self, asked: &Asked) -> Result<(), WorkError> {
+    fn work(&self, inbox: &Inbox) -> Result<(), WorkError> {
         let mut backoff = Backoff::new(crate::clock::now_ns() as u64 ^ u64::from(std::process::id()));
         let mut jobs: Vec<Job> = Vec::new();
         let mut place = self.whereabouts();
         while !self.is_stopped() {
-            match self.connected(&place, &mut jobs, &mut backoff, asked) {
+            match self.connected(&place, &mut jobs, &mut backoff, inbox) {
                 Ok(()) => {}
                 Err(error @ WorkError::State(_)) => return Err(error),
                 Err(error) => {
@@ -181,9 +181,9 @@ impl Agent {
         place: &Whereabouts,
         jobs: &mut Vec<Job>,
         backoff: &mut Backoff,
-        asked: &Asked,
+        inbox: &Inbox,
     ) -> Result<(), WorkError> {
-        let mut session = self.session_at(place.address(), Some(asked.clone()))?;
+        let mut session = self.session_at(place.address(), Some(inbox.clone()))?;
         tracing::info!(name = session.box_name(), "connected");
         self.fetch(&mut session, jobs)?;
         jobs.iter_mut().for_each(Job::told_nothing);

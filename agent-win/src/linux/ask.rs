@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::consent::Consent;
+use crate::restore_desk::Consent;
 
 /// There's nobody who could be asked.
 pub(crate) fn ask_user(_question: &str, _timeout: Duration) -> Consent {

@@ -8,7 +8,7 @@ use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::node::NodeMeta;
 use coffer_format::wire::Placement;
 
-use super::ground::working_name;
+use super::folders::working_name;
 use crate::path::split;
 use crate::platform::{self, HeldEntry, HeldFolder};
 
@@ -17,7 +17,7 @@ use crate::platform::{self, HeldEntry, HeldFolder};
 pub(super) struct Spot {
     pub(super) folder: Arc<HeldFolder>,
     pub(super) name: Vec<u8>,
-    /// The whole of it, below the ground.
+    /// The whole of it, below what's restored to.
     pub(super) place: Vec<u8>,
     pub(super) shown: Vec<u8>,
 }

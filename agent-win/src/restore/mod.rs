@@ -4,7 +4,7 @@
 //! A file gets its name once it's whole, in one step, so that nothing is ever half-written; what's there already is replaced
 //! only as the rule says; nothing is ever removed. Names from the box and links on the way never lead elsewhere.
 
-mod ground;
+mod folders;
 mod growing;
 mod place;
 mod put;

@@ -1,4 +1,4 @@
-//! Where a node goes: names of the point made into names of this computer, below the ground that's restored to.
+//! Where a node goes: names of the point made into names of this computer, below what's restored to.
 
 use crate::platform;
 

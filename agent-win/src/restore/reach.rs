@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::ground::not_followed;
+use super::folders::not_followed;
 use crate::platform::{HeldFolder, path_bytes};
 
 /// Most links on one way.

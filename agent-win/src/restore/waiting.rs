@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-use super::ground::Ground;
+use super::folders::Folders;
 use crate::path::split;
 use crate::platform::{self, HeldEntry};
 
@@ -68,7 +68,7 @@ impl WaitingFiles {
 fn put(place: &[u8]) -> io::Result<()> {
     let (parent, waiting) = split(place).ok_or(io::ErrorKind::NotFound)?;
     let name = waiting.strip_suffix(WAITING).ok_or(io::ErrorKind::NotFound)?;
-    let folder = Ground::open(None)?.folder(parent)?;
+    let folder = Folders::open(None)?.folder(parent)?;
     HeldEntry::open_file(&folder, waiting)?.rename(name)
 }
 

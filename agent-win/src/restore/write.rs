@@ -7,7 +7,7 @@ use coffer_format::chunk::Compression;
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
 
-use super::ground::{Ground, working_name};
+use super::folders::{Folders, working_name};
 use super::growing::{Growing, Grown, Spot, discard, unpacked};
 use super::place::{Drives, place};
 use super::put::{Put, Verdict, judge, put};
@@ -22,7 +22,7 @@ const LACKING_MAX: usize = 10_000;
 
 /// A restore under way.
 pub(super) struct Restoring {
-    pub(super) ground: Ground,
+    pub(super) folders: Folders,
     drives: Drives,
     rule: ReplaceRule,
     waits: WaitingFiles,
@@ -64,7 +64,7 @@ impl Restoring {
             names.join(&b'/')
         };
         Ok(Restoring {
-            ground: Ground::open(order.goal.to.as_deref())?,
+            folders: Folders::open(order.goal.to.as_deref())?,
             drives: if order.goal.to.is_some() { Drives::Folder } else { Drives::Drive },
             rule: order.goal.replace,
             waits: order.goal.waits.clone(),
@@ -131,9 +131,9 @@ impl Restoring {
             return Err(io::Error::other("its folder wasn't restored"));
         }
         let folder = if self.is_drive(&place) {
-            self.ground.folder(&parent)?
+            self.folders.folder(&parent)?
         } else {
-            self.ground.clean_folder(&parent)?
+            self.folders.clean_folder(&parent)?
         };
         let spot = Spot { folder, name, place, shown: path.0.to_vec() };
         if let Some((_, name)) = stream {
@@ -177,7 +177,7 @@ impl Restoring {
             let lacking = platform::begin_folder(&spot.folder, &spot.name, &meta);
             lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
         }
-        self.ground.folder(&spot.place)?;
+        self.folders.folder(&spot.place)?;
         let is_theirs = self.rule == ReplaceRule::Nothing || !self.is_asked(&spot.shown);
         let stays = self.is_drive(&spot.place) || (!is_new && is_theirs);
         let kept = (!stays).then_some(Kept { shown: spot.shown, meta });
@@ -281,7 +281,7 @@ impl Restoring {
                 tracing::warn!(%error, "a folder's names may not have reached the disk yet");
             }
         }
-        self.ground.release();
+        self.folders.release();
     }
 
     fn finish_file(&mut self, index: u32, growing: Growing) -> io::Result<()> {
@@ -305,7 +305,7 @@ impl Restoring {
             io::Error::other("the file that it's another name of isn't there; restore that one as well")
         })?;
         let (parent, name) = split(&first).ok_or(io::ErrorKind::NotFound)?;
-        let folder = self.ground.folder(parent)?;
+        let folder = self.folders.folder(parent)?;
         let stats =
             [folder.place(name), spot.folder.place(&spot.name)].map(|place| platform::stat_path(&place));
         let is_same = matches!(stats, [Ok(first), Ok(there)] if first.is_same_object(&there));
@@ -334,8 +334,8 @@ impl Restoring {
     fn put_back(&mut self, place: &[u8], meta: &NodeMeta) -> Vec<String> {
         let Some((parent, name)) = split(place) else { return Vec::new() };
         // Nobody else's hold on it, not even ours, is to be in the way.
-        self.ground.release();
-        match self.ground.folder(parent).and_then(|folder| HeldEntry::open(&folder, name)) {
+        self.folders.release();
+        match self.folders.folder(parent).and_then(|folder| HeldEntry::open(&folder, name)) {
             Ok(entry) => {
                 let mut lacking = entry.put_back(meta);
                 lacking.extend(entry.put_identity(meta));

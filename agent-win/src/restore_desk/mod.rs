@@ -1,7 +1,8 @@
 //! Restores that the box asks for. Each goes over a line of its own, so that it begins at once and captures go on beside
 //! it; one after another, since two would only slow each other down. Where the line breaks, it goes on over the next.
 
-mod job;
+mod asked_restore;
+mod consent;
 mod report;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,15 @@ use coffer_format::wire::Message;
 use crate::restore::{Goal, WaitingFiles};
 use crate::session::Session;
 use crate::work::WorkError;
-use job::Job;
+use asked_restore::AskedRestore;
+pub(crate) use consent::Consent;
 
 /// Most restores that wait; the box asks for one at a time.
 const WAITING_MAX: usize = 4;
 const POLL: Duration = Duration::from_millis(200);
 
 /// Where the main line puts what the box asks for.
-pub(crate) type Asked = SyncSender<Message>;
+pub(crate) type Inbox = SyncSender<Message>;
 
 /// Makes a line for one restore.
 type Connect<'a> = dyn Fn() -> Result<Session, WorkError> + Sync + 'a;
@@ -30,7 +32,7 @@ pub(crate) fn beside<R>(
     connect: &Connect<'_>,
     waits: WaitingFiles,
     stop: &AtomicBool,
-    work: impl FnOnce(&Asked) -> R,
+    work: impl FnOnce(&Inbox) -> R,
 ) -> R {
     let (asked, waiting) = sync_channel(WAITING_MAX);
     std::thread::scope(|scope| {
@@ -74,7 +76,7 @@ impl Desk<'_> {
         tracing::info!(job, %config, %point, "the box asks for a restore");
         let paths = paths.into_iter().map(|path| path.0).collect();
         let goal = Goal { to: None, replace, waits: self.waits.clone() };
-        let job = Job::new(job, (config, point, paths), to.map(|to| to.0), goal, ask_user);
+        let job = AskedRestore::new(job, (config, point, paths), to.map(|to| to.0), goal, ask_user);
         job.run(self.connect, self.stop);
     }
 }

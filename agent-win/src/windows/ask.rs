@@ -13,7 +13,7 @@ use windows_sys::Win32::UI::WindowsAndMessaging::{
     IDTIMEOUT, IDYES, MB_ICONQUESTION, MB_SETFOREGROUND, MB_YESNO,
 };
 
-use crate::consent::Consent;
+use crate::restore_desk::Consent;
 
 const TITLE: &str = "Coffer";
 /// No session is at the console: it's being attached or left.

@@ -8,7 +8,7 @@ use coffer_format::wire::Message;
 use super::{Agent, Job, POLL, WorkError, gather};
 use crate::find::{self, Whereabouts};
 use crate::line;
-use crate::restore_desk::Asked;
+use crate::restore_desk::Inbox;
 use crate::session::Session;
 use crate::update::{Updater, built_version};
 use crate::wire::WireError;
@@ -30,7 +30,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn session_at(&self, address: &str, desk: Option<Asked>) -> Result<Session, WorkError> {
+    pub(super) fn session_at(&self, address: &str, desk: Option<Inbox>) -> Result<Session, WorkError> {
         let wire = line::connect(&self.runtime, address, &self.identity, &self.guest, desk)?;
         let updater =
             self.updater.as_ref().map(|updater| updater.lock().unwrap_or_else(PoisonError::into_inner));

@@ -16,21 +16,21 @@ const WORKING: &[u8] = b".coffer-restoring-";
 const HELD_MAX: usize = 512;
 
 /// Everything below one folder (or below all there is).
-pub(super) struct Ground {
+pub(super) struct Folders {
     top: Arc<HeldFolder>,
     held: HashMap<Vec<u8>, Arc<HeldFolder>>,
     /// Folders in which nothing is left of an earlier restore.
     clean: HashSet<Vec<u8>>,
 }
 
-impl Ground {
+impl Folders {
     /// Below `to`, which is made where it isn't there.
-    pub(super) fn open(to: Option<&Path>) -> io::Result<Ground> {
+    pub(super) fn open(to: Option<&Path>) -> io::Result<Folders> {
         let top = match to {
             None => Arc::new(HeldFolder::top()?),
             Some(to) => reach(to)?,
         };
-        Ok(Ground { top, held: HashMap::new(), clean: HashSet::new() })
+        Ok(Folders { top, held: HashMap::new(), clean: HashSet::new() })
     }
 
     /// The folder at `path`, and held.
@@ -109,11 +109,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("a")).unwrap();
         let at = |name: Vec<u8>| dir.path().join("a").join(String::from_utf8(name).unwrap());
-        let mut first = Ground::open(Some(dir.path())).unwrap();
+        let mut first = Folders::open(Some(dir.path())).unwrap();
         let at_work = HeldEntry::create(&first.clean_folder(b"/a").unwrap(), &working_name(1)).unwrap();
         std::fs::write(at(working_name(2)), "left").unwrap();
         std::fs::write(at(b"other".to_vec()), "theirs").unwrap();
-        let clean = || Ground::open(Some(dir.path())).unwrap().clean_folder(b"/a").map(drop).unwrap();
+        let clean = || Folders::open(Some(dir.path())).unwrap().clean_folder(b"/a").map(drop).unwrap();
         clean();
         assert!(
             at(working_name(1)).exists() && !at(working_name(2)).exists() && at(b"other".to_vec()).exists()
@@ -128,10 +128,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("a")).unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let mut ground = Ground::open(Some(dir.path())).unwrap();
-        let refused = ground.folder(b"/file").unwrap_err();
+        let mut folders = Folders::open(Some(dir.path())).unwrap();
+        let refused = folders.folder(b"/file").unwrap_err();
         assert!(refused.to_string().contains("isn't followed"), "{refused}");
-        let held = ground.folder(b"/a").unwrap();
+        let held = folders.folder(b"/a").unwrap();
         // Where folders that are held can be moved, what's written goes along with the folder.
         let moved = std::fs::rename(dir.path().join("a"), dir.path().join("b")).is_ok();
         drop(HeldEntry::create(&held, b"new").unwrap());

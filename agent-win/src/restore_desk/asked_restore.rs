@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use coffer_format::wire::{Message, RefusalCode, ReplaceRule, RestoreReport, RestoreState};
 use coffer_format::{ConfigId, PointSeq};
 
+use super::consent::Consent;
 use super::{Connect, report};
-use crate::consent::Consent;
 use crate::platform;
 use crate::restore::{Goal, Order, Restore, RestoreError, Restored};
 use crate::schedule::Backoff;
@@ -27,7 +27,7 @@ const LINE_WITHIN: Duration = Duration::from_secs(900);
 /// Paths that the person at the computer is shown.
 const SHOWN_MAX: usize = 5;
 
-pub(super) struct Job {
+pub(super) struct AskedRestore {
     job: u64,
     order: Order,
     /// The folder as it was given; it may make no sense here.
@@ -39,16 +39,16 @@ pub(super) struct Job {
     ended: Option<RestoreReport>,
 }
 
-impl Job {
+impl AskedRestore {
     pub(super) fn new(
         job: u64,
         (config, point, paths): (ConfigId, PointSeq, Vec<Vec<u8>>),
         to: Option<Vec<u8>>,
         goal: Goal,
         must_ask: bool,
-    ) -> Job {
+    ) -> AskedRestore {
         let order = Order { config, point, paths, goal };
-        Job { job, order, to, must_ask, restore: None, ended: None }
+        AskedRestore { job, order, to, must_ask, restore: None, ended: None }
     }
 
     /// Until the box has noted the end of it, doesn't want it any more, or can't be reached for too long.
