@@ -66,7 +66,7 @@ impl HeldEntry {
         import(form, &aside.place(&self.name))?;
         let file = aside.open_entry(&self.name, Purpose::Change)?;
         let moved = naming::rename(&self.file, folder, &[&self.name[..], b"-1"].concat())
-            .and_then(|()| naming::rename(&file, folder, &self.name));
+            .and_then(|()| naming::move_to(&file, folder, &self.name));
         match moved {
             Ok(()) => Ok(file),
             Err(error) => naming::remove(&file).and(Err(error)),

@@ -56,7 +56,13 @@ impl HeldEntry {
         first: (&HeldFolder, &[u8]),
     ) -> io::Result<HeldEntry> {
         let pinned = first.0.open_entry(first.1, Purpose::Pin)?;
-        naming::link(&pinned, folder.handle()?, name)?;
+        match naming::link(&pinned, folder.handle()?, name) {
+            // A share wants paths.
+            Err(error) if naming::is_unknown(&error) => {
+                std::fs::hard_link(first.0.place(first.1), folder.place(name))?;
+            }
+            linked => linked?,
+        }
         drop(pinned);
         HeldEntry::opened(folder, name, Purpose::Move)
     }

@@ -29,22 +29,32 @@ use crate::wtf8;
 const IN_EVERY_CASE: u32 = 0x1 | 0x2 | 0x40;
 const REPLACE: u32 = 1;
 
-/// In one step: before it the old one is there, after it the new one.
+/// To another name in the folder that it's in already. In one step: before it the old one is there, after it the new one.
 pub(super) fn rename(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
-    match give(file, folder, name, FileRenameInformationEx, IN_EVERY_CASE) {
+    match move_to(file, folder, name) {
+        // A share takes a name alone, which means the same folder.
+        Err(error) if is_unknown(&error) => give(file, None, name, FileRenameInformation, REPLACE),
+        done => done,
+    }
+}
+
+/// As [`rename`], to any folder of the volume.
+pub(super) fn move_to(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
+    match give(file, Some(folder), name, FileRenameInformationEx, IN_EVERY_CASE) {
         // Not every version and file system has that.
-        Err(error)
-            if has_code(&error, &[ERROR_INVALID_PARAMETER, ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED]) =>
-        {
-            give(file, folder, name, FileRenameInformation, REPLACE)
-        }
+        Err(error) if is_unknown(&error) => give(file, Some(folder), name, FileRenameInformation, REPLACE),
         done => done,
     }
 }
 
 /// One name more, where there's nothing yet.
 pub(super) fn link(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
-    give(file, folder, name, FileLinkInformation, 0)
+    give(file, Some(folder), name, FileLinkInformation, 0)
+}
+
+/// What's asked for in this way can't be had there, whatever is asked.
+pub(super) fn is_unknown(error: &io::Error) -> bool {
+    has_code(error, &[ERROR_INVALID_PARAMETER, ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED])
 }
 
 /// It's gone when it's closed, read-only or not.
@@ -72,13 +82,14 @@ pub(super) fn without_read_only(attributes: u32) -> u32 {
 /// (`FILE_RENAME_INFORMATION`, `FILE_LINK_INFORMATION`).
 fn give(
     file: &File,
-    folder: &File,
+    folder: Option<&File>,
     name: &[u8],
     class: FILE_INFORMATION_CLASS,
     flags: u32,
 ) -> io::Result<()> {
     let name = wtf8::to_wide(name).ok_or(io::ErrorKind::InvalidInput)?;
-    let (name_len, handle) = (name.len() as u32 * 2, folder.as_raw_handle() as u64);
+    let (name_len, handle) =
+        (name.len() as u32 * 2, folder.map_or(0, |folder| folder.as_raw_handle() as u64));
     let mut bytes =
         [&flags.to_le_bytes()[..], &[0; 4], &handle.to_le_bytes(), &name_len.to_le_bytes()].concat();
     bytes.extend(name.iter().flat_map(|unit| unit.to_le_bytes()));
