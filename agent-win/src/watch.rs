@@ -120,6 +120,8 @@ impl Watch {
         let first = match (self.first, &self.watcher) {
             (Some(first), _) => first,
             (None, None) if self.last.elapsed() >= RESCAN_EVERY => {
+                // What kept it from watching may be over: a folder that was gone, or a system without room.
+                self.watcher = DirectoryWatcher::start(&self.scope).map_err(say).ok();
                 self.everything();
                 self.first?
             }

@@ -34,6 +34,28 @@ fn a_databases_logs_come_between_two_points_of_everything() {
 }
 
 #[test]
+fn logs_that_come_often_keep_no_point_of_everything_from_its_time() {
+    let site = Site::start();
+    let logs = site.data().join("logs");
+    fs::create_dir(&logs).unwrap();
+    site.configure(&format!(
+        "include = [{:?}]\nwhen = \"every 3 seconds\"\n[database]\nlogs = [{logs:?}]\nlogs_every = \"every 1 seconds\"\n",
+        site.data(),
+    ));
+    let agent = Running::start_logged(&mut site.agent("run"), &site.agent_log());
+    site.wait_until("the first point", || !site.points("alpha/files").is_empty());
+    for name in ["base.dat", "more.dat"] {
+        fs::write(site.data().join(name), b"beside the logs").unwrap();
+        site.wait_until("a point of everything comes all the same", || {
+            // Each time there's something for the logs to bring.
+            fs::write(logs.join("1.log"), format!("{:?}", std::time::Instant::now())).unwrap();
+            site.restore(&[]).join(name).exists()
+        });
+    }
+    drop(agent);
+}
+
+#[test]
 fn commands_before_and_after_make_files_that_belong_together() {
     let site = Site::start();
     let (live, dump) = (site.data().join("live"), site.data().join("dump"));

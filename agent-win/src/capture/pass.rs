@@ -58,6 +58,8 @@ pub(super) struct Pass<'a> {
     /// New files that couldn't be read: the box doesn't know them.
     pub(super) unsent: HashSet<NodeId>,
     pub(super) torn: Vec<Vec<u8>>,
+    /// A file that the box has couldn't be read in this look.
+    keeps_older: bool,
 }
 
 type Result<T> = std::result::Result<T, CaptureError>;
@@ -81,6 +83,7 @@ impl<'a> Pass<'a> {
             late_links: Vec::new(),
             unsent: HashSet::new(),
             torn: Vec::new(),
+            keeps_older: false,
         }
     }
 
@@ -90,6 +93,7 @@ impl<'a> Pass<'a> {
         self.visited.clear();
         self.taken_over.clear();
         self.stream_names.clear();
+        self.keeps_older = false;
         let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
         let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
         match target {
@@ -239,6 +243,10 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    pub(super) fn keeps_older(&self) -> bool {
+        self.keeps_older
+    }
+
     pub(super) fn is_held(&self, path: &[u8]) -> bool {
         !self.held.is_empty() && self.held.contains(database_of(path))
     }
@@ -316,6 +324,7 @@ impl<'a> Pass<'a> {
         if is_new && matches!(read, FileRead::Failed | FileRead::Replaced) {
             self.unsent.insert(node);
         }
+        self.keeps_older |= !is_new && read == FileRead::Failed;
         if matches!(read, FileRead::Torn | FileRead::Replaced) {
             self.torn.push(shown);
         }

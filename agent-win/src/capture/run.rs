@@ -23,6 +23,7 @@ use crate::config::{CompressionChoice, Scope};
 use crate::cut::Workers;
 use crate::enclosures::Enclosures;
 use crate::journal::Journal;
+use crate::platform::TIMES_TELL_WRITES;
 use crate::platform::mounted_at;
 use crate::standstill::Claim;
 use crate::wire::Wire;
@@ -136,11 +137,17 @@ fn look_until_quiet(pass: &mut Pass<'_>, target: &Target, claim: Claim) -> Resul
         let is_quiet = pass.reading.outlet.steps() == steps && torn.is_empty();
         steps = pass.reading.outlet.steps();
         match claim {
+            // What couldn't be read stays as an earlier point has it.
+            Claim::Application | Claim::Snapshot if torn.is_empty() && pass.keeps_older() => {
+                return Ok(Consistency::PerFile);
+            }
             Claim::Application if torn.is_empty() => return Ok(Consistency::Application),
             Claim::Snapshot if torn.is_empty() => return Ok(Consistency::Crash),
             Claim::Quiet if is_quiet => return Ok(Consistency::Quiet),
-            // Elsewhere something may have changed meanwhile.
-            Claim::None if is_quiet && matches!(target, Target::These(_)) => return Ok(Consistency::PerFile),
+            // Elsewhere something may have changed meanwhile; and where times don't tell of every write, here as well.
+            Claim::None if is_quiet && (!TIMES_TELL_WRITES || matches!(target, Target::These(_))) => {
+                return Ok(Consistency::PerFile);
+            }
             Claim::None if is_quiet => return Ok(Consistency::Crash),
             _ => {}
         }

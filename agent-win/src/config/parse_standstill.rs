@@ -103,6 +103,14 @@ impl Findings<'_> {
                 "Write application = \"sql-server\" or \"exchange\", or remove them.",
             );
         }
+        if database.application == Application::SqlServer
+            && database.logs.is_empty()
+            && database.logs_every.is_some()
+        {
+            let what = "SQL Server keeps its logs to itself between two points".to_owned();
+            let remedy = "Have it back its logs up to a folder, and write database.logs = [\"that folder\"].";
+            self.mistake(value.span(), what, remedy);
+        }
         if database.application == Application::Files
             && database.logs.is_empty()
             && database.logs_every.is_some()
@@ -120,7 +128,7 @@ impl Findings<'_> {
             Some(span) if asks && config.when == When::Continuous => {
                 let what = "an application's databases can't be captured continuously".to_owned();
                 let remedy =
-                    "Write when = \"every 1 hours\", and database.logs_every = \"every 30 seconds\".";
+                    "Write when = \"every 1 hours\"; its logs may come between with database.logs_every.";
                 self.mistake(span, what, remedy);
             }
             None if asks => config.when = When::Every(EVERY),

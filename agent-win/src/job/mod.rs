@@ -201,13 +201,20 @@ impl Job {
     /// A capture is done.
     pub(crate) fn done(&mut self, began: Instant, outcome: &Outcome, is_point: bool) {
         self.try_again(outcome);
-        self.schedule.done(began);
+        if self.is_scheduled(is_point) {
+            self.schedule.done(began);
+        }
         self.told = Some(Instant::now());
         self.stage = Stage::Changes;
         self.told_waiting = None;
         if let Some(bookmarks) = self.bookmarks.as_mut().filter(|_| is_point) {
             bookmarks.made();
         }
+    }
+
+    /// Whether a capture was the schedule's: logs come beside it, and change nothing about when the next point is made.
+    pub(crate) fn is_scheduled(&self, is_point: bool) -> bool {
+        is_point || self.is_watched()
     }
 
     /// Files that were locked are looked at again soon.

@@ -30,6 +30,12 @@ pub(super) const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHAR
 const EPOCH: i64 = 116_444_736_000_000_000;
 /// Tags with this bit stand for another place (MS-FSCC 2.1.2.1): links, junctions, mount points.
 const NAME_SURROGATE: u32 = 0x2000_0000;
+/// Files whose bytes lie in the volume's store of chunks: what they have allocated says nothing of where they have bytes.
+const DEDUPLICATED: u32 = 0x8000_0013;
+/// Files that are nothing but their reparse point: aliases of applications, sockets, pipes, devices and the like
+/// (MS-FSCC 2.1.2.1: NFS, APPEXECLINK, AF_UNIX, LX_FIFO, LX_CHR, LX_BLK).
+const WITHOUT_BYTES: [u32; 6] =
+    [0x8000_0014, 0x8000_001b, 0x8000_0023, 0x8000_0024, 0x8000_0025, 0x8000_0026];
 
 /// What Windows tells of an object, in its own units.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,9 +100,15 @@ impl Facts {
         self.attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 && self.tag & NAME_SURROGATE != 0
     }
 
+    /// What's kept as its reparse point.
+    fn is_reparse_point_alone(&self) -> bool {
+        let is_reparse = self.attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+        self.is_surrogate() || is_reparse && WITHOUT_BYTES.contains(&self.tag)
+    }
+
     pub(super) fn kind(&self) -> NodeKind {
         match () {
-            () if self.is_surrogate() => NodeKind::Symlink,
+            () if self.is_reparse_point_alone() => NodeKind::Symlink,
             () if self.attributes & FILE_ATTRIBUTE_DIRECTORY != 0 => NodeKind::Directory,
             () => NodeKind::File,
         }
@@ -112,7 +124,7 @@ impl Facts {
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
         let size = if kind == NodeKind::File { self.size } else { 0 };
-        let is_sparse = self.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0;
+        let is_sparse = self.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0 && self.tag != DEDUPLICATED;
         Ok(Stat {
             kind,
             size,
@@ -175,6 +187,15 @@ mod tests {
             |tag, more| Facts { attributes: FILE_ATTRIBUTE_REPARSE_POINT | more, tag, ..Facts::default() };
         assert_eq!(reparse(0xa000_0003, FILE_ATTRIBUTE_DIRECTORY).kind(), NodeKind::Symlink);
         assert_eq!(reparse(0xa000_000c, 0).kind(), NodeKind::Symlink);
-        assert_eq!(reparse(0x8000_0013, 0).kind(), NodeKind::File);
+        assert_eq!(reparse(DEDUPLICATED, 0).kind(), NodeKind::File);
+        assert_eq!(reparse(WITHOUT_BYTES[1], 0).kind(), NodeKind::Symlink);
+    }
+
+    #[test]
+    fn a_deduplicated_file_is_read_whole_however_little_it_has_allocated() {
+        let attributes = FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_SPARSE_FILE;
+        let facts = |tag| Facts { attributes, tag, size: 9000, ..Facts::default() };
+        assert!(!facts(DEDUPLICATED).stat().unwrap().is_sparse());
+        assert!(facts(0x8000_0017).stat().unwrap().is_sparse());
     }
 }

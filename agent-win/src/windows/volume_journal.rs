@@ -2,9 +2,11 @@
 
 use windows_sys::Win32::System::Ioctl::FSCTL_WRITE_USN_CLOSE_RECORD;
 
+use super::mount_point::mounted_at;
 use super::path::as_path;
 use super::usn_journal::{UsnError, UsnJournal};
 use super::{query, stat};
+use crate::path::split;
 use crate::usn::{Changes, Mark};
 
 /// One volume's journal.
@@ -44,7 +46,7 @@ impl VolumeJournal {
 pub(crate) fn volume_journals<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Option<Vec<VolumeJournal>> {
     let mut drives: Vec<char> = Vec::new();
     for path in paths {
-        let drive = drive_of(path)?;
+        let drive = drive_of(path).filter(|_| !is_on_mounted_volume(path))?;
         if !drives.contains(&drive) {
             drives.push(drive);
         }
@@ -61,6 +63,20 @@ fn drive_of(path: &[u8]) -> Option<char> {
         }
         _ => None,
     }
+}
+
+/// Whether the path leads over a folder that another volume is mounted at.
+fn is_on_mounted_volume(path: &[u8]) -> bool {
+    let mut folder = Some(path);
+    while let Some(path) = folder {
+        if mounted_at(path).is_some() {
+            return true;
+        }
+        folder = split(path)
+            .map(|(parent, _)| parent)
+            .filter(|parent| split(parent).is_some_and(|(top, _)| !top.is_empty()));
+    }
+    false
 }
 
 fn opened(drive: char) -> Option<VolumeJournal> {

@@ -43,7 +43,7 @@ impl Agent {
                 session.doing(job.text.config, "")?;
                 Ok(Line::Usable)
             }
-            Err(error) => capture_failed(job, error),
+            Err(error) => capture_failed(job, error, is_point),
         }
     }
 
@@ -82,10 +82,11 @@ impl Agent {
     }
 }
 
-fn capture_failed(job: &mut Job, error: CaptureError) -> Result<Line, WorkError> {
+fn capture_failed(job: &mut Job, error: CaptureError, is_point: bool) -> Result<Line, WorkError> {
     job.told = None;
     job.look_at_everything();
     match error {
+        _ if !job.is_scheduled(is_point) => {}
         // A broken line has its own pace; the capture goes on as soon as there's another. One that must wait goes on as
         // soon as it may.
         CaptureError::Wire(WireError::Lost) | CaptureError::Stopped => {

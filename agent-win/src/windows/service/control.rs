@@ -13,9 +13,9 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::Services::{
     ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, ControlService, CreateServiceW,
     DeleteService, OpenSCManagerW, OpenServiceW, QueryServiceStatus, SC_ACTION, SC_ACTION_RESTART, SC_HANDLE,
-    SC_MANAGER_ALL_ACCESS, SERVICE_ALL_ACCESS, SERVICE_AUTO_START, SERVICE_CONFIG_DELAYED_AUTO_START_INFO,
-    SERVICE_CONFIG_DESCRIPTION, SERVICE_CONFIG_FAILURE_ACTIONS, SERVICE_CONTROL_STOP,
-    SERVICE_DELAYED_AUTO_START_INFO, SERVICE_DESCRIPTIONW, SERVICE_ERROR_NORMAL, SERVICE_FAILURE_ACTIONSW,
+    SC_MANAGER_ALL_ACCESS, SERVICE_ALL_ACCESS, SERVICE_AUTO_START, SERVICE_CONFIG_DESCRIPTION,
+    SERVICE_CONFIG_FAILURE_ACTIONS, SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, SERVICE_CONTROL_STOP,
+    SERVICE_DESCRIPTIONW, SERVICE_ERROR_NORMAL, SERVICE_FAILURE_ACTIONS_FLAG, SERVICE_FAILURE_ACTIONSW,
     SERVICE_STATUS, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS, StartServiceW,
 };
 
@@ -78,8 +78,9 @@ pub(super) fn start(service: &Handle) -> io::Result<()> {
     }
 }
 
-/// Stops and removes the service; true where there was one.
+/// Stops and removes the service, and what it changed on the computer; true where there was one.
 pub fn remove() -> Result<bool, ServiceError> {
+    crate::windows::firewall::forget();
     let manager = manager()?;
     let service = match open(&manager, NAME) {
         Err(error) if has_code(&error, &[ERROR_SERVICE_DOES_NOT_EXIST]) => return Ok(false),
@@ -88,7 +89,6 @@ pub fn remove() -> Result<bool, ServiceError> {
     stop(&service)?;
     delete(&service).map_err(ServiceError::Remove)?;
     event_log::remove_source().map_err(ServiceError::Remove)?;
-    crate::windows::firewall::forget();
     Ok(true)
 }
 
@@ -162,6 +162,14 @@ fn change(service: &Handle, command: &[u16]) -> io::Result<()> {
     })
 }
 
+/// However it was installed: Windows starts it again when it ends by a mistake.
+pub(super) fn describe_own() {
+    let opened = manager().map_err(io::Error::other).and_then(|manager| open(&manager, NAME));
+    if let Err(error) = opened.and_then(|service| describe(&service)) {
+        tracing::warn!(%error, "the service isn't restarted when it ends by a mistake");
+    }
+}
+
 fn describe(service: &Handle) -> io::Result<()> {
     let mut text = wide(DESCRIPTION);
     let description = SERVICE_DESCRIPTIONW { lpDescription: text.as_mut_ptr() };
@@ -180,14 +188,14 @@ fn describe(service: &Handle) -> io::Result<()> {
     let restarts = said(unsafe {
         ChangeServiceConfig2W(service.0, SERVICE_CONFIG_FAILURE_ACTIONS, (&raw const failure).cast())
     });
-    let delayed = SERVICE_DELAYED_AUTO_START_INFO { fDelayedAutostart: 1 };
+    let flag = SERVICE_FAILURE_ACTIONS_FLAG { fFailureActionsOnNonCrashFailures: 1 };
     // SAFETY: as above.
-    let later = said(unsafe {
-        ChangeServiceConfig2W(service.0, SERVICE_CONFIG_DELAYED_AUTO_START_INFO, (&raw const delayed).cast())
+    let always = said(unsafe {
+        ChangeServiceConfig2W(service.0, SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, (&raw const flag).cast())
     });
     // The service works without the two.
-    for error in [restarts, later].into_iter().filter_map(Result::err) {
-        tracing::warn!(%error, "the service isn't restarted after a crash, or starts with Windows rather than after it");
+    for error in [restarts, always].into_iter().filter_map(Result::err) {
+        tracing::warn!(%error, "the service isn't restarted when it ends by a mistake");
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::Services::{
     SERVICE_TABLE_ENTRYW, SERVICE_WIN32_OWN_PROCESS, SetServiceStatus, StartServiceCtrlDispatcherW,
 };
 
-use super::NAME;
+use super::{NAME, control};
 use crate::windows::wide::wide;
 
 /// What the service does until the flag is set; gives its exit code.
@@ -63,6 +63,7 @@ unsafe extern "system" fn service_main(_count: u32, _words: *mut windows_sys::co
     };
     shared.status.store(status, Ordering::Release);
     tell(shared, SERVICE_RUNNING, 0);
+    control::describe_own();
     let code = work(shared.stop.clone());
     tell(shared, SERVICE_STOPPED, code);
 }
