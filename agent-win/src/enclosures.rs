@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use coffer_format::entry::ReportLine;
 
 use crate::capture::Target;
+use crate::hives::LackingHive;
 use crate::platform::{self, path_bytes};
 
 const DOCUMENTS: &str = "documents";
@@ -52,20 +53,20 @@ impl Enclosures {
     pub(crate) fn write(&self) -> (Target, Vec<ReportLine>) {
         let mut target = Target::nothing();
         let mut lacking = Vec::new();
-        let mut part = |name: &str, written: io::Result<()>| {
-            let bytes = path_bytes(&self.folder.join(name));
+        let documents = self.write_documents().map(|()| Vec::new());
+        for (name, written) in [(DOCUMENTS, documents), (REGISTRY, self.write_registry())] {
+            let folder = self.folder.join(name);
+            let bytes = path_bytes(&folder);
             target.notice(path_bytes(&self.folder), name.as_bytes().to_vec());
             match written {
-                // What the point before had and this one hasn't as well.
-                Ok(()) => target.notice_all(bytes),
-                Err(error) => {
-                    let what = format!("can't be enclosed in the point: {error}");
-                    lacking.push(ReportLine { path: bytes[..].into(), what });
+                Ok(hives) => {
+                    lacking.extend(hives.into_iter().map(|hive| line(&folder, hive)));
+                    // What the point before had and this one hasn't as well.
+                    target.notice_all(bytes);
                 }
+                Err(error) => lacking.push(line(&folder, LackingHive::failed("", &error))),
             }
-        };
-        part(DOCUMENTS, self.write_documents());
-        part(REGISTRY, self.write_registry());
+        }
         (target, lacking)
     }
 
@@ -75,14 +76,17 @@ impl Enclosures {
         self.documents.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
     }
 
-    fn write_registry(&self) -> io::Result<()> {
+    fn write_registry(&self) -> io::Result<Vec<LackingHive>> {
         let folder = self.folder.join(REGISTRY);
         emptied(&folder, self.has_registry)?;
-        if self.has_registry {
-            platform::save_hives(&folder)?;
-        }
-        Ok(())
+        if self.has_registry { platform::save_hives(&folder) } else { Ok(Vec::new()) }
     }
+}
+
+/// Of the hive, or of the folder where it's none alone.
+fn line(folder: &Path, lacking: LackingHive) -> ReportLine {
+    let path = if lacking.name.is_empty() { folder.to_owned() } else { folder.join(&lacking.name) };
+    ReportLine { path: path_bytes(&path)[..].into(), what: lacking.what }
 }
 
 /// Removes what's in a folder; makes it where it's wanted.
@@ -96,4 +100,23 @@ fn emptied(folder: &Path, is_wanted: bool) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hive_that_is_lacking_is_named_by_its_file_and_several_by_their_folder() {
+        let folder = Path::new(if cfg!(windows) { r"C:\enclosed\registry" } else { "/C:/enclosed/registry" });
+        let failed = LackingHive::failed("SAM", &io::Error::other("no"));
+        for (lacking, path) in [
+            (failed, &b"/C:/enclosed/registry/SAM"[..]),
+            (LackingHive::beyond(3, 200).unwrap(), b"/C:/enclosed/registry"),
+        ] {
+            let what = lacking.what.clone();
+            assert_eq!(line(folder, lacking), ReportLine { path: path.into(), what });
+        }
+        assert_eq!(LackingHive::beyond(0, 200), None);
+    }
 }

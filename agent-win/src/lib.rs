@@ -12,6 +12,11 @@ pub mod enclosures;
 mod exclusions;
 pub mod find;
 mod guest;
+#[cfg_attr(
+    not(windows),
+    allow(dead_code, unused_imports, reason = "only Windows has hives; tested everywhere")
+)]
+pub mod hives;
 mod job;
 pub mod journal;
 pub mod line;
@@ -25,6 +30,7 @@ mod windows;
 use windows as platform;
 pub mod log_file;
 mod path;
+mod private_folder;
 pub mod restore;
 mod restore_desk;
 mod scan;

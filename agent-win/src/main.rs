@@ -19,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 
 mod exit_code;
 #[cfg(windows)]
+mod hives_command;
+#[cfg(windows)]
 mod windows_commands;
 
 use exit_code::exit_code;

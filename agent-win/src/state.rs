@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::{ConfigId, FileHash};
 
-use crate::platform::{SEALS, create_private_folder, private_file, seal, unseal};
+use crate::platform::{SEALS, private_file, seal, unseal};
+use crate::private_folder;
+pub use crate::private_folder::NotPrivate;
 use crate::restore::WaitingFiles;
 
 /// The folder.
@@ -27,6 +29,8 @@ pub enum StateError {
     Damaged(PathBuf),
     #[error("another agent is using {}; stop it first", .0.display())]
     InUse(PathBuf),
+    #[error(transparent)]
+    NotPrivate(NotPrivate),
 }
 
 /// Keeps every other agent out of the folder while it lives.
@@ -42,11 +46,12 @@ const SEALED_KEY: &str = "identity.key";
 impl StateDir {
     /// Makes the folder where it isn't there.
     pub fn create(path: &Path) -> Result<StateDir, StateError> {
-        create_private_folder(path).map_err(|error| StateError::Write(path.to_owned(), error))?;
+        private_folder::create(path).map_err(|error| StateError::of(error, path, StateError::Write))?;
         StateDir::open(path)
     }
 
     pub fn open(path: &Path) -> Result<StateDir, StateError> {
+        private_folder::check(path).map_err(|error| StateError::of(error, path, StateError::Read))?;
         let path = fs::canonicalize(path).map_err(|error| StateError::Read(path.to_owned(), error))?;
         Ok(StateDir { path })
     }
@@ -140,6 +145,15 @@ impl StateDir {
             })
             .and_then(|()| fs::rename(&temporary, &path));
         saved.map_err(|error| StateError::Write(path, error))
+    }
+}
+
+impl StateError {
+    fn of(error: NotPrivate, path: &Path, failed: fn(PathBuf, io::Error) -> StateError) -> StateError {
+        match error {
+            NotPrivate::Io(error) => failed(path.to_owned(), error),
+            error => StateError::NotPrivate(error),
+        }
     }
 }
 

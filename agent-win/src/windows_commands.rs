@@ -11,13 +11,15 @@ use clap::Subcommand;
 use coffer_agent::log_file::LogFile;
 use coffer_agent::selftest;
 use coffer_agent::service::{self, EventLog, EventLogWriter};
-use coffer_agent::state::StateDir;
+use coffer_agent::state::{StateDir, StateError};
 use coffer_agent::update::{Swapper, Updater};
 use coffer_agent::work::Agent;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::hives_command::{self, HivesCommand};
 
 const ENROLMENT_POLL: Duration = Duration::from_millis(500);
 /// How soon a replacement that ran into something goes on.
@@ -53,6 +55,11 @@ pub(crate) enum WindowsCommand {
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
         limit_seconds: Option<u64>,
     },
+    /// The registry's hives, which points have where a configuration says `system_state`.
+    Hives {
+        #[command(subcommand)]
+        command: HivesCommand,
+    },
     /// Replaces the agent's program: the agent calls it so, as a service.
     #[command(hide = true)]
     FinishUpdate {
@@ -86,6 +93,7 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
         WindowsCommand::Selftest { folder, writers, limit_seconds } => {
             selftest(folder.filter(|_| !writers), limit_seconds.map(Duration::from_secs))?;
         }
+        WindowsCommand::Hives { command } => return hives_command::run(command),
         WindowsCommand::FinishUpdate { program, state } => {
             service::run(Box::new(move |stop| finish_update(&program, &state, &stop)))
                 .context("only Windows starts this; the agent sees to it")?;
@@ -193,10 +201,16 @@ fn wait_until_enrolled(state: &Path, stop: &AtomicBool, inform: &dyn Fn(&str)) -
     let is_ready = |state: StateDir| state.server().is_ok() && state.lock().is_ok();
     let is_enrolled = || StateDir::open(state).is_ok_and(is_ready);
     if !is_enrolled() {
-        let state = state.display();
+        let shown = state.display();
+        let why = match StateDir::open(state) {
+            Err(StateError::NotPrivate(error)) => {
+                format!("The Coffer agent doesn't use its folder: {error}.")
+            }
+            _ => "This computer isn't enrolled at a box yet.".to_owned(),
+        };
         inform(&format!(
-            "This computer isn't enrolled at a box yet: run `coffer-agent enrol --state \"{state}\"` with a \
-             code that a box gave out. The Coffer agent waits for that."
+            "{why} Run `coffer-agent enrol --state \"{shown}\"` with a code that a box gave out. The Coffer agent waits \
+             for that."
         ));
     }
     while !is_enrolled() && !stop.load(Ordering::Relaxed) {

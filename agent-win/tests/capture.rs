@@ -356,3 +356,29 @@ fn exclusions_hold_and_leave_when_they_come_later() {
         state.find(&bench.path("drop.tmp")).is_none() && state.find(&bench.path("sub/drop.tmp")).is_none()
     );
 }
+
+#[test]
+fn a_folder_with_the_name_of_files_that_are_left_out_is_captured() {
+    let bench = Bench::new();
+    bench.write("notes.db-shm", "an index");
+    bench.write("archive-shm/letter.txt", "kept");
+    bench.write("archive-shm/letter.db-shm", "an index");
+    bench.capture();
+    let is_there = |name: &str| bench.state().find(&bench.path(name)).is_some();
+    assert!(!is_there("notes.db-shm") && !is_there("archive-shm/letter.db-shm"));
+    assert_eq!(bench.state().file(&bench.path("archive-shm/letter.txt")).unwrap(), b"kept");
+
+    // One that takes the place of the other.
+    fs::remove_file(bench.path("notes.db-shm")).unwrap();
+    bench.write("notes.db-shm/letter.txt", "new");
+    fs::remove_dir_all(bench.path("archive-shm")).unwrap();
+    bench.write("archive-shm", "an index");
+    let mut target = Target::nothing();
+    let root = bench.path("").to_str().unwrap().trim_end_matches('/').as_bytes().to_vec();
+    for name in ["notes.db-shm", "archive-shm"] {
+        target.notice(root.clone(), name.as_bytes().to_vec());
+    }
+    bench.try_capture(None, target).unwrap();
+    assert_eq!(bench.state().file(&bench.path("notes.db-shm/letter.txt")).unwrap(), b"new");
+    assert!(!is_there("archive-shm"));
+}

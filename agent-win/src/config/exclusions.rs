@@ -1,14 +1,28 @@
 //! What nobody wants back: left out unless a configuration says `automatic_exclusions = false`.
 
+/// What a pattern leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeavesOut {
+    /// Whatever it matches; of a folder, everything below it as well.
+    Anything,
+    /// Files. A folder with such a name is captured.
+    Files,
+}
+
 /// A pattern and the reason it's left out, for the screens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AutomaticExclusion {
     pub pattern: &'static str,
+    pub leaves_out: LeavesOut,
     pub why: &'static str,
 }
 
 const fn out(pattern: &'static str, why: &'static str) -> AutomaticExclusion {
-    AutomaticExclusion { pattern, why }
+    AutomaticExclusion { pattern, leaves_out: LeavesOut::Anything, why }
+}
+
+const fn files_out(pattern: &'static str, why: &'static str) -> AutomaticExclusion {
+    AutomaticExclusion { pattern, leaves_out: LeavesOut::Files, why }
 }
 
 /// Everything that is left out by itself on this system. An included path is never left out by one of these.
@@ -33,8 +47,8 @@ pub const LINUX_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/home/*/.local/share/Trash", "already thrown away"),
     out("/root/.local/share/Trash", "already thrown away"),
     out("/**/.Trash-*", "already thrown away"),
-    out("/**/.coffer-restoring-*", "not whole yet: a restore is at work on it"),
-    out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
+    files_out("/**/.coffer-restoring-*", "not whole yet: a restore is at work on it"),
+    files_out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];
 
 /// What Windows itself lists below `FilesNotToBackup` comes on top.
@@ -55,8 +69,8 @@ pub const WINDOWS_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/*:/Users/*/AppData/Local/Microsoft/Windows/INetCache", "caches that programs rebuild"),
     out("/*:/Users/*/AppData/Local/Microsoft/Windows/Explorer/thumbcache_*", "caches that programs rebuild"),
     out("/*:/Users/*/AppData/Local/CrashDumps", "left by a crash"),
-    out("/**/*.coffer-at-restart", "restored already, and waits for the computer's next start"),
-    out("/**/~$*", "marks that Office leaves while a document is open"),
-    out("/**/.coffer-restoring-*", "not whole yet: a restore is at work on it"),
-    out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
+    files_out("/**/*.coffer-at-restart", "restored already, and waits for the computer's next start"),
+    files_out("/**/~$*", "marks that Office leaves while a document is open"),
+    files_out("/**/.coffer-restoring-*", "not whole yet: a restore is at work on it"),
+    files_out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];

@@ -5,6 +5,7 @@ mod bandwidth;
 mod database;
 mod exclusions;
 mod found;
+mod left_out;
 mod manners;
 mod open_files;
 mod parse;
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 pub use bandwidth::{Bandwidth, BandwidthRule, Limit};
 pub use database::{Application, Database};
-pub use exclusions::{AUTOMATIC_EXCLUSIONS, AutomaticExclusion, LINUX_EXCLUSIONS, WINDOWS_EXCLUSIONS};
+pub use exclusions::{
+    AUTOMATIC_EXCLUSIONS, AutomaticExclusion, LINUX_EXCLUSIONS, LeavesOut, WINDOWS_EXCLUSIONS,
+};
 pub use found::FoundFiles;
 pub use manners::{Manners, OnBattery, OnMetered, Priority};
 pub use open_files::{OpenFiles, Quiet};

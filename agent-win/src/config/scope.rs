@@ -6,7 +6,8 @@ use std::path::Path;
 use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::found::Found;
-use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, FoundFiles};
+use super::left_out::LeftOut;
+use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, FoundFiles, LeavesOut};
 use crate::platform;
 
 /// What to do with a path.
@@ -20,12 +21,23 @@ pub enum Verdict {
     Outside,
 }
 
+/// How a path is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Itself, or by an application: no pattern leaves it out.
+    ByName,
+    Below,
+    /// It's on the way.
+    Above,
+    Not,
+}
+
 /// A configuration's includes and exclusions, ready to be asked.
 #[derive(Debug)]
 pub struct Scope {
     includes: Vec<Vec<u8>>,
-    left_out: GlobSet,
-    listed: GlobSet,
+    left_out: LeftOut,
+    listed: LeftOut,
     own: Vec<Vec<u8>>,
     pages: GlobSet,
     found: Vec<Found>,
@@ -42,14 +54,13 @@ pub(super) fn glob(pattern: &str) -> Result<Glob, globset::Error> {
 impl Scope {
     /// Patterns are known to be good: `config` was parsed. `own` are the agent's own directories, always left out.
     pub fn new(config: &BackupConfig, own: &[&Path]) -> Result<Scope, globset::Error> {
-        let mut left_out: Vec<&str> = config.exclude.iter().map(String::as_str).collect();
-        if config.automatic_exclusions {
-            left_out.extend(AUTOMATIC_EXCLUSIONS.iter().map(|exclusion| exclusion.pattern));
-        }
+        let own_words = config.exclude.iter().map(|pattern| (pattern.as_str(), LeavesOut::Anything));
+        let automatic = AUTOMATIC_EXCLUSIONS.iter().filter(|_| config.automatic_exclusions);
+        let automatic = automatic.map(|exclusion| (exclusion.pattern, exclusion.leaves_out));
         Ok(Scope {
             includes: config.include.iter().map(|path| clean(&platform::include_bytes(path))).collect(),
-            left_out: set(left_out.into_iter())?,
-            listed: GlobSet::empty(),
+            left_out: LeftOut::new(own_words.chain(automatic))?,
+            listed: LeftOut::default(),
             own: own.iter().map(|path| clean(&platform::path_bytes(path))).collect(),
             pages: set(config.page_patterns.iter().map(String::as_str))?,
             found: Vec::new(),
@@ -60,9 +71,9 @@ impl Scope {
     /// Leaves out what the computer itself lists as well.
     pub fn with_listed<'a>(
         mut self,
-        patterns: impl Iterator<Item = &'a str>,
+        patterns: impl Iterator<Item = (&'a str, LeavesOut)>,
     ) -> Result<Scope, globset::Error> {
-        self.listed = set(patterns)?;
+        self.listed = LeftOut::new(patterns)?;
         Ok(self)
     }
 
@@ -78,32 +89,51 @@ impl Scope {
         self
     }
 
+    /// Of a folder, or of what may be one; for what's known to be a file, [`leaves_out_file`](Scope::leaves_out_file) is asked
+    /// as well.
     pub fn verdict(&self, path: &[u8]) -> Verdict {
-        let mut verdict = self.of_enclosed(path);
-        if verdict == Verdict::Within || self.own.iter().any(|own| own == path) {
-            return verdict;
+        match self.wanted(path) {
+            Wanted::ByName => Verdict::Within,
+            Wanted::Below if self.left_out.has(path) || self.listed.has(path) => self.toward_or_out(path),
+            Wanted::Below => Verdict::Within,
+            Wanted::Above => Verdict::Toward,
+            Wanted::Not => Verdict::Outside,
+        }
+    }
+
+    /// Whether a file is left out whose path, if it were a folder's, may not be.
+    pub fn leaves_out_file(&self, path: &[u8]) -> bool {
+        let is_named = self.left_out.has_file(path) || self.listed.has_file(path);
+        is_named && self.wanted(path) == Wanted::Below
+    }
+
+    fn wanted(&self, path: &[u8]) -> Wanted {
+        let mut wanted = match self.of_enclosed(path) {
+            Verdict::Within => return Wanted::ByName,
+            Verdict::Toward => Wanted::Above,
+            Verdict::Outside => Wanted::Not,
+        };
+        if self.own.iter().any(|own| own == path) {
+            return wanted;
         }
         for found in &self.found {
             match found.verdict(path) {
-                Verdict::Within => return Verdict::Within,
-                Verdict::Toward => verdict = Verdict::Toward,
+                Verdict::Within => return Wanted::ByName,
+                Verdict::Toward => wanted = Wanted::Above,
                 Verdict::Outside => {}
             }
         }
         for include in &self.includes {
             if include == path {
-                return Verdict::Within;
+                return Wanted::ByName;
             }
             if below(path, include) {
-                verdict = Verdict::Within;
-            } else if verdict == Verdict::Outside && below(include, path) {
-                verdict = Verdict::Toward;
+                wanted = Wanted::Below;
+            } else if wanted == Wanted::Not && below(include, path) {
+                wanted = Wanted::Above;
             }
         }
-        match verdict {
-            Verdict::Within if self.is_left_out(path) => self.toward_or_out(path),
-            verdict => verdict,
-        }
+        wanted
     }
 
     fn of_enclosed(&self, path: &[u8]) -> Verdict {
@@ -122,11 +152,6 @@ impl Scope {
     /// Whether something that happens to a path is news: in what the agent writes itself, nothing is.
     pub fn is_noticed(&self, path: &[u8]) -> bool {
         self.of_enclosed(path) != Verdict::Within && self.is_reachable(path)
-    }
-
-    fn is_left_out(&self, path: &[u8]) -> bool {
-        let candidate = Candidate::from_bytes(path);
-        self.left_out.is_match_candidate(&candidate) || self.listed.is_match_candidate(&candidate)
     }
 
     /// An excluded directory may still hold an included one, or an application's files.

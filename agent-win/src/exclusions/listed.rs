@@ -1,6 +1,7 @@
 //! Files that Windows lists as not to be backed up (the registry's `FilesNotToBackup`, and writers' exclusions), as patterns of
 //! ours. Source: Microsoft, "Registry Keys and Values for Backup and Restore".
 
+use crate::config::LeavesOut::{self, Anything, Files};
 use crate::vss::expanded;
 
 /// One entry of such a list.
@@ -12,8 +13,9 @@ pub(crate) struct ListedFiles {
     pub(crate) text: String,
 }
 
-/// Patterns that mean the same; none where it can't be said without leaving out more than was meant.
-pub(crate) fn patterns(text: &str, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
+/// The pattern that means the same; none where it can't be said without leaving out more than was meant. A name is one of
+/// files: a folder below is meant only where everything is.
+pub(crate) fn pattern(text: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String, LeavesOut)> {
     let text = text.trim();
     let (path, is_recursive) = match text.strip_suffix("/s").or_else(|| text.strip_suffix("/S")) {
         Some(path) => (path.trim_end(), true),
@@ -22,23 +24,22 @@ pub(crate) fn patterns(text: &str, variable: impl Fn(&str) -> Option<String>) ->
     let path = expanded(&everywhere(path), variable);
     // A variable that this computer doesn't have: nothing is there to be left out.
     if path.is_empty() || path.contains('%') || path.contains("$UserProfile") {
-        return Vec::new();
+        return None;
     }
     let path = path.replace('\\', "/");
-    let Some((folder, name)) = path.rsplit_once('/') else { return Vec::new() };
+    let (folder, name) = path.rsplit_once('/')?;
     let name = if name == "*.*" { "*" } else { name };
     // A variable that stands for a drive or for nothing must not take the whole drive along.
     let is_deep = folder.trim_start_matches('/').contains('/') || folder.starts_with('/') && folder.len() > 1;
     let folder = rooted(&escaped(folder));
     match (name, is_recursive) {
-        ("" | "*", true) if !is_deep => Vec::new(),
-        ("", true) => vec![folder],
-        ("*", true) => vec![format!("{folder}/*")],
-        // Files alone, but not the folders beside them: a pattern can't tell.
-        ("" | "*", false) => Vec::new(),
-        (name, true) if is_deep => vec![format!("{folder}/**/{}", escaped(name))],
-        (_, true) => Vec::new(),
-        (name, false) => vec![format!("{folder}/{}", escaped(name))],
+        ("", true) if is_deep => Some((folder, Anything)),
+        ("*", true) if is_deep => Some((format!("{folder}/*"), Anything)),
+        ("", false) => None,
+        (name, true) if is_deep => Some((format!("{folder}/**/{}", escaped(name)), Files)),
+        ("*", false) if !is_deep => None,
+        (name, false) => Some((format!("{folder}/{}", escaped(name)), Files)),
+        (_, true) => None,
     }
 }
 
@@ -73,8 +74,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Vec<String> {
-        patterns(text, |name| match name.to_ascii_lowercase().as_str() {
+    fn of(text: &str) -> Option<(String, LeavesOut)> {
+        pattern(text, |name| match name.to_ascii_lowercase().as_str() {
             "windir" => Some(r"C:\Windows".to_owned()),
             "systemdrive" => Some("C:".to_owned()),
             "temp" => Some(r"D:\Temp".to_owned()),
@@ -84,28 +85,30 @@ mod tests {
     }
 
     #[test]
-    fn what_windows_lists_becomes_patterns() {
-        for (text, expected) in [
-            (r"\Pagefile.sys", "/*:/Pagefile.sys"),
-            (r"%windir%\softwaredistribution\*.* /s", "/C:/Windows/softwaredistribution/*"),
-            (r"%TEMP%\* /s", "/D:/Temp/*"),
-            (r"%windir%\Logs\CBS\*.log", "/C:/Windows/Logs/CBS/*.log"),
+    fn what_windows_lists_becomes_a_pattern() {
+        for (text, expected, leaves_out) in [
+            (r"\Pagefile.sys", "/*:/Pagefile.sys", Files),
+            (r"%windir%\softwaredistribution\*.* /s", "/C:/Windows/softwaredistribution/*", Anything),
+            (r"%TEMP%\* /s", "/D:/Temp/*", Anything),
+            (r"%windir%\Logs\CBS\*.log", "/C:/Windows/Logs/CBS/*.log", Files),
+            (r"%windir%\Logs\*.etl /s", "/C:/Windows/Logs/**/*.etl", Files),
             (
                 r"$AllVolumes$\System Volume Information\{0}\x /S",
                 "/*:/System Volume Information/[{]0[}]/**/x",
+                Files,
             ),
-            (r"$UserProfile$\index.dat", "/C:/Users/*/index.dat"),
-            (r"\System Volume Information\ /s", "/*:/System Volume Information"),
+            (r"$UserProfile$\index.dat", "/C:/Users/*/index.dat", Files),
+            (r"\System Volume Information\ /s", "/*:/System Volume Information", Anything),
+            (r"C:\data\*", "/C:/data/*", Files),
+            (r"C:\data\*.*", "/C:/data/*", Files),
         ] {
-            assert_eq!(of(text), [expected], "{text}");
+            assert_eq!(of(text), Some((expected.to_owned(), leaves_out)), "{text}");
         }
     }
 
     #[test]
     fn what_would_leave_out_more_than_was_meant_is_captured() {
         for text in [
-            r"C:\data\*",
-            r"C:\data\*.*",
             r"%NotHere%\x /s",
             r"C:\data\",
             "",
@@ -113,17 +116,19 @@ mod tests {
             "pagefile.sys",
             r"%root%\* /s",
             r"%root%\*.tmp /s",
+            r"%root%\*",
+            r"\*",
             r"\* /s",
         ] {
-            assert!(of(text).is_empty(), "{text}: {:?}", of(text));
+            assert_eq!(of(text), None, "{text}");
         }
     }
 
     #[test]
     fn patterns_are_ones_that_a_scope_takes() {
         for text in [r"$AllVolumes$\a[1]{2}\x /s", r"\hiberfil.sys"] {
-            let pattern = &of(text)[0];
-            assert!(globset::Glob::new(pattern).is_ok(), "{pattern}");
+            let (pattern, _) = of(text).unwrap();
+            assert!(globset::Glob::new(&pattern).is_ok(), "{pattern}");
         }
     }
 }

@@ -42,7 +42,9 @@ pub(crate) use network_cost::network_cost;
 pub(crate) use path::{IS_CASE_SENSITIVE, as_path, below, include_bytes, path_bytes, pattern};
 pub(crate) use positional::{read_exact_at, write_all_at};
 pub(crate) use power::power;
-pub(crate) use private::{create_private_folder, private_file};
+#[cfg(test)]
+pub(crate) use private::open_to_everybody;
+pub(crate) use private::{PrivateFolder, make_private_folder, private_file, stranger_of};
 pub(crate) use put_back::{begin_folder, is_name, stream_of};
 pub(crate) use replace::{REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link};
 pub(crate) use secret::{SEALS, seal, unseal};

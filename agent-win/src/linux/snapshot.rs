@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::config::{Database, FoundFiles};
+use crate::hives::LackingHive;
 use crate::standstill::{NoSnapshot, SnapshotWanted};
 
 pub(crate) const CAN_SNAPSHOT: bool = false;
@@ -51,6 +52,6 @@ pub(crate) fn found_files(
 }
 
 /// There's no registry here.
-pub(crate) fn save_hives(_folder: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn save_hives(_folder: &Path) -> io::Result<Vec<LackingHive>> {
     Ok(Vec::new())
 }

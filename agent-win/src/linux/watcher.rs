@@ -88,11 +88,12 @@ impl DirectoryWatcher {
         let (Some(directory), Some(name)) = (self.paths.get(&event.wd), event.name) else { return Ok(()) };
         let (directory, name) = (directory.clone(), name.as_bytes().to_vec());
         let path = joined(&directory, &name);
-        if scope.verdict(&path) == Verdict::Outside {
+        let is_folder = event.mask.contains(AddWatchFlags::IN_ISDIR);
+        if scope.verdict(&path) == Verdict::Outside || !is_folder && scope.leaves_out_file(&path) {
             return Ok(());
         }
         let arrived = event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO);
-        if arrived && event.mask.contains(AddWatchFlags::IN_ISDIR) {
+        if arrived && is_folder {
             self.add_tree(scope, path)?;
         }
         out.push(Noticed::Name { directory, name });
@@ -142,4 +143,32 @@ impl DirectoryWatcher {
 
 fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
     [directory, b"/", name].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::BackupConfig;
+
+    #[test]
+    fn a_folder_with_the_name_of_files_that_are_left_out_is_noticed_and_they_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = BackupConfig::parse(&format!("include = [{:?}]", dir.path())).unwrap();
+        let scope = Scope::new(&config, &[]).unwrap();
+        let mut watcher = DirectoryWatcher::start(&scope).unwrap();
+        fs::write(dir.path().join("notes.db-shm"), b"an index").unwrap();
+        fs::create_dir(dir.path().join("archive-shm")).unwrap();
+        fs::write(dir.path().join("last"), b"").unwrap();
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        while names.last().is_none_or(|name| name != b"last") {
+            for noticed in watcher.wait(&scope, Duration::from_secs(20)).unwrap() {
+                let Noticed::Name { name, .. } = noticed else { panic!("{noticed:?}") };
+                names.push(name);
+            }
+        }
+        names.dedup();
+        assert_eq!(names, [&b"archive-shm"[..], b"last"]);
+    }
 }

@@ -34,6 +34,13 @@ pub(crate) struct ListedEntry {
     pub(crate) stat: io::Result<Stat>,
 }
 
+impl ListedEntry {
+    /// Whether it's known to be a file, and neither a folder nor a link.
+    pub(crate) fn is_file(&self) -> bool {
+        self.stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::File)
+    }
+}
+
 impl Stat {
     /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
     pub(crate) fn is_same_object(&self, other: &Stat) -> bool {

@@ -152,19 +152,22 @@ impl Shared {
             return Ok((Arc::new(directory), Vec::new()));
         }
         let path = std::cell::RefCell::new(pending.path.clone());
-        let wanted = |name: &[u8]| {
+        let of = |name: &[u8], is_so: &dyn Fn(&[u8]) -> bool| {
             let mut path = path.borrow_mut();
             path.truncate(pending.path.len());
             path.push(b'/');
             path.extend_from_slice(name);
-            self.scope.verdict(&path) != Verdict::Outside
+            is_so(&path)
         };
-        let entries = match &pending.names {
+        let wanted = |name: &[u8]| of(name, &|path| self.scope.verdict(path) != Verdict::Outside);
+        let mut entries = match &pending.names {
             Names::All => directory.list(wanted)?,
             Names::These(names) => {
                 names.iter().filter(|name| wanted(name)).filter_map(|name| directory.entry(name)).collect()
             }
         };
+        entries
+            .retain(|entry| !(entry.is_file() && of(&entry.name, &|path| self.scope.leaves_out_file(path))));
         Ok((Arc::new(directory), entries))
     }
 }

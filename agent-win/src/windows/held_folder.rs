@@ -15,12 +15,13 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Ioctl::FSCTL_GET_REPARSE_POINT;
 
-use super::descriptor::Descriptor;
+use super::descriptor::{Descriptor, NOBODY};
 use super::failure::{has_code, is_locked};
 use super::location::Location;
 use super::open_below::{Purpose, open_guarded};
+use super::our_descriptor::OurDescriptor;
 use super::reparse::{self, REPARSE_MAX};
-use super::{as_path, naming, path_bytes, query, security, stat, trusted};
+use super::{as_path, naming, path_bytes, query, security, stat};
 
 /// An open folder; the one above all drives has no handle.
 #[derive(Debug, Clone)]
@@ -93,7 +94,9 @@ impl HeldFolder {
     /// can have made it.
     pub(crate) fn way_on(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let link = self.open_entry(name, Purpose::Owner)?;
-        if !stat::facts(&link)?.is_surrogate() || !trusted::has_trusted_owner(&security::read(&link)?) {
+        if !stat::facts(&link)?.is_surrogate()
+            || Descriptor(&security::read(&link)?).stranger(NOBODY).is_some()
+        {
             return Ok(None);
         }
         let mut buffer = vec![0; REPARSE_MAX];
@@ -144,7 +147,7 @@ impl HeldFolder {
 
     /// A new folder that only the agent may use, and held.
     pub(super) fn make_private_folder(&self, name: &[u8]) -> io::Result<HeldFolder> {
-        let descriptor = Descriptor::for_us_alone()?;
+        let descriptor = OurDescriptor::for_us_alone()?;
         let handle = self.open_guarded(name, Purpose::MakeHeld, descriptor.pointer())?;
         HeldFolder::held(handle, [&self.path[..], b"/", name].concat(), Vec::new())
     }

@@ -7,13 +7,17 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID};
 use windows_sys::Win32::Security::{
-    AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED,
-    TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES, TOKEN_QUERY,
+    AdjustTokenPrivileges, GetLengthSid, GetTokenInformation, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW,
+    SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES, TOKEN_QUERY, TOKEN_USER, TokenUser,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+use super::failure::said;
+use super::sid;
 use super::wide::wide;
 
+/// For who the process works, and their identifier, in units of 8 bytes.
+const USER_UNITS: usize = 16;
 const WANTED: [&str; 4] =
     ["SeBackupPrivilege", "SeRestorePrivilege", "SeSecurityPrivilege", "SeManageVolumePrivilege"];
 
@@ -24,6 +28,28 @@ pub(crate) fn prepare() {
             tracing::debug!(%error, name, "not allowed; files that are closed to the agent's user can't be read");
         }
     }
+}
+
+/// Takes up what putting a hive back takes; an error says that the user doesn't have it.
+pub fn take_up_to_restore() -> io::Result<()> {
+    ["SeBackupPrivilege", "SeRestorePrivilege"].into_iter().try_for_each(take_up)
+}
+
+/// Who the process works as, as the text of their identifier.
+pub(super) fn own_user() -> io::Result<String> {
+    let token = own_token()?;
+    let (mut user, mut len_bytes) = ([0u64; USER_UNITS], 0);
+    // SAFETY: the token is open, the buffer aligned and as long as said.
+    said(unsafe {
+        let (at, len) = (user.as_mut_ptr().cast(), size_of_val(&user) as u32);
+        GetTokenInformation(token.as_raw_handle(), TokenUser, at, len, &raw mut len_bytes)
+    })?;
+    // SAFETY: the call wrote this structure, whose pointer leads to an identifier in the same buffer.
+    let bytes = unsafe {
+        let found = (*user.as_ptr().cast::<TOKEN_USER>()).User.Sid;
+        std::slice::from_raw_parts(found.cast::<u8>(), GetLengthSid(found) as usize)
+    };
+    sid::text(bytes).ok_or_else(|| io::Error::other("Windows doesn't say who the agent works as"))
 }
 
 fn take_up(name: &str) -> io::Result<()> {
@@ -62,4 +88,13 @@ fn own_token() -> io::Result<OwnedHandle> {
     }
     // SAFETY: the call gave us the handle, and nobody else has it.
     Ok(unsafe { OwnedHandle::from_raw_handle(token) })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_process_works_as_somebody() {
+        let own = super::own_user().unwrap();
+        assert!(own.starts_with("S-1-5-"), "{own}");
+    }
 }

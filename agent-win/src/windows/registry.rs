@@ -9,8 +9,9 @@ use std::ptr::{null, null_mut};
 use windows_sys::Win32::Foundation::{ERROR_NO_MORE_ITEMS, ERROR_SUCCESS};
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, HKEY_USERS, KEY_READ, KEY_WRITE, REG_LATEST_FORMAT, REG_MULTI_SZ,
-    REG_OPTION_BACKUP_RESTORE, REG_OPTION_NON_VOLATILE, RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW,
-    RegDeleteKeyW, RegEnumKeyExW, RegEnumValueW, RegGetValueW, RegOpenKeyExW, RegSaveKeyExW, RegSetValueExW,
+    REG_OPTION_BACKUP_RESTORE, REG_OPTION_NON_VOLATILE, REG_SZ, RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW,
+    RegDeleteKeyW, RegEnumKeyExW, RegEnumValueW, RegGetValueW, RegOpenKeyExW, RegReplaceKeyW, RegSaveKeyExW,
+    RegSetValueExW,
 };
 
 use super::wide::{wide, wide_path};
@@ -60,15 +61,30 @@ impl Key {
 
     /// Its values that are lists of texts, each with its name; at most `max` values are looked at.
     pub(super) fn lists(&self, max: u32) -> io::Result<Vec<(String, Vec<String>)>> {
+        self.values(REG_MULTI_SZ, max)
+    }
+
+    /// The same of those that are one text.
+    pub(super) fn texts(&self, max: u32) -> io::Result<Vec<(String, String)>> {
+        let all = self.values(REG_SZ, max)?;
+        Ok(all.into_iter().map(|(name, texts)| (name, texts.concat())).collect())
+    }
+
+    fn values(&self, wanted: u32, max: u32) -> io::Result<Vec<(String, Vec<String>)>> {
         let (mut found, mut units) = (Vec::new(), vec![0u16; TEXTS_MAX]);
         for index in 0..max {
             match self.value(index, &mut units)? {
                 None => break,
-                Some((REG_MULTI_SZ, name, len)) => found.push((name, texts(&units[..len]))),
+                Some((kind, name, len)) if kind == wanted => found.push((name, texts(&units[..len]))),
                 Some(_) => {}
             }
         }
         Ok(found)
+    }
+
+    /// The keys right below it, at most so many.
+    pub(super) fn names(&self, max: u32) -> io::Result<Vec<String>> {
+        names_below(self.0, max)
     }
 
     pub(super) fn set(&self, name: &str, kind: u32, value: &[u8]) -> io::Result<()> {
@@ -106,6 +122,10 @@ impl Drop for Key {
 
 /// The keys right below a root, at most so many.
 pub(super) fn names(root: Root, max: u32) -> io::Result<Vec<String>> {
+    names_below(root.key(), max)
+}
+
+fn names_below(key: HKEY, max: u32) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for index in 0..max {
         let mut name = [0u16; KEY_NAME_MAX];
@@ -113,7 +133,7 @@ pub(super) fn names(root: Root, max: u32) -> io::Result<Vec<String>> {
         // SAFETY: the buffer is as long as `len` says; class and time aren't asked for.
         let code = unsafe {
             let (text, none, never) = (null_mut(), null_mut(), null_mut());
-            RegEnumKeyExW(root.key(), index, name.as_mut_ptr(), &raw mut len, null(), text, none, never)
+            RegEnumKeyExW(key, index, name.as_mut_ptr(), &raw mut len, null(), text, none, never)
         };
         if code == ERROR_NO_MORE_ITEMS {
             break;
@@ -137,6 +157,14 @@ pub(super) fn text(path: &str, value: &str) -> Option<String> {
     };
     let units = text.get(..len_bytes as usize / 2)?;
     (code == ERROR_SUCCESS).then(|| String::from_utf16_lossy(units).trim_end_matches('\0').to_owned())
+}
+
+/// When Windows next starts, `new` is the file of the hive whose key this is; its file of today is `before` from now on. Both
+/// must be on its volume, and there mustn't be a `before`.
+pub(super) fn replace_hive(root: Root, key: &str, new: &Path, before: &Path) -> io::Result<()> {
+    let (key, new, before) = (wide(key), wide_path(new), wide_path(before));
+    // SAFETY: the key's name and both paths end with a zero.
+    said(unsafe { RegReplaceKeyW(root.key(), key.as_ptr(), new.as_ptr(), before.as_ptr()) })
 }
 
 /// Removes a key that has none below it.
@@ -184,10 +212,12 @@ mod tests {
         let key = Key::create(Root::Machine, PATH).unwrap();
         let bytes = |text: &str| wide(text).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         key.set("list", REG_MULTI_SZ, &bytes("one\0two\0")).unwrap();
-        key.set("text", windows_sys::Win32::System::Registry::REG_SZ, &bytes("a text")).unwrap();
+        key.set("text", REG_SZ, &bytes("a text")).unwrap();
         drop(key);
         let lists = Key::open(Root::Machine, PATH).unwrap().lists(10).unwrap();
         assert_eq!(lists, [("list".to_owned(), vec!["one".to_owned(), "two".to_owned()])]);
+        let one_text = Key::open(Root::Machine, PATH).unwrap().texts(10).unwrap();
+        assert_eq!(one_text, [("text".to_owned(), "a text".to_owned())]);
         assert_eq!(text(PATH, "text").as_deref(), Some("a text"));
         assert_eq!((text(PATH, "list"), text(PATH, "none")), (None, None));
         remove(Root::Machine, PATH).unwrap();

@@ -12,16 +12,17 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, MOVEFILE_DELAY_UNTIL_REBOOT,
-    MOVEFILE_REPLACE_EXISTING, MoveFileExW,
+    MOVEFILE_REPLACE_EXISTING, MoveFileExW, READ_CONTROL,
 };
 
+use super::descriptor::Descriptor;
 use super::failure::{has_code, said};
 use super::held_entry::HeldEntry;
 use super::open_below::Purpose;
 use super::put_back::{SETTABLE, flags, value};
 use super::set::{self, Times};
 use super::wide::wide_path;
-use super::{attrs_of_path, naming, stat, trusted};
+use super::{attrs_of_path, naming, security, stat};
 
 /// Whether a file in use has to wait for that.
 pub(crate) const REPLACES_AT_RESTART: bool = true;
@@ -39,7 +40,8 @@ impl HeldEntry {
     /// start: its path bytes.
     pub(crate) fn replace_at_restart(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         for folder in self.folder.with_those_above() {
-            if !trusted::is_for_administrators(folder)? {
+            let descriptor = security::read(&security::reopened(folder, READ_CONTROL)?)?;
+            if !Descriptor(&descriptor).stays_where_it_is() {
                 return Ok(Some([self.folder.path(), b"/", &self.name].concat()));
             }
         }

@@ -35,7 +35,7 @@ pub(super) fn read(file: &File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The same file with other rights, such as to see or set its SACL.
+/// The same file, with other rights: that to see its SACL takes a privilege, for one.
 pub(super) fn reopened(file: &File, access: u32) -> io::Result<File> {
     let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT;
     // SAFETY: the handle is open.

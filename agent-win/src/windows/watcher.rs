@@ -94,7 +94,7 @@ impl DirectoryWatcher {
             let path = [&self.places[index].path[..], b"/", &below].concat();
             match split(&path) {
                 // What's left out stays so below, too: the agent's own folder would tell of every capture.
-                Some(_) if !scope.is_noticed(&path) => {}
+                Some(_) if !scope.is_noticed(&path) || is_file_left_out(scope, &path) => {}
                 // A short name of something that may be gone: only its folder knows.
                 Some(_) if is_short(&below) => out.push(Noticed::Overflow),
                 Some((directory, name)) => {
@@ -104,6 +104,12 @@ impl DirectoryWatcher {
             }
         }
     }
+}
+
+/// What isn't there any more may have been a folder.
+fn is_file_left_out(scope: &Scope, path: &[u8]) -> bool {
+    let is_file = || stat_path(&as_path(path)).is_ok_and(|stat| stat.kind == NodeKind::File);
+    scope.leaves_out_file(path) && is_file()
 }
 
 /// Whether a name in the path looks like one that Windows made up for programs of the eighties: `LONGNA~1.TXT`.
@@ -160,15 +166,21 @@ mod tests {
             BackupConfig::parse(&format!("include = ['{include}']\nexclude = ['**/CACHE']")).unwrap();
         let scope = Scope::new(&config, &[&folder.join("own")]).unwrap();
         let mut watcher = DirectoryWatcher::start(&scope).unwrap();
-        for name in ["own", "cache", "kept"] {
+        fs::write(folder.join("notes.db-shm"), b"an index, and no folder").unwrap();
+        for name in ["own", "cache", "kept", "archive-shm"] {
             fs::create_dir(folder.join(name)).unwrap();
             fs::write(folder.join(name).join("file"), b"x").unwrap();
         }
         fs::write(folder.join("last"), b"x").unwrap();
         let mut names = noticed_until(b"last", &mut watcher, &scope);
         names.retain(|name| name != b"last");
-        assert!(names.iter().any(|name| name == b"kept"));
-        assert!(names.iter().all(|name| name == b"kept" || name == b"file"), "{names:?}");
+        for kept in [&b"kept"[..], b"archive-shm"] {
+            assert!(names.iter().any(|name| name == kept), "{names:?}");
+        }
+        assert!(
+            names.iter().all(|name| [&b"kept"[..], b"archive-shm", b"file"].contains(&&name[..])),
+            "{names:?}"
+        );
     }
 
     #[test]
