@@ -5,12 +5,13 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::sync::Arc;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 
 use super::held_folder::HeldFolder;
+use crate::scan::ObjectId;
 
 /// The open entry. A link is open as itself.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(crate) struct HeldEntry {
 
 impl HeldEntry {
     /// A new file, for its maker alone until it's given what belongs to it.
-    pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
+    pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8], _is_closed: bool) -> io::Result<HeldEntry> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(folder.place(name))?;
         // Says to others that somebody is at work on it; where locks aren't known, nobody asks for them.
@@ -64,7 +65,7 @@ impl HeldEntry {
         HeldEntry::opened(folder, name, libc::O_DIRECTORY)
     }
 
-    /// A file that's there and has no other name, to be renamed.
+    /// A file that's there, to be renamed.
     pub(crate) fn open_file(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
         HeldEntry::opened(folder, name, libc::O_PATH)
     }
@@ -73,6 +74,11 @@ impl HeldEntry {
         let mut options = OpenOptions::new();
         let file = options.read(true).custom_flags(libc::O_NOFOLLOW | flags).open(folder.place(name))?;
         Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
+    }
+
+    pub(crate) fn object(&self) -> io::Result<ObjectId> {
+        let found = self.file.metadata()?;
+        Ok(ObjectId { device: found.dev(), number: found.ino() })
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -100,7 +106,7 @@ impl HeldEntry {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     use coffer_format::node::{Attr, AttrKind};
 
@@ -127,7 +133,7 @@ mod tests {
             let (mode, uid, mtime_ns) = (0o777, 65534, 5_000_000_000);
             NodeMeta { mode, uid, mtime_ns, attrs: vec![target.clone()], ..NodeMeta::new(kind) }
         };
-        let file = HeldEntry::create(&folder, b"working").unwrap();
+        let file = HeldEntry::create(&folder, b"working", true).unwrap();
         swap("working");
         file.put_back(&meta(NodeKind::File));
         let link = HeldEntry::create_special(&folder, b"link", &meta(NodeKind::Symlink)).unwrap();

@@ -2,15 +2,17 @@
 //! written lands in exactly this folder.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use nix::fcntl::{OFlag, open, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
+
+use crate::scan::ObjectId;
 
 /// An open folder. To be on the way to another it needn't be readable.
 #[derive(Debug)]
@@ -40,9 +42,11 @@ impl HeldFolder {
     pub(crate) fn way_on(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let link = File::from(openat(self.0.as_fd(), OsStr::from_bytes(name), flags, Mode::empty())?);
-        let found = link.metadata()?;
-        let is_trusted = found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
-        if !found.is_symlink() || !is_trusted {
+        let (found, folder) = (link.metadata()?, fstat(&self.0)?);
+        let is_ours = |user: u32| user == 0 || user == nix::unistd::geteuid().as_raw();
+        // Whoever may write to the folder could have brought a link of ours there under this name.
+        let is_for_us = folder.st_mode & 0o022 == 0 || folder.st_mode & libc::S_ISVTX != 0;
+        if !found.is_symlink() || !is_ours(found.uid()) || !is_ours(folder.st_uid) || !is_for_us {
             return Ok(None);
         }
         Ok(Some(readlinkat(link.as_fd(), "")?.as_bytes().to_vec()))
@@ -53,9 +57,15 @@ impl HeldFolder {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(OsStr::from_bytes(name))
     }
 
-    /// False where there's something already.
-    pub(crate) fn make_folder(&self, name: &[u8]) -> io::Result<bool> {
-        match std::fs::create_dir(self.place(name)) {
+    pub(crate) fn object(&self) -> io::Result<ObjectId> {
+        let found = fstat(&self.0)?;
+        Ok(ObjectId { device: found.st_dev, number: found.st_ino })
+    }
+
+    /// False where there's something already. One that's closed is for its maker alone until it's given its permissions.
+    pub(crate) fn make_folder(&self, name: &[u8], is_closed: bool) -> io::Result<bool> {
+        let mode = if is_closed { 0o700 } else { 0o777 };
+        match DirBuilder::new().mode(mode).create(self.place(name)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             made => made.map(|()| true),
         }

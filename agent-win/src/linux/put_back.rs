@@ -13,10 +13,16 @@ use xattr::FileExt;
 
 use super::held_entry::HeldEntry;
 use super::held_folder::HeldFolder;
+use crate::scan::ObjectId;
 
 /// A name that stands for one entry of a directory.
 pub(crate) fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
+
+/// Permissions are always put back.
+pub(crate) fn is_guarded(_meta: &NodeMeta) -> bool {
+    true
 }
 
 /// Nothing here is for empty folders alone.
@@ -70,7 +76,7 @@ impl HeldEntry {
         Vec::new()
     }
 
-    pub(crate) fn put_as_stream(&self, _host: &[u8], _name: &[u8]) -> io::Result<()> {
+    pub(crate) fn put_as_stream(&self, _host: (&[u8], ObjectId), _name: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

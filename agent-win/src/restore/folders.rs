@@ -110,7 +110,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("a")).unwrap();
         let at = |name: Vec<u8>| dir.path().join("a").join(String::from_utf8(name).unwrap());
         let mut first = Folders::open(Some(dir.path())).unwrap();
-        let at_work = HeldEntry::create(&first.clean_folder(b"/a").unwrap(), &working_name(1)).unwrap();
+        let at_work = HeldEntry::create(&first.clean_folder(b"/a").unwrap(), &working_name(1), true).unwrap();
         std::fs::write(at(working_name(2)), "left").unwrap();
         std::fs::write(at(b"other".to_vec()), "theirs").unwrap();
         let clean = || Folders::open(Some(dir.path())).unwrap().clean_folder(b"/a").map(drop).unwrap();
@@ -134,7 +134,7 @@ mod tests {
         let held = folders.folder(b"/a").unwrap();
         // Where folders that are held can be moved, what's written goes along with the folder.
         let moved = std::fs::rename(dir.path().join("a"), dir.path().join("b")).is_ok();
-        drop(HeldEntry::create(&held, b"new").unwrap());
+        drop(HeldEntry::create(&held, b"new", true).unwrap());
         assert!(dir.path().join(if moved { "b/new" } else { "a/new" }).exists());
         assert!(!(cfg!(windows) && moved), "a folder that's held was moved away");
     }

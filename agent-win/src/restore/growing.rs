@@ -51,7 +51,7 @@ pub(super) struct Grown {
 
 impl Growing {
     pub(super) fn create(index: u32, spot: Spot, meta: NodeMeta) -> io::Result<Growing> {
-        let entry = HeldEntry::create(&spot.folder, &working_name(index))?;
+        let entry = HeldEntry::create(&spot.folder, &working_name(index), platform::is_guarded(&meta))?;
         let growing = Growing { entry, spot, meta, written: 0, broken: None };
         match growing.entry.expect_size(&growing.meta) {
             Ok(()) => Ok(growing),

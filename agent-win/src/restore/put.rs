@@ -79,7 +79,7 @@ pub(super) fn put(
     let waiting = [name, WAITING].concat();
     match entry.rename(name) {
         Ok(()) => {
-            forget(folder, &waiting);
+            forget(folder, name);
             Ok(Put::Now)
         }
         Err(error) if platform::is_in_use(&error) => {
@@ -92,7 +92,7 @@ pub(super) fn put(
 
 fn replace_later(entry: &mut HeldEntry, waiting: &[u8], name: &[u8], waits: &WaitingFiles) -> io::Result<()> {
     let arranged = entry.rename(waiting).and_then(|()| match entry.replace_at_restart(name)? {
-        Some(place) => waits.add(&place),
+        Some(place) => waits.add(entry.object()?, &place),
         None => Ok(()),
     });
     arranged.map_err(|error| {
@@ -104,11 +104,11 @@ fn replace_later(entry: &mut HeldEntry, waiting: &[u8], name: &[u8], waits: &Wai
 }
 
 /// One that waited for the next start is older than what's there now.
-fn forget(folder: &HeldFolder, waiting: &[u8]) {
+pub(super) fn forget(folder: &HeldFolder, name: &[u8]) {
     if !platform::REPLACES_AT_RESTART {
         return;
     }
-    if let Err(error) = folder.remove(waiting)
+    if let Err(error) = folder.remove(&[name, WAITING].concat())
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "a file of an earlier restore still waits for the computer's next start");

@@ -25,7 +25,7 @@ pub(super) fn reach(to: &Path) -> io::Result<Arc<HeldFolder>> {
         match here.child(&name) {
             Ok(child) => way.push(Arc::new(child)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                here.make_folder(&name)?;
+                here.make_folder(&name, false)?;
                 way.push(Arc::new(here.child(&name).map_err(not_followed)?));
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && links < LINKS_MAX => {
@@ -45,6 +45,13 @@ pub(super) fn reach(to: &Path) -> io::Result<Arc<HeldFolder>> {
     way.pop().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
+/// A folder by path bytes, without following any link.
+pub(super) fn walk_to(path: &[u8]) -> io::Result<Arc<HeldFolder>> {
+    let (root, rest) = HeldFolder::root_of(path)?;
+    let folder = names(rest).iter().try_fold(root, |folder, name| folder.child(name));
+    folder.map(Arc::new)
+}
+
 fn names(path: &[u8]) -> VecDeque<Vec<u8>> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
     names.map(<[u8]>::to_vec).collect()
@@ -59,7 +66,7 @@ mod tests {
     use crate::platform::HeldEntry;
 
     fn reached(to: &Path, name: &[u8]) -> io::Result<()> {
-        HeldEntry::create(&reach(to)?, name).map(drop)
+        HeldEntry::create(&reach(to)?, name, false).map(drop)
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Streams that come as files of their own, called `file:stream`: written beside their file like any other, and given to it in the
 //! end, since a file that's replaced loses what it had. Where files have no streams they are files with that name.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
+
+use coffer_format::wire::ReplaceRule;
 
 use super::growing::{Growing, Grown, Spot, discard};
 use super::waiting::WAITING;
 use super::write::Restoring;
 use crate::path::split;
 use crate::platform::{self, HeldEntry};
+use crate::scan::ObjectId;
 
 /// A whole stream that waits for its file.
 pub(super) struct Stream {
@@ -47,18 +50,19 @@ impl Restoring {
         if streams.is_empty() {
             return;
         }
-        let places: HashSet<Vec<u8>> = self.places.values().cloned().collect();
+        let placed = self.places.values().map(|placed| (placed.place.clone(), placed.object));
+        let mut hosts: HashMap<Vec<u8>, ObjectId> = placed.collect();
+        // A folder that was there keeps what it has where nothing is replaced.
+        let folders =
+            self.directories.iter().filter(|(_, one)| one.is_new || self.rule != ReplaceRule::Nothing);
+        hosts.extend(folders.filter_map(|(place, one)| Some((place.clone(), one.object?))));
         for stream in streams {
-            let waiting = [&stream.host, WAITING].concat();
-            let place = match () {
-                () if places.contains(&waiting) => Some(waiting),
-                () if places.contains(&stream.host) || self.directories.contains_key(&stream.host) => {
-                    Some(stream.host.clone())
-                }
-                () => None,
-            };
-            let put = match place.as_deref().and_then(split) {
-                Some((_, host)) => stream.entry.put_as_stream(host, &stream.name),
+            let host = [[&stream.host[..], WAITING].concat(), stream.host].into_iter().find_map(|place| {
+                let (_, name) = split(&place)?;
+                Some((name.to_vec(), *hosts.get(&place)?))
+            });
+            let put = match host {
+                Some((host, object)) => stream.entry.put_as_stream((&host, object), &stream.name),
                 None => Err(io::Error::other("the file that it's a stream of wasn't restored")),
             };
             discard(stream.entry);

@@ -1,20 +1,29 @@
 //! Files that were in use: whole, under a name of their own, until the computer next starts. Mostly the system puts them in
 //! their place; where it can't be trusted to find that, since others may change the folder, the agent does when it starts.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::folders::Folders;
+use super::reach::walk_to;
 use crate::path::split;
 use crate::platform::{self, HeldEntry};
+use crate::scan::ObjectId;
 
 /// What's added to a file's name while it waits.
 pub(super) const WAITING: &[u8] = b".coffer-at-restart";
 
-/// The agent's own list: path bytes, each with a line end, which no path of a system has that needs this.
+/// The agent's own list. A line for each file: its volume and number, and its path bytes; no path has a line end on a system
+/// that needs this.
 #[derive(Debug, Clone)]
 pub struct WaitingFiles(PathBuf);
+
+/// What came of a file that waits.
+enum Waited {
+    InPlace,
+    /// It's gone, or something else bears its name.
+    Over,
+}
 
 impl WaitingFiles {
     /// In the agent's folder.
@@ -22,11 +31,9 @@ impl WaitingFiles {
         WaitingFiles(path)
     }
 
-    pub(super) fn add(&self, place: &[u8]) -> io::Result<()> {
-        let mut list = self.locked()?;
-        list.seek(SeekFrom::End(0))?;
-        list.write_all(&[place, b"\n"].concat())?;
-        list.sync_all()
+    pub(super) fn add(&self, object: ObjectId, place: &[u8]) -> io::Result<()> {
+        let _lock = self.lock()?;
+        self.save(&[&self.lines()?[..], object.line_head().as_bytes(), place, b"\n"].concat())
     }
 
     /// At the agent's start: what can't be put in its place yet stays for the next.
@@ -34,42 +41,68 @@ impl WaitingFiles {
         if !self.0.exists() {
             return Ok(());
         }
-        let (mut list, mut places) = (self.locked()?, Vec::new());
-        list.read_to_end(&mut places)?;
-        let mut left = Vec::new();
-        for place in places.split(|byte| *byte == b'\n').filter(|place| !place.is_empty()) {
+        let _lock = self.lock()?;
+        let (lines, mut left) = (self.lines()?, Vec::new());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let Some((object, place)) = line.strip_suffix(b"\n").and_then(ObjectId::from_line) else {
+                continue;
+            };
             let shown = String::from_utf8_lossy(place);
-            match put(place) {
-                Ok(()) => tracing::info!(file = &*shown, "what was restored is in its place now"),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    tracing::info!(file = &*shown, "what was restored doesn't wait any more");
+            match put(object, place) {
+                Ok(Waited::InPlace) => {
+                    tracing::info!(file = &*shown, "what was restored is in its place now")
                 }
+                Ok(Waited::Over) => tracing::info!(file = &*shown, "what was restored doesn't wait any more"),
                 Err(error) => {
                     tracing::warn!(file = &*shown, %error, "what was restored waits for another start");
-                    left.extend_from_slice(&[place, b"\n"].concat());
+                    left.extend_from_slice(line);
                 }
             }
         }
-        list.set_len(0)?;
-        list.rewind()?;
-        list.write_all(&left)?;
-        list.sync_all()
+        self.save(&left)
+    }
+
+    fn lines(&self) -> io::Result<Vec<u8>> {
+        match fs::read(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    /// All of it or nothing, whatever happens meanwhile.
+    fn save(&self, lines: &[u8]) -> io::Result<()> {
+        let new = self.0.with_extension("new");
+        let mut file = platform::private_file().write(true).create(true).truncate(true).open(&new)?;
+        file.write_all(lines)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(new, &self.0)
     }
 
     /// While it lives, nobody else changes the list.
-    fn locked(&self) -> io::Result<File> {
-        let mut options = platform::private_file();
-        let list = options.read(true).write(true).create(true).truncate(false).open(&self.0)?;
-        list.lock()?;
-        Ok(list)
+    fn lock(&self) -> io::Result<File> {
+        let path = self.0.with_extension("lock");
+        let lock = platform::private_file().write(true).create(true).truncate(false).open(path)?;
+        lock.lock()?;
+        Ok(lock)
     }
 }
 
-fn put(place: &[u8]) -> io::Result<()> {
-    let (parent, waiting) = split(place).ok_or(io::ErrorKind::NotFound)?;
-    let name = waiting.strip_suffix(WAITING).ok_or(io::ErrorKind::NotFound)?;
-    let folder = Folders::open(None)?.folder(parent)?;
-    HeldEntry::open_file(&folder, waiting)?.rename(name)
+fn put(object: ObjectId, place: &[u8]) -> io::Result<Waited> {
+    let (Some((parent, waiting)), Some(whole)) = (split(place), place.strip_suffix(WAITING)) else {
+        return Ok(Waited::Over);
+    };
+    let name = split(whole).map_or(whole, |(_, name)| name);
+    // A drive that isn't there yet may come.
+    let folder = walk_to(parent)?;
+    let mut entry = match HeldEntry::open_file(&folder, waiting) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Waited::Over),
+        opened => opened?,
+    };
+    if entry.object()? != object {
+        return Ok(Waited::Over);
+    }
+    entry.rename(name).map(|()| Waited::InPlace)
 }
 
 #[cfg(test)]
@@ -77,7 +110,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::platform::path_bytes;
+    use crate::platform::{path_bytes, stat_path};
 
     #[test]
     fn what_waits_gets_its_place_and_what_cannot_goes_on_waiting() {
@@ -86,17 +119,26 @@ mod tests {
         let at = |name: &str| path.join(name);
         let list = WaitingFiles::new(at("list"));
         list.put_all().unwrap();
-        for name in ["a", "gone", "folder"] {
-            list.add(&[&path_bytes(&at(name))[..], WAITING].concat()).unwrap();
-        }
-        fs::write(at("a.coffer-at-restart"), "new").unwrap();
+        let waits = |name: &str, bytes: &str| {
+            let waiting = at(&format!("{name}.coffer-at-restart"));
+            fs::write(&waiting, bytes).unwrap();
+            list.add(stat_path(&waiting).unwrap().object(), &path_bytes(&waiting)).unwrap();
+            waiting
+        };
         fs::write(at("a"), "old").unwrap();
-        fs::write(at("folder.coffer-at-restart"), "new").unwrap();
+        waits("a", "new");
+        fs::remove_file(waits("gone", "new")).unwrap();
+        // Somebody put another in its place.
+        let swapped = waits("swapped", "new");
+        fs::rename(&swapped, at("moved away")).unwrap();
+        fs::write(&swapped, "theirs").unwrap();
+        waits("folder", "new");
         fs::create_dir_all(at("folder/below")).unwrap();
         list.put_all().unwrap();
         assert_eq!(fs::read(at("a")).unwrap(), b"new");
-        let left = fs::read(at("list")).unwrap();
-        assert_eq!(left, [&path_bytes(&at("folder"))[..], WAITING, b"\n"].concat());
+        assert!(!at("swapped").exists() && !at("gone").exists());
+        let left = String::from_utf8(fs::read(at("list")).unwrap()).unwrap();
+        assert!(left.lines().count() == 1 && left.ends_with("folder.coffer-at-restart\n"), "{left}");
         fs::remove_dir_all(at("folder")).unwrap();
         list.put_all().unwrap();
         assert_eq!(fs::read(at("folder")).unwrap(), b"new");

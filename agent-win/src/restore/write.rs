@@ -10,12 +10,13 @@ use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
 use super::folders::{Folders, working_name};
 use super::growing::{Growing, Grown, Spot, discard, unpacked};
 use super::place::{Drives, place};
-use super::put::{Put, Verdict, judge, put};
+use super::put::{Put, Verdict, forget, judge, put};
 use super::streams::{Stream, parted};
 use super::waiting::WaitingFiles;
 use super::{Order, Restored};
 use crate::path::split;
 use crate::platform::{self, HeldEntry};
+use crate::scan::ObjectId;
 
 /// Most sentences that are kept.
 const LACKING_MAX: usize = 10_000;
@@ -24,17 +25,17 @@ const LACKING_MAX: usize = 10_000;
 pub(super) struct Restoring {
     pub(super) folders: Folders,
     drives: Drives,
-    rule: ReplaceRule,
+    pub(super) rule: ReplaceRule,
     waits: WaitingFiles,
     /// What was asked for, by names joined with slashes; everything where there's none.
     named: Vec<Vec<u8>>,
     /// Folders that may be written to, and what's to be put back on them.
-    pub(super) directories: BTreeMap<Vec<u8>, Option<Kept>>,
+    pub(super) directories: BTreeMap<Vec<u8>, Directory>,
     batch: HashMap<u32, Growing>,
     /// Which of the batch are streams, and what they're called.
     batch_streams: HashMap<u32, Vec<u8>>,
     /// Where each file is in the end, for its other names and its streams.
-    pub(super) places: HashMap<u32, Vec<u8>>,
+    pub(super) places: HashMap<u32, Placed>,
     links: Vec<Link>,
     pub(super) streams: Vec<Stream>,
     /// What's settled already: the box sends everything again after the line was broken.
@@ -42,10 +43,26 @@ pub(super) struct Restoring {
     pub(super) done: Restored,
 }
 
+/// A folder that may be written to.
+#[derive(Default)]
+pub(super) struct Directory {
+    /// Which it is; none is the one above all.
+    pub(super) object: Option<ObjectId>,
+    pub(super) is_new: bool,
+    kept: Option<Kept>,
+}
+
 /// What a folder had.
-pub(super) struct Kept {
+struct Kept {
     shown: Vec<u8>,
     meta: NodeMeta,
+}
+
+/// A file or folder that's in its place.
+#[derive(Clone)]
+pub(super) struct Placed {
+    pub(super) place: Vec<u8>,
+    pub(super) object: ObjectId,
 }
 
 /// Another name of a file.
@@ -69,7 +86,7 @@ impl Restoring {
             rule: order.goal.replace,
             waits: order.goal.waits.clone(),
             named: order.paths.iter().map(normal).filter(|path| !path.is_empty()).collect(),
-            directories: BTreeMap::from([(Vec::new(), None)]),
+            directories: BTreeMap::from([(Vec::new(), Directory::default())]),
             batch: HashMap::new(),
             batch_streams: HashMap::new(),
             places: HashMap::new(),
@@ -147,7 +164,7 @@ impl Restoring {
             (_, Some(first)) => self.links.push(Link { index, first, spot, meta }),
             (NodeKind::Directory, None) => self.directory(index, spot, meta)?,
             (kind, None) => match judge(&spot.folder, &spot.name, &meta, self.rule)? {
-                Verdict::Alike => self.alike(index, spot.place),
+                Verdict::Alike => self.alike(index, &spot),
                 Verdict::Put if kind == NodeKind::File => {
                     self.batch.insert(index, Growing::create(index, spot, meta)?);
                 }
@@ -157,10 +174,15 @@ impl Restoring {
         Ok(())
     }
 
-    fn alike(&mut self, index: u32, place: Vec<u8>) {
+    fn alike(&mut self, index: u32, spot: &Spot) {
+        // One that an earlier restore left waiting isn't what's wanted any more.
+        forget(&spot.folder, &spot.name);
         self.decided.insert(index);
-        self.places.insert(index, place);
         self.done.alike += 1;
+        let found = platform::stat_path(&spot.folder.place(&spot.name));
+        if let Ok(object) = found.map(|stat| stat.object()) {
+            self.places.insert(index, Placed { place: spot.place.clone(), object });
+        }
     }
 
     /// The top of a drive is nobody's to change.
@@ -172,16 +194,16 @@ impl Restoring {
 
     /// A folder that's there is kept. One that was asked for gets what it had; one on the way to that stays as it is.
     fn directory(&mut self, index: u32, spot: Spot, meta: NodeMeta) -> io::Result<()> {
-        let is_new = spot.folder.make_folder(&spot.name)?;
+        let is_new = spot.folder.make_folder(&spot.name, platform::is_guarded(&meta))?;
         if is_new {
             let lacking = platform::begin_folder(&spot.folder, &spot.name, &meta);
             lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
         }
-        self.folders.folder(&spot.place)?;
+        let object = Some(self.folders.folder(&spot.place)?.object()?);
         let is_theirs = self.rule == ReplaceRule::Nothing || !self.is_asked(&spot.shown);
         let stays = self.is_drive(&spot.place) || (!is_new && is_theirs);
         let kept = (!stays).then_some(Kept { shown: spot.shown, meta });
-        self.directories.entry(spot.place).or_insert(kept);
+        self.directories.entry(spot.place).or_insert(Directory { object, is_new, kept });
         self.decided.insert(index);
         Ok(())
     }
@@ -221,12 +243,12 @@ impl Restoring {
         {
             lacking.extend(entry.put_identity(meta));
         }
-        self.settle(index, spot, put, lacking);
+        self.settle(index, spot, (put, entry.object()?), lacking);
         Ok(())
     }
 
     /// It's there, or will be.
-    fn settle(&mut self, index: u32, spot: &Spot, put: Put, lacking: Vec<String>) {
+    fn settle(&mut self, index: u32, spot: &Spot, (put, object): (Put, ObjectId), lacking: Vec<String>) {
         self.decided.insert(index);
         self.done.files += 1;
         let place = match put {
@@ -236,7 +258,7 @@ impl Restoring {
                 [spot.parent(), b"/", &waiting].concat()
             }
         };
-        self.places.insert(index, place);
+        self.places.insert(index, Placed { place, object });
         lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
     }
 
@@ -301,7 +323,7 @@ impl Restoring {
 
     fn link(&mut self, link: Link) -> io::Result<()> {
         let Link { index, first, spot, meta } = link;
-        let first = self.places.get(&first).cloned().ok_or_else(|| {
+        let Placed { place: first, .. } = self.places.get(&first).cloned().ok_or_else(|| {
             io::Error::other("the file that it's another name of isn't there; restore that one as well")
         })?;
         let (parent, name) = split(&first).ok_or(io::ErrorKind::NotFound)?;
@@ -312,7 +334,7 @@ impl Restoring {
         if is_same && self.rule != ReplaceRule::Nothing
             || judge(&spot.folder, &spot.name, &meta, self.rule)? == Verdict::Alike
         {
-            self.alike(index, spot.place);
+            self.alike(index, &spot);
             return Ok(());
         }
         let entry = HeldEntry::create_link(&spot.folder, &working_name(index), (&folder, name))?;
@@ -323,20 +345,26 @@ impl Restoring {
     pub(super) fn finish(mut self) -> Restored {
         self.go_on();
         self.finish_streams();
-        for (place, kept) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let Some(Kept { shown, meta }) = kept else { continue };
-            let lacking = self.put_back(&place, &meta);
+        for (place, directory) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let Directory { object, kept: Some(Kept { shown, meta }), .. } = directory else { continue };
+            let lacking = self.put_back(&place, object, &meta);
             lacking.into_iter().for_each(|what| self.lack(&shown, what));
         }
         self.done
     }
 
-    fn put_back(&mut self, place: &[u8], meta: &NodeMeta) -> Vec<String> {
+    fn put_back(&mut self, place: &[u8], object: Option<ObjectId>, meta: &NodeMeta) -> Vec<String> {
         let Some((parent, name)) = split(place) else { return Vec::new() };
         // Nobody else's hold on it, not even ours, is to be in the way.
         self.folders.release();
-        match self.folders.folder(parent).and_then(|folder| HeldEntry::open(&folder, name)) {
-            Ok(entry) => {
+        let opened = self.folders.folder(parent).and_then(|folder| HeldEntry::open(&folder, name));
+        match opened.and_then(|entry| Ok((entry.object()?, entry))) {
+            Ok((found, _)) if Some(found) != object => {
+                vec![
+                    "was put somewhere else meanwhile, and what's in its place now was left alone".to_owned(),
+                ]
+            }
+            Ok((_, entry)) => {
                 let mut lacking = entry.put_back(meta);
                 lacking.extend(entry.put_identity(meta));
                 lacking

@@ -2,10 +2,12 @@
 
 mod attrs;
 mod byte_run;
+mod object_id;
 mod stat;
 mod walk;
 
 pub(crate) use attrs::Attrs;
 pub use byte_run::ByteRun;
+pub(crate) use object_id::ObjectId;
 pub(crate) use stat::{ListedEntry, Stat};
 pub(crate) use walk::{Listing, Names, Pending, Walk};

@@ -4,6 +4,7 @@ use std::io;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 
+use super::ObjectId;
 use crate::platform::IS_BIRTH_FIXED;
 
 /// Identity and metadata of an object as it was a moment ago. Times in nanoseconds since 1970-01-01 UTC.
@@ -43,6 +44,10 @@ impl ListedEntry {
 
 impl Stat {
     /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
+    pub(crate) fn object(&self) -> ObjectId {
+        ObjectId { device: self.device, number: self.inode }
+    }
+
     pub(crate) fn is_same_object(&self, other: &Stat) -> bool {
         (self.device, self.inode, self.kind) == (other.device, other.inode, other.kind)
             && self.fixed_birth() == other.fixed_birth()

@@ -17,7 +17,7 @@ const LEADS_ELSEWHERE: u32 = WRITES & !(0x04 | 0x10);
 /// Is for what's made in a folder, not for the folder itself.
 const INHERIT_ONLY: u8 = 0x08;
 /// An account that isn't one: nobody but those who may do everything anyway is meant.
-pub(super) const NOBODY: &str = "";
+const NOBODY: &str = "";
 const DACL_PRESENT: u8 = 0x04;
 /// `ACCESS_ALLOWED_ACE`, and the one with a condition.
 const ALLOWS: [u8; 2] = [0, 9];

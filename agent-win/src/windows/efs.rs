@@ -64,7 +64,7 @@ impl HeldEntry {
         let mut form = self.file.try_clone()?;
         form.rewind()?;
         import(form, &aside.place(&self.name))?;
-        let file = aside.open_entry(&self.name, Purpose::Change)?;
+        let file = aside.open_entry(&self.name, Purpose::ChangeSealed)?;
         let moved = naming::rename(&self.file, folder, &[&self.name[..], b"-1"].concat())
             .and_then(|()| naming::move_to(&file, folder, &self.name));
         match moved {

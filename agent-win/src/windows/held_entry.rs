@@ -15,8 +15,9 @@ use super::held_folder::HeldFolder;
 use super::open_below::Purpose;
 use super::put_back::{flags, value};
 use super::set::{self, Times};
-use super::stat::facts;
+use super::stat::{self, facts};
 use super::{naming, query};
+use crate::scan::ObjectId;
 
 /// The open entry.
 #[derive(Debug)]
@@ -28,8 +29,12 @@ pub(crate) struct HeldEntry {
 
 impl HeldEntry {
     /// A new file.
-    pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
-        HeldEntry::opened(folder, name, Purpose::MakeFile)
+    pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8], is_closed: bool) -> io::Result<HeldEntry> {
+        let file = match is_closed {
+            true => folder.make_closed(name, Purpose::MakeFile)?,
+            false => folder.open_entry(name, Purpose::MakeFile)?,
+        };
+        Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
     }
 
     /// A new link, or whatever else has no bytes of its own.
@@ -55,6 +60,13 @@ impl HeldEntry {
         name: &[u8],
         first: (&HeldFolder, &[u8]),
     ) -> io::Result<HeldEntry> {
+        // With it in there, the folder can't be made a link.
+        let anchor = HeldEntry::create(folder, &[name, b"-0"].concat(), true)?;
+        let linked = HeldEntry::linked(folder, name, first);
+        anchor.discard().and(linked)
+    }
+
+    fn linked(folder: &Arc<HeldFolder>, name: &[u8], first: (&HeldFolder, &[u8])) -> io::Result<HeldEntry> {
         let pinned = first.0.open_entry(first.1, Purpose::Pin)?;
         match naming::link(&pinned, folder.handle()?, name) {
             // A share wants paths.
@@ -75,19 +87,18 @@ impl HeldEntry {
         }
     }
 
-    /// A file that's there and has no other name, to be renamed.
+    /// A file that's there, to be renamed.
     pub(crate) fn open_file(folder: &Arc<HeldFolder>, name: &[u8]) -> io::Result<HeldEntry> {
-        let entry = HeldEntry::opened(folder, name, Purpose::Change)?;
-        let facts = facts(&entry.file)?;
-        if facts.is_surrogate() || facts.attributes & FILE_ATTRIBUTE_DIRECTORY != 0 || facts.links != 1 {
-            return Err(io::Error::other("it isn't the file that was put there"));
-        }
-        Ok(entry)
+        HeldEntry::opened(folder, name, Purpose::Replace)
     }
 
     pub(super) fn opened(folder: &Arc<HeldFolder>, name: &[u8], purpose: Purpose) -> io::Result<HeldEntry> {
         let file = folder.open_entry(name, purpose)?;
         Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
+    }
+
+    pub(crate) fn object(&self) -> io::Result<ObjectId> {
+        stat::object(&self.file)
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -121,20 +132,22 @@ impl HeldEntry {
             return Ok(None);
         }
         set::basic(&file, Times::default(), naming::without_read_only(attributes))?;
-        Ok(Some(Unmarked { file, attributes }))
+        Ok(Some(Unmarked { folder: self.folder.clone(), name: name.to_vec(), attributes }))
     }
 }
 
-/// A file that isn't read-only for the moment.
+/// A file that isn't read-only for the moment, and not open: or it couldn't be replaced everywhere.
 struct Unmarked {
-    file: File,
+    folder: Arc<HeldFolder>,
+    name: Vec<u8>,
     attributes: u32,
 }
 
 impl Unmarked {
     /// What stays is as it was.
     fn undo(self) -> io::Result<()> {
-        set::basic(&self.file, Times::default(), self.attributes)
+        let file = self.folder.open_entry(&self.name, Purpose::Mark)?;
+        set::basic(&file, Times::default(), self.attributes)
     }
 }
 
@@ -149,7 +162,7 @@ mod tests {
         let names = super::super::path_bytes(dir.path());
         let folder =
             names.split(|byte| *byte == b'/').skip(2).fold(root, |folder, name| folder.child(name).unwrap());
-        let mut entry = HeldEntry::create(&Arc::new(folder), b"working").unwrap();
+        let mut entry = HeldEntry::create(&Arc::new(folder), b"working", true).unwrap();
         let at = |name: &str| dir.path().join(name);
         assert!(std::fs::rename(at("working"), at("away")).is_err());
         assert!(std::fs::remove_file(at("working")).is_err());

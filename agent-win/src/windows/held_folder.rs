@@ -12,16 +12,18 @@ use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, ERROR_DIRECTORY, ERRO
 use windows_sys::Win32::Security::PSECURITY_DESCRIPTOR;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_BACKUP_SEMANTICS, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    READ_CONTROL,
 };
 use windows_sys::Win32::System::Ioctl::FSCTL_GET_REPARSE_POINT;
 
-use super::descriptor::{Descriptor, NOBODY};
+use super::descriptor::Descriptor;
 use super::failure::{has_code, is_locked};
 use super::location::Location;
 use super::open_below::{Purpose, open_guarded};
 use super::our_descriptor::OurDescriptor;
 use super::reparse::{self, REPARSE_MAX};
 use super::{as_path, naming, path_bytes, query, security, stat};
+use crate::scan::ObjectId;
 
 /// An open folder; the one above all drives has no handle.
 #[derive(Debug, Clone)]
@@ -94,14 +96,19 @@ impl HeldFolder {
     /// can have made it.
     pub(crate) fn way_on(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let link = self.open_entry(name, Purpose::Owner)?;
-        if !stat::facts(&link)?.is_surrogate()
-            || Descriptor(&security::read(&link)?).stranger(NOBODY).is_some()
-        {
+        if !stat::facts(&link)?.is_surrogate() || !self.is_administrators(&link)? {
             return Ok(None);
         }
         let mut buffer = vec![0; REPARSE_MAX];
         let len = query::control(&link, FSCTL_GET_REPARSE_POINT, &[], &mut buffer)?;
         Ok(reparse::way_on(&buffer[..len]))
+    }
+
+    /// Whether nobody else can have made it what it is: it and the folder that it's in are closed to them.
+    fn is_administrators(&self, link: &File) -> io::Result<bool> {
+        let folder = security::reopened(self.handle()?, READ_CONTROL)?;
+        let (link, folder) = (security::read(link)?, security::read(&folder)?);
+        Ok(Descriptor(&link).stays_where_it_is() && Descriptor(&folder).stays_where_it_is())
     }
 
     /// An entry of exactly this folder; a link itself.
@@ -117,12 +124,14 @@ impl HeldFolder {
         descriptor: PSECURITY_DESCRIPTOR,
     ) -> io::Result<File> {
         let file = open_guarded(self.handle()?, name, purpose, descriptor)?;
-        if Some(Location::of(&file)?.parent()) == self.lies {
+        let lies = Location::of(&file).map(Location::parent);
+        if lies.is_ok() && lies.as_ref().ok() == self.lies.as_ref() {
             return Ok(file);
         }
         if purpose.makes() {
             naming::remove(&file)?;
         }
+        lies?;
         Err(io::Error::other(
             "its folder was made a link meanwhile, which isn't followed; move that away and restore again",
         ))
@@ -133,13 +142,33 @@ impl HeldFolder {
         as_path(&[&self.path[..], b"/", name].concat()).into_owned()
     }
 
-    /// False where there's something already.
-    pub(crate) fn make_folder(&self, name: &[u8]) -> io::Result<bool> {
+    pub(crate) fn object(&self) -> io::Result<ObjectId> {
+        stat::object(self.handle()?)
+    }
+
+    /// As [`Self::open_entry`]; what's made is for the agent alone until it's given its permissions. Where that can't be, it's as
+    /// its folder hands down.
+    pub(super) fn make_closed(&self, name: &[u8], purpose: Purpose) -> io::Result<File> {
+        let descriptor = OurDescriptor::for_us_alone()?;
+        match self.open_guarded(name, purpose, descriptor.pointer()) {
+            Err(error) if !has_code(&error, &[ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS]) => {
+                self.open_entry(name, purpose)
+            }
+            made => made,
+        }
+    }
+
+    /// False where there's something already. One that's closed is for the agent alone until it's given its permissions.
+    pub(crate) fn make_folder(&self, name: &[u8], is_closed: bool) -> io::Result<bool> {
         // A drive is there or isn't.
         if self.handle.is_none() {
             return Ok(false);
         }
-        match self.open_entry(name, Purpose::MakeFolder) {
+        let made = match is_closed {
+            true => self.make_closed(name, Purpose::MakeFolder),
+            false => self.open_entry(name, Purpose::MakeFolder),
+        };
+        match made {
             Err(error) if has_code(&error, &[ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS]) => Ok(false),
             made => made.map(|_| true),
         }
@@ -154,11 +183,8 @@ impl HeldFolder {
 
     /// Removes entries with such names that nobody is at work on.
     pub(crate) fn remove_unused(&self, is_meant: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
-        for entry in std::fs::read_dir(self.place(b""))? {
-            let name = path_bytes(Path::new(&entry?.file_name()));
-            let name = name.strip_prefix(b"/").unwrap_or(&name);
-            if is_meant(name)
-                && let Err(error) = self.remove_one(name, is_meant)
+        for name in self.names()?.iter().filter(|name| is_meant(name)) {
+            if let Err(error) = self.remove_one(name, is_meant)
                 && !is_locked(&error)
             {
                 return Err(error);
@@ -167,12 +193,22 @@ impl HeldFolder {
         Ok(())
     }
 
+    /// In a folder of ours there are only files of ours.
     fn remove_one(&self, name: &[u8], is_meant: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
-        // In a folder of ours there are only files of ours.
         if let Ok(folder) = self.child(name) {
-            folder.remove_unused(is_meant)?;
+            for name in folder.names()?.iter().filter(|name| is_meant(name)) {
+                folder.remove(name)?;
+            }
         }
         self.remove(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let name = |entry: io::Result<std::fs::DirEntry>| {
+            let name = path_bytes(Path::new(&entry?.file_name()));
+            Ok(name.strip_prefix(b"/").unwrap_or(&name).to_vec())
+        };
+        std::fs::read_dir(self.place(b""))?.map(name).collect()
     }
 
     /// Removes a file, a link or an empty folder.
@@ -211,14 +247,14 @@ mod tests {
         std::fs::write(dir.path().join("other/there"), "theirs").unwrap();
         // As if the folder had led there when it was opened.
         let led = Arc::new(HeldFolder { lies: meant.lies.clone(), ..other });
-        for tried in [HeldEntry::create(&led, b"new"), HeldEntry::open(&led, b"there")] {
+        for tried in [HeldEntry::create(&led, b"new", false), HeldEntry::open(&led, b"there")] {
             let refused = tried.map(drop).unwrap_err();
             assert!(refused.to_string().contains("isn't followed"), "{refused}");
         }
-        assert!(led.make_folder(b"new").is_err() && led.child(b"there").is_err());
+        assert!(led.make_folder(b"new", true).is_err() && led.child(b"there").is_err());
         assert!(!dir.path().join("other/new").exists(), "what was made there is left");
         let meant = Arc::new(meant);
-        HeldEntry::create(&meant, b"new").unwrap().discard().unwrap();
+        HeldEntry::create(&meant, b"new", false).unwrap().discard().unwrap();
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(crate) use private::open_to_everybody;
 pub(crate) use private::{PrivateFolder, make_private_folder, private_file, stranger_of};
 pub(crate) use privileges::prepare;
 pub use privileges::take_up_to_restore;
-pub(crate) use put_back::{begin_folder, is_name};
+pub(crate) use put_back::{begin_folder, is_guarded, is_name};
 pub(crate) use replace::{REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link};
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;

@@ -15,8 +15,9 @@ use windows_sys::Win32::Foundation::{
     ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, RtlNtStatusToDosError,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_BASIC_INFO, FILE_DISPOSITION_INFO,
-    FileDispositionInfo, SetFileInformationByHandle,
+    FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_BASIC_INFO, FILE_DISPOSITION_FLAG_DELETE,
+    FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE, FILE_DISPOSITION_INFO, FILE_DISPOSITION_INFO_EX,
+    FILE_STANDARD_INFO, FileDispositionInfo, FileDispositionInfoEx, SetFileInformationByHandle,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
@@ -59,8 +60,23 @@ pub(super) fn is_unknown(error: &io::Error) -> bool {
 
 /// It's gone when it's closed, read-only or not.
 pub(super) fn remove(file: &File) -> io::Result<()> {
-    let basic: FILE_BASIC_INFO = query::info(file)?;
-    if basic.FileAttributes & FILE_ATTRIBUTE_READONLY != 0 {
+    const IN_EVERY_CASE: u32 = FILE_DISPOSITION_FLAG_DELETE | FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE;
+    let info = FILE_DISPOSITION_INFO_EX { Flags: IN_EVERY_CASE };
+    let len = size_of::<FILE_DISPOSITION_INFO_EX>() as u32;
+    // SAFETY: the handle is open, the structure is the one that the class takes, and as long as said.
+    let removed = said(unsafe {
+        SetFileInformationByHandle(file.as_raw_handle(), FileDispositionInfoEx, (&raw const info).cast(), len)
+    });
+    match removed {
+        Err(error) if is_unknown(&error) => remove_plainly(file),
+        removed => removed,
+    }
+}
+
+/// What's read-only can't be removed: it loses that first. Not where it has other names, which are somebody else's then.
+fn remove_plainly(file: &File) -> io::Result<()> {
+    let (basic, standard): (FILE_BASIC_INFO, FILE_STANDARD_INFO) = (query::info(file)?, query::info(file)?);
+    if standard.NumberOfLinks <= 1 && basic.FileAttributes & FILE_ATTRIBUTE_READONLY != 0 {
         set::basic(file, Times::default(), without_read_only(basic.FileAttributes))?;
     }
     let info = FILE_DISPOSITION_INFO { DeleteFile: true };

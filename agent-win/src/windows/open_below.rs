@@ -9,22 +9,26 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle};
 
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{
-    FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT,
-    FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_SYNCHRONOUS_IO_NONALERT, NtCreateFile,
+    FILE_COMPLETE_IF_OPLOCKED, FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
+    FILE_OPEN_FOR_BACKUP_INTENT, FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_SYNCHRONOUS_IO_NONALERT,
+    NtCreateFile,
 };
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, OBJ_CASE_INSENSITIVE, RtlNtStatusToDosError, UNICODE_STRING,
+    ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, OBJ_CASE_INSENSITIVE, RtlNtStatusToDosError,
+    STATUS_OPLOCK_BREAK_IN_PROGRESS, UNICODE_STRING,
 };
 use windows_sys::Win32::Security::PSECURITY_DESCRIPTOR;
 use windows_sys::Win32::Storage::FileSystem::{
-    DELETE, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES,
+    DELETE, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FILE_READ_EA,
     FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
-    READ_CONTROL, SYNCHRONIZE, WRITE_DAC, WRITE_OWNER,
+    FILE_WRITE_EA, READ_CONTROL, SYNCHRONIZE, WRITE_DAC, WRITE_OWNER,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
 use super::failure::has_code;
 use crate::wtf8;
+
+const OWN: u32 = WRITE_DAC | WRITE_OWNER;
 
 /// What an entry is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +53,12 @@ pub(super) enum Purpose {
     Pin,
     /// To be renamed or removed.
     Move,
+    /// A file, to be renamed; nobody else can do that meanwhile.
+    Replace,
     /// To be given other attributes.
     Mark,
+    /// As for changing, without its bytes, for which an encrypted file asks for its key.
+    ChangeSealed,
     /// A stream, made where it isn't there.
     WriteStream,
 }
@@ -62,7 +70,8 @@ impl Purpose {
         const ALL: u32 = OTHERS_WRITE | FILE_SHARE_DELETE;
         const LIST: u32 = FILE_READ_ATTRIBUTES | FILE_LIST_DIRECTORY;
         const MARK: u32 = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES;
-        const WHOLE: u32 = FILE_GENERIC_READ | FILE_GENERIC_WRITE | WRITE_DAC | WRITE_OWNER;
+        const EAS: u32 = FILE_READ_EA | FILE_WRITE_EA;
+        const WHOLE: u32 = FILE_GENERIC_READ | FILE_GENERIC_WRITE | OWN;
         match self {
             Purpose::Describe => (FILE_READ_ATTRIBUTES, ALL, FILE_OPEN, 0),
             Purpose::List => (LIST, ALL, FILE_OPEN, FILE_DIRECTORY_FILE),
@@ -76,9 +85,19 @@ impl Purpose {
             Purpose::ChangeInPlace => (WHOLE, ALL, FILE_OPEN, 0),
             Purpose::Pin => (LIST | FILE_WRITE_ATTRIBUTES, OTHERS_WRITE, FILE_OPEN, 0),
             Purpose::Move => (MARK | DELETE, ALL, FILE_OPEN, 0),
+            Purpose::Replace => (MARK | DELETE, OTHERS_WRITE, FILE_OPEN, FILE_NON_DIRECTORY_FILE),
             Purpose::Mark => (MARK, ALL, FILE_OPEN, 0),
-            Purpose::WriteStream => (FILE_WRITE_DATA, OTHERS_WRITE, FILE_OPEN_IF, FILE_NON_DIRECTORY_FILE),
+            Purpose::ChangeSealed => (MARK | EAS | OWN | READ_CONTROL | DELETE, OTHERS_WRITE, FILE_OPEN, 0),
+            Purpose::WriteStream => {
+                (FILE_WRITE_DATA | FILE_READ_ATTRIBUTES, ALL, FILE_OPEN_IF, FILE_NON_DIRECTORY_FILE)
+            }
         }
+    }
+
+    /// Whoever keeps others waiting by an oplock of his own doesn't keep the agent.
+    fn waits_for_nobody(self) -> bool {
+        use Purpose::{Change, ChangeInPlace, ChangeSealed, Mark, Move, Pin, Replace};
+        matches!(self, Change | ChangeInPlace | ChangeSealed | Mark | Move | Pin | Replace)
     }
 
     /// Whether there's something new afterwards.
@@ -99,8 +118,8 @@ pub(super) fn open_guarded(
     purpose: Purpose,
     descriptor: PSECURITY_DESCRIPTOR,
 ) -> io::Result<File> {
-    const OWN: u32 = WRITE_DAC | WRITE_OWNER;
     let (access, share, disposition, kind) = purpose.terms();
+    let kind = if purpose.waits_for_nobody() { kind | FILE_COMPLETE_IF_OPLOCKED } else { kind };
     match open(directory, name, (access, share, disposition, kind), descriptor) {
         // A share may let bytes be written, and not what's about them.
         Err(error) if access & OWN != 0 && has_code(&error, &[ERROR_ACCESS_DENIED]) => {
@@ -152,5 +171,9 @@ fn open(
         return Err(io::Error::from_raw_os_error(code as i32));
     }
     // SAFETY: the call gave us the handle, and nobody else has it.
-    Ok(unsafe { File::from_raw_handle(handle) })
+    let file = unsafe { File::from_raw_handle(handle) };
+    match status {
+        STATUS_OPLOCK_BREAK_IN_PROGRESS => Err(io::Error::from_raw_os_error(ERROR_SHARING_VIOLATION as i32)),
+        _ => Ok(file),
+    }
 }

@@ -18,8 +18,13 @@ use super::wide::wide;
 
 /// For who the process works, and their identifier, in units of 8 bytes.
 const USER_UNITS: usize = 16;
-const WANTED: [&str; 4] =
-    ["SeBackupPrivilege", "SeRestorePrivilege", "SeSecurityPrivilege", "SeManageVolumePrivilege"];
+const WANTED: [&str; 5] = [
+    "SeBackupPrivilege",
+    "SeRestorePrivilege",
+    "SeSecurityPrivilege",
+    "SeManageVolumePrivilege",
+    "SeCreateSymbolicLinkPrivilege",
+];
 
 /// Takes up the privileges of a backup program, as far as the agent's user has them.
 pub(crate) fn prepare() {

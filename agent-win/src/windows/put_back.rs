@@ -33,6 +33,11 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(is_sound) && wtf8::to_wide(name).is_some()
 }
 
+/// Whether it gets permissions of its own, until which it's closed.
+pub(crate) fn is_guarded(meta: &NodeMeta) -> bool {
+    value(meta, AttrKind::NtSecurity).is_some()
+}
+
 /// What only a folder that's still empty can be given: sentences as for [`HeldEntry::put_back`].
 pub(crate) fn begin_folder(folder: &HeldFolder, name: &[u8], meta: &NodeMeta) -> Vec<String> {
     if !nt_basic(meta).is_case_sensitive {
@@ -75,6 +80,12 @@ impl HeldEntry {
         if flags(meta) & FILE_ATTRIBUTE_ENCRYPTED != 0 && meta.kind == NodeKind::Directory {
             let why = "what's made in it from now on isn't encrypted; set that again with cipher /e";
             lack("encryption", Err(io::Error::other(why)));
+        }
+        let is_sealed =
+            stat::facts(&self.file).is_ok_and(|facts| facts.attributes & FILE_ATTRIBUTE_ENCRYPTED != 0);
+        if is_sealed && meta.kind == NodeKind::File && value(meta, AttrKind::NtEfsRaw).is_none() {
+            let why = "its folder encrypts what's made in it, and only the agent's account has the key; restore it to another folder";
+            lack("being plain", Err(io::Error::other(why)));
         }
         lack("times and attributes", basic(&self.file, meta));
         if let Some(descriptor) = value(meta, AttrKind::NtSecurity) {

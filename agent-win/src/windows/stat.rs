@@ -15,7 +15,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::query;
-use crate::scan::Stat;
+use crate::scan::{ObjectId, Stat};
 
 /// Programs may set the birth time, and Windows gives a new file its predecessor's. The number of a file on NTFS isn't
 /// given to another, so nothing else is needed to tell objects apart.
@@ -61,6 +61,12 @@ pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
 pub(super) fn open_to_describe(path: &Path) -> io::Result<File> {
     let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_OPEN_NO_RECALL;
     OpenOptions::new().access_mode(FILE_READ_ATTRIBUTES).share_mode(SHARE_ALL).custom_flags(flags).open(path)
+}
+
+pub(super) fn object(file: &File) -> io::Result<ObjectId> {
+    let found = query::by_handle(file)?;
+    let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
+    Ok(ObjectId { device: found.dwVolumeSerialNumber.into(), number })
 }
 
 pub(super) fn of_file(file: &File) -> io::Result<Stat> {
