@@ -73,14 +73,14 @@ pub fn enrol(
 
 /// Two threads, each ending when either side of it goes away.
 fn wire_over(link: Link, guest: Arc<Guest>, desk: Option<Inbox>) -> Wire {
-    let Link { sender, mut receiver, .. } = link;
+    let Link { sender, mut receiver, cut, .. } = link;
     let (to_box, outgoing) = sync_channel(OUTGOING_MAX);
     let (incoming, from_box) = sync_channel(INCOMING_MAX);
     std::thread::spawn(move || {
         carry_out(&outgoing, &sender);
     });
     std::thread::spawn(move || carry_in(&mut receiver, &incoming, &guest, desk.as_ref()));
-    Wire::new(to_box, from_box)
+    Wire::new(to_box, from_box).cut_by(cut)
 }
 
 fn carry_out(outgoing: &Receiver<Message>, sender: &coffer_link::Sender) {

@@ -75,7 +75,7 @@ enum Command {
         #[arg(long)]
         config: String,
         /// The restore point's number; the newest otherwise.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
         point: Option<u64>,
         /// Restore below this folder; what's there already stays.
         #[arg(long, required_unless_present = "in_place", conflicts_with = "in_place")]

@@ -16,6 +16,8 @@ use crate::wire::{Wire, WireError, comes_unasked};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the box may take to hang up.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+/// To a box that's asked for a restore: its newest point.
+const NEWEST: PointSeq = PointSeq(0);
 
 /// An open conversation.
 pub struct Session {
@@ -113,6 +115,11 @@ impl Session {
         while let Ok(Some(_)) = self.wire.receive(GOODBYE_TIMEOUT) {}
     }
 
+    /// Ends it at once: what still waits to be sent is dropped. Over when it returns, so that a new session begins after it.
+    pub(crate) fn cut(self) {
+        self.wire.cut();
+    }
+
     /// Gets in step with the box, then captures.
     pub fn capture(
         &mut self,
@@ -152,24 +159,14 @@ impl Session {
         paths: Vec<Vec<u8>>,
         goal: Goal,
     ) -> Result<Restored, RestoreError> {
-        let point = match point {
-            Some(point) => point,
-            None => self.newest(config)?,
-        };
+        // Asked for as such: a beginning would take a capture that's under way from its own line.
+        let point = point.unwrap_or(NEWEST);
         restore::restore(&self.wire, Order { config, point, paths, goal })
     }
 
     /// The line itself, for a restore that the box asked for.
     pub(crate) fn wire(&self) -> &Wire {
         &self.wire
-    }
-
-    fn newest(&mut self, config: ConfigId) -> Result<PointSeq, WireError> {
-        self.wire.send(Message::Begin { config })?;
-        match self.answer()? {
-            Message::Begun { head, .. } => Ok(head),
-            _ => Err(WireError::Unexpected("the newest point wasn't told")),
-        }
     }
 
     fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {

@@ -4,12 +4,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::Duration;
 
 use coffer_format::wire::{Message, Refusal};
-use coffer_link::Throttle;
+use coffer_link::{LinkCut, Throttle};
 
 /// Most messages that wait to be sent: each may hold a pack of 1 MiB.
 pub const OUTGOING_MAX: usize = 2;
 /// Most messages that wait to be read.
 pub const INCOMING_MAX: usize = 64;
+/// How long a line that is cut may take to end.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A line to the box. Either end going away shows as [`WireError::Lost`].
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct Wire {
     to_box: SyncSender<Message>,
     from_box: Receiver<Message>,
     line: Option<Throttle>,
+    cut: Option<LinkCut>,
 }
 
 /// Why nothing more comes over the line.
@@ -32,12 +35,26 @@ pub enum WireError {
 
 impl Wire {
     pub fn new(to_box: SyncSender<Message>, from_box: Receiver<Message>) -> Wire {
-        Wire { to_box, from_box, line: None }
+        Wire { to_box, from_box, line: None, cut: None }
     }
 
     /// Over a line that tells what it carries.
     pub(crate) fn over(self, line: Throttle) -> Wire {
         Wire { line: Some(line), ..self }
+    }
+
+    /// Over a connection that can be cut.
+    pub(crate) fn cut_by(self, cut: LinkCut) -> Wire {
+        Wire { cut: Some(cut), ..self }
+    }
+
+    /// Drops what waits to be sent, closes the connection, and returns once nothing writes to it any more.
+    pub(crate) fn cut(self) {
+        if let Some(cut) = self.cut
+            && !cut.blocking_cut(CUT_WITHIN)
+        {
+            tracing::warn!("the old connection to the box hasn't ended yet; a new one is made all the same");
+        }
     }
 
     /// Bytes that the line has carried so far; 0 where it doesn't tell. On a slow line an answer takes long: while this

@@ -111,6 +111,15 @@ impl Agent {
     /// One capture of each configuration, or of the one with that name.
     pub fn capture_once(&self, only: Option<&str>) -> Result<Vec<Done>, WorkError> {
         let mut session = self.session()?;
+        let captured = self.capture_all(&mut session, only);
+        match captured {
+            Ok(_) => session.goodbye(),
+            Err(_) => session.cut(),
+        }
+        captured
+    }
+
+    fn capture_all(&self, session: &mut Session, only: Option<&str>) -> Result<Vec<Done>, WorkError> {
         let wanted = |text: &ConfigText| only.is_none_or(|name| name == text.name);
         let texts: Vec<ConfigText> = session.configs()?.into_iter().filter(wanted).collect();
         if texts.is_empty() {
@@ -122,10 +131,9 @@ impl Agent {
             let mut job = Job::new(text, &self.state, self.listed(), false)?;
             job.find_files()?;
             job.schedule.ask(began);
-            let outcome = self.capture(&mut session, &job, Errand::Point, &self.progress(&job))?;
+            let outcome = self.capture(session, &job, Errand::Point, &self.progress(&job))?;
             done.push(Done { name: text.name.clone(), outcome, took: began.elapsed() });
         }
-        session.goodbye();
         Ok(done)
     }
 
@@ -185,22 +193,39 @@ impl Agent {
     ) -> Result<(), WorkError> {
         let mut session = self.session_at(place.address(), Some(inbox.clone()))?;
         tracing::info!(name = session.box_name(), "connected");
-        self.fetch(&mut session, jobs)?;
+        let ended = self.converse(&mut session, jobs, backoff);
+        match ended {
+            Ok(Line::Usable) => session.goodbye(),
+            // What a broken-off capture still had to say mustn't reach the box after the next one has begun. So nothing more
+            // leaves this computer; what has left it already the box refuses once the next one begins.
+            Ok(Line::Spent) | Err(_) => session.cut(),
+        }
+        ended.map(drop)
+    }
+
+    /// Works over one line until it's of no more use, or the agent is to stop.
+    fn converse(
+        &self,
+        session: &mut Session,
+        jobs: &mut Vec<Job>,
+        backoff: &mut Backoff,
+    ) -> Result<Line, WorkError> {
+        self.fetch(session, jobs)?;
         jobs.iter_mut().for_each(Job::told_nothing);
         // The box is there and takes us: if this line breaks, the next may be tried soon.
         backoff.reset();
-        self.update(&session, |updater| vec![updater.welcomed()])?;
+        self.update(session, |updater| vec![updater.welcomed()])?;
         while !self.is_stopped() {
             for asked in
                 session.asked(if jobs.iter().any(Job::is_watched) { Duration::ZERO } else { POLL })?
             {
                 match asked {
-                    Message::ConfigsChanged => self.fetch(&mut session, jobs)?,
+                    Message::ConfigsChanged => self.fetch(session, jobs)?,
                     // An answer to an earlier question may have been older than this, or newer.
-                    Message::Configs { .. } => self.fetch(&mut session, jobs)?,
+                    Message::Configs { .. } => self.fetch(session, jobs)?,
                     Message::CaptureNow { config } => ask(jobs, config),
                     message @ (Message::UpdateOffered { .. } | Message::UpdateBytes { .. }) => {
-                        self.update(&session, |updater| updater.take(message))?;
+                        self.update(session, |updater| updater.take(message))?;
                     }
                     _ => return Err(WireError::Unexpected("a message out of turn").into()),
                 }
@@ -209,15 +234,14 @@ impl Agent {
                 gather(jobs, POLL);
             }
             for job in jobs.iter_mut() {
-                if self.capture_if_due(&mut session, job)? == Line::Spent {
-                    return Ok(());
+                if self.capture_if_due(session, job)? == Line::Spent {
+                    return Ok(Line::Spent);
                 }
-                job.tell_if_quiet(&session)?;
-                job.tell_if_waiting(&session, &self.guest)?;
+                job.tell_if_quiet(session)?;
+                job.tell_if_waiting(session, &self.guest)?;
             }
         }
-        session.goodbye();
-        Ok(())
+        Ok(Line::Usable)
     }
 
     /// Takes over what's new; configurations that are as before keep their watch.

@@ -4,11 +4,9 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Running, Site, bytes, contents};
+use support::{HeldLine, Laptop, Site, bytes, contents};
 
 /// How nice each thread of a process is to others.
 fn niceness_of(process: &str) -> Vec<i32> {
@@ -71,48 +69,67 @@ fn a_limit_that_is_lifted_on_the_box_counts_within_a_capture() {
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }
 
-/// An agent that sees other power supplies than this machine's: `class` instead of `/sys/class`.
-fn agent_with(site: &Site, class: &Path) -> Command {
-    let agent = site.agent("run");
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /sys/class && exec \"$@\""]);
-    command.arg(class).arg(agent.get_program()).args(agent.get_args());
-    command
-}
-
-fn can_mount() -> bool {
-    let mut trial = Command::new("unshare");
-    trial.args(["--map-root-user", "--mount", "mount", "--bind", "/tmp", "/sys/class"]);
-    trial.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
 #[test]
 fn a_laptop_on_its_battery_waits_says_so_and_goes_on_where_it_was() {
-    assert!(can_mount(), "/sys can't be replaced for a process here: allow user namespaces, or run as root");
     let site = Site::start();
-    let battery = site.path("class/power_supply/BAT0");
-    fs::create_dir_all(&battery).unwrap();
-    fs::write(battery.join("type"), "Battery\n").unwrap();
-    let charge = |status: &str| fs::write(battery.join("status"), format!("{status}\n")).unwrap();
+    let laptop = Laptop::of(&site);
     let waits = || doing(&site) == ["waits: on battery"];
     for number in 0..40 {
         fs::write(site.data().join(format!("{number}.bin")), bytes(number, 600 << 10)).unwrap();
     }
-    charge("Discharging");
+    laptop.unplug();
     configure(&site, "on_battery = \"pause\"\nbandwidth = [\"otherwise 1 Mbit/s\"]\n");
-    let mut agent = agent_with(&site, &site.path("class"));
-    let _agent = Running::start_logged(agent.args(["--server", &site.server]), &site.agent_log());
+    let line = HeldLine::to(&site.server);
+    let _agent = laptop.start_agent(&line.address);
     site.wait_until("the box is told that the agent waits", waits);
 
-    charge("Charging");
+    laptop.plug_in();
     site.wait_until("the first copy begins", || is_capturing(&site));
-    charge("Discharging");
+    laptop.unplug();
     site.wait_until("a capture under way is broken off", waits);
     assert!(!has_point(&site));
+    // What it still had to say would have taken the slow line for long.
+    let (old, new) = (line.connection(0), line.connection(1));
+    site.wait_until("the old connection is over", || old.is_over());
+    let late = old.taken() - new.before_taken();
+    assert!(late < 100 << 10, "{late} bytes were sent over the old connection beside the new one");
 
-    charge("Charging");
+    laptop.plug_in();
     configure(&site, "on_battery = \"pause\"\n");
     site.wait_until("the first copy is done", || has_point(&site));
     site.wait_until("the agent says that nothing is going on", || doing(&site).is_empty());
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn what_a_broken_off_capture_said_does_not_disturb_the_next_however_late_it_comes() {
+    let site = Site::start();
+    let laptop = Laptop::of(&site);
+    for number in 0..6000 {
+        fs::write(site.data().join(format!("{number}.bin")), bytes(number, 100)).unwrap();
+    }
+    configure(&site, "on_battery = \"pause\"\nbandwidth = [\"otherwise 2 Mbit/s\"]\n");
+    let line = HeldLine::to(&site.server);
+    let _agent = laptop.start_agent(&line.address);
+    site.wait_until("the first copy begins", || is_capturing(&site));
+    let old = line.connection(0);
+    old.hold();
+    // Enough for a part and what belongs to it.
+    site.wait_until("parts are on their way", || old.held() > 700 << 10);
+    laptop.unplug();
+    site.wait_until("the capture is broken off", || line.count() == 2);
+    site.wait_until("the agent waits", || doing(&site) == ["waits: on battery"]);
+    assert!(old.is_over() && old.held() > 700 << 10, "the old connection's words aren't late");
+
+    laptop.plug_in();
+    site.wait_until("the next capture begins", || is_capturing(&site));
+    old.release();
+    site.wait_until("the box has the late words", || old.held() == 0);
+    configure(&site, "on_battery = \"pause\"\n");
+    site.wait_until("the first copy is done", || has_point(&site));
+    let log = fs::read_to_string(site.agent_log()).unwrap();
+    // Once, because the agent is new.
+    assert_eq!(log.matches("recalling").count(), 1, "the next capture was put out of step: {log}");
+    assert_eq!(line.count(), 2, "{log}");
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }

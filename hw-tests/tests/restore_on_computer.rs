@@ -47,6 +47,26 @@ fn enrol_beta(site: &Site) -> PathBuf {
 }
 
 #[test]
+fn a_restore_of_the_newest_point_leaves_a_capture_alone() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    for number in 0..5 {
+        fs::write(site.data().join(format!("{number}.new")), bytes(number, 600 << 10)).unwrap();
+    }
+    let limit = "bandwidth = [\"otherwise 4 Mbit/s\"]";
+    site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n{limit}\n", site.data()));
+    let _agent = site.start_agent();
+    site.wait_until("a capture is under way", || site.status()["doing"][0]["doing"] == "capturing");
+    let mut restore = site.agent("restore");
+    restore.args(["--config", "files", "--server", &site.server, "--to"]).arg(site.path("back"));
+    support::succeed(restore.arg(site.data().join("folder-1")));
+    assert_eq!(site.points("alpha/files").len(), 1, "the capture was over before the restore");
+    site.wait_until("the capture is done", || site.points("alpha/files").len() == 2);
+    let log = fs::read_to_string(site.agent_log()).unwrap();
+    assert_eq!(log.matches(": connected").count(), 1, "the capture was broken off: {log}");
+}
+
+#[test]
 fn what_was_damaged_comes_back_to_its_place_and_a_planted_link_leads_nowhere() {
     let site = Site::start();
     fs::create_dir(site.data().join("folder-1")).unwrap();

@@ -1,4 +1,5 @@
-//! The agent's program replaces itself under wine: a good update, one that doesn't start, and everything that's refused.
+//! The agent's program replaces itself under wine: a good update, also where the box is away meanwhile, one that doesn't start,
+//! and everything that's refused.
 //!
 //! The newer program is the same one with a few bytes behind its end, which Windows doesn't read: what version it is says the
 //! signed head, as for any update. The one that fails is a program of one line.
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use support::succeed;
+use support::{HeldLine, succeed};
 use windows_site::{WindowsSite, agent_exe};
 
 const TARGET: &str = "x86_64-pc-windows";
@@ -36,8 +37,8 @@ impl Fleet {
         fleet
     }
 
-    fn install(&self) {
-        let (code, server) = (self.windows.code(), &self.windows.site.server);
+    fn install(&self, server: &str) {
+        let code = self.windows.code();
         let program = r"C:\Agent\coffer-agent.exe";
         self.windows.run(&[
             program,
@@ -59,10 +60,15 @@ impl Fleet {
 
     /// An update with these bytes.
     fn signed(&self, key: &Path, version: &str, program: &[u8]) -> PathBuf {
+        self.signed_for(key, version, program, "60")
+    }
+
+    /// The same, with so many seconds to prove itself.
+    fn signed_for(&self, key: &Path, version: &str, program: &[u8], trial_s: &str) -> PathBuf {
         let (path, out) =
             (self.windows.site.path("program"), self.windows.site.path(&format!("{version}.up")));
         fs::write(&path, program).unwrap();
-        let words = ["release", "sign", "--target", TARGET, "--trial-seconds", "60"];
+        let words = ["release", "sign", "--target", TARGET, "--trial-seconds", trial_s];
         let mut all: Vec<&str> = words.to_vec();
         all.extend(["--release-version", version, "--key", key.to_str().unwrap()]);
         all.extend(["--out", out.to_str().unwrap(), path.to_str().unwrap()]);
@@ -109,6 +115,11 @@ impl Fleet {
     }
 }
 
+/// The program at work as a later version would be.
+fn later() -> Vec<u8> {
+    [fs::read(agent_exe()).unwrap(), b"a later version".to_vec()].concat()
+}
+
 /// A program that ends at once.
 fn broken(windows: &WindowsSite) -> Vec<u8> {
     let (source, exe) = (windows.site.path("broken.c"), windows.site.path("broken.exe"));
@@ -121,10 +132,10 @@ fn broken(windows: &WindowsSite) -> Vec<u8> {
 fn the_agent_replaces_itself_and_goes_back_where_that_does_not_work() {
     let mut fleet = Fleet::start();
     let _somebody_at_work = fleet.windows.hold(r"C:\somebody.txt");
-    fleet.install();
+    fleet.install(&fleet.windows.site.server);
     fleet.wait_for(concat!("coffer-agent ", env!("CARGO_PKG_VERSION")), "current");
 
-    let newer = [fs::read(agent_exe()).unwrap(), b"a later version".to_vec()].concat();
+    let newer = later();
     fleet.bring(&fleet.signed(&fleet.key, "9.2.0", &newer));
     fleet.wait_for("coffer-agent 9.2.0", "current");
     assert!(fs::read(fleet.installed()).unwrap() == newer, "another program is at work");
@@ -138,7 +149,7 @@ fn the_agent_replaces_itself_and_goes_back_where_that_does_not_work() {
 
     fleet.bring(&fleet.signed(&fleet.key, "9.3.0", &broken(&fleet.windows)));
     fleet.wait_for("coffer-agent 9.2.0", "failed");
-    fleet.wait_for_sentence("version 9.3.0 didn't reach the box");
+    fleet.wait_for_sentence("version 9.3.0 doesn't start");
     assert!(fs::read(fleet.installed()).unwrap() == newer, "the old program isn't back");
 
     let strange = fleet.windows.site.path("strange.key");
@@ -157,4 +168,25 @@ fn the_agent_replaces_itself_and_goes_back_where_that_does_not_work() {
     fleet.wait_for_sentence("the box has only 999744 of the");
     fleet.wait_for("coffer-agent 9.2.0", "failed");
     assert!(fs::read(fleet.installed()).unwrap() == newer, "something was installed after all");
+}
+
+#[test]
+fn a_box_that_is_away_during_a_trial_costs_no_update() {
+    let fleet = Fleet::start();
+    let _somebody_at_work = fleet.windows.hold(r"C:\somebody.txt");
+    let line = HeldLine::to(&fleet.windows.site.server);
+    fleet.install(&line.address);
+    fleet.wait_for(concat!("coffer-agent ", env!("CARGO_PKG_VERSION")), "current");
+
+    line.close();
+    fleet.bring(&fleet.signed_for(&fleet.key, "9.2.0", &later(), "10"));
+    let trials = || {
+        let log = fs::read_to_string(fleet.windows.drive().join("coffer/update/agent.log"));
+        log.unwrap_or_default().matches("replacing the program step=NoteTrial").count()
+    };
+    let is_back = || trials() == 1 && fs::read(fleet.installed()).unwrap() == fs::read(agent_exe()).unwrap();
+    fleet.windows.wait_until("the new program is taken back", is_back);
+    line.open();
+    fleet.wait_for("coffer-agent 9.2.0", "current");
+    assert!(trials() > 1);
 }

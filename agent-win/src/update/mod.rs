@@ -2,7 +2,7 @@
 //!
 //! The box is only where updates come from. That one may be installed is decided here, by a vendor's key: not signed,
 //! for another system, not newer, or not whole means that it's refused, and the program at work stays. What's installed has
-//! to prove itself ([`swap`]); what didn't is never tried again.
+//! to prove itself ([`swap`]); what didn't run is never tried again, what didn't reach the box a few times.
 
 mod download;
 mod error;

@@ -14,6 +14,9 @@ const NOTE_MAX: u64 = 64 << 10;
 const REMEMBERED_MAX: usize = 16;
 /// Most starts of the helper that one trial may take: a computer that's switched off over and over doesn't stay undecided.
 pub(super) const STARTS_MAX: u32 = 6;
+/// Most trials of one version. The box may have been away during one, but hardly during each: every one of them begins with
+/// the box's offer.
+pub(super) const TRIALS_MAX: u32 = 3;
 
 /// How far a replacement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,16 +94,32 @@ impl Notes {
         self.add_line("versions", &format!("{program} {version}"))
     }
 
-    /// What came of that version, if it was tried and failed.
+    /// How many trials of that version have begun.
+    pub(super) fn trials_of(&self, version: Version) -> io::Result<u32> {
+        let count = self.last_of("trials", version)?;
+        Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
+
+    pub(super) fn count_trial(&self, version: Version) -> io::Result<()> {
+        let count = self.trials_of(version)?.saturating_add(1);
+        self.add_line("trials", &format!("{version} {count}"))
+    }
+
+    /// What came of that version, if it failed and isn't to be tried again.
     pub(super) fn failure_of(&self, version: Version) -> io::Result<Option<String>> {
-        let known = self.read("failed")?.unwrap_or_default();
-        let mut found = known.lines().filter_map(|line| line.split_once(' '));
-        let own = found.rfind(|(one, _)| *one == version.to_string());
-        Ok(own.map(|(_, sentence)| sentence.to_owned()))
+        self.last_of("failed", version)
     }
 
     pub(super) fn add_failure(&self, version: Version, sentence: &str) -> io::Result<()> {
         self.add_line("failed", &format!("{version} {}", sentence.replace('\n', " ")))
+    }
+
+    /// What was noted last for that version.
+    fn last_of(&self, name: &str, version: Version) -> io::Result<Option<String>> {
+        let known = self.read(name)?.unwrap_or_default();
+        let mut found = known.lines().filter_map(|line| line.split_once(' '));
+        let own = found.rfind(|(one, _)| *one == version.to_string());
+        Ok(own.map(|(_, noted)| noted.to_owned()))
     }
 
     fn add_line(&self, name: &str, line: &str) -> io::Result<()> {
@@ -192,11 +211,14 @@ mod tests {
         for patch in 0..50 {
             let version = Version { major: 1, minor: 0, patch };
             notes.add_failure(version, "it\nfailed").unwrap();
+            notes.count_trial(version).unwrap();
+            notes.count_trial(version).unwrap();
             notes.add_version(FileHash([patch as u8; 32]), version).unwrap();
         }
         let version = |patch| Version { major: 1, minor: 0, patch };
         assert_eq!(notes.failure_of(version(49)).unwrap().as_deref(), Some("it failed"));
         assert_eq!(notes.failure_of(version(3)).unwrap(), None, "remembered for ever");
+        assert_eq!(notes.trials_of(version(49)).unwrap(), 2);
         assert_eq!(notes.version_of(FileHash([49; 32])).unwrap(), Some(version(49)));
         notes.forget_mark().unwrap();
         assert_eq!(notes.mark().unwrap(), None);

@@ -4,7 +4,7 @@
 //! ```text
 //! swap:  stop the service, put the new program in the old one's place, note the trial
 //! trial: start the service, wait until the new program was welcomed by the box: done
-//! back:  it wasn't: stop the service, put the old program back, note the failure, start the service
+//! back:  it wasn't: stop the service, put the old program back, note what's to become of that version, start the service
 //! ```
 //! At every instant a whole program has the program's name: it only changes by one rename of a file that's complete.
 

@@ -11,7 +11,7 @@ use coffer_format::update::{Release, Version};
 
 use super::UpdateError;
 use super::download::hash_of;
-use super::notes::{Mark, Notes, Phase, STARTS_MAX};
+use super::notes::{Mark, Notes, Phase, STARTS_MAX, TRIALS_MAX};
 use super::swap::{Proof, Seen, Step, next};
 
 const PART: &str = "part";
@@ -125,12 +125,9 @@ impl Swapper {
             (Step::Await, _) => std::thread::park_timeout(LOOK_EVERY),
             (Step::PutNew, Some(_)) => replace(&Self::beside(&self.program, "new"), &self.program)?,
             (Step::PutBack, Some(_)) => self.put_back()?,
-            (Step::NoteTrial, Some(mark)) => self.notes.save_mark(&Mark { phase: Phase::Trial, ..mark })?,
-            (Step::NoteBack, Some(mark)) => self.notes.save_mark(&Mark { phase: Phase::Back, ..mark })?,
-            (Step::NoteFailure, Some(mark)) => {
-                self.notes.add_failure(mark.version, &failure(&mark))?;
-                self.notes.forget_mark()?;
-            }
+            (Step::NoteTrial, Some(mark)) => self.note_trial(mark)?,
+            (Step::NoteBack, Some(mark)) => self.note_back(mark)?,
+            (Step::NoteFailure, Some(mark)) => self.note_failure(&mark)?,
             (Step::Forget, _) => self.notes.forget_mark()?,
             (Step::End, _) | (_, None) => {}
         }
@@ -196,6 +193,32 @@ impl Swapper {
         }
     }
 
+    /// One that's cut off before the mark is written counts twice, which only makes for fewer trials.
+    fn note_trial(&self, mark: Mark) -> io::Result<()> {
+        self.notes.count_trial(mark.version)?;
+        self.notes.save_mark(&Mark { phase: Phase::Trial, ..mark })
+    }
+
+    /// A program that doesn't run at all has no further trial.
+    fn note_back(&self, mark: Mark) -> io::Result<()> {
+        if self.cannot_start {
+            self.notes.add_failure(mark.version, &doesnt_run(&mark))?;
+        }
+        self.notes.save_mark(&Mark { phase: Phase::Back, ..mark })
+    }
+
+    /// One that ran and wasn't welcomed may only have had no box to reach. The program before knows when there's one: it's
+    /// offered this version again then, and gives it another trial.
+    fn note_failure(&self, mark: &Mark) -> io::Result<()> {
+        let trials = self.notes.trials_of(mark.version)?;
+        let is_failed = self.notes.failure_of(mark.version)?.is_some();
+        if !is_failed && trials >= TRIALS_MAX {
+            self.notes.add_failure(mark.version, &wasnt_welcomed(mark))?;
+        }
+        tracing::warn!(version = %mark.version, trials, "the new program is taken back");
+        self.notes.forget_mark()
+    }
+
     /// The copy stays: this process runs from it.
     fn put_back(&self) -> io::Result<()> {
         let back = Self::beside(&self.program, "back");
@@ -242,10 +265,24 @@ fn replace(new: &Path, program: &Path) -> io::Result<()> {
     }
 }
 
-fn failure(mark: &Mark) -> String {
+fn doesnt_run(mark: &Mark) -> String {
+    let Mark { version, before, .. } = mark;
+    format!(
+        "version {version} doesn't start or ends again and again, so {before} is back and works on; {}",
+        advice(mark)
+    )
+}
+
+fn wasnt_welcomed(mark: &Mark) -> String {
     let Mark { version, before, trial_s, .. } = mark;
     format!(
-        "version {version} didn't reach the box within {trial_s} s, so {before} is back and works on; {version} isn't tried \
-         again: bring another version, and report this one to its vendor"
+        "version {version} didn't reach the box within {trial_s} s in any of {TRIALS_MAX} trials, so {before} is back and \
+         works on; {}",
+        advice(mark)
     )
+}
+
+fn advice(mark: &Mark) -> String {
+    let version = mark.version;
+    format!("{version} isn't tried again: bring another version, and report this one to its vendor")
 }

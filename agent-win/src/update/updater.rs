@@ -80,11 +80,11 @@ impl Updater {
 
     /// The box has welcomed this agent: a program on trial has proven itself. Gives what to tell the box.
     pub fn welcomed(&mut self) -> Message {
-        let proven = self.notes.mark().and_then(|mark| match mark {
+        let is_over = self.notes.mark().and_then(|mark| match mark {
             Some(mark) if mark.program == self.own => self.notes.save_proof(self.own).map(|()| true),
-            _ => Ok(false),
+            mark => Ok(mark.is_none() && self.progress.0 == UpdateProgress::Installing),
         });
-        match proven {
+        match is_over {
             Ok(true) => self.progress = (UpdateProgress::Current, None, String::new()),
             Ok(false) => {}
             Err(error) => {
@@ -118,7 +118,7 @@ impl Updater {
 
     fn offered(&mut self, head: UpdateHead) -> Result<Vec<Message>, (Version, UpdateError)> {
         let version = head.release.version;
-        let is_under_way = self.progress.0 == UpdateProgress::Installing
+        let is_under_way = self.is_installing().map_err(|error| (version, error))?
             || self.download.as_ref().is_some_and(|download| *download.head() == head);
         if is_under_way {
             return Ok(Vec::new());
@@ -137,6 +137,11 @@ impl Updater {
         let mut answers = vec![self.report()];
         answers.extend(self.go_on().map_err(|error| (version, error))?);
         Ok(answers)
+    }
+
+    /// One that was taken back meanwhile is over.
+    fn is_installing(&self) -> Result<bool, UpdateError> {
+        Ok(self.progress.0 == UpdateProgress::Installing && self.notes.mark()?.is_some())
     }
 
     fn is_trusted(&self, head: &UpdateHead) -> Result<(), UpdateError> {

@@ -8,6 +8,7 @@ use coffer_format::update::Release;
 use coffer_link::ReleaseSigner;
 use tempfile::TempDir;
 
+use super::super::notes::TRIALS_MAX;
 use super::super::swap::Step;
 use super::super::swapper::{Service, ServiceState};
 use super::*;
@@ -204,13 +205,19 @@ impl Machine<'_> {
     }
 }
 
-/// Replaces, is cut off after that many steps (or not at all), goes on after a boot. Gives the steps that were done.
+/// Replaces the program of a new computer.
 fn replace(turns: Turns, cut_after: Option<usize>) -> (Computer, usize) {
     let computer = Computer::new();
+    let steps = replace_on(&computer, turns, cut_after);
+    (computer, steps)
+}
+
+/// Replaces, is cut off after that many steps (or not at all), goes on after a boot. Gives the steps that were done.
+fn replace_on(computer: &Computer, turns: Turns, cut_after: Option<usize>) -> usize {
     let mut updater = computer.updater();
     let offered = updater.take(computer.offer("9.0.0"));
     give(&mut updater, NEW, offered);
-    let mut machine = Machine { computer: &computer, turns, is_running: true };
+    let mut machine = Machine { computer, turns, is_running: true };
     let mut swapper = Swapper::open(&computer.program(), &computer.state()).unwrap();
     let mut steps = 0;
     loop {
@@ -228,10 +235,9 @@ fn replace(turns: Turns, cut_after: Option<usize>) -> (Computer, usize) {
         assert!(steps < 40, "never ends");
         if step == Step::End {
             assert!(machine.is_running, "the computer is left without an agent");
-            break;
+            return steps;
         }
     }
-    (computer, steps)
 }
 
 #[test]
@@ -257,13 +263,61 @@ fn a_program_that_does_not_is_taken_back_wherever_the_power_fails() {
             let mut updater = computer.updater();
             assert_eq!(updater.running(), built_version());
             let answers = updater.take(computer.offer("9.0.0"));
+            if turns == Turns::Silent {
+                assert_eq!(wanted(&answers), Some(0), "the box may have been away: cut after {cut:?}");
+                continue;
+            }
             let report = told(&answers);
             assert_eq!(report.progress, UpdateProgress::Failed, "tried again");
-            assert!(report.sentence.contains("9.0.0 didn't reach the box"), "{}", report.sentence);
+            assert!(report.sentence.contains("9.0.0 doesn't start"), "{}", report.sentence);
             let next = updater.take(computer.offer("9.0.1"));
             assert_eq!(wanted(&next), Some(0), "a later version has its own chance");
         }
     }
+}
+
+#[test]
+fn a_box_that_was_away_during_a_trial_costs_no_update() {
+    let computer = Computer::new();
+    for _ in 1..TRIALS_MAX {
+        replace_on(&computer, Turns::Silent, None);
+        assert_eq!(fs::read(computer.program()).unwrap(), OLD);
+    }
+    replace_on(&computer, Turns::Out, None);
+    assert_eq!(fs::read(computer.program()).unwrap(), NEW);
+    assert_eq!(computer.updater().running().to_string(), "9.0.0");
+}
+
+#[test]
+fn a_program_that_never_reaches_the_box_is_not_tried_for_ever() {
+    let computer = Computer::new();
+    for _ in 0..TRIALS_MAX {
+        replace_on(&computer, Turns::Silent, None);
+    }
+    let mut updater = computer.updater();
+    let answers = updater.take(computer.offer("9.0.0"));
+    assert_eq!(told(&answers).progress, UpdateProgress::Failed, "tried again");
+    assert!(told(&answers).sentence.contains("9.0.0 didn't reach the box"), "{}", told(&answers).sentence);
+    let next = updater.take(computer.offer("9.0.1"));
+    assert_eq!(wanted(&next), Some(0), "a later version has its own chance");
+}
+
+/// The power failed while the old program was being put back: it starts before the helper has finished.
+#[test]
+fn an_agent_that_saw_the_end_of_a_replacement_takes_the_next_offer() {
+    let computer = Computer::new();
+    let mut updater = computer.updater();
+    let offered = updater.take(computer.offer("9.0.0"));
+    give(&mut updater, NEW, offered);
+    let mut agents = [computer.updater(), computer.updater()];
+    for agent in &mut agents {
+        assert_eq!(told(&[agent.welcomed()]).progress, UpdateProgress::Installing);
+        assert_eq!(wanted(&agent.take(computer.offer("9.0.0"))), None, "fetched while it's being installed");
+    }
+    Notes::of(&computer.state()).unwrap().forget_mark().unwrap();
+    let [mut offered, mut welcomed] = agents;
+    assert_eq!(wanted(&offered.take(computer.offer("9.0.0"))), Some(0));
+    assert_eq!(told(&[welcomed.welcomed()]).progress, UpdateProgress::Current);
 }
 
 #[test]

@@ -256,6 +256,7 @@ kinds! {
         43 = UpdateState { report: UpdateReport },
 
         // Restore.
+        /// Point 0, from a computer: the newest.
         50 = RestoreWanted { config: ConfigId, point: PointSeq, paths: Vec<Blob> },
         51 = RestoreNodes { nodes: Vec<RestoreNode> },
         52 = RestorePack { compression: Compression, raw_len: u32, placements: Vec<Placement>, payload: Blob },

@@ -5,7 +5,7 @@
 //!
 //! - Who: [`Authority`] signs, [`Identity`] is shown, [`Role`] is the common name, [`EnrolmentCode`] starts it.
 //! - Where: a box tells its LAN with an [`Advertiser`], a [`Search`] finds it.
-//! - How: [`connect`], [`Listener`], and the [`Link`] that both give.
+//! - How: [`connect`], [`Listener`], and the [`Link`] that both give; [`LinkCut`] ends one at once.
 //! - How much: [`ByteBudget`] bounds what a server's links hold in memory, [`Throttle`] what a thin line carries.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ mod budget;
 mod certificate;
 mod client;
 mod code;
+mod cut;
 mod enrol;
 mod error;
 mod failure;
@@ -41,6 +42,7 @@ pub use certificate::certificate_hash;
 pub use client::{connect, connect_to_enrol};
 pub use code::{CodeError, EnrolmentCode, secret_hash};
 pub use coffer_format::wire::Message;
+pub use cut::LinkCut;
 pub use enrol::{Enrolled, EnrolledBranch, enrol_branch, enrol_computer};
 pub use error::{IdentityError, LinkError};
 pub use identity::{Identity, PendingIdentity};

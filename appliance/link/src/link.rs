@@ -2,7 +2,7 @@
 //!
 //! Two tasks per link, with bounded queues between them and the caller. Dropping the sender closes our direction
 //! (the peer's `recv` gives `None`), dropping both halves closes the link. What was sent before is still
-//! delivered as long as the peer reads.
+//! delivered as long as the peer reads; whoever doesn't want that cuts the link.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::failure::Context;
 use crate::reader::{Arrived, End, FrameReader, Outlets};
 use crate::writer::{FrameWriter, Signals};
-use crate::{ByteBudget, LinkError, Role, frame};
+use crate::{ByteBudget, LinkCut, LinkError, Role, frame};
 
 /// Messages read and not yet taken by the caller.
 const ARRIVED_MAX: usize = 4;
@@ -47,6 +47,7 @@ pub struct Link {
     pub peer: Peer,
     pub sender: Sender,
     pub receiver: Receiver,
+    pub cut: LinkCut,
 }
 
 /// Sends messages. Clones share the link and its queue.
@@ -94,13 +95,14 @@ impl Link {
         let (body_max, life_max) = bounds(&peer);
 
         let reader = FrameReader { stream: read_half, budget, body_max, life_max, context: context.clone() };
-        tokio::spawn(reader.run(Outlets { arrived: arrived_in, end: end_in, written }));
+        let reading = tokio::spawn(reader.run(Outlets { arrived: arrived_in, end: end_in, written }));
         let writer = FrameWriter { stream: write_half, frames: frames_out, context: context.clone() };
         let signals = Signals { end: end.clone(), failure: Arc::clone(&failure), written: written_in };
-        tokio::spawn(writer.run(signals));
+        let writing = tokio::spawn(writer.run(signals));
 
         let sender = Sender { frames, end, failure, context: Arc::new(context), runtime: runtime.clone() };
-        Link { peer, sender, receiver: Receiver { arrived, paid: None, failed: None, runtime } }
+        let cut = LinkCut::of([reading, writing], runtime.clone());
+        Link { peer, sender, receiver: Receiver { arrived, paid: None, failed: None, runtime }, cut }
     }
 }
 
@@ -204,7 +206,7 @@ impl Arrival {
 #[cfg(test)]
 mod tests {
     use coffer_format::SegmentId;
-    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
     use crate::failure::Side;
@@ -274,6 +276,24 @@ mod tests {
             }
         };
         assert!(matches!(error, LinkError::Cut { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_link_that_is_cut_writes_nothing_more() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (mut link, mut peer) = runtime.block_on(async { raw(&ByteBudget::for_client()) });
+        let bytes = vec![1; 1 << 20].into();
+        let message = Message::SegmentBytes { segment: SegmentId(1), offset: 0, closed_len: 0, bytes };
+        // One that is being written, and a full queue.
+        for _ in 0..=SENDING_MAX {
+            link.sender.blocking_send(message.clone()).unwrap();
+        }
+        assert!(link.cut.blocking_cut(Duration::from_secs(60)));
+        let mut written = Vec::new();
+        runtime.block_on(peer.read_to_end(&mut written)).unwrap();
+        assert!(written.len() <= 64 << 10, "{} bytes were written", written.len());
+        assert!(matches!(link.sender.blocking_send(message), Err(LinkError::Cut { .. })));
+        assert_eq!(link.receiver.blocking_recv().unwrap(), None);
     }
 
     #[tokio::test]

@@ -184,6 +184,11 @@ impl Vault {
         take().expect("a batch leaves an outcome for each of its works")
     }
 
+    /// Waits until the batch at work is over: those after it see what was noted before.
+    pub(crate) fn finish_batch(&self) -> Result<()> {
+        self.meta.lock().map(drop).map_err(|_| VaultError::ReadOnly)
+    }
+
     fn run_batch(&self, meta: &mut MetaState) {
         let mut waiting: Vec<Box<dyn Work>> =
             self.queue.lock().expect("nothing panics while queueing").drain(..).collect();

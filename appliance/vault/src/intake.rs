@@ -15,6 +15,7 @@ use crate::catalog;
 use crate::commit::Batch;
 use crate::maps::{join_steps, keep_step};
 use crate::reading::{Reading, unpack};
+use crate::takeover::SessionNo;
 use crate::vault::Vault;
 use crate::{Result, VaultError};
 
@@ -48,6 +49,7 @@ impl Accepted {
 pub struct Session {
     vault: Arc<Vault>,
     computer: ComputerId,
+    number: SessionNo,
     accepted: Arc<Mutex<Accepted>>,
     stored: u64,
 }
@@ -78,15 +80,19 @@ impl Session {
         all.retain(|session| session.strong_count() > 0);
         all.push(Arc::downgrade(&accepted));
         drop(all);
-        Session { vault, computer, accepted, stored: 0 }
+        let number = vault.begun.new_session();
+        Session { vault, computer, number, accepted, stored: 0 }
     }
 
-    /// Starts over: chunks sent before can't be named any more.
+    /// Starts over: chunks sent before can't be named any more, and parts of sessions before are refused from here on.
     pub fn begin(&mut self, config: ConfigId) -> Result<Standing> {
         *self.accepted.lock().expect("one session, one thread") = Accepted::default();
         self.stored = 0;
         let computer = self.computer;
         self.vault.reading.check_owner(computer, config)?;
+        self.vault.begun.begin(config, self.number);
+        // A batch at work may hold a part of a session before; where the history stands shows once it's over.
+        self.vault.finish_batch()?;
         self.vault.reading.readers.with(|db| standing(db, config))
     }
 
@@ -155,8 +161,8 @@ impl Session {
         if close.is_some() {
             self.stored = 0;
         }
-        let (vault, computer) = (self.vault.clone(), self.computer);
-        Ok(PreparedPart { vault, computer, config, point, part, steps, close, stored })
+        let (vault, computer, session) = (self.vault.clone(), self.computer, self.number);
+        Ok(PreparedPart { vault, computer, session, config, point, part, steps, close, stored })
     }
 
     /// A computer may only name what it has sent: or it could read another computer's data by guessing names.
@@ -188,6 +194,7 @@ impl Session {
 pub struct PreparedPart {
     vault: Arc<Vault>,
     computer: ComputerId,
+    session: SessionNo,
     config: ConfigId,
     point: PointSeq,
     part: PartNo,
@@ -199,10 +206,11 @@ pub struct PreparedPart {
 impl PreparedPart {
     /// Makes it durable, and with it all packs that came before it.
     pub fn commit(self) -> Result<Committed> {
-        let PreparedPart { vault, computer, config, point, part, steps, close, stored } = self;
-        let closed = close.is_some();
+        let PreparedPart { vault, computer, session, config, point, part, steps, close, stored } = self;
+        let (closed, all) = (close.is_some(), vault.clone());
         let vault_ms = vault.transact(move |batch| {
             check_owner(batch.db(), computer, config)?;
+            all.begun.check(config, session)?;
             check_turn(&standing(batch.db(), config)?, point, part)?;
             write_part(batch, config, point, part, steps)?;
             if let Some(close) = close {

@@ -34,6 +34,7 @@ pub mod restore;
 pub mod retention;
 mod seal;
 mod segment;
+mod takeover;
 mod vault;
 pub mod verify;
 

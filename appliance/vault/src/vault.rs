@@ -19,6 +19,7 @@ use crate::intake::Accepted;
 use crate::keys::{BoxKey, Opener, RecoveryPublic, VaultKeys};
 use crate::reading::Reading;
 use crate::segment::{OpenSegment, SegmentFiles, segments_dir};
+use crate::takeover::Begun;
 use crate::{Clock, Result, VaultError, rebuild};
 
 /// What an operator may set.
@@ -44,6 +45,7 @@ pub struct Vault {
     pub(crate) meta: Mutex<MetaState>,
     pub(crate) queue: Mutex<VecDeque<Box<dyn Work>>>,
     pub(crate) in_flight: Mutex<Vec<Weak<Mutex<Accepted>>>>,
+    pub(crate) begun: Begun,
     /// Held for reading while a session looks chunks up and names them; for writing while a segment is dropped.
     pub(crate) gate: std::sync::RwLock<()>,
     next_segment: AtomicU64,
@@ -144,6 +146,7 @@ impl Vault {
             meta: Mutex::new(MetaState { db, open: None, next_lsn: found.next_lsn, unsynced: Vec::new() }),
             queue: Mutex::default(),
             in_flight: Mutex::default(),
+            begun: Begun::default(),
             gate: std::sync::RwLock::default(),
             next_segment: AtomicU64::new(found.next_segment.0),
             read_only: AtomicBool::new(false),

@@ -2,6 +2,8 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
+mod held_line;
+mod laptop;
 mod running;
 mod site;
 
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+pub(crate) use held_line::HeldLine;
+pub(crate) use laptop::Laptop;
 pub(crate) use running::Running;
 pub(crate) use site::Site;
 
@@ -40,13 +44,23 @@ pub(crate) fn said(output: &Output) -> String {
 }
 
 /// Looks again and again until it is so. Where it never is, the log tells why.
-pub(crate) fn wait_until(what: &str, log: &Path, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, log: &Path, is_so: impl FnMut() -> bool) {
+    wait_until_logged(what, &[log.to_owned()], is_so);
+}
+
+/// The same, with several logs.
+pub(crate) fn wait_until_logged(what: &str, logs: &[PathBuf], mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        let log = || fs::read_to_string(log).unwrap_or_default();
-        assert!(started.elapsed() < PATIENCE, "never happened: {what}\n{}", log());
+        assert!(started.elapsed() < PATIENCE, "never happened: {what}\n{}", read_logs(logs));
         std::thread::park_timeout(pause_after(started.elapsed()));
     }
+}
+
+/// Those that are there.
+fn read_logs(logs: &[PathBuf]) -> String {
+    let read = |log: &PathBuf| Some(format!("{}:\n{}\n", log.display(), fs::read_to_string(log).ok()?));
+    logs.iter().filter_map(read).collect()
 }
 
 /// What passes quickly isn't missed, and what takes long isn't kept from working by being looked at.

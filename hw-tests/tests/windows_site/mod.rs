@@ -14,7 +14,7 @@ pub(crate) use wine::Wine;
 #[allow(unused_imports, reason = "each test program uses its own part")]
 pub(crate) use ntfs::NtfsDrive;
 
-use crate::support::{Running, Site, succeed};
+use crate::support::{Running, Site, succeed, wait_until_logged};
 
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const COMPUTER: &str = "winpc";
@@ -181,6 +181,13 @@ impl WindowsSite {
     }
 
     pub(crate) fn wait_until(&self, what: &str, is_so: impl FnMut() -> bool) {
-        self.site.wait_until(what, is_so);
+        wait_until_logged(what, &self.logs(), is_so);
+    }
+
+    /// Of the agent that was started by itself, of the service, of the helper that replaces its program, and of the box.
+    fn logs(&self) -> [PathBuf; 4] {
+        let state = self.drive().join("coffer");
+        let helper = state.join("update/agent.log");
+        [self.site.agent_log(), state.join("agent.log"), helper, self.site.path("box.log")]
     }
 }

@@ -15,3 +15,4 @@ mod maps;
 mod mirror;
 mod model;
 mod round_trip;
+mod takeover;

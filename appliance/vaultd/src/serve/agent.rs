@@ -2,9 +2,10 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use coffer_format::ComputerId;
 use coffer_format::wire::{Message, RefusalCode, RestoreReport, RestoreState, SignatureKind};
+use coffer_format::{ComputerId, PointSeq};
 use coffer_link::{Link, LinkError, Sender, refuse};
+use coffer_vault::query::When;
 use coffer_vault::{PreparedPart, Session, VaultError};
 
 use super::Appliance;
@@ -123,6 +124,7 @@ impl Serving<'_> {
                 if !self.appliance.restores.allows(self.computer, config, point, &paths) {
                     reading.check_owner(self.computer, config)?;
                 }
+                let point = if point == PointSeq(0) { reading.when(config, When::Newest)? } else { point };
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 let wanted = coffer_vault::restore::Wanted { config, point, paths, trusted: false };
                 super::operator::send_restore(self.appliance, &self.link.sender, &wanted)?;
