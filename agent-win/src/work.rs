@@ -234,6 +234,7 @@ impl Agent {
                 gather(jobs, POLL);
             }
             for job in jobs.iter_mut() {
+                job.tell_exclusions(session)?;
                 if self.capture_if_due(session, job)? == Line::Spent {
                     return Ok(Line::Spent);
                 }
@@ -247,20 +248,13 @@ impl Agent {
     /// Takes over what's new; configurations that are as before keep their watch.
     fn fetch(&self, session: &mut Session, jobs: &mut Vec<Job>) -> Result<(), WorkError> {
         let texts = session.configs()?;
-        self.adopt(session, texts, jobs)
-    }
-
-    fn adopt(&self, session: &Session, texts: Vec<ConfigText>, jobs: &mut Vec<Job>) -> Result<(), WorkError> {
         jobs.retain_mut(|job| texts.iter().any(|text| job.takes_over(text)));
         for text in &texts {
             if jobs.iter().any(|job| job.text == *text) {
                 continue;
             }
             match Job::new(text, &self.state, self.listed(), true) {
-                Ok(job) => {
-                    session.tell_exclusions(text.config, job.exclusions())?;
-                    jobs.push(job);
-                }
+                Ok(job) => jobs.push(job),
                 Err(error) => tracing::error!(%error, "configuration left out"),
             }
         }

@@ -300,6 +300,21 @@ fn what_is_there_is_never_replaced_without_a_word() {
 const BOX_MEMORY_MAX_KIB: u64 = 200 << 10;
 
 #[test]
+fn what_a_computer_leaves_out_is_known_again_after_the_box_was_gone() {
+    let mut site = Site::start();
+    site.configure(&format!("include = [{:?}]\nwhen = \"manual\"\n", site.data()));
+    let _agent = site.start_agent();
+    let is_known = |site: &Site| {
+        let output = site.try_coffer(&["config", "exclusions", "alpha/files"]);
+        output.status.success() && !support::said(&output).contains("hasn't said")
+    };
+    site.wait_until("the agent tells", || is_known(&site));
+    site.kill_box();
+    site.start_box();
+    site.wait_until("the agent tells again", || is_known(&site));
+}
+
+#[test]
 fn fifty_agents_at_once_are_served_within_bounded_memory() {
     let site = Site::start();
     let mut running = Vec::new();

@@ -11,7 +11,7 @@ use crate::platform::{POWERFUL_USER, is_locked};
 use crate::scan::Attrs;
 
 /// What's said of a file that somebody keeps to themselves.
-pub(crate) const LOCKED: &str = "is locked by a program that uses it; it's tried again soon";
+pub(crate) const LOCKED: &str = "is locked by a program that uses it; the next point tries again";
 
 /// Lines gathered in a pass.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::found::Found;
+use super::found::FoundFolders;
 use super::left_out::LeftOut;
 use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, FoundFiles, LeavesOut};
 use crate::platform;
@@ -40,7 +40,7 @@ pub struct Scope {
     listed: LeftOut,
     own: Vec<Vec<u8>>,
     pages: GlobSet,
-    found: Vec<Found>,
+    found: FoundFolders,
     enclosed: Option<Vec<u8>>,
 }
 
@@ -63,7 +63,7 @@ impl Scope {
             listed: LeftOut::default(),
             own: own.iter().map(|path| clean(&platform::path_bytes(path))).collect(),
             pages: set(config.page_patterns.iter().map(String::as_str))?,
-            found: Vec::new(),
+            found: FoundFolders::default(),
             enclosed: None,
         })
     }
@@ -79,7 +79,7 @@ impl Scope {
 
     /// Includes what an application says are its files as well.
     pub fn with_found(mut self, files: &[FoundFiles]) -> Result<Scope, globset::Error> {
-        self.found = files.iter().map(Found::new).collect::<Result<_, _>>()?;
+        self.found = FoundFolders::new(files)?;
         Ok(self)
     }
 
@@ -116,12 +116,10 @@ impl Scope {
         if self.own.iter().any(|own| own == path) {
             return wanted;
         }
-        for found in &self.found {
-            match found.verdict(path) {
-                Verdict::Within => return Wanted::ByName,
-                Verdict::Toward => wanted = Wanted::Above,
-                Verdict::Outside => {}
-            }
+        match self.found.verdict(path) {
+            Verdict::Within => return Wanted::ByName,
+            Verdict::Toward => wanted = Wanted::Above,
+            Verdict::Outside => {}
         }
         for include in &self.includes {
             if include == path {
@@ -157,7 +155,7 @@ impl Scope {
     /// An excluded directory may still hold an included one, or an application's files.
     fn toward_or_out(&self, path: &[u8]) -> Verdict {
         let holds = self.includes.iter().any(|include| below(include, path))
-            || self.found.iter().any(|found| found.verdict(path) != Verdict::Outside);
+            || self.found.verdict(path) != Verdict::Outside;
         if holds { Verdict::Toward } else { Verdict::Outside }
     }
 
@@ -176,7 +174,7 @@ impl Scope {
 
     /// Folders in which an application keeps logs.
     pub(crate) fn found_logs(&self) -> impl Iterator<Item = &[u8]> {
-        self.found.iter().filter(|found| found.is_log).map(|found| &found.folder[..])
+        self.found.of_logs()
     }
 
     /// Whether a path is included by name or on the way to one that is.
@@ -195,12 +193,11 @@ impl Scope {
 
     /// Paths that are asked for by name.
     pub fn includes(&self) -> impl Iterator<Item = &[u8]> {
-        let folders = self.found.iter().map(|found| &found.folder[..]);
-        self.includes.iter().map(Vec::as_slice).chain(folders)
+        self.includes.iter().map(Vec::as_slice).chain(self.found.folders())
     }
 }
 
-fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, globset::Error> {
+pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, globset::Error> {
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
         builder.add(glob(pattern)?);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coffer_format::wire::{ConfigText, Exclusion};
+use coffer_format::wire::ConfigText;
 
 use crate::capture::{CaptureError, LOCKED, Outcome, Target};
 use crate::clock::week_time;
@@ -56,6 +56,7 @@ pub(crate) struct Job {
     pub(crate) stage: Stage,
     /// What the box was last told about it waiting.
     told_waiting: Option<Waiting>,
+    told_exclusions: bool,
     state: StateDir,
     listed: Arc<ListedExclusions>,
     bookmarks: Option<Bookmarks>,
@@ -84,6 +85,7 @@ impl Job {
             is_stopped: false,
             stage: Stage::default(),
             told_waiting: None,
+            told_exclusions: false,
             state: state.clone(),
             listed: listed.clone(),
             bookmarks: None,
@@ -118,6 +120,7 @@ impl Job {
     /// Over a new line the box must be told all of it again.
     pub(crate) fn told_nothing(&mut self) {
         self.told_waiting = None;
+        self.told_exclusions = false;
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -231,9 +234,13 @@ impl Job {
         }
     }
 
-    /// What's left out on this computer, for whoever administers it.
-    pub(crate) fn exclusions(&self) -> Vec<Exclusion> {
-        self.listed.told(&self.config)
+    /// Tells the box, once over each line, what's left out on this computer, for whoever administers it.
+    pub(crate) fn tell_exclusions(&mut self, session: &Session) -> Result<(), WireError> {
+        if !self.told_exclusions {
+            session.tell_exclusions(self.text.config, self.listed.told(&self.config))?;
+            self.told_exclusions = true;
+        }
+        Ok(())
     }
 
     /// Tells the box now and then that a watched configuration is as its newest point has it. Only after a capture: what
