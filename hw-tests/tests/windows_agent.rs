@@ -117,6 +117,18 @@ fn changes_are_captured_as_they_happen_and_a_locked_file_as_soon_as_it_is_free()
 }
 
 #[test]
+fn points_are_made_when_the_schedule_says() {
+    let windows = WindowsSite::start("every 3 seconds");
+    let data = windows.data();
+    fill(&data, 20);
+    let _agent = windows.start_agent();
+    let is_like_data = || contents(&windows.restore(&[])) == contents(&data);
+    windows.wait_until("the first point", || !windows.points().is_empty() && is_like_data());
+    fs::write(data.join("folder 1/Grüße-1.txt"), b"written again").unwrap();
+    windows.wait_until("the next point", is_like_data);
+}
+
+#[test]
 fn an_agent_and_a_box_that_are_killed_lose_nothing() {
     let mut windows = WindowsSite::start("continuous");
     let data = windows.data();
