@@ -8,7 +8,6 @@ pub mod changes;
 mod clock;
 pub mod config;
 mod cut;
-pub mod enclosures;
 mod exclusions;
 pub mod find;
 mod guest;
@@ -41,7 +40,6 @@ pub mod state;
 pub mod update;
 #[cfg_attr(not(windows), allow(dead_code, reason = "only Windows has it; tested everywhere"))]
 mod usn;
-pub mod view;
 #[cfg_attr(not(windows), allow(dead_code, unused_imports, reason = "only Windows has it; tested everywhere"))]
 mod vss;
 mod watch;

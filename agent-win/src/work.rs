@@ -27,6 +27,8 @@ use crate::watch::Watch;
 use crate::wire::WireError;
 use captures::Line;
 
+/// A configuration that couldn't be used may be usable after so long.
+const TRY_CONFIG_AGAIN: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(200);
 
 /// Why the agent ended.
@@ -56,14 +58,21 @@ pub struct Done {
     pub took: Duration,
 }
 
+/// Where the box is.
+enum ServerAddress {
+    /// As a person says this time.
+    Given(String),
+    /// As it was at enrolment, or when it was last found.
+    Enrolled(String),
+}
+
 /// An agent: a folder, a box, and the word to stop.
 pub struct Agent {
     runtime: Handle,
     state: StateDir,
     identity: Identity,
     chunk_key: [u8; 32],
-    /// The box's address, and whether a person gave it.
-    server: (String, bool),
+    server: ServerAddress,
     stop: Arc<AtomicBool>,
     guest: Arc<Guest>,
     listed: OnceLock<Arc<ListedExclusions>>,
@@ -87,8 +96,8 @@ impl Agent {
         .map_err(LinkError::from)?;
         let chunk_key = state.chunk_key()?;
         let server = match server {
-            Some(server) => (server, true),
-            None => (state.server()?, false),
+            Some(server) => ServerAddress::Given(server),
+            None => ServerAddress::Enrolled(state.server()?),
         };
         let (guest, listed, updater) = (Guest::start(), OnceLock::new(), None);
         Ok(Agent { runtime, state, identity, chunk_key, server, stop, guest, listed, updater })
@@ -210,7 +219,7 @@ impl Agent {
         jobs: &mut Vec<Job>,
         backoff: &mut Backoff,
     ) -> Result<Line, WorkError> {
-        self.fetch(session, jobs)?;
+        let mut again = self.fetch(session, jobs)?;
         jobs.iter_mut().for_each(Job::told_nothing);
         // The box is there and takes us: if this line breaks, the next may be tried soon.
         backoff.reset();
@@ -220,15 +229,17 @@ impl Agent {
                 session.asked(if jobs.iter().any(Job::is_watched) { Duration::ZERO } else { POLL })?
             {
                 match asked {
-                    Message::ConfigsChanged => self.fetch(session, jobs)?,
                     // An answer to an earlier question may have been older than this, or newer.
-                    Message::Configs { .. } => self.fetch(session, jobs)?,
+                    Message::ConfigsChanged | Message::Configs { .. } => again = self.fetch(session, jobs)?,
                     Message::CaptureNow { config } => ask(jobs, config),
                     message @ (Message::UpdateOffered { .. } | Message::UpdateBytes { .. }) => {
                         self.update(session, |updater| updater.take(message))?;
                     }
                     _ => return Err(WireError::Unexpected("a message out of turn").into()),
                 }
+            }
+            if again.is_some_and(|again| Instant::now() >= again) {
+                again = self.fetch(session, jobs)?;
             }
             if jobs.iter().any(Job::is_watched) {
                 gather(jobs, POLL);
@@ -245,8 +256,10 @@ impl Agent {
         Ok(Line::Usable)
     }
 
-    /// Takes over what's new; configurations that are as before keep their watch.
-    fn fetch(&self, session: &mut Session, jobs: &mut Vec<Job>) -> Result<(), WorkError> {
+    /// Takes over what's new; configurations that are as before keep their watch. When to try again, where one can't be used:
+    /// what an application says of its files, for one, it may say later.
+    fn fetch(&self, session: &mut Session, jobs: &mut Vec<Job>) -> Result<Option<Instant>, WorkError> {
+        let mut again = None;
         let texts = session.configs()?;
         jobs.retain_mut(|job| texts.iter().any(|text| job.takes_over(text)));
         for text in &texts {
@@ -255,11 +268,15 @@ impl Agent {
             }
             match Job::new(text, &self.state, self.listed(), true) {
                 Ok(job) => jobs.push(job),
-                Err(error) => tracing::error!(%error, "configuration left out"),
+                Err(error) => {
+                    tracing::error!(%error, "configuration left out");
+                    session.doing(text.config, &error.to_string())?;
+                    again = Some(Instant::now() + TRY_CONFIG_AGAIN);
+                }
             }
         }
         tracing::info!(count = jobs.len(), "configurations");
-        Ok(())
+        Ok(again)
     }
 }
 

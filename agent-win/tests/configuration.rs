@@ -94,7 +94,7 @@ fn standstill_and_databases_are_read_with_their_mistakes() {
     assert_eq!((config.open_files, config.bookmark), (OpenFiles::Quiet(quiet), None));
 
     let config = BackupConfig::parse(
-        "[database]\napplication = \"sql-server\"\nnames = [\"Orders\"]\nlogs_every = \"every 30 seconds\"",
+        "[database]\napplication = \"exchange\"\nnames = [\"Orders\"]\nlogs_every = \"every 30 seconds\"",
     );
     let config = config.unwrap();
     assert_eq!(config.when, When::Every(Duration::from_secs(3600)));
@@ -110,6 +110,10 @@ fn standstill_and_databases_are_read_with_their_mistakes() {
         ("when = \"continuous\"\ndatabase.application = \"exchange\"", "can't be captured continuously"),
         ("include = [\"/a\"]\ndatabase.truncate_logs = true", "need an application"),
         ("include = [\"/a\"]\ndatabase.logs_every = \"every 9 seconds\"", "not which files are logs"),
+        (
+            "[database]\napplication = \"sql-server\"\nlogs_every = \"every 9 seconds\"",
+            "keeps its logs to itself",
+        ),
         ("include = [\"/a\"]\ndatabase.before = 7", "database.before is not a command"),
         ("include = [\"/a\"]\ndatabase.kind = \"x\"", "unknown key \"database.kind\""),
         ("database.application = \"files\"", "nothing is included"),

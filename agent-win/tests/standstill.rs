@@ -9,10 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::sync::Arc;
 
-use coffer_agent::capture::{Footing, Outcome, Target};
-use coffer_agent::enclosures::Enclosures;
-use coffer_agent::standstill::Claim;
-use coffer_agent::view::View;
+use coffer_agent::capture::{Outcome, Target};
+use coffer_agent::standstill::{Claim, Enclosures, Stance, View};
 use coffer_format::entry::{Consistency, ReportLine};
 use support::{Bench, closed, noise};
 
@@ -25,8 +23,8 @@ fn snapshot(bench: &Bench) -> View {
     View::with(vec![(data.as_os_str().as_bytes().to_vec(), snapshot)])
 }
 
-fn footing(view: View, claim: Claim) -> Footing<'static> {
-    Footing { view: Arc::new(view), claim, ..Footing::default() }
+fn stance(view: View, claim: Claim) -> Stance<'static> {
+    Stance { view: Arc::new(view), claim, ..Stance::default() }
 }
 
 #[test]
@@ -41,7 +39,7 @@ fn a_point_holds_what_the_snapshot_shows_and_the_next_what_came_after() {
     fs::remove_file(bench.path("folder/gone later.txt")).unwrap();
     bench.write("large.mdf", noise(20 << 20, 2));
 
-    let first = closed(bench.capture_on(footing(view, Claim::Application), Target::Everything).unwrap());
+    let first = closed(bench.capture_on(stance(view, Claim::Application), Target::Everything).unwrap());
     assert_eq!(first.consistency, Consistency::Application);
     let file = |name: &str| bench.state().file(&bench.path(name));
     assert_eq!(file("folder/report.doc").unwrap(), b"as it was");
@@ -66,10 +64,10 @@ fn a_point_claims_no_more_than_was_done() {
         bench.write("a", "1");
         let view = if claim == Claim::Quiet { View::default() } else { snapshot(&bench) };
         let said = vec![ReportLine { path: b"SqlServerWriter"[..].into(), what: "refused".into() }];
-        let footing = Footing { said: said.clone(), ..footing(view, claim) };
-        let point = closed(bench.capture_on(footing.clone(), Target::Everything).unwrap());
+        let stance = Stance { said: said.clone(), ..stance(view, claim) };
+        let point = closed(bench.capture_on(stance.clone(), Target::Everything).unwrap());
         assert_eq!((point.consistency, &point.report), (consistency, &said));
-        let again = bench.capture_on(footing, Target::Everything).unwrap();
+        let again = bench.capture_on(stance, Target::Everything).unwrap();
         assert!(matches!(again, Outcome::Unchanged { .. }), "{again:?}");
     }
 }
@@ -84,7 +82,7 @@ fn a_change_below_a_folder_is_found_in_the_snapshot_by_its_path() {
     bench.write("one/two/three/file", "third");
     let mut target = Target::nothing();
     target.notice(bench.path("one/two/three").as_os_str().as_bytes().to_vec(), b"file".to_vec());
-    closed(bench.capture_on(footing(view, Claim::Snapshot), target).unwrap());
+    closed(bench.capture_on(stance(view, Claim::Snapshot), target).unwrap());
     assert_eq!(bench.state().file(&bench.path("one/two/three/file")).unwrap(), b"second, and longer");
 }
 
@@ -110,7 +108,7 @@ fn what_is_mounted_on_the_way_to_an_included_folder_is_followed_and_nothing_else
         |path: &[u8]| links.iter().any(|link| link.as_os_str().as_bytes() == path).then(|| volume.clone());
 
     let view = || View::default().over_mount_points(&bench.scope(), mounted);
-    closed(bench.capture_on(footing(view(), Claim::None), Target::Everything).unwrap());
+    closed(bench.capture_on(stance(view(), Claim::None), Target::Everything).unwrap());
     let file = |path: std::path::PathBuf| bench.state().file(&path);
     assert_eq!(file(around.join("mnt/wanted/file")).unwrap(), b"on another volume");
     assert_eq!(file(around.join("mnt/beside")), None);
@@ -119,9 +117,9 @@ fn what_is_mounted_on_the_way_to_an_included_folder_is_followed_and_nothing_else
     assert!(bench.state().nodes[&link].meta.as_ref().unwrap().link_target().is_some(), "a link was followed");
 
     fs::write(volume.join("wanted/file"), "changed there").unwrap();
-    closed(bench.capture_on(footing(view(), Claim::None), Target::Everything).unwrap());
+    closed(bench.capture_on(stance(view(), Claim::None), Target::Everything).unwrap());
     assert_eq!(file(around.join("mnt/wanted/file")).unwrap(), b"changed there");
-    let again = bench.capture_on(footing(view(), Claim::None), Target::Everything).unwrap();
+    let again = bench.capture_on(stance(view(), Claim::None), Target::Everything).unwrap();
     assert!(matches!(again, Outcome::Unchanged { .. }), "{again:?}");
 }
 
@@ -135,8 +133,8 @@ fn what_is_enclosed_and_gone_after_the_capture_is_no_change() {
         let mut enclosures = Enclosures::prepare(&folder, false).unwrap();
         enclosures
             .enclose(documents.iter().map(|name| (name.to_string(), name.as_bytes().to_vec())).collect());
-        let footing = Footing { enclosures: Some(&enclosures), ..Footing::default() };
-        bench.capture_on(footing, Target::Everything).unwrap()
+        let stance = Stance { enclosures: Some(&enclosures), ..Stance::default() };
+        bench.capture_on(stance, Target::Everything).unwrap()
     };
     let kept = |name: &str| bench.state().file(&folder.join("documents").join(name));
     bench.write("a", "1");

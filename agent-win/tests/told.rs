@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use coffer_agent::capture::{Footing, Outcome, Progress, Target};
+use coffer_agent::capture::{Outcome, Progress, Target};
 use coffer_agent::changes::{ByteRun, Hints, Written};
-use coffer_agent::standstill::Claim;
+use coffer_agent::standstill::{Claim, Stance};
 use support::{Bench, closed, noise};
 
 const PAGE: u64 = coffer_format::limits::PAGE as u64;
@@ -39,8 +39,8 @@ fn told(bench: &Bench, name: &str, runs: &[(u64, u64)]) -> (Target, Hints) {
 fn capture(bench: &Bench, (target, hints): (Target, Hints)) -> (Outcome, u64) {
     let progress = Progress::default();
     // One look alone, as at a snapshot: a second one would read the whole of what was written only just now.
-    let footing = Footing { claim: Claim::Snapshot, ..Footing::default() };
-    let outcome = bench.capture_told(footing, target, &hints, &progress).unwrap();
+    let stance = Stance { claim: Claim::Snapshot, ..Stance::default() };
+    let outcome = bench.capture_told(stance, target, &hints, &progress).unwrap();
     (outcome, progress.bytes.load(Ordering::Relaxed))
 }
 

@@ -9,7 +9,7 @@ use super::streams::host_of;
 use crate::journal::Known;
 use crate::platform::SourceFile;
 use crate::scan::Stat;
-use crate::view::View;
+use crate::standstill::View;
 
 /// A file to be read.
 #[derive(Debug)]

@@ -7,7 +7,6 @@
 mod compare;
 mod content;
 mod file_task;
-mod footing;
 mod group;
 mod item;
 mod outlet;
@@ -33,7 +32,6 @@ use coffer_format::{NodeId, PartNo, PointSeq};
 use crate::journal::JournalError;
 use crate::wire::WireError;
 
-pub use footing::Footing;
 pub use progress::Progress;
 pub(crate) use report::LOCKED;
 pub use run::{CaptureJob, CaptureOrder, capture};

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use crate::config::Priority;
 use crate::platform::SourceFile;
-use crate::view::View;
+use crate::standstill::View;
 
 /// Files asked for ahead of the one that's being read.
 pub(super) const AHEAD: usize = 24;

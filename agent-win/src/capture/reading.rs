@@ -23,7 +23,7 @@ use crate::journal::{
 };
 use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file};
 use crate::scan::Stat;
-use crate::view::View;
+use crate::standstill::View;
 
 /// Times on files are this coarse: a change so soon after another may leave no trace.
 const CLOCK_GRAIN_NS: i64 = 20_000_000;

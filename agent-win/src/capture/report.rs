@@ -8,7 +8,7 @@ use coffer_format::limits::REPORT_LINES_MAX;
 use coffer_format::node::Attr;
 
 use crate::platform::{POWERFUL_USER, is_locked};
-use crate::scan::Attrs;
+use crate::scan::{Attrs, is_elsewhere};
 
 /// What's said of a file that somebody keeps to themselves.
 pub(crate) const LOCKED: &str = "is locked by a program that uses it; the next point tries again";
@@ -18,6 +18,8 @@ pub(crate) const LOCKED: &str = "is locked by a program that uses it; the next p
 pub(super) struct Report {
     lines: BTreeMap<Vec<u8>, String>,
     omitted: u64,
+    /// Files whose bytes lie elsewhere: there may be very many, and one line says it of all.
+    elsewhere: Option<(Vec<u8>, u64)>,
 }
 
 impl Report {
@@ -39,12 +41,23 @@ impl Report {
 
     /// Says why something couldn't be read.
     pub(super) fn unreadable(&mut self, path: &[u8], error: &io::Error) {
-        self.add(path, sentence(error));
+        if !is_elsewhere(error) {
+            return self.add(path, sentence(error));
+        }
+        let (first, more) = self.elsewhere.get_or_insert_with(|| (path.to_vec(), 0));
+        *more += u64::from(first != path);
+        let (first, more) = (first.clone(), *more);
+        let what = match more {
+            0 => sentence(error),
+            more => format!("{}; so it is with {more} others", sentence(error)),
+        };
+        self.add(&first, what);
     }
 
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.omitted = 0;
+        self.elsewhere = None;
     }
 
     pub(super) fn lines(&self) -> Vec<ReportLine> {
@@ -68,5 +81,27 @@ fn sentence(error: &io::Error) -> String {
         }
         io::ErrorKind::Unsupported => format!("isn't captured: {error}"),
         _ => format!("can't be read ({error}); check the disk"),
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+    use crate::scan::elsewhere;
+
+    #[test]
+    fn however_many_files_lie_in_a_cloud_one_line_says_it() {
+        let mut report = Report::default();
+        for number in 0..5000 {
+            report.unreadable(format!("/C:/cloud/{number}").as_bytes(), &elsewhere());
+        }
+        report.unreadable(b"/C:/other", &io::ErrorKind::NotFound.into());
+        let lines = report.lines();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(&lines[0].path.0[..], b"/C:/cloud/0");
+        assert!(lines[0].what.ends_with("so it is with 4999 others"), "{}", lines[0].what);
+        report.clear();
+        report.unreadable(b"/C:/cloud/7", &elsewhere());
+        assert!(!report.lines()[0].what.contains("others"));
     }
 }

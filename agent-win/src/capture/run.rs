@@ -11,7 +11,6 @@ use coffer_format::segment::Stream;
 use coffer_format::wire::Message;
 use coffer_format::{ConfigId, PartNo, VaultId};
 
-use super::footing::Footing;
 use super::item::Item;
 use super::outlet::{ITEMS_MAX, Outlet};
 use super::pass::Pass;
@@ -21,11 +20,10 @@ use super::{CaptureError, Outcome, Progress, Start, Target};
 use crate::changes::Hints;
 use crate::config::{CompressionChoice, Scope};
 use crate::cut::Workers;
-use crate::enclosures::Enclosures;
 use crate::journal::Journal;
 use crate::platform::TIMES_TELL_WRITES;
 use crate::platform::mounted_at;
-use crate::standstill::Claim;
+use crate::standstill::{Claim, Enclosures, Stance};
 use crate::wire::Wire;
 
 /// Looks at most, and the time after which no further one is begun.
@@ -38,7 +36,7 @@ const SPARE_BUFFERS: usize = 9;
 pub struct CaptureOrder<'a> {
     pub config: ConfigId,
     pub scope: Arc<Scope>,
-    pub footing: Footing<'a>,
+    pub stance: Stance<'a>,
     /// Where the target's files were written to.
     pub hints: &'a Hints,
     pub compression: CompressionChoice,
@@ -61,13 +59,13 @@ pub struct CaptureJob<'a> {
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
     let CaptureJob { order, wire, journal, vault, start, aside } = job;
-    let CaptureOrder { config, scope, footing, hints, compression, chunk_key, target, progress } = order;
+    let CaptureOrder { config, scope, stance, hints, compression, chunk_key, target, progress } = order;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
     let (level, page_level) = levels(compression, start.is_first);
     let workers = Workers::start(WORKER_THREADS, chunk_key, (level, page_level), progress.priority())
         .map_err(CaptureError::Threads)?;
     let reader = journal.reader()?;
-    let view = Arc::new(footing.view.over_mount_points(&scope, mounted_at));
+    let view = Arc::new(stance.view.over_mount_points(&scope, mounted_at));
     progress.files_expected.store(if start.is_first { 0 } else { reader.count()? }, Ordering::Relaxed);
     let (items, queue) = sync_channel(ITEMS_MAX);
     let (give_back, spare) = sync_channel(SPARE_BUFFERS);
@@ -79,7 +77,7 @@ pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
                 progress.settle_in();
                 let outlet = Outlet::new(items, workers, spare, stream);
                 let reading = Reading::new(outlet, reader, chunk_key, (&scope, view, hints), progress);
-                looks(Pass::new(reading, scope.clone(), start.next_node), &target, start, &footing)
+                looks(Pass::new(reading, scope.clone(), start.next_node), &target, start, &stance)
             }
         });
         let sent = send(sender, queue);
@@ -105,17 +103,17 @@ fn looks(
     mut pass: Pass<'_>,
     target: &Target,
     start: Start,
-    footing: &Footing<'_>,
+    stance: &Stance<'_>,
 ) -> Result<Vec<ReportLine>, CaptureError> {
-    let consistency = look_until_quiet(&mut pass, target, footing.claim)?;
+    let consistency = look_until_quiet(&mut pass, target, stance.claim)?;
     let is_news = pass.reading.outlet.steps() > 0;
     if is_news {
         pass.reading.outlet.settle()?;
         pass.unlink_below_removed()?;
     }
-    let mut report = footing.said.clone();
+    let mut report = stance.said.clone();
     report.extend(pass.reading.report.lines());
-    if is_news && let Some(enclosures) = footing.enclosures {
+    if is_news && let Some(enclosures) = stance.enclosures {
         report.extend(enclose(&mut pass, enclosures)?);
     }
     report.truncate(REPORT_LINES_MAX);

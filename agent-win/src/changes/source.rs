@@ -69,17 +69,20 @@ impl ChangeSource {
         let is_late = self.now_ms.checked_sub(marks.whole_ms).is_none_or(|since| since >= WHOLE_EVERY_MS);
         let is_followed = !self.journals.is_empty();
         Ok(match self.told(marks, journal)? {
-            Some(told) if is_late => Look { open: told.open, ..Look::everything(told.hints.with_recheck()) },
-            Some(told) => Look { hints: told.hints, open: told.open, ..Look::at(told.target) },
-            None if is_late || is_followed => Look::everything(Hints::recheck()),
-            None => Look { is_whole: false, ..Look::everything(Hints::default()) },
+            Tale::Whole(told) if is_late => {
+                Look { open: told.open, ..Look::everything(told.hints.with_recheck()) }
+            }
+            Tale::Whole(told) => Look { hints: told.hints, open: told.open, ..Look::at(told.target) },
+            Tale::Lost if is_late || is_followed => Look::everything(Hints::recheck()),
+            Tale::Unclear if is_late => Look::everything(Hints::recheck()),
+            Tale::Lost | Tale::Unclear => Look { is_whole: false, ..Look::everything(Hints::default()) },
         })
     }
 
-    /// All that the journals tell since the marks; `None` where they don't tell everything.
-    fn told(&self, marks: &Marks, journal: &JournalReader) -> Result<Option<Told>, JournalError> {
+    /// All that the journals tell since the marks.
+    fn told(&self, marks: &Marks, journal: &JournalReader) -> Result<Tale, JournalError> {
         if self.journals.is_empty() || marks.scope != self.scope {
-            return Ok(None);
+            return Ok(Tale::Lost);
         }
         for (path, device) in journal.large_in_pages(RANGED_FROM, FLUSHED_MAX)? {
             let on_it = self.journals.iter().filter(|one| one.device() == device);
@@ -88,23 +91,23 @@ impl ChangeSource {
         let mut told = Told::new(&marks.open);
         for volume in &self.journals {
             let device = volume.device();
-            let Some(mark) = marks.volumes.get(&device) else { return Ok(None) };
+            let Some(mark) = marks.volumes.get(&device) else { return Ok(Tale::Lost) };
             let changes = match volume.changes_since(*mark) {
                 Ok(changes) => changes,
                 Err(error) => {
                     tracing::info!(%error, "everything is looked at");
-                    return Ok(None);
+                    return Ok(Tale::Lost);
                 }
             };
             if told.take(device, &changes, journal)? == Reach::Unclear {
-                return Ok(None);
+                return Ok(Tale::Unclear);
             }
         }
         told.take_open(journal)?;
         for path in &marks.owed {
             told.owe(path, journal)?;
         }
-        Ok(Some(told))
+        Ok(Tale::Whole(told))
     }
 
     /// What's to be kept once a capture of that look is done.
@@ -119,6 +122,15 @@ impl ChangeSource {
             open: look.open,
         })
     }
+}
+
+/// What came of asking the journals.
+enum Tale {
+    Whole(Told),
+    /// They don't reach back, or are others by now: meanwhile anything may have happened.
+    Lost,
+    /// They tell what can't be followed, and will again: as if there were none.
+    Unclear,
 }
 
 /// Whether all that was told can be followed.

@@ -108,7 +108,8 @@ impl Findings<'_> {
             && database.logs_every.is_some()
         {
             let what = "SQL Server keeps its logs to itself between two points".to_owned();
-            let remedy = "Have it back its logs up to a folder, and write database.logs = [\"that folder\"].";
+            let remedy =
+                "Have it back its logs up to a folder, and name that in include and in database.logs.";
             self.mistake(value.span(), what, remedy);
         }
         if database.application == Application::Files

@@ -9,5 +9,7 @@ mod walk;
 pub(crate) use attrs::Attrs;
 pub use byte_run::ByteRun;
 pub(crate) use object_id::ObjectId;
-pub(crate) use stat::{ListedEntry, Stat};
+#[cfg(windows)]
+pub(crate) use stat::elsewhere;
+pub(crate) use stat::{ListedEntry, Stat, is_elsewhere};
 pub(crate) use walk::{Listing, Names, Pending, Walk};

@@ -42,6 +42,19 @@ impl ListedEntry {
     }
 }
 
+/// A file whose bytes would have to be fetched first.
+const ELSEWHERE: &str =
+    "its bytes lie in a cloud or archive and aren't fetched for a backup; keep it on this computer";
+
+#[cfg(windows)]
+pub(crate) fn elsewhere() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, ELSEWHERE)
+}
+
+pub(crate) fn is_elsewhere(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported && error.to_string() == ELSEWHERE
+}
+
 impl Stat {
     /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
     pub(crate) fn object(&self) -> ObjectId {

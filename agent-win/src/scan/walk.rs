@@ -13,7 +13,7 @@ use coffer_format::NodeId;
 use crate::config::{Priority, Scope, Verdict};
 use crate::platform::Directory;
 use crate::scan::ListedEntry;
-use crate::view::View;
+use crate::standstill::View;
 
 const LISTINGS_MAX: usize = 16;
 

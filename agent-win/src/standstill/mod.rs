@@ -4,7 +4,10 @@
 //! keeps a capture from being made.
 
 mod commands;
+mod enclosures;
 mod quiet;
+mod stance;
+mod view;
 mod wanted;
 
 use std::sync::Arc;
@@ -12,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coffer_format::entry::ReportLine;
 
+pub use enclosures::Enclosures;
+pub use stance::Stance;
+pub use view::View;
 pub(crate) use wanted::{NoSnapshot, SnapshotWanted, StandstillWanted};
 
-use crate::capture::Footing;
 use crate::config::{OpenFiles, Quiet};
-use crate::enclosures::Enclosures;
 use crate::platform::{self, CAN_SNAPSHOT, Snapshot};
-use crate::view::View;
 use commands::run;
 
 /// What a point may claim of the instant that its files are of.
@@ -78,8 +81,8 @@ impl Standstill {
     }
 
     /// What a capture stands on meanwhile.
-    pub(crate) fn footing(&self) -> Footing<'_> {
-        Footing {
+    pub(crate) fn stance(&self) -> Stance<'_> {
+        Stance {
             view: self.view.clone(),
             claim: self.claim,
             said: self.said.clone(),

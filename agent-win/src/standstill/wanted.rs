@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Enclosures;
 use crate::config::{BackupConfig, Database, Scope};
-use crate::enclosures::Enclosures;
 
 /// A configuration about to be captured.
 pub(crate) struct StandstillWanted<'a> {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use super::selftest::{TrialError, Tried, must};
 use super::vss::{Snapshot, Wanted, Writers, applications_within, take_within};
 use super::{below, path_bytes};
-use crate::view::View;
+use crate::standstill::View;
 use crate::vss::{Application, Patience, Refusal, VssError};
 
 /// What comes of a snapshot of the folder's volume, and of the applications.

@@ -15,7 +15,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::query;
-use crate::scan::{ObjectId, Stat};
+use crate::scan::{ObjectId, Stat, elsewhere};
 
 /// Programs may set the birth time, and Windows gives a new file its predecessor's. The number of a file on NTFS isn't
 /// given to another, so nothing else is needed to tell objects apart.
@@ -126,8 +126,7 @@ impl Facts {
             FILE_ATTRIBUTE_OFFLINE | FILE_ATTRIBUTE_RECALL_ON_OPEN | FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS;
         let kind = self.kind();
         if kind == NodeKind::File && self.attributes & ELSEWHERE != 0 {
-            let why = "its bytes lie in a cloud or archive and aren't fetched for a backup; keep it on this computer";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            return Err(elsewhere());
         }
         let size = if kind == NodeKind::File { self.size } else { 0 };
         let is_sparse = self.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0 && self.tag != DEDUPLICATED;

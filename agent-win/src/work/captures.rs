@@ -69,7 +69,7 @@ impl Agent {
         let order = CaptureOrder {
             config: job.text.config,
             scope: job.scope.clone(),
-            footing: prepared.standstill.footing(),
+            stance: prepared.standstill.stance(),
             hints: &prepared.look.hints,
             compression: job.config.compression,
             chunk_key: self.chunk_key,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use coffer_format::wire::Message;
 
-use super::{Agent, Job, POLL, WorkError, gather};
+use super::{Agent, Job, POLL, ServerAddress, WorkError, gather};
 use crate::find::{self, Whereabouts};
 use crate::line;
 use crate::restore_desk::Inbox;
@@ -15,7 +15,10 @@ use crate::wire::WireError;
 
 impl Agent {
     pub(super) fn whereabouts(&self) -> Whereabouts {
-        Whereabouts::new(self.server.0.clone(), self.server.1)
+        match &self.server {
+            ServerAddress::Given(address) => Whereabouts::new(address.clone(), true),
+            ServerAddress::Enrolled(address) => Whereabouts::new(address.clone(), false),
+        }
     }
 
     /// A session at the box's address, or where the LAN says that it is by now.
@@ -36,7 +39,7 @@ impl Agent {
             self.updater.as_ref().map(|updater| updater.lock().unwrap_or_else(PoisonError::into_inner));
         let version = updater.map_or_else(built_version, |updater| updater.running());
         let session = Session::open_as(wire, version)?;
-        let (_, is_given) = self.server;
+        let is_given = matches!(self.server, ServerAddress::Given(_));
         if !is_given && self.state.server()? != address {
             tracing::info!(address, "the box has moved");
             self.state.save_server(address)?;

@@ -7,11 +7,12 @@ mod tree;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use coffer_agent::capture::{CaptureError, CaptureOrder, Footing, Outcome, Progress, Target};
+use coffer_agent::capture::{CaptureError, CaptureOrder, Outcome, Progress, Target};
 use coffer_agent::changes::Hints;
 use coffer_agent::config::{BackupConfig, Scope};
 use coffer_agent::journal::Journal;
 use coffer_agent::session::Session;
+use coffer_agent::standstill::Stance;
 use coffer_format::ConfigId;
 
 use fake_box::{BoxState, FakeBox};
@@ -66,36 +67,36 @@ impl Bench {
     }
 
     pub fn try_capture(&self, cut_after: Option<u64>, target: Target) -> Result<Outcome, CaptureError> {
-        self.capture_with(cut_after, Footing::default(), target)
+        self.capture_with(cut_after, Stance::default(), target)
     }
 
-    pub fn capture_on(&self, footing: Footing<'_>, target: Target) -> Result<Outcome, CaptureError> {
-        self.capture_with(None, footing, target)
+    pub fn capture_on(&self, stance: Stance<'_>, target: Target) -> Result<Outcome, CaptureError> {
+        self.capture_with(None, stance, target)
     }
 
     fn capture_with(
         &self,
         cut_after: Option<u64>,
-        footing: Footing<'_>,
+        stance: Stance<'_>,
         target: Target,
     ) -> Result<Outcome, CaptureError> {
-        self.over(cut_after, footing, target, &Hints::default(), &Progress::default())
+        self.over(cut_after, stance, target, &Hints::default(), &Progress::default())
     }
 
     pub fn capture_told(
         &self,
-        footing: Footing<'_>,
+        stance: Stance<'_>,
         target: Target,
         hints: &Hints,
         progress: &Progress,
     ) -> Result<Outcome, CaptureError> {
-        self.over(None, footing, target, hints, progress)
+        self.over(None, stance, target, hints, progress)
     }
 
     fn over(
         &self,
         cut_after: Option<u64>,
-        footing: Footing<'_>,
+        stance: Stance<'_>,
         target: Target,
         hints: &Hints,
         progress: &Progress,
@@ -112,7 +113,7 @@ impl Bench {
         let order = CaptureOrder {
             config: CONFIG,
             scope: self.scope(),
-            footing,
+            stance,
             hints,
             compression: coffer_agent::config::CompressionChoice::Auto,
             chunk_key: KEY,

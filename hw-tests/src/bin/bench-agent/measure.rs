@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use coffer_agent::capture::{CaptureOrder, Footing, Outcome, Progress, Target};
+use coffer_agent::capture::{CaptureOrder, Outcome, Progress, Target};
 use coffer_agent::changes::Hints;
 use coffer_agent::config::{BackupConfig, CompressionChoice, Scope};
 use coffer_agent::journal::Journal;
 use coffer_agent::session::Session;
-use coffer_agent::standstill::Claim;
+use coffer_agent::standstill::{Claim, Stance};
 use coffer_format::ConfigId;
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -59,7 +59,7 @@ impl Bench {
         let order = CaptureOrder {
             config: ConfigId(1),
             scope: self.scope.clone(),
-            footing: Footing { claim: Claim::Snapshot, ..Footing::default() },
+            stance: Stance { claim: Claim::Snapshot, ..Stance::default() },
             hints,
             compression: CompressionChoice::Auto,
             chunk_key: [1; 32],

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use coffer_format::entry::ReportLine;
 
-use crate::enclosures::Enclosures;
-use crate::standstill::Claim;
-use crate::view::View;
+use super::{Claim, Enclosures, View};
 
 /// How the files were made ready. By itself: nothing was done, and they're read as they are.
 #[derive(Debug, Clone)]
-pub struct Footing<'a> {
+pub struct Stance<'a> {
     pub view: Arc<View>,
     pub claim: Claim,
     /// For the point's report.
@@ -19,8 +17,8 @@ pub struct Footing<'a> {
     pub enclosures: Option<&'a Enclosures>,
 }
 
-impl Default for Footing<'_> {
+impl Default for Stance<'_> {
     fn default() -> Self {
-        Footing { view: Arc::default(), claim: Claim::None, said: Vec::new(), enclosures: None }
+        Stance { view: Arc::default(), claim: Claim::None, said: Vec::new(), enclosures: None }
     }
 }
