@@ -91,7 +91,7 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
             false => println!("There is no service {}.", service::NAME),
         },
         WindowsCommand::Selftest { folder, writers, limit_seconds } => {
-            selftest(folder.filter(|_| !writers), limit_seconds.map(Duration::from_secs))?;
+            return selftest(folder.filter(|_| !writers), limit_seconds.map(Duration::from_secs));
         }
         WindowsCommand::Hives { command } => return hives_command::run(command),
         WindowsCommand::FinishUpdate { program, state } => {
@@ -107,17 +107,17 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tries everything in a folder, or lists the applications where there's none.
-fn selftest(folder: Option<PathBuf>, limit: Option<Duration>) -> anyhow::Result<()> {
+/// Tries everything in a folder, or lists the applications where there's none. Exit code 3 where something can't be had.
+fn selftest(folder: Option<PathBuf>, limit: Option<Duration>) -> anyhow::Result<ExitCode> {
     let Some(folder) = folder else {
         selftest::applications(limit)?.iter().for_each(|line| println!("{line}"));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     let rows = selftest::run(&folder, limit).context("the folder for trying out can't be made")?;
     for row in &rows {
         println!("{:<28} {:<4} {}", row.what, if row.works { "yes" } else { "no" }, row.detail);
     }
-    Ok(())
+    Ok(if rows.iter().all(|row| row.works) { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 /// The service's whole life; its exit code.

@@ -68,7 +68,8 @@ impl SourceFile {
         self.raw.as_ref().map(|raw| Ok(raw.metadata()?.len())).transpose()
     }
 
-    fn bytes(&self) -> &File {
+    /// What's read: the encrypted form, where there's one.
+    pub(super) fn bytes(&self) -> &File {
         self.raw.as_ref().unwrap_or(&self.file)
     }
 

@@ -35,6 +35,7 @@ mod query;
 mod registry;
 mod reparse;
 mod replace;
+mod round_trip;
 mod secret;
 mod security;
 pub mod selftest;

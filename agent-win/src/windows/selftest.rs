@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use coffer_format::node::{AttrKind, NodeKind};
 
+use super::round_trip;
 use super::service::EventLog;
 use super::snapshot_trial;
 use super::usn_journal::{UsnError, UsnJournal};
@@ -56,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn run(parent: &Path, limit: Option<Duration>) -> io::Result<Vec<Row>> {
     let folder = parent.join(format!("coffer-selftest-{}", std::process::id()));
     fs::create_dir(&folder)?;
-    let trials: [Trial; 11] = [
+    let trials: [Trial; 14] = [
         ("locked files are noticed", locked),
         ("changes are noticed", watched),
         ("numbers and links of files", hard_links),
@@ -65,6 +66,9 @@ pub fn run(parent: &Path, limit: Option<Duration>) -> io::Result<Vec<Row>> {
         ("short names", short_names),
         ("links and junctions", links),
         ("odd names", odd_names),
+        ("a file there and back", round_trip::file),
+        ("a link there and back", round_trip::link),
+        ("encrypted there and back", round_trip::encrypted),
         ("change journal", journal),
         ("keys rest under DPAPI", dpapi),
         ("event log", event_log),
