@@ -165,9 +165,13 @@ impl Agent {
     /// Works until it's stopped. Whatever passes by itself is tried again; the rest is said in the log.
     pub fn run(&self) -> Result<(), WorkError> {
         let waits = self.state.waiting_files();
-        if let Err(error) = waits.put_all() {
-            tracing::warn!(%error, "files that wait for this start aren't in their place");
-        }
+        let waiting = waits.clone();
+        // Beside everything else, and nobody waits for it: whoever has such a file open may keep others from it for long.
+        std::thread::spawn(move || {
+            if let Err(error) = waiting.put_all() {
+                tracing::warn!(%error, "files that wait for this start aren't in their place");
+            }
+        });
         restore_desk::beside(&|| self.session(), waits, &self.stop, |inbox| self.work(inbox))
     }
 

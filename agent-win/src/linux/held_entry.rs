@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
 use super::held_folder::HeldFolder;
 use crate::scan::ObjectId;
 
@@ -85,9 +88,18 @@ impl HeldEntry {
         &self.file
     }
 
-    /// To another name in its folder, in one step; what's there is replaced.
-    pub(crate) fn rename(&mut self, name: &[u8]) -> io::Result<()> {
-        std::fs::rename(self.folder.place(&self.name), self.folder.place(name))?;
+    /// To another name in its folder, in one step. Where nothing is replaced, something that's there is an error.
+    pub(crate) fn rename(&mut self, name: &[u8], replaces: bool) -> io::Result<()> {
+        let (from, to) = (self.folder.place(&self.name), self.folder.place(name));
+        if replaces {
+            std::fs::rename(from, to)?;
+        } else {
+            match renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
+                // A file system that doesn't know of it: what was there has been looked for a moment ago.
+                Err(Errno::EINVAL | Errno::ENOSYS) => std::fs::rename(from, to)?,
+                done => done?,
+            }
+        }
         self.name = name.to_vec();
         Ok(())
     }
@@ -111,6 +123,22 @@ mod tests {
     use coffer_format::node::{Attr, AttrKind};
 
     use super::*;
+
+    #[test]
+    fn what_somebody_made_meanwhile_is_replaced_only_where_that_is_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = fs::canonicalize(dir.path()).unwrap();
+        let names = names.iter().skip(1).map(|name| name.as_bytes());
+        let folder =
+            Arc::new(names.fold(HeldFolder::top().unwrap(), |folder, name| folder.child(name).unwrap()));
+        let mut entry = HeldEntry::create(&folder, b"working", true).unwrap();
+        fs::write(dir.path().join("theirs"), "theirs").unwrap();
+        assert_eq!(entry.rename(b"theirs", false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(dir.path().join("theirs")).unwrap(), b"theirs");
+        entry.rename(b"new", false).unwrap();
+        entry.rename(b"theirs", true).unwrap();
+        assert_eq!(fs::read(dir.path().join("theirs")).unwrap(), b"");
+    }
 
     /// The folder's owner puts another's file where the one that's restored was.
     #[test]

@@ -74,15 +74,17 @@ pub(super) fn put(
     entry: &mut HeldEntry,
     folder: &HeldFolder,
     name: &[u8],
+    rule: ReplaceRule,
     waits: &WaitingFiles,
 ) -> io::Result<Put> {
     let waiting = [name, WAITING].concat();
-    match entry.rename(name) {
+    let replaces = rule != ReplaceRule::Nothing;
+    match entry.rename(name, replaces) {
         Ok(()) => {
             forget(folder, name);
             Ok(Put::Now)
         }
-        Err(error) if platform::is_in_use(&error) => {
+        Err(error) if replaces && platform::is_in_use(&error) => {
             replace_later(entry, &waiting, name, waits)?;
             Ok(Put::AtRestart(waiting))
         }
@@ -91,7 +93,7 @@ pub(super) fn put(
 }
 
 fn replace_later(entry: &mut HeldEntry, waiting: &[u8], name: &[u8], waits: &WaitingFiles) -> io::Result<()> {
-    let arranged = entry.rename(waiting).and_then(|()| match entry.replace_at_restart(name)? {
+    let arranged = entry.rename(waiting, true).and_then(|()| match entry.replace_at_restart(name)? {
         Some(place) => waits.add(entry.object()?, &place),
         None => Ok(()),
     });

@@ -102,7 +102,7 @@ fn put(object: ObjectId, place: &[u8]) -> io::Result<Waited> {
     if entry.object()? != object {
         return Ok(Waited::Over);
     }
-    entry.rename(name).map(|()| Waited::InPlace)
+    entry.rename(name, true).map(|()| Waited::InPlace)
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ impl Restoring {
         meta: Option<&NodeMeta>,
         mut lacking: Vec<String>,
     ) -> io::Result<()> {
-        let put = match put(&mut entry, &spot.folder, &spot.name, &self.waits) {
+        let put = match put(&mut entry, &spot.folder, &spot.name, self.rule, &self.waits) {
             Ok(put) => put,
             Err(error) => {
                 discard(entry);

@@ -65,8 +65,8 @@ impl HeldEntry {
         form.rewind()?;
         import(form, &aside.place(&self.name))?;
         let file = aside.open_entry(&self.name, Purpose::ChangeSealed)?;
-        let moved = naming::rename(&self.file, folder, &[&self.name[..], b"-1"].concat())
-            .and_then(|()| naming::move_to(&file, folder, &self.name));
+        let moved = naming::rename(&self.file, folder, &[&self.name[..], b"-1"].concat(), true)
+            .and_then(|()| naming::move_to(&file, folder, &self.name, true));
         match moved {
             Ok(()) => Ok(file),
             Err(error) => naming::remove(&file).and(Err(error)),

@@ -105,13 +105,14 @@ impl HeldEntry {
         &self.file
     }
 
-    /// To another name in its folder, in one step; what's there is replaced.
-    pub(crate) fn rename(&mut self, name: &[u8]) -> io::Result<()> {
+    /// To another name in its folder, in one step. Where nothing is replaced, something that's there is an error.
+    pub(crate) fn rename(&mut self, name: &[u8], replaces: bool) -> io::Result<()> {
         let folder = self.folder.handle()?;
-        match naming::rename(&self.file, folder, name) {
-            Err(error) if has_code(&error, &[ERROR_ACCESS_DENIED]) => {
+        match naming::rename(&self.file, folder, name, replaces) {
+            Err(error) if replaces && has_code(&error, &[ERROR_ACCESS_DENIED]) => {
                 let Some(unmarked) = self.unmarked(name)? else { return Err(error) };
-                naming::rename(&self.file, folder, name).or_else(|error| unmarked.undo().and(Err(error)))?;
+                naming::rename(&self.file, folder, name, true)
+                    .or_else(|error| unmarked.undo().and(Err(error)))?;
             }
             done => done?,
         }
@@ -167,7 +168,7 @@ mod tests {
         assert!(std::fs::rename(at("working"), at("away")).is_err());
         assert!(std::fs::remove_file(at("working")).is_err());
         assert!(std::fs::File::open(at("working")).is_err());
-        entry.rename(b"whole").unwrap();
+        entry.rename(b"whole", false).unwrap();
         assert!(std::fs::rename(at("whole"), at("away")).is_err());
         drop(entry);
         std::fs::rename(at("whole"), at("away")).unwrap();

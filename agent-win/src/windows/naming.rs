@@ -31,19 +31,23 @@ const IN_EVERY_CASE: u32 = 0x1 | 0x2 | 0x40;
 const REPLACE: u32 = 1;
 
 /// To another name in the folder that it's in already. In one step: before it the old one is there, after it the new one.
-pub(super) fn rename(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
-    match move_to(file, folder, name) {
+/// Where nothing is replaced, something that's there is an error.
+pub(super) fn rename(file: &File, folder: &File, name: &[u8], replaces: bool) -> io::Result<()> {
+    match move_to(file, folder, name, replaces) {
         // A share takes a name alone, which means the same folder.
-        Err(error) if is_unknown(&error) => give(file, None, name, FileRenameInformation, REPLACE),
+        Err(error) if is_unknown(&error) => {
+            give(file, None, name, FileRenameInformation, if replaces { REPLACE } else { 0 })
+        }
         done => done,
     }
 }
 
 /// As [`rename`], to any folder of the volume.
-pub(super) fn move_to(file: &File, folder: &File, name: &[u8]) -> io::Result<()> {
-    match give(file, Some(folder), name, FileRenameInformationEx, IN_EVERY_CASE) {
+pub(super) fn move_to(file: &File, folder: &File, name: &[u8], replaces: bool) -> io::Result<()> {
+    let (flags, plain) = if replaces { (IN_EVERY_CASE, REPLACE) } else { (0, 0) };
+    match give(file, Some(folder), name, FileRenameInformationEx, flags) {
         // Not every version and file system has that.
-        Err(error) if is_unknown(&error) => give(file, Some(folder), name, FileRenameInformation, REPLACE),
+        Err(error) if is_unknown(&error) => give(file, Some(folder), name, FileRenameInformation, plain),
         done => done,
     }
 }
@@ -140,7 +144,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("old"), "old").unwrap();
         let file = open_below(&folder, b"new", Purpose::MakeFile).unwrap();
-        rename(&file, &folder, b"old").unwrap();
+        assert!(rename(&file, &folder, b"old", false).is_err());
+        rename(&file, &folder, b"old", true).unwrap();
         assert!(!at("new").exists());
         link(&file, &folder, b"o").unwrap();
         assert!(link(&file, &folder, b"o").is_err());

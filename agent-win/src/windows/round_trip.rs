@@ -51,7 +51,7 @@ pub(super) fn file(folder: &Path) -> Tried {
     entry.expect_size(&meta)?;
     super::write_all_at(entry.file(), BYTES, 0)?;
     let mut lacking = entry.put_back(&meta);
-    entry.rename(b"back.bin")?;
+    entry.rename(b"back.bin", false)?;
     lacking.extend(entry.put_identity(&NodeMeta { attrs: without_its_own(&meta.attrs), ..meta.clone() }));
     drop(entry);
     must(lacking.is_empty(), lacking.join("; "))?;
@@ -73,7 +73,7 @@ pub(super) fn link(folder: &Path) -> Tried {
     let meta = NodeMeta { attrs, ..stat_path(&path)?.meta() };
     let mut entry = HeldEntry::create_special(&held(folder)?, b"leads.working", &meta)?;
     let lacking = entry.put_back(&meta);
-    entry.rename(b"leads back")?;
+    entry.rename(b"leads back", false)?;
     drop(entry);
     must(lacking.is_empty(), lacking.join("; "))?;
     alike(&meta.attrs, &attrs_of_path(&folder.join("leads back"), NodeKind::Symlink)?.list)?;
@@ -96,7 +96,7 @@ pub(super) fn encrypted(folder: &Path) -> Tried {
     super::write_all_at(entry.file(), &form, 0)?;
     entry.finish_bytes(&meta)?;
     let lacking = entry.put_back(&meta);
-    entry.rename(b"secret back.bin")?;
+    entry.rename(b"secret back.bin", false)?;
     drop(entry);
     must(lacking.is_empty(), lacking.join("; "))?;
     must(fs::read(folder.join("secret back.bin"))? == BYTES, "its bytes are others")?;
