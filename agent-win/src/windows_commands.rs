@@ -12,7 +12,7 @@ use coffer_agent::log_file::LogFile;
 use coffer_agent::selftest;
 use coffer_agent::service::{self, EventLog, EventLogWriter};
 use coffer_agent::state::{StateDir, StateError};
-use coffer_agent::update::{Swapper, Updater};
+use coffer_agent::update::{self, Swapper, Updater};
 use coffer_agent::work::Agent;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -86,10 +86,14 @@ pub(crate) fn run(command: WindowsCommand) -> anyhow::Result<ExitCode> {
             service::install(&std::env::current_exe()?, &state)?;
             println!("The agent is installed and works as the service {}.", service::NAME);
         }
-        WindowsCommand::Uninstall => match service::remove()? {
-            true => println!("The service {} is removed. The agent's folder stays.", service::NAME),
-            false => println!("There is no service {}.", service::NAME),
-        },
+        WindowsCommand::Uninstall => {
+            match service::remove()? {
+                true => println!("The service {} is removed. The agent's folder stays.", service::NAME),
+                false => println!("There is no service {}.", service::NAME),
+            }
+            service::remove_helper()?;
+            update::tidy(&std::env::current_exe()?);
+        }
         WindowsCommand::Selftest { folder, writers, limit_seconds } => {
             return selftest(folder.filter(|_| !writers), limit_seconds.map(Duration::from_secs));
         }

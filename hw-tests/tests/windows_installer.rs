@@ -67,9 +67,11 @@ fn an_installed_agent_works_as_a_service_through_an_upgrade_until_it_is_removed(
     site.wait_until("the upgraded service captures", is_like_data);
 
     stop_service(&site);
+    let program = site.drive().join("Program Files/Coffer");
+    fs::write(program.join("coffer-agent.old.exe"), b"left by an update").unwrap();
     msiexec(&site, &["/x", &wine_path(&new)]);
     assert!(!is_service_there(&site), "the service is still there");
-    assert!(!site.drive().join("Program Files/Coffer").exists(), "the program is still there");
+    assert!(!program.exists(), "the program is still there, or something beside it");
     assert!(state.join("identity").exists(), "who this computer is was forgotten without a word");
 }
 

@@ -18,7 +18,7 @@ mod updater;
 
 pub use error::UpdateError;
 pub use keys::trusted_keys;
-pub use swapper::{Service, ServiceState, Swapper};
+pub use swapper::{Service, ServiceState, Swapper, tidy};
 pub use updater::{Launch, Updater};
 
 /// What this program was built as.

@@ -228,7 +228,7 @@ impl Swapper {
 }
 
 /// Takes away what a replacement that's over has left. What's still in use stays until the next start.
-pub(super) fn tidy(program: &Path) {
+pub fn tidy(program: &Path) {
     let files = ["new", "old", "back"].map(|what| Swapper::beside(program, what));
     let parts = files.each_ref().map(|file| file.with_extension(PART));
     for file in files.iter().chain(&parts) {
