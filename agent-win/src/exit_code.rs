@@ -10,6 +10,11 @@ use coffer_agent::work::WorkError;
 use coffer_format::wire::{Refusal, RefusalCode};
 use coffer_link::LinkError;
 
+/// Not all of what was asked for.
+pub(super) const PARTLY: u8 = 3;
+/// What's in use is replaced when the computer next starts.
+pub(super) const AT_RESTART: u8 = 14;
+
 /// See README.md.
 pub(super) fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {

@@ -8,9 +8,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use coffer_agent::hives::{Gathered, HivesError, Staged, Step, gather, hives_here, plan, take_up_to_restore};
 
-/// As for restored files that are in use.
-const AT_RESTART: u8 = 14;
-const NOT_ALL: u8 = 3;
+use crate::exit_code::{AT_RESTART, PARTLY};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HivesCommand {
@@ -84,7 +82,7 @@ fn put(staged: &[Staged]) -> ExitCode {
     match (failed, waits) {
         (0, false) => ExitCode::SUCCESS,
         (0, true) => ExitCode::from(AT_RESTART),
-        _ => ExitCode::from(NOT_ALL),
+        _ => ExitCode::from(PARTLY),
     }
 }
 

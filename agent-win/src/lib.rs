@@ -8,6 +8,7 @@ pub mod changes;
 mod clock;
 pub mod config;
 mod cut;
+mod durable_file;
 mod exclusions;
 pub mod find;
 mod guest;

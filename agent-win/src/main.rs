@@ -144,7 +144,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let done = agent.capture_once(config.as_deref())?;
             done.iter().for_each(print);
             let is_clean = done.iter().all(|done| done.outcome.report().is_empty());
-            Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(3) })
+            Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(exit_code::PARTLY) })
         }
         Command::Restore { state, config, point, to, in_place: _, replace, server, paths } => {
             // Beside an agent at work: a restore needs nothing that only one may have.
@@ -189,8 +189,8 @@ fn told(restored: &Restored) -> ExitCode {
     lines.for_each(|(path, what)| println!("  {}: {what}", String::from_utf8_lossy(path)));
     match (restored.lacking.len(), restored.at_restart.len()) {
         (0, 0) => ExitCode::SUCCESS,
-        (0, _) => ExitCode::from(14),
-        _ => ExitCode::from(3),
+        (0, _) => ExitCode::from(exit_code::AT_RESTART),
+        _ => ExitCode::from(exit_code::PARTLY),
     }
 }
 

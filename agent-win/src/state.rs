@@ -2,11 +2,12 @@
 //! Everything in it can be made anew by enrolling again; the keys in it are for the agent's user alone.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use coffer_format::{ConfigId, FileHash};
 
+use crate::durable_file;
 use crate::platform::{SEALS, private_file, seal, unseal};
 use crate::private_folder;
 pub use crate::private_folder::NotPrivate;
@@ -134,16 +135,8 @@ impl StateDir {
     /// All of it or nothing, whatever happens meanwhile.
     fn save(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let path = self.path.join(name);
-        let temporary = self.path.join(format!("{name}.new"));
         let bytes = if is_secret(name) { seal(bytes) } else { Ok(bytes.to_vec()) };
-        let mut options = private_file();
-        options.create(true).truncate(true).write(true);
-        let saved = bytes
-            .and_then(|bytes| {
-                let mut file = options.open(&temporary)?;
-                file.write_all(&bytes).and_then(|()| file.sync_all())
-            })
-            .and_then(|()| fs::rename(&temporary, &path));
+        let saved = bytes.and_then(|bytes| durable_file::save(&path, &bytes));
         saved.map_err(|error| StateError::Write(path, error))
     }
 }

@@ -19,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+use crate::exit_code::PARTLY;
 use crate::hives_command::{self, HivesCommand};
 
 const ENROLMENT_POLL: Duration = Duration::from_millis(500);
@@ -121,7 +122,7 @@ fn selftest(folder: Option<PathBuf>, limit: Option<Duration>) -> anyhow::Result<
     for row in &rows {
         println!("{:<28} {:<4} {}", row.what, if row.works { "yes" } else { "no" }, row.detail);
     }
-    Ok(if rows.iter().all(|row| row.works) { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(if rows.iter().all(|row| row.works) { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
 /// The service's whole life; its exit code.

@@ -87,7 +87,11 @@ fn sentence(error: &io::Error) -> String {
 #[cfg(all(test, windows))]
 mod tests {
     use super::*;
-    use crate::scan::elsewhere;
+    use crate::scan::Elsewhere;
+
+    fn elsewhere() -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, Elsewhere)
+    }
 
     #[test]
     fn however_many_files_lie_in_a_cloud_one_line_says_it() {

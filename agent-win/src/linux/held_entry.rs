@@ -119,18 +119,21 @@ impl HeldEntry {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use coffer_format::node::{Attr, AttrKind};
 
     use super::*;
 
+    fn held(folder: &Path) -> Arc<HeldFolder> {
+        let path = fs::canonicalize(folder).unwrap();
+        Arc::new(HeldFolder::at(path.as_os_str().as_bytes()).unwrap())
+    }
+
     #[test]
     fn what_somebody_made_meanwhile_is_replaced_only_where_that_is_meant() {
         let dir = tempfile::tempdir().unwrap();
-        let names = fs::canonicalize(dir.path()).unwrap();
-        let names = names.iter().skip(1).map(|name| name.as_bytes());
-        let folder =
-            Arc::new(names.fold(HeldFolder::top().unwrap(), |folder, name| folder.child(name).unwrap()));
+        let folder = held(dir.path());
         let mut entry = HeldEntry::create(&folder, b"working", true).unwrap();
         fs::write(dir.path().join("theirs"), "theirs").unwrap();
         assert_eq!(entry.rename(b"theirs", false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
@@ -151,10 +154,7 @@ mod tests {
             fs::remove_file(at(name)).unwrap();
             fs::hard_link(at("victim"), at(name)).unwrap();
         };
-        let path = fs::canonicalize(dir.path()).unwrap();
-        let names = path.iter().skip(1).map(|name| name.as_bytes());
-        let top = HeldFolder::top().unwrap();
-        let folder = Arc::new(names.fold(top, |folder, name| folder.child(name).unwrap()));
+        let folder = held(dir.path());
 
         let target = Attr { kind: AttrKind::LinkTarget, name: b""[..].into(), value: b"victim"[..].into() };
         let meta = |kind| {

@@ -1,19 +1,21 @@
 //! Putting what's whole in its place, in one step; and whether it may go there at all.
 
 use std::io;
+use std::path::Path;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::ReplaceRule;
 
 use super::waiting::{WAITING, WaitingFiles};
 use crate::platform::{self, HeldEntry, HeldFolder};
+use crate::scan::{ObjectId, Stat};
 
 /// What is to happen where a node belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Put,
     /// It's there as the point has it.
-    Alike,
+    Alike(ObjectId),
 }
 
 /// How it was put.
@@ -42,9 +44,11 @@ pub(super) fn judge(
         }
         Ok(_) => {}
     }
-    let is_alike = rule == ReplaceRule::Changed && is_alike(folder, name, meta);
-    if is_alike {
-        return Ok(Verdict::Alike);
+    if rule == ReplaceRule::Changed
+        && let Ok(stat) = platform::stat_path(&place)
+        && is_alike(&place, &stat, meta)
+    {
+        return Ok(Verdict::Alike(stat.object()));
     }
     if platform::is_folder(&place)? {
         return Err(io::Error::other("a folder is in its place; move it away and restore again"));
@@ -53,17 +57,15 @@ pub(super) fn judge(
 }
 
 /// Size, write time and attributes are those of the point; of a link, where it leads.
-fn is_alike(folder: &HeldFolder, name: &[u8], meta: &NodeMeta) -> bool {
-    let place = folder.place(name);
-    let Ok(stat) = platform::stat_path(&place) else { return false };
+fn is_alike(place: &Path, stat: &Stat, meta: &NodeMeta) -> bool {
     if stat.kind != meta.kind {
         return false;
     }
     match meta.kind {
-        NodeKind::Symlink => platform::is_same_link(&place, meta),
+        NodeKind::Symlink => platform::is_same_link(place, meta),
         NodeKind::File => {
             (stat.size, stat.mtime_ns) == (meta.size, meta.mtime_ns)
-                && platform::has_attributes(&place, meta).unwrap_or(false)
+                && platform::has_attributes(place, meta).unwrap_or(false)
         }
         _ => true,
     }

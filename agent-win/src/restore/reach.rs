@@ -45,11 +45,12 @@ pub(super) fn reach(to: &Path) -> io::Result<Arc<HeldFolder>> {
     way.pop().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// A folder by path bytes, without following any link.
-pub(super) fn walk_to(path: &[u8]) -> io::Result<Arc<HeldFolder>> {
-    let (root, rest) = HeldFolder::root_of(path)?;
-    let folder = names(rest).iter().try_fold(root, |folder, name| folder.child(name));
-    folder.map(Arc::new)
+impl HeldFolder {
+    /// By its path bytes, without following any link.
+    pub(crate) fn at(path: &[u8]) -> io::Result<HeldFolder> {
+        let (root, rest) = HeldFolder::root_of(path)?;
+        names(rest).iter().try_fold(root, |folder, name| folder.child(name))
+    }
 }
 
 fn names(path: &[u8]) -> VecDeque<Vec<u8>> {

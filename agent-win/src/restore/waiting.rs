@@ -2,12 +2,13 @@
 //! their place; where it can't be trusted to find that, since others may change the folder, the agent does when it starts.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::reach::walk_to;
+use crate::durable_file;
 use crate::path::split;
-use crate::platform::{self, HeldEntry};
+use crate::platform::{self, HeldEntry, HeldFolder};
 use crate::scan::ObjectId;
 
 /// What's added to a file's name while it waits.
@@ -33,7 +34,10 @@ impl WaitingFiles {
 
     pub(super) fn add(&self, object: ObjectId, place: &[u8]) -> io::Result<()> {
         let _lock = self.lock()?;
-        self.save(&[&self.lines()?[..], object.line_head().as_bytes(), place, b"\n"].concat())
+        durable_file::save(
+            &self.0,
+            &[&self.lines()?[..], object.line_head().as_bytes(), place, b"\n"].concat(),
+        )
     }
 
     /// At the agent's start: what can't be put in its place yet stays for the next.
@@ -59,7 +63,7 @@ impl WaitingFiles {
                 }
             }
         }
-        self.save(&left)
+        durable_file::save(&self.0, &left)
     }
 
     fn lines(&self) -> io::Result<Vec<u8>> {
@@ -67,16 +71,6 @@ impl WaitingFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             read => read,
         }
-    }
-
-    /// All of it or nothing, whatever happens meanwhile.
-    fn save(&self, lines: &[u8]) -> io::Result<()> {
-        let new = self.0.with_extension("new");
-        let mut file = platform::private_file().write(true).create(true).truncate(true).open(&new)?;
-        file.write_all(lines)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(new, &self.0)
     }
 
     /// While it lives, nobody else changes the list.
@@ -94,7 +88,7 @@ fn put(object: ObjectId, place: &[u8]) -> io::Result<Waited> {
     };
     let name = split(whole).map_or(whole, |(_, name)| name);
     // A drive that isn't there yet may come.
-    let folder = walk_to(parent)?;
+    let folder = Arc::new(HeldFolder::at(parent)?);
     let mut entry = match HeldEntry::open_file(&folder, waiting) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Waited::Over),
         opened => opened?,

@@ -164,7 +164,7 @@ impl Restoring {
             (_, Some(first)) => self.links.push(Link { index, first, spot, meta }),
             (NodeKind::Directory, None) => self.directory(index, spot, meta)?,
             (kind, None) => match judge(&spot.folder, &spot.name, &meta, self.rule)? {
-                Verdict::Alike => self.alike(index, &spot),
+                Verdict::Alike(object) => self.alike(index, &spot, object),
                 Verdict::Put if kind == NodeKind::File => {
                     self.batch.insert(index, Growing::create(index, spot, meta)?);
                 }
@@ -174,15 +174,12 @@ impl Restoring {
         Ok(())
     }
 
-    fn alike(&mut self, index: u32, spot: &Spot) {
+    fn alike(&mut self, index: u32, spot: &Spot, object: ObjectId) {
         // One that an earlier restore left waiting isn't what's wanted any more.
         forget(&spot.folder, &spot.name);
         self.decided.insert(index);
         self.done.alike += 1;
-        let found = platform::stat_path(&spot.folder.place(&spot.name));
-        if let Ok(object) = found.map(|stat| stat.object()) {
-            self.places.insert(index, Placed { place: spot.place.clone(), object });
-        }
+        self.places.insert(index, Placed { place: spot.place.clone(), object });
     }
 
     /// The top of a drive is nobody's to change.
@@ -330,11 +327,16 @@ impl Restoring {
         let folder = self.folders.folder(parent)?;
         let stats =
             [folder.place(name), spot.folder.place(&spot.name)].map(|place| platform::stat_path(&place));
-        let is_same = matches!(stats, [Ok(first), Ok(there)] if first.is_same_object(&there));
-        if is_same && self.rule != ReplaceRule::Nothing
-            || judge(&spot.folder, &spot.name, &meta, self.rule)? == Verdict::Alike
-        {
-            self.alike(index, &spot);
+        let same = match stats {
+            [Ok(first), Ok(there)] if first.is_same_object(&there) => Some(there.object()),
+            _ => None,
+        };
+        let verdict = match same.filter(|_| self.rule != ReplaceRule::Nothing) {
+            Some(object) => Verdict::Alike(object),
+            None => judge(&spot.folder, &spot.name, &meta, self.rule)?,
+        };
+        if let Verdict::Alike(object) = verdict {
+            self.alike(index, &spot, object);
             return Ok(());
         }
         let entry = HeldEntry::create_link(&spot.folder, &working_name(index), (&folder, name))?;

@@ -10,6 +10,6 @@ pub(crate) use attrs::Attrs;
 pub use byte_run::ByteRun;
 pub(crate) use object_id::ObjectId;
 #[cfg(windows)]
-pub(crate) use stat::elsewhere;
+pub(crate) use stat::Elsewhere;
 pub(crate) use stat::{ListedEntry, Stat, is_elsewhere};
 pub(crate) use walk::{Listing, Names, Pending, Walk};

@@ -43,24 +43,20 @@ impl ListedEntry {
 }
 
 /// A file whose bytes would have to be fetched first.
-const ELSEWHERE: &str =
-    "its bytes lie in a cloud or archive and aren't fetched for a backup; keep it on this computer";
-
-#[cfg(windows)]
-pub(crate) fn elsewhere() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, ELSEWHERE)
-}
+#[derive(Debug, thiserror::Error)]
+#[error("its bytes lie in a cloud or archive and aren't fetched for a backup; keep it on this computer")]
+pub(crate) struct Elsewhere;
 
 pub(crate) fn is_elsewhere(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Unsupported && error.to_string() == ELSEWHERE
+    error.get_ref().is_some_and(|inner| inner.is::<Elsewhere>())
 }
 
 impl Stat {
-    /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
     pub(crate) fn object(&self) -> ObjectId {
         ObjectId { device: self.device, number: self.inode }
     }
 
+    /// Whether it's the same object (not merely the same place): an inode's number is used again, its birth time isn't.
     pub(crate) fn is_same_object(&self, other: &Stat) -> bool {
         (self.device, self.inode, self.kind) == (other.device, other.inode, other.kind)
             && self.fixed_birth() == other.fixed_birth()

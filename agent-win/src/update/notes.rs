@@ -2,11 +2,13 @@
 //! replaced whole.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use coffer_format::FileHash;
 use coffer_format::update::Version;
+
+use crate::durable_file;
 
 /// Longest note, in bytes.
 const NOTE_MAX: u64 = 64 << 10;
@@ -141,12 +143,7 @@ impl Notes {
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(new, path)
+        durable_file::save(&self.0.join(name), text.as_bytes())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -59,6 +59,12 @@ impl<'a> Descriptor<'a> {
         }
     }
 
+    /// Who may do what, as long as it says that it is.
+    pub(super) fn access_list(self) -> Option<&'a [u8]> {
+        let list = self.part(16)?;
+        list.get(..usize::from(u16::from_le_bytes([*list.get(2)?, *list.get(3)?])))
+    }
+
     /// From where the field says, to the end.
     fn part(self, field: usize) -> Option<&'a [u8]> {
         let place = u32_at(self.0, field)? as usize;

@@ -159,10 +159,8 @@ mod tests {
     #[test]
     fn nobody_can_put_something_else_in_its_place() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, _) = HeldFolder::root_of(&super::super::path_bytes(dir.path())).unwrap();
-        let names = super::super::path_bytes(dir.path());
-        let folder =
-            names.split(|byte| *byte == b'/').skip(2).fold(root, |folder, name| folder.child(name).unwrap());
+        let path = std::fs::canonicalize(dir.path()).unwrap();
+        let folder = HeldFolder::at(&super::super::path_bytes(&path)).unwrap();
         let mut entry = HeldEntry::create(&Arc::new(folder), b"working", true).unwrap();
         let at = |name: &str| dir.path().join(name);
         assert!(std::fs::rename(at("working"), at("away")).is_err());

@@ -1,5 +1,6 @@
 //! Everything that only Windows has: how its files are listed, opened, described and watched.
 
+mod aligned;
 mod ask;
 mod attrs;
 mod background;

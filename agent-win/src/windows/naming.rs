@@ -21,6 +21,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
+use super::aligned::aligned;
 use super::failure::{has_code, said};
 use super::query;
 use super::set::{self, Times};
@@ -115,10 +116,8 @@ fn give(
     bytes.extend(name.iter().flat_map(|unit| unit.to_le_bytes()));
     // Aligned as the structure must be, and no shorter than it, however short the name is.
     let len = bytes.len().max(size_of::<FILE_RENAME_INFORMATION>());
-    let mut words = vec![0u64; len.div_ceil(8)];
-    for (word, part) in words.iter_mut().zip(bytes.chunks(8)) {
-        *word = part.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    }
+    bytes.resize(len, 0);
+    let words = aligned(&bytes);
     let mut block = IO_STATUS_BLOCK::default();
     // SAFETY: both handles are open and synchronous; the structure is the one that the class takes, and as long as said.
     let status = unsafe {

@@ -19,6 +19,7 @@ use windows_sys::Win32::System::Ioctl::{
     FSCTL_CREATE_OR_GET_OBJECT_ID, FSCTL_SET_COMPRESSION, FSCTL_SET_SPARSE,
 };
 
+use super::descriptor::Descriptor;
 use super::failure::said;
 use super::held_entry::HeldEntry;
 use super::held_folder::HeldFolder;
@@ -131,10 +132,7 @@ fn stream(path: &Path) -> io::Result<()> {
 }
 
 fn held(folder: &Path) -> io::Result<Arc<HeldFolder>> {
-    let path = path_bytes(&fs::canonicalize(folder)?);
-    let (root, rest) = HeldFolder::root_of(&path)?;
-    let names = rest.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    names.into_iter().try_fold(root, |folder, name| folder.child(name)).map(Arc::new)
+    HeldFolder::at(&path_bytes(&fs::canonicalize(folder)?)).map(Arc::new)
 }
 
 fn without_its_own(attrs: &[Attr]) -> Vec<Attr> {
@@ -159,16 +157,9 @@ fn comparable(attr: &Attr) -> Vec<u8> {
             NtBasic { accessed_ns: 0, changed_ns: 0, ..basic }.to_value()
         }
         // The system sets marks of its own beside the list.
-        AttrKind::NtSecurity => list(&attr.value).unwrap_or_default().to_vec(),
+        AttrKind::NtSecurity => Descriptor(&attr.value).access_list().unwrap_or_default().to_vec(),
         _ => attr.value.0.to_vec(),
     }
-}
-
-/// Who may do what, out of a descriptor (MS-DTYP 2.4.6).
-fn list(descriptor: &[u8]) -> Option<&[u8]> {
-    let at = u32::from_le_bytes(descriptor.get(16..20)?.try_into().ok()?) as usize;
-    let len = u16::from_le_bytes(descriptor.get(at + 2..at + 4)?.try_into().ok()?);
-    descriptor.get(at..at + usize::from(len))
 }
 
 #[cfg(test)]

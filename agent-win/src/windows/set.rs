@@ -20,6 +20,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::SystemServices::FILE_CS_FLAG_CASE_SENSITIVE_DIR;
 
+use super::aligned::aligned;
 use super::failure::said;
 
 /// Head of a self-relative descriptor (MS-DTYP 2.4.6).
@@ -98,10 +99,7 @@ fn apply(file: &File, descriptor: &[u8], wanted: u32) -> io::Result<()> {
         ));
     }
     // Aligned as a descriptor must be.
-    let words: Vec<u32> = descriptor
-        .chunks(4)
-        .map(|part| part.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)))
-        .collect();
+    let words = aligned(descriptor);
     // SAFETY: the handle is open; the descriptor's parts lie inside it, which `is_sound` has seen to.
     said(unsafe { SetKernelObjectSecurity(file.as_raw_handle(), wanted, words.as_ptr().cast_mut().cast()) })
 }
@@ -135,10 +133,7 @@ fn is_sound(descriptor: &[u8]) -> bool {
 
 /// A list as `NtQueryEaFile` gave it.
 pub(super) fn extended(file: &File, list: &[u8]) -> io::Result<()> {
-    let mut words = vec![0u32; list.len().div_ceil(4)];
-    for (word, part) in words.iter_mut().zip(list.chunks(4)) {
-        *word = part.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
-    }
+    let words = aligned(list);
     let mut block = IO_STATUS_BLOCK::default();
     // SAFETY: the handle is open and synchronous; the list is as long as said, and the system checks what's in it.
     let status = unsafe {

@@ -6,6 +6,8 @@ use std::ptr::null;
 
 use windows_sys::Win32::Security::LookupAccountSidW;
 
+use super::aligned::aligned;
+
 /// Longest name of an account or a domain, in units of UTF-16.
 const NAME_MAX: usize = 256;
 /// Sub-authorities at most.
@@ -30,10 +32,7 @@ pub(super) fn name(sid: &[u8]) -> String {
     let (mut name, mut domain) = ([0u16; NAME_MAX], [0u16; NAME_MAX]);
     let (mut name_len, mut domain_len, mut kind) = (NAME_MAX as u32, NAME_MAX as u32, 0);
     // Aligned as Windows wants it.
-    let words: Vec<u32> = sid
-        .chunks(4)
-        .map(|part| part.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)))
-        .collect();
+    let words = aligned(sid);
     // SAFETY: `text` has seen to it that the identifier is whole; both buffers are as long as said.
     let done = unsafe {
         LookupAccountSidW(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use coffer_format::node::NodeKind;
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_OFFLINE, FILE_ATTRIBUTE_READONLY,
+    BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_OFFLINE, FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS, FILE_ATTRIBUTE_RECALL_ON_OPEN, FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SPARSE_FILE, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS,
     FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE,
@@ -15,7 +15,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::query;
-use crate::scan::{ObjectId, Stat, elsewhere};
+use crate::scan::{Elsewhere, ObjectId, Stat};
 
 /// Programs may set the birth time, and Windows gives a new file its predecessor's. The number of a file on NTFS isn't
 /// given to another, so nothing else is needed to tell objects apart.
@@ -64,9 +64,12 @@ pub(super) fn open_to_describe(path: &Path) -> io::Result<File> {
 }
 
 pub(super) fn object(file: &File) -> io::Result<ObjectId> {
-    let found = query::by_handle(file)?;
+    query::by_handle(file).map(|found| numbered(&found))
+}
+
+fn numbered(found: &BY_HANDLE_FILE_INFORMATION) -> ObjectId {
     let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
-    Ok(ObjectId { device: found.dwVolumeSerialNumber.into(), number })
+    ObjectId { device: found.dwVolumeSerialNumber.into(), number }
 }
 
 pub(super) fn of_file(file: &File) -> io::Result<Stat> {
@@ -83,6 +86,7 @@ pub(super) fn of_stream(file: &File) -> io::Result<Stat> {
 
 pub(super) fn facts(file: &File) -> io::Result<Facts> {
     let handle = query::by_handle(file)?;
+    let ObjectId { device, number: inode } = numbered(&handle);
     let basic: FILE_BASIC_INFO = query::info(file)?;
     let standard: FILE_STANDARD_INFO = query::info(file)?;
     let is_reparse = basic.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
@@ -95,8 +99,8 @@ pub(super) fn facts(file: &File) -> io::Result<Facts> {
         changed: basic.ChangeTime,
         size: standard.EndOfFile as u64,
         allocated: standard.AllocationSize as u64,
-        device: handle.dwVolumeSerialNumber.into(),
-        inode: u64::from(handle.nFileIndexHigh) << 32 | u64::from(handle.nFileIndexLow),
+        device,
+        inode,
         links: handle.nNumberOfLinks.max(1).into(),
     })
 }
@@ -126,7 +130,7 @@ impl Facts {
             FILE_ATTRIBUTE_OFFLINE | FILE_ATTRIBUTE_RECALL_ON_OPEN | FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS;
         let kind = self.kind();
         if kind == NodeKind::File && self.attributes & ELSEWHERE != 0 {
-            return Err(elsewhere());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, Elsewhere));
         }
         let size = if kind == NodeKind::File { self.size } else { 0 };
         let is_sparse = self.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0 && self.tag != DEDUPLICATED;
