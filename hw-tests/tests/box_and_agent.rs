@@ -9,6 +9,9 @@ use std::process::Command;
 
 use support::{Site, bytes, contents, said, wait_until};
 
+/// In `box.toml`.
+const SIMULATED_LIBRARY: &str = "[tape]\nsimulated = true\n";
+
 fn fill(site: &Site, files: u64, large_mib: usize) {
     for number in 0..files {
         let folder = site.data().join(format!("folder-{}", number % 17));
@@ -45,6 +48,18 @@ fn files_come_back_as_they_were_at_each_point() {
     assert!(stored < 40_000, "one changed page cost {stored} bytes");
     let report = site.coffer(&["verify"]);
     assert!(!report.contains('!'), "{report}");
+}
+
+#[test]
+fn a_box_without_a_library_says_so_and_makes_none_up() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    capture(&site);
+    let run = site.try_coffer(&["tape", "run"]);
+    assert!(!run.status.success() && said(&run).contains("no tape library"), "{}", said(&run));
+    let status = site.coffer(&["status"]);
+    assert!(status.contains("on its own disk alone"), "{status}");
+    assert!(!site.path("box/simulated-library").exists());
 }
 
 #[test]
@@ -182,7 +197,7 @@ fn a_catalog_that_is_gone_comes_back() {
 
 #[test]
 fn a_vault_comes_back_from_its_cartridges_alone() {
-    let mut site = Site::start();
+    let mut site = Site::start_with(SIMULATED_LIBRARY);
     fill(&site, 120, 4);
     capture(&site);
     site.coffer(&["tape", "run"]);
@@ -205,7 +220,7 @@ fn a_vault_comes_back_from_its_cartridges_alone() {
 
 #[test]
 fn files_come_from_cartridges_on_a_machine_without_the_box() {
-    let mut site = Site::start();
+    let mut site = Site::start_with(SIMULATED_LIBRARY);
     fill(&site, 60, 4);
     capture(&site);
     let first = contents(&site.data());

@@ -45,7 +45,7 @@ impl Layout {
     pub fn library_journal(&self) -> PathBuf {
         self.0.join("library.journal")
     }
-    /// The simulated library, where no changer is configured.
+    /// The simulated library, where the settings ask for one.
     pub fn simulated_library(&self) -> PathBuf {
         self.0.join("simulated-library")
     }

@@ -203,7 +203,7 @@ fn tape(appliance: &Appliance) -> Result<&crate::tape::TapeJob, VaultError> {
     appliance.tape.as_ref().ok_or_else(|| {
         refused(
             RefusalCode::BadRequest,
-            "tape is turned off on this box: set tape.enabled in box.toml and restart cofferd",
+            "this box has no tape library: name its changer and drives in box.toml under [tape] and restart cofferd",
         )
     })
 }

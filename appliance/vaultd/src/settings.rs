@@ -48,10 +48,12 @@ pub struct Reclaim {
 #[serde(deny_unknown_fields, default)]
 pub struct Tape {
     pub enabled: bool,
-    /// The changer's device, such as `/dev/sg3`; nothing uses the simulated library.
+    /// The changer's device, such as `/dev/sg3`; without one the box has no library.
     pub changer: Option<PathBuf>,
     /// The drives' devices.
     pub drives: Vec<PathBuf>,
+    /// For demonstrations and tests: a library that is simulated in the box's own folder, and protects nothing.
+    pub simulated: bool,
     /// Everything is on tape at the latest after so long; a run starts at once when so much is waiting.
     pub every_minutes: u64,
     pub start_at_mib: u64,
@@ -118,6 +120,7 @@ impl Default for Tape {
             enabled: true,
             changer: None,
             drives: Vec::new(),
+            simulated: false,
             every_minutes: 24 * 60,
             start_at_mib: 1024,
             set: "branch".into(),
@@ -160,8 +163,24 @@ impl Tape {
         })
     }
 
+    /// Whether the settings name a library.
+    pub(crate) fn has_library(&self) -> bool {
+        self.enabled && (self.changer.is_some() || self.simulated)
+    }
+
     fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
+        if self.changer.is_none() && !self.drives.is_empty() {
+            mistakes.push(
+                "tape.drives: drives without their changer are no library. Name it, such as changer = \"/dev/sg3\""
+                    .into(),
+            );
+        }
+        if self.changer.is_some() && self.simulated {
+            mistakes.push(
+                "tape.simulated: a simulated library takes the place of the real one. Remove it, or the changer".into(),
+            );
+        }
         if self.changer.is_some() && self.drives.is_empty() {
             mistakes.push(
                 "tape.drives: a changer needs at least one drive. List its drives, such as [\"/dev/sg4\"]"
@@ -263,6 +282,23 @@ mod tests {
         {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[test]
+    fn half_a_library_and_two_libraries_are_refused() {
+        let told = |text: &str| Settings::parse(text).unwrap_err().to_string();
+        assert!(told("[tape]\ndrives = [\"/dev/sg4\"]\n").contains("drives without their changer"));
+        let both = "[tape]\nchanger = \"/dev/sg3\"\ndrives = [\"/dev/sg4\"]\nsimulated = true\n";
+        assert!(told(both).contains("tape.simulated"));
+    }
+
+    #[test]
+    fn a_library_exists_only_where_one_is_named() {
+        let has = |text: &str| Settings::parse(text).unwrap().tape.has_library();
+        assert!(!has(""));
+        assert!(has("[tape]\nsimulated = true\n"));
+        assert!(has("[tape]\nchanger = \"/dev/sg3\"\ndrives = [\"/dev/sg4\"]\n"));
+        assert!(!has("[tape]\nenabled = false\nsimulated = true\n"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::live::Doing;
 use crate::serve::Appliance;
+use crate::settings::Settings;
 use crate::units::hours;
 
 /// A computer whose newest point is older than this is worth a sentence.
@@ -144,6 +145,7 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
             damage.len()
         ));
     }
+    told.extend(library(&appliance.settings));
     if let Some(tape) = &appliance.tape {
         told.extend(tape.sentences());
     }
@@ -168,6 +170,26 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
         computer_sentences(computer, status, &mut told);
     }
     Ok(told)
+}
+
+/// What there is to say of a library that isn't there, or isn't one.
+fn library(settings: &Settings) -> Option<String> {
+    let tape = &settings.tape;
+    if tape.enabled && tape.simulated {
+        return Some(
+            "The tape library of this box is simulated, on its own disk: it protects nothing. Remove tape.simulated from box.toml, \
+             or use this box for demonstrations alone."
+                .into(),
+        );
+    }
+    if tape.enabled && !tape.has_library() && settings.hq.is_none() {
+        return Some(
+            "This box has neither a tape library nor a headquarters: everything it keeps is on its own disk alone. Name the library's \
+             changer in box.toml under [tape], or set tape.enabled = false if that is meant to be so."
+                .into(),
+        );
+    }
+    None
 }
 
 /// Why an agent that's there doesn't capture a configuration, in its own words.
@@ -212,5 +234,20 @@ fn computer_sentences(computer: &ComputerStatus, status: &Status, told: &mut Vec
             )),
             (Some(_), _) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_not_there_or_not_real_is_a_sentence() {
+        let said = |text: &str| library(&Settings::parse(text).unwrap()).unwrap_or_default();
+        assert!(said("").contains("its own disk alone"));
+        assert!(said("[tape]\nsimulated = true\n").contains("simulated"));
+        assert_eq!(said("[tape]\nenabled = false\n"), "");
+        assert_eq!(said("[hq]\naddress = \"hq:7443\"\n"), "");
+        assert_eq!(said("[tape]\nchanger = \"/dev/sg3\"\ndrives = [\"/dev/sg4\"]\n"), "");
     }
 }

@@ -54,13 +54,14 @@ pub struct TapeJob {
     state: Mutex<Memory>,
 }
 impl TapeJob {
-    /// The library that the settings name, opened when it's first needed; nothing if tape is turned off.
+    /// The library that the settings name, opened when it's first needed; nothing where they name none.
     pub(crate) fn of(settings: &Settings, layout: &Layout) -> Result<Option<TapeJob>> {
-        if !settings.tape.enabled {
+        if !settings.tape.has_library() {
             return Ok(None);
         }
-        let simulated = layout.simulated_library();
-        let source = Source::new(settings.tape.changer.as_deref(), &settings.tape.drives, Some(&simulated))?;
+        let simulated = settings.tape.simulated.then(|| layout.simulated_library());
+        let source =
+            Source::new(settings.tape.changer.as_deref(), &settings.tape.drives, simulated.as_deref())?;
         let rules = settings.tape.rules(settings.reclaim.copies_before_eviction)?;
         let moves = Moves::default();
         let opener = Opener { source, journal: layout.library_journal(), moves: moves.clone() };

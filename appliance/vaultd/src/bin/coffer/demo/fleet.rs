@@ -284,6 +284,7 @@ fn demo_settings() -> Settings {
         ..Settings::default()
     };
     settings.reserve_mib = 64;
+    settings.tape.simulated = true;
     settings.tape.every_minutes = 24 * 60;
     settings.tape.start_at_mib = 1 << 20;
     settings
