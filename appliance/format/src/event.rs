@@ -90,5 +90,8 @@ kinds! {
         /// A cartridge was in a drive (named by its serial number). All numbers since it was loaded; bytes.
         15 = TapeUsed { barcode: String, drive: String, loads: u32, written: u64, read: u64, errors: u32 },
         16 = DriveCleaned { drive: String, cleaner: String },
+        /// A stretch of a segment's file isn't what was written any more (bytes; all of the file where it's missing). What
+        /// lies in it is still needed: a copy heals it, or its chunks when they come again.
+        17 = StretchDamaged { segment: SegmentId, offset: u64, len: u64, detail: Blob },
     }
 }

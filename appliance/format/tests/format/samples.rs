@@ -208,6 +208,10 @@ fn events() -> Vec<(&'static str, Event)> {
             },
         ),
         ("drive-cleaned", Event::DriveCleaned { drive: "CFDRV00001".into(), cleaner: "CLN001L1".into() }),
+        (
+            "stretch-damaged",
+            Event::StretchDamaged { segment, offset: 512, len: 4096, detail: "no tag".into() },
+        ),
     ]
 }
 
