@@ -8,8 +8,8 @@ use coffer_format::wire::RefusalCode;
 use coffer_format::{FileHash, SegmentId, from_bytes};
 
 use crate::disk::Disk;
+use crate::identity::write_identity;
 use crate::segment::{FileForm, segment_path, segments_dir};
-use crate::vault::write_identity;
 use crate::{Result, VaultError};
 
 /// A vault's directory that is being filled.

@@ -223,11 +223,11 @@ impl Vault {
         let MetaState { db, open, next_lsn, .. } = meta;
         let open = open.as_mut().expect("made above");
         let transaction = db.transaction()?;
-        for (id, at) in &synced.chunks {
-            catalog::put_chunk(&transaction, id, at)?;
-        }
         for row in &synced.segments {
             catalog::put_segment(&transaction, row)?;
+        }
+        for (id, at) in &synced.chunks {
+            catalog::put_chunk(&transaction, id, at)?;
         }
         let mut batch = Batch {
             db: &transaction,

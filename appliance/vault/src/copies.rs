@@ -109,6 +109,8 @@ impl Reading {
             Ok(())
         })?;
         let mut without = self.segments()?;
+        // What is damaged can't be copied before it's healed.
+        there.extend(self.unsound()?);
         without.retain(|state| state.closed && state.on_disk && !there.contains(&state.segment));
         Ok(without)
     }
@@ -275,10 +277,11 @@ impl Vault {
     }
 }
 
-/// Whether every segment that isn't on disk has `required` verified copies on other media than this cartridge.
+/// Whether every segment that isn't on disk, or is damaged there, has `required` verified copies on other media than this cartridge.
 fn leaves_enough(db: &Connection, barcode: &str, required: usize) -> Result<bool> {
     let mut query = db.prepare(
-        "SELECT segment, place FROM copies JOIN segments USING (segment) WHERE copies.hash = segments.hash AND on_disk = 0",
+        "SELECT segment, place FROM copies JOIN segments USING (segment) WHERE copies.hash = segments.hash
+           AND (on_disk = 0 OR EXISTS (SELECT 1 FROM damage WHERE damage.segment = segments.segment AND kind <> 1))",
     )?;
     let mut elsewhere: BTreeMap<SegmentId, BTreeSet<String>> = BTreeMap::new();
     let mut here = Vec::new();

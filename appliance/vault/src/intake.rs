@@ -223,7 +223,7 @@ impl PreparedPart {
 }
 
 impl Vault {
-    /// Chunks of a pack that the vault doesn't have, by index.
+    /// Chunks of a pack that the vault doesn't have undamaged, by index.
     fn missing(&self, pack: &Pack) -> Result<Vec<usize>> {
         let mut unknown = Vec::new();
         {
@@ -234,7 +234,7 @@ impl Vault {
         self.reading.readers.with(|db| {
             let mut missing = Vec::new();
             for at in unknown {
-                if catalog::find_chunk(db, &pack.chunks[at].id)?.is_none() {
+                if catalog::has_chunk(db, &pack.chunks[at].id)?.is_none() {
                     missing.push(at);
                 }
             }

@@ -125,7 +125,7 @@ fn check_reach(batch: &Batch<'_>, map: &Map) -> Result<()> {
         }
     }
     for (id, reach) in map.chunks.iter().zip(reach) {
-        match catalog::find_chunk(batch.db(), id)? {
+        match catalog::has_chunk(batch.db(), id)? {
             Some(at) if reach <= u64::from(at.raw_len) => {}
             Some(_) => return Err(bad("a map reaches beyond a chunk")),
             None => {

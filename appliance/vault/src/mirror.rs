@@ -23,10 +23,11 @@ use rusqlite::Connection;
 use self::append::Tail;
 use crate::catalog;
 use crate::disk::Disk;
+use crate::identity::{read_identity, write_identity};
 use crate::keys::{Opener, RecoveryKey, VaultKeys};
 use crate::reading::Reading;
 use crate::segment::{self, FileForm, SegmentFiles, segments_dir};
-use crate::vault::{catalog_path, lock, read_identity, write_identity};
+use crate::vault::{catalog_path, lock};
 use crate::{Result, VaultError};
 
 pub use self::whole::Whole;
@@ -77,7 +78,7 @@ impl Mirror {
         let keys = VaultKeys::open(&opener, &identity.keys)?;
         let files = SegmentFiles::new(disk.clone(), dir.into(), opener, keys);
         let catalog = catalog_path(dir);
-        let (db, _) = catalog::open_writer(&catalog)?;
+        let db = catalog::open_writer(&catalog)?.db;
         let mirror = Mirror {
             reading: Arc::new(Reading::new(disk, dir, files, &catalog)),
             identity,

@@ -1,32 +1,31 @@
 //! Bringing the catalog up to the segments: after a clean stop, a power cut, or the loss of the whole catalog.
 //!
 //! A segment that wasn't closed is walked record by record; what is torn at its end is cut off and the segment is closed. Nothing
-//! is ever appended to a segment of an earlier run.
+//! is ever appended to a segment of an earlier run. Metadata comes first: it says how much of the data was durable.
 //!
 //! Damage never keeps a vault from opening: what can't be read is logged, listed as damaged and left out, and the rest is
-//! there. `coffer verify` then says what it touches.
+//! there. So is what isn't there: a file that is listed, a record between two others. `coffer verify` then says what it touches.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
-use coffer_format::entry::Entry;
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer};
-use coffer_format::{Lsn, SegmentId, from_bytes, limits};
-use ring::aead::LessSafeKey;
+use coffer_format::{Lsn, SegmentId, from_bytes};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::catalog::{self, SegmentRow};
-use crate::disk::DiskFile;
+use crate::catalog::{self, DamageKind, Opened, SegmentRow, Stretch};
+use crate::presence::{list_by_name_only, list_files, list_missing, remove_file, remove_left_over};
 use crate::reading::Reading;
-use crate::seal::{open_record, read_compressed};
-use crate::segment::{self, FileForm, OpenSegment, read_contents, segment_path, segments_dir};
-use crate::vault::closed_row;
+use crate::recover::{Recovered, Recovery, recover, uncovered};
+use crate::segment::{FileForm, ReadableSegment, read_contents, segment_path};
 use crate::{Result, VaultError};
 
 /// Where a vault goes on.
 pub(crate) struct Found {
     pub(crate) next_lsn: Lsn,
     pub(crate) next_segment: SegmentId,
+    /// What a person should know, in sentences.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What one segment file holds.
@@ -34,90 +33,299 @@ struct Listed {
     row: SegmentRow,
     index: SegmentIndex,
     form: FileForm,
-    /// Stretches that can't be read: offset and length.
+    /// Stretches that can't be read (offset and length), and of what kind their damage is.
     damaged: Vec<(u64, u64)>,
+    kind: DamageKind,
 }
 
-/// Closes what is open, lists what isn't listed, applies what isn't applied. `all`: the catalog is new.
-pub(crate) fn catch_up(reading: &Reading, db: &mut Connection, all: bool) -> Result<Found> {
+impl From<Recovered> for Listed {
+    fn from(of: Recovered) -> Listed {
+        let Recovered { row, index, damaged, .. } = of;
+        Listed { row, index, form: FileForm::Whole, damaged, kind: DamageKind::Closed }
+    }
+}
+
+/// How a segment's file was found.
+enum File {
+    Listed(Listed),
+    /// Data that wasn't closed: what was durable of it shows once the metadata is applied.
+    OpenData(ReadableSegment),
+    /// There was nothing in it, and it's gone.
+    Removed,
+}
+
+/// A catch-up under way.
+struct CatchUp<'a> {
+    reading: &'a Reading,
+    db: &'a Connection,
+    /// Whether the catalog is new; then, durable bytes of open segments as the one before had them.
+    all: bool,
+    durable_before: &'a HashMap<SegmentId, u64>,
+    log: Vec<(SegmentId, IndexEntry)>,
+    notes: Vec<String>,
+}
+
+/// Brings a catalog up to the segments. One that turns out to be damaged meanwhile is made anew, once.
+pub(crate) fn bring_up(reading: &Reading, opened: Opened, path: &Path) -> Result<(Connection, Found)> {
+    let Opened { mut db, is_new, mut why, durable } = opened;
+    let mut found = match catch_up(reading, &mut db, is_new, &durable) {
+        Err(VaultError::Catalog(error)) if !is_new => {
+            drop(db);
+            let anew = catalog::remake(path, error.to_string())?;
+            (db, why) = (anew.db, anew.why);
+            catch_up(reading, &mut db, true, &durable)?
+        }
+        other => other?,
+    };
+    if let Some(why) = why {
+        found.notes.push(format!(
+            "the catalog was damaged ({why}); it was made again from the segments: nothing needs to be done"
+        ));
+    }
+    Ok((db, found))
+}
+
+/// Closes what is open, lists what isn't listed, applies what isn't applied. `all`: the catalog is new; `durable_before` is what
+/// the one before it said of open segments, if it could be asked.
+fn catch_up(
+    reading: &Reading,
+    db: &mut Connection,
+    all: bool,
+    durable_before: &HashMap<SegmentId, u64>,
+) -> Result<Found> {
     let forms = list_files(reading)?;
     let known = if all { BTreeSet::new() } else { known(db)? };
-    let mut log = Vec::new();
-    let mut removed = BTreeSet::new();
-    let mut newest = SegmentId(0);
+    let new: Vec<_> = forms.iter().filter(|(segment, _)| !known.contains(segment)).collect();
     let transaction = db.transaction()?;
-    for (segment, form) in &forms {
-        newest = newest.max(*segment);
-        if known.contains(segment) {
+    let mut work =
+        CatchUp { reading, db: &transaction, all, durable_before, log: Vec::new(), notes: Vec::new() };
+    let mut removed = BTreeSet::new();
+    let mut open_data = BTreeMap::new();
+    for (segment, form) in &new {
+        match work.list_segment(**segment, **form)? {
+            File::Listed(listed) => work.list(&listed)?,
+            File::OpenData(found) => {
+                open_data.insert(**segment, found);
+            }
+            File::Removed => {
+                removed.insert(**segment);
+            }
+        }
+    }
+    let applied = work.apply_log()?;
+    for (segment, form) in &new {
+        if removed.contains(*segment) || is_dropped(&transaction, **segment)? {
             continue;
         }
-        let durable = listed_bytes(&transaction, *segment)?;
-        match list_segment(reading, *segment, *form, durable)? {
-            Some(listed) => list(&transaction, &listed, &mut log)?,
-            None => {
-                removed.insert(*segment);
-                transaction.execute("DELETE FROM segments WHERE segment = ?1", [segment.0])?;
-            }
+        match open_data.remove(*segment) {
+            Some(found) => work.recover_data(&found)?,
+            None => list_chunks(reading, &transaction, **segment, **form)?,
         }
     }
-    // In order of their numbers, whichever file they came from.
-    log.sort_by_key(|(_, record): &(SegmentId, IndexEntry)| record.lsn);
-    let mut applied = catalog::applied(&transaction)?;
-    for (segment, record) in &log {
-        if record.lsn > applied {
-            applied = record.lsn;
-            match reading.entry_at(*segment, record.offset, record.record_len) {
-                Ok(entry) => catalog::apply_entry(&transaction, record.lsn, &entry)?,
-                Err(error @ (VaultError::Damaged { .. } | VaultError::Decode(_))) => {
-                    tracing::error!(%segment, lsn = %record.lsn, %error, "a metadata record is damaged; the catalog goes on without it");
-                    put_damage(&transaction, *segment, record.offset)?;
-                    catalog::set_applied(&transaction, applied)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    for (segment, form) in forms.iter().filter(|(segment, _)| !known.contains(segment)) {
-        if !removed.contains(segment) {
-            list_chunks(reading, &transaction, *segment, *form)?;
-        }
-    }
-    transaction
-        .execute("DELETE FROM chunks WHERE (segment, offset) IN (SELECT segment, offset FROM damage)", [])?;
+    list_by_name_only(&transaction)?;
+    catalog::find_gaps(&transaction)?;
+    let notes = work.notes;
     transaction.commit()?;
     remove_left_over(reading, db, &forms)?;
+    list_missing(reading, db)?;
     let highest: Option<u64> = db.query_row(
         "SELECT MAX(segment) FROM (SELECT segment FROM segments UNION ALL SELECT segment FROM dropped)",
         [],
         |row| row.get(0),
     )?;
+    let newest = forms.keys().next_back().copied().unwrap_or_default();
     let next = newest.0.max(highest.unwrap_or(0)) + 1;
-    Ok(Found { next_lsn: Lsn(applied.0 + 1), next_segment: SegmentId(next) })
+    Ok(Found { next_lsn: Lsn(applied.0 + 1), next_segment: SegmentId(next), notes })
 }
 
-fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
-    let dir = segments_dir(&reading.dir);
-    reading.disk.create_dir(&dir).map_err(VaultError::io("create", &dir))?;
-    let mut forms = BTreeMap::new();
-    for name in reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
-        match segment::parse_name(&name) {
-            Some((id, FileForm::Whole)) => {
-                forms.insert(id, FileForm::Whole);
+impl CatchUp<'_> {
+    /// Finds what a segment holds; closes metadata if an earlier run couldn't.
+    fn list_segment(&mut self, segment: SegmentId, form: FileForm) -> Result<File> {
+        let reading = self.reading;
+        let found = match reading.files.open(segment, form) {
+            Ok(found) => found,
+            // A power cut while the file was being made: no record can be in it, unless there was more of it once.
+            Err(VaultError::Damaged { .. })
+                if self.durable(segment)? <= SegmentHeader::LEN as u64
+                    && is_shorter_than_one_record(reading, segment, form)? =>
+            {
+                self.remove(segment, form)?;
+                return Ok(File::Removed);
             }
-            Some((id, FileForm::Stub)) => {
-                forms.entry(id).or_insert(FileForm::Stub);
-            }
-            None if name.ends_with(".new") => {
-                let path = dir.join(&name);
-                reading.disk.remove(&path).map_err(VaultError::io("remove", &path))?;
-            }
-            None => {
-                tracing::warn!(name, "a file that isn't a segment lies among the segments; it's left alone")
-            }
+            Err(VaultError::Damaged { what, .. }) => return self.list_damaged(segment, form, &what),
+            Err(error) => return Err(error),
+        };
+        let contents = match read_contents(&*found.file, &found.key) {
+            Err(VaultError::Decode(_)) => None,
+            other => other?,
+        };
+        if let Some(contents) = contents {
+            let row = SegmentRow {
+                segment,
+                stream: found.header.stream,
+                closed: true,
+                bytes: contents.trailer.file_len,
+                hash: Some(contents.trailer.hash),
+                created_ms: found.header.created_ms,
+            };
+            let damaged = uncovered(&contents.index, contents.trailer.index_offset);
+            return Ok(File::Listed(Listed {
+                row,
+                index: contents.index,
+                form,
+                damaged,
+                kind: DamageKind::Closed,
+            }));
+        }
+        match (form, found.header.stream) {
+            (FileForm::Stub, _) => self.list_damaged(segment, form, "the stub has no valid end"),
+            (_, Stream::Meta) => match self.recover(&found)? {
+                Some(listed) => Ok(File::Listed(listed)),
+                None => Ok(File::Removed),
+            },
+            _ => Ok(File::OpenData(found)),
         }
     }
-    Ok(forms)
+
+    /// Bytes of a segment that are known to have been durable.
+    fn durable(&self, segment: SegmentId) -> Result<u64> {
+        let mut listed = self.db.prepare_cached("SELECT bytes FROM segments WHERE segment = ?1")?;
+        let listed: Option<u64> = listed.query_row([segment.0], |row| row.get(0)).optional()?;
+        // Each point that was acknowledged says how far the data was durable then.
+        let mut named = self.db.prepare_cached(
+            "SELECT MAX(bytes) FROM (SELECT MAX(fresh_bytes) AS bytes FROM points WHERE fresh_segment = ?1
+               UNION ALL SELECT MAX(bulk_bytes) FROM points WHERE bulk_segment = ?1)",
+        )?;
+        let named: Option<u64> = named.query_row([segment.0], |row| row.get(0))?;
+        let before = self.durable_before.get(&segment).copied().unwrap_or(0);
+        Ok(listed.unwrap_or(0).max(named.unwrap_or(0)).max(before))
+    }
+
+    fn recover(&mut self, found: &ReadableSegment) -> Result<Option<Listed>> {
+        let segment = found.header.segment;
+        match recover(self.reading, found, self.durable(segment)?)? {
+            Recovery::Closed(recovered) => {
+                self.note_torn(segment, recovered.torn);
+                Ok(Some(recovered.into()))
+            }
+            Recovery::Empty { torn } => {
+                self.note_torn(segment, torn);
+                self.remove(segment, FileForm::Whole)?;
+                Ok(None)
+            }
+            Recovery::Unreadable(what) => match self.list_damaged(segment, FileForm::Whole, &what)? {
+                File::Listed(listed) => Ok(Some(listed)),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// Without the catalog before, nobody can tell an end that a power cut tore from one that was damaged later.
+    fn note_torn(&mut self, segment: SegmentId, torn: u64) {
+        if self.all && torn > 0 {
+            self.notes.push(format!(
+                "the end of segment {segment} ({torn} bytes) can't be read: a power cut tore it, or it was damaged while the box was off; \
+                 compare the newest points with what the computers say"
+            ));
+        }
+    }
+
+    fn remove(&self, segment: SegmentId, form: FileForm) -> Result<()> {
+        remove_file(self.reading, segment, form)?;
+        self.db.execute("DELETE FROM segments WHERE segment = ?1", [segment.0])?;
+        Ok(())
+    }
+
+    /// A segment whose file can't be read. It stays as it is, for a copy to be put in its place.
+    fn list_damaged(&self, segment: SegmentId, form: FileForm, what: &str) -> Result<File> {
+        tracing::error!(%segment, what, "a segment can't be read; a copy from tape or HQ heals it");
+        let path = segment_path(&self.reading.dir, segment, form);
+        let file = self.reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
+        let size = file.size().map_err(VaultError::io("read", &path))?;
+        let mut start = [0; 11];
+        let stream = file.read_at(0, &mut start).ok().and_then(|()| Stream::from_code(start[10]));
+        let mut end = [0; Trailer::LEN];
+        let at = size.saturating_sub(Trailer::LEN as u64);
+        let trailer = file.read_at(at, &mut end).ok().and_then(|()| from_bytes::<Trailer>(&end).ok());
+        let durable = self.durable(segment)?;
+        let row = SegmentRow {
+            segment,
+            stream: stream.unwrap_or(Stream::Bulk),
+            closed: trailer.is_some(),
+            bytes: trailer.map_or(size.max(durable), |trailer| trailer.file_len),
+            hash: trailer.map(|trailer| trailer.hash),
+            created_ms: 0,
+        };
+        let damaged = vec![(0, catalog::WHOLE_FILE)];
+        Ok(File::Listed(Listed {
+            row,
+            index: SegmentIndex::default(),
+            form,
+            damaged,
+            kind: DamageKind::Changed,
+        }))
+    }
+
+    fn list(&mut self, listed: &Listed) -> Result<()> {
+        let segment = listed.row.segment;
+        catalog::put_segment(self.db, &listed.row)?;
+        for (offset, len) in &listed.damaged {
+            let stretch = Stretch { segment, offset: *offset, len: *len, kind: listed.kind };
+            catalog::put_damage(self.db, &stretch, FOUND_AT_OPEN, 0)?;
+        }
+        if listed.form == FileForm::Stub {
+            self.db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1", [segment.0])?;
+        }
+        if listed.row.stream == Stream::Meta {
+            for record in listed.index.records.iter().filter(|record| record.kind == RecordKind::Meta) {
+                catalog::put_log(self.db, segment, record)?;
+                self.log.push((segment, record.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what isn't applied, in order of the records' numbers, whichever file they came from. Returns the newest.
+    fn apply_log(&mut self) -> Result<Lsn> {
+        let mut log = std::mem::take(&mut self.log);
+        log.sort_by_key(|(_, record)| record.lsn);
+        let mut applied = catalog::applied(self.db)?;
+        for (segment, record) in &log {
+            if record.lsn <= applied {
+                continue;
+            }
+            applied = record.lsn;
+            match self.reading.entry_at(*segment, record.offset, record.record_len) {
+                Ok(entry) => catalog::apply_entry(self.db, record.lsn, &entry)?,
+                Err(error @ (VaultError::Damaged { .. } | VaultError::Decode(_))) => {
+                    tracing::error!(%segment, lsn = %record.lsn, %error, "a metadata record is damaged; the catalog goes on without it");
+                    let (offset, len) = (record.offset, record.record_len);
+                    let stretch = Stretch { segment: *segment, offset, len, kind: DamageKind::Changed };
+                    catalog::put_damage(self.db, &stretch, FOUND_AT_OPEN, 0)?;
+                    catalog::set_applied(self.db, applied)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Closes a data segment that an earlier run left open, and lists its chunks.
+    fn recover_data(&mut self, found: &ReadableSegment) -> Result<()> {
+        let segment = found.header.segment;
+        let Some(listed) = self.recover(found)? else { return Ok(()) };
+        self.list(&listed)?;
+        for record in listed.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
+            for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks)
+            {
+                catalog::put_chunk(self.db, &id, &at)?;
+            }
+        }
+        Ok(())
+    }
 }
+
+const FOUND_AT_OPEN: &[u8] = b"found when the vault was opened";
 
 /// Segments that the catalog needs no file of: listed as closed, or dropped.
 fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
@@ -127,77 +335,8 @@ fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Bytes of a segment that the catalog knows to be durable.
-fn listed_bytes(db: &Connection, segment: SegmentId) -> Result<u64> {
-    let mut query = db.prepare_cached("SELECT bytes FROM segments WHERE segment = ?1")?;
-    Ok(query.query_row([segment.0], |row| row.get(0)).optional()?.unwrap_or(0))
-}
-
-fn put_damage(db: &Connection, segment: SegmentId, offset: u64) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO damage VALUES (?1, ?2, ?3, 0)")?.execute(rusqlite::params![
-        segment.0,
-        offset,
-        &b"found when the vault was opened"[..]
-    ])?;
-    Ok(())
-}
-
-/// Finds what a segment holds; closes it if an earlier run couldn't. `None`: there was nothing in it, and it's gone.
-fn list_segment(
-    reading: &Reading,
-    segment: SegmentId,
-    form: FileForm,
-    durable: u64,
-) -> Result<Option<Listed>> {
-    let readable = match reading.files.open(segment, form) {
-        Ok(readable) => readable,
-        // A power cut while the file was being made: no record can be in it.
-        Err(VaultError::Damaged { .. }) if is_shorter_than_one_record(reading, segment, form)? => {
-            remove_file(reading, segment, form)?;
-            return Ok(None);
-        }
-        Err(VaultError::Damaged { what, .. }) => {
-            return list_damaged(reading, segment, form, &what).map(Some);
-        }
-        Err(error) => return Err(error),
-    };
-    if let Some(contents) = read_contents(&*readable.file, &readable.key)? {
-        let row = SegmentRow {
-            segment,
-            stream: readable.header.stream,
-            closed: true,
-            bytes: contents.trailer.file_len,
-            hash: Some(contents.trailer.hash),
-            created_ms: readable.header.created_ms,
-        };
-        return Ok(Some(Listed { row, index: contents.index, form, damaged: Vec::new() }));
-    }
-    if form == FileForm::Stub {
-        return list_damaged(reading, segment, form, "the stub has no valid end").map(Some);
-    }
-    recover(reading, &readable.header, readable.file, durable)
-}
-
-/// A segment whose header or stub can't be read. Its file stays as it is, for a copy of it to be put in its place.
-fn list_damaged(reading: &Reading, segment: SegmentId, form: FileForm, what: &str) -> Result<Listed> {
-    tracing::error!(%segment, what, "a segment can't be read; restore it from tape or HQ, then run `coffer rebuild`");
-    let path = segment_path(&reading.dir, segment, form);
-    let file = reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
-    let size = file.size().map_err(VaultError::io("read", &path))?;
-    let mut start = [0; 11];
-    let stream = file.read_at(0, &mut start).ok().and_then(|()| Stream::from_code(start[10]));
-    let mut end = [0; Trailer::LEN];
-    let at = size.saturating_sub(Trailer::LEN as u64);
-    let trailer = file.read_at(at, &mut end).ok().and_then(|()| from_bytes::<Trailer>(&end).ok());
-    let row = SegmentRow {
-        segment,
-        stream: stream.unwrap_or(Stream::Bulk),
-        closed: trailer.is_some(),
-        bytes: trailer.map_or(size, |trailer| trailer.file_len),
-        hash: trailer.map(|trailer| trailer.hash),
-        created_ms: 0,
-    };
-    Ok(Listed { row, index: SegmentIndex::default(), form, damaged: vec![(0, row.bytes)] })
+fn is_dropped(db: &Connection, segment: SegmentId) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM dropped WHERE segment = ?1")?.exists([segment.0])?)
 }
 
 fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<bool> {
@@ -205,91 +344,6 @@ fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileF
     let size =
         reading.disk.open(&path).and_then(|file| file.size()).map_err(VaultError::io("open", &path))?;
     Ok(size <= SegmentHeader::LEN as u64)
-}
-
-/// Cuts off what is torn, and closes. The first `durable` bytes are never cut.
-fn recover(
-    reading: &Reading,
-    header: &SegmentHeader,
-    file: Arc<dyn DiskFile>,
-    durable: u64,
-) -> Result<Option<Listed>> {
-    let segment = header.segment;
-    let path = segment_path(&reading.dir, segment, FileForm::Whole);
-    let size = file.size().map_err(VaultError::io("read", &path))?;
-    if size > limits::SEGMENT_MAX {
-        return Err(VaultError::Damaged { segment, offset: size, what: "longer than any segment".into() });
-    }
-    let mut bytes = vec![0; size as usize];
-    file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
-    let keys = reading.files.keys();
-    let key = keys.segment_key(&header.salt);
-    let mut scanned = segment::scan(&bytes, &key, SegmentHeader::LEN as u64);
-    if header.stream == Stream::Meta {
-        cut_torn_batch(&mut scanned, &bytes, &key, durable);
-    }
-    for (offset, len) in &scanned.damaged {
-        tracing::error!(%segment, offset, len, "part of a segment doesn't decrypt; run `coffer verify`");
-    }
-    if scanned.index.records.is_empty() {
-        reading.files.forget(segment);
-        remove_file(reading, segment, FileForm::Whole)?;
-        return Ok(None);
-    }
-    tracing::info!(%segment, torn = size - scanned.end, "closing a segment that an earlier run left open");
-    file.truncate(scanned.end).map_err(VaultError::io("truncate", &path))?;
-    let (index, damaged) = (scanned.index.clone(), scanned.damaged);
-    let kept = &bytes[..scanned.end as usize];
-    let mut open = OpenSegment::resume(&reading.dir, &keys, *header, file, scanned.index, kept);
-    let closed = open.close()?;
-    open.file.sync().map_err(VaultError::io("sync", &path))?;
-    Ok(Some(Listed { row: closed_row(&closed, header.created_ms), index, form: FileForm::Whole, damaged }))
-}
-
-/// Metadata counts up to the first record that is missing from the last batch: what follows it there was never
-/// acknowledged, and may need it. Batches before the last were synced: what is missing from them is damage.
-fn cut_torn_batch(scanned: &mut segment::Scanned, bytes: &[u8], key: &LessSafeKey, durable: u64) {
-    let Some(last) = scanned.index.records.last().and_then(|record| batch_of(record, bytes, key)) else {
-        return;
-    };
-    let torn = scanned.damaged.iter().map(|(offset, _)| *offset).find(|offset| {
-        let next = scanned.index.records.iter().find(|record| record.offset > *offset);
-        *offset >= durable && next.is_some_and(|next| next.lsn > last)
-    });
-    if let Some(cut) = torn {
-        scanned.index.records.retain(|record| record.offset < cut);
-        scanned.damaged.retain(|(offset, _)| *offset < cut);
-        scanned.end = cut;
-    }
-}
-
-/// First record of the batch that a metadata record was written with.
-fn batch_of(record: &IndexEntry, bytes: &[u8], key: &LessSafeKey) -> Option<Lsn> {
-    let mut sealed = bytes[record.offset as usize..(record.offset + record.record_len) as usize].to_vec();
-    let (_, plain) = open_record(key, &mut sealed)?;
-    Some(read_compressed::<Entry>(plain).ok()?.batch)
-}
-
-fn list(db: &Connection, listed: &Listed, log: &mut Vec<(SegmentId, IndexEntry)>) -> Result<()> {
-    let segment = listed.row.segment;
-    catalog::put_segment(db, &listed.row)?;
-    for (offset, len) in &listed.damaged {
-        put_damage(db, segment, *offset)?;
-        db.execute(
-            "DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2 AND offset < ?2 + ?3",
-            rusqlite::params![segment.0, offset, len],
-        )?;
-    }
-    if listed.form == FileForm::Stub {
-        db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1", [segment.0])?;
-    }
-    if listed.row.stream == Stream::Meta {
-        for record in listed.index.records.iter().filter(|record| record.kind == RecordKind::Meta) {
-            catalog::put_log(db, segment, record)?;
-            log.push((segment, record.clone()));
-        }
-    }
-    Ok(())
 }
 
 /// Lists the chunks of a data segment, unless the log says that it's gone.
@@ -302,42 +356,15 @@ fn list_chunks(reading: &Reading, db: &Connection, segment: SegmentId, form: Fil
         Err(VaultError::Damaged { .. }) => return Ok(()),
         other => other?,
     };
-    let Some(contents) = read_contents(&*readable.file, &readable.key)? else { return Ok(()) };
+    let contents = match read_contents(&*readable.file, &readable.key) {
+        Err(VaultError::Decode(_)) => return Ok(()),
+        other => other?,
+    };
+    let Some(contents) = contents else { return Ok(()) };
     for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
         for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
             catalog::put_chunk(db, &id, &at)?;
         }
     }
     Ok(())
-}
-
-/// Removes files that a power cut left behind after it was recorded that they go.
-fn remove_left_over(reading: &Reading, db: &Connection, forms: &BTreeMap<SegmentId, FileForm>) -> Result<()> {
-    let mut dropped = db.prepare("SELECT 1 FROM dropped WHERE segment = ?1")?;
-    let mut evicted = db.prepare("SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 0")?;
-    for (segment, form) in forms {
-        if dropped.exists([segment.0])? {
-            remove_file(reading, *segment, *form)?;
-        } else if *form == FileForm::Stub {
-            // Whatever the log says: where only the stub is, the data isn't.
-            db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1 AND on_disk = 1", [segment.0])?;
-        } else if evicted.exists([segment.0])? {
-            // A stub is written before an eviction is recorded: without one, the file came back from a cartridge.
-            match reading.disk.open(&segment_path(&reading.dir, *segment, FileForm::Stub)) {
-                Ok(_) => remove_file(reading, *segment, FileForm::Whole)?,
-                Err(_) => {
-                    db.execute("UPDATE segments SET on_disk = 1 WHERE segment = ?1", [segment.0])?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn remove_file(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<()> {
-    reading.files.forget(segment);
-    let path = segment_path(&reading.dir, segment, form);
-    reading.disk.remove(&path).map_err(VaultError::io("remove", &path))?;
-    let dir = segments_dir(&reading.dir);
-    reading.disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
 }

@@ -84,7 +84,8 @@ impl Reading {
         for range in &map.ranges {
             let Source::Chunk { chunk, offset: 0 } = range.source else { continue };
             let id = map.chunks[chunk as usize];
-            let known = self.readers.with(|db| catalog::find_chunk(db, &id))?;
+            // What is damaged isn't named, so that it comes again.
+            let known = self.readers.with(|db| catalog::has_chunk(db, &id))?;
             if known.is_some_and(|at| u64::from(at.raw_len) == range.len) {
                 chunks.push(ChunkAt { at: range.at, len: range.len as u32, id });
             }

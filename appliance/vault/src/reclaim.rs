@@ -12,14 +12,15 @@ use coffer_format::event::{DropReason, Event};
 use coffer_format::manifest::Map;
 use coffer_format::op::{Content, MapBody, Op};
 use coffer_format::segment::{RecordKind, Stream};
-use coffer_format::{ChunkId, Locator, Lsn, SegmentId};
+use coffer_format::{ChunkId, Lsn, SegmentId};
 use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::catalog;
 use crate::commit::Batch;
+use crate::presence::remove_file;
+use crate::provable::each_map;
 use crate::reading::Reading;
-use crate::rebuild::remove_file;
 use crate::segment::{FileForm, read_contents, segment_path, segments_dir};
 use crate::vault::Vault;
 use crate::{Result, VaultError};
@@ -70,13 +71,22 @@ pub struct Plan {
     policy: Policy,
 }
 
-type Records = HashSet<(SegmentId, u64)>;
+/// What kept versions need.
+#[derive(Default)]
+struct Needed {
+    records: HashSet<(SegmentId, u64)>,
+    /// Whether they name a chunk that no place is known of.
+    has_lost: bool,
+}
 
 impl Vault {
     /// Bytes of records that kept points need, by data segment. One that isn't named isn't needed at all.
+    ///
+    /// Damaged records count as any other. While a chunk is needed whose place isn't known, every damaged segment counts as
+    /// needed whole: it may be there, or in a copy of it.
     pub fn needed_bytes(&self) -> Result<HashMap<SegmentId, u64>> {
         let reading = &self.reading;
-        let mut needed = Records::new();
+        let mut needed = Needed::default();
         mark_versions(reading, &mut needed)?;
         let mut bytes_needed = HashMap::new();
         reading.readers.with(|db| {
@@ -84,12 +94,18 @@ impl Vault {
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {
                 let (segment, offset, len): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                if needed.contains(&(SegmentId(segment), offset)) {
+                if needed.records.contains(&(SegmentId(segment), offset)) {
                     *bytes_needed.entry(SegmentId(segment)).or_insert(0) += len;
                 }
             }
             Ok(())
         })?;
+        if needed.has_lost {
+            let damaged = reading.damaged_segments()?;
+            for state in reading.segments()?.into_iter().filter(|state| damaged.contains(&state.segment)) {
+                bytes_needed.insert(state.segment, state.bytes.max(1));
+            }
+        }
         Ok(bytes_needed)
     }
 
@@ -99,6 +115,7 @@ impl Vault {
         let upto = reading.readers.with(catalog::applied)?;
         let bytes_needed = self.needed_bytes()?;
         let busy = self.busy_segments()?;
+        let damaged = reading.damaged_segments()?;
         let mut steps = Vec::new();
         let mut freed = 0;
         for Candidate { segment, bytes, copies, on_disk } in reading.readers.with(closed_data_segments)? {
@@ -107,7 +124,8 @@ impl Vault {
             let action = match () {
                 () if busy.contains(&segment) => continue,
                 () if needed_bytes == 0 => Action::Drop,
-                () if !on_disk => continue,
+                // What is damaged stays until it's healed: whatever is left of it may be what heals it.
+                () if !on_disk || damaged.contains(&segment) => continue,
                 () if needed_bytes * 100 < bytes * u64::from(policy.compact_below_percent) => Action::Compact,
                 () if short
                     && policy.copies_before_eviction > 0
@@ -131,7 +149,15 @@ impl Vault {
         for step in &plan.steps {
             let done = match step.action {
                 Action::Drop => self.drop_segment(plan, step, DropReason::Dead, HashSet::new(), who)?,
-                Action::Compact => self.compact(plan, step, who)?,
+                Action::Compact => match self.compact(plan, step, who) {
+                    Err(VaultError::Damaged { segment, offset, what }) => {
+                        tracing::error!(%segment, offset, what, "a segment that was to be compacted is damaged; it stays");
+                        let detail = what.as_str().into();
+                        self.record(vec![Event::StretchDamaged { segment, offset, len: 1, detail }])?;
+                        false
+                    }
+                    done => done?,
+                },
                 Action::Evict => self.evict(plan, step, who)?,
             };
             freed += if done { step.bytes } else { 0 };
@@ -140,7 +166,7 @@ impl Vault {
     }
 
     fn compact(&self, plan: &Plan, step: &Step, who: &str) -> Result<bool> {
-        let mut needed = Records::new();
+        let mut needed = Needed::default();
         mark_versions(&self.reading, &mut needed)?;
         let mut moved = HashSet::new();
         let readable = self.reading.files.get(step.segment)?;
@@ -152,7 +178,7 @@ impl Vault {
             });
         };
         for record in contents.index.records.iter().filter(|record| record.kind == RecordKind::Pack) {
-            if needed.contains(&(step.segment, record.offset)) {
+            if needed.records.contains(&(step.segment, record.offset)) {
                 let pack = self.reading.pack(step.segment, record.offset, record.record_len)?;
                 self.append_pack(Stream::Bulk, &pack)?;
                 moved.insert(record.offset);
@@ -285,40 +311,31 @@ fn closed_data_segments(db: &Connection) -> Result<Vec<Candidate>> {
 
 /// Marks every record that holds a chunk which a kept version's chain names. A chunk that a later delta of the
 /// chain covers is kept with it: chains are short, and their full maps are renewed.
-fn mark_versions(reading: &Arc<Reading>, needed: &mut Records) -> Result<()> {
+fn mark_versions(reading: &Arc<Reading>, needed: &mut Needed) -> Result<()> {
     let mut bases = HashSet::new();
-    let mut after = (0u64, 0u32);
-    loop {
-        let page = reading.readers.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT DISTINCT map_lsn, map_op FROM versions WHERE (map_lsn, map_op) > (?1, ?2) AND map_lsn IS NOT NULL
-                 ORDER BY map_lsn, map_op LIMIT 10000",
-            )?;
-            let rows = query.query_map([after.0, u64::from(after.1)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<Vec<(u64, u32)>>>()?)
-        })?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = *last;
-        for (lsn, op) in page {
-            let mut at = Some(Locator { lsn: Lsn(lsn), op });
-            let mut first = true;
-            while let Some(here) = at {
-                if !first && !bases.insert(here) {
-                    break;
-                }
-                let link = reading.map_link(here)?;
-                mark_map(reading, &link.map, needed)?;
-                at = link.base;
-                first = false;
+    each_map(reading, &mut |map| {
+        let mut at = Some(map);
+        while let Some(here) = at {
+            if here != map && !bases.insert(here) {
+                break;
             }
+            let link = reading.map_link(here)?;
+            mark_map(reading, &link.map, needed)?;
+            at = link.base;
         }
-    }
+        Ok(())
+    })
 }
 
-fn mark_map(reading: &Reading, map: &Map, needed: &mut Records) -> Result<()> {
+fn mark_map(reading: &Reading, map: &Map, needed: &mut Needed) -> Result<()> {
     reading.readers.with(|db| {
         for id in &map.chunks {
-            needed.extend(catalog::find_chunk(db, id)?.map(|at| (at.segment, at.offset)));
+            match catalog::find_chunk(db, id)? {
+                Some(at) => {
+                    needed.records.insert((at.segment, at.offset));
+                }
+                None => needed.has_lost = true,
+            }
         }
         Ok(())
     })

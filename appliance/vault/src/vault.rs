@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, Weak};
 
 use coffer_format::entry::{DataUpTo, Watermark};
 use coffer_format::segment::{SegmentHeader, Stream};
-use coffer_format::wire::RefusalCode;
-use coffer_format::{ChunkId, FileHash, Lsn, OrgId, SegmentId, VaultId, from_bytes, to_bytes};
+use coffer_format::{ChunkId, FileHash, Lsn, OrgId, SegmentId, VaultId};
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::Connection;
 
 use crate::catalog::{self, ChunkLocation, SegmentRow};
 use crate::commit::Work;
 use crate::disk::{Disk, DiskFile};
+use crate::identity::{read_or_mend_identity, write_identity};
 use crate::intake::Accepted;
 use crate::keys::{BoxKey, Opener, RecoveryPublic, VaultKeys};
 use crate::reading::Reading;
@@ -130,14 +130,14 @@ impl Vault {
         options: Options,
     ) -> Result<Vault> {
         let lock = lock(dir)?;
-        let identity = read_identity(&*disk, dir)?;
+        let (identity, mended) = read_or_mend_identity(&*disk, dir, &opener)?;
         let keys = VaultKeys::open(&opener, &identity.keys)?;
         let catalog = catalog_path(dir);
         let files = SegmentFiles::new(disk.clone(), dir.into(), opener, keys);
-        let (mut db, new) = catalog::open_writer(&catalog)?;
+        let opened = catalog::open_writer(&catalog)?;
         let reading = Arc::new(Reading::new(disk, dir, files, &catalog));
-        let found = rebuild::catch_up(&reading, &mut db, new)?;
-        Ok(Vault {
+        let (db, found) = rebuild::bring_up(&reading, opened, &catalog)?;
+        let vault = Vault {
             reading,
             clock,
             options,
@@ -151,7 +151,12 @@ impl Vault {
             next_segment: AtomicU64::new(found.next_segment.0),
             read_only: AtomicBool::new(false),
             _lock: lock,
-        })
+        };
+        for note in mended.into_iter().chain(found.notes) {
+            tracing::warn!(note, "when the vault was opened");
+            vault.audit("box", &note)?;
+        }
+        Ok(vault)
     }
 
     pub fn id(&self) -> VaultId {
@@ -344,41 +349,6 @@ pub(crate) fn closed_row(closed: &crate::segment::Closed, created_ms: u64) -> Se
 
 pub(crate) fn catalog_path(dir: &Path) -> PathBuf {
     dir.join("catalog.sqlite")
-}
-
-fn identity_path(dir: &Path) -> PathBuf {
-    dir.join("vault.id")
-}
-
-/// Writes who a vault is: a segment header with segment number 0.
-pub(crate) fn write_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
-    let path = identity_path(dir);
-    let new = path.with_extension("new");
-    match disk.remove(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(VaultError::io("remove", &new)(error));
-        }
-        _ => {}
-    }
-    if disk.open(&path).is_ok() {
-        return Err(VaultError::refused(
-            RefusalCode::Conflict,
-            "there's a vault here already: choose another folder",
-        ));
-    }
-    let file = disk.create(&new).map_err(VaultError::io("create", &new))?;
-    file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &new))?;
-    file.sync().map_err(VaultError::io("sync", &new))?;
-    disk.rename(&new, &path).map_err(VaultError::io("rename", &path))?;
-    disk.sync_dir(dir).map_err(VaultError::io("sync", dir))
-}
-
-pub(crate) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<SegmentHeader> {
-    let path = identity_path(dir);
-    let file = disk.open(&path).map_err(VaultError::io("open", &path))?;
-    let mut bytes = [0; SegmentHeader::LEN];
-    file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
-    Ok(from_bytes(&bytes)?)
 }
 
 /// Takes the vault for this process; a crash gives it back.

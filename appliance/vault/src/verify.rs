@@ -1,32 +1,62 @@
-//! Reading everything back: every byte of every segment, and the names of the versions that damage touches.
+//! Whether every kept point can be restored, and from where: every byte of every segment is read, and every chunk that a kept
+//! version needs is looked up.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coffer_format::event::Event;
-use coffer_format::segment::{SegmentHeader, Trailer};
-use coffer_format::{Blob, ChunkId, ConfigId, FileHash, Locator, Lsn, NodeId, PointSeq, SegmentId};
+use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream, Trailer};
+use coffer_format::{ConfigId, FileHash, NodeId, PointSeq, SegmentId};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
+use crate::catalog::{self, DamageKind, Stretch};
+use crate::provable::Hit;
 use crate::reading::Reading;
 use crate::seal::open_record;
-use crate::segment::{read_contents, scan};
+use crate::segment::{FileForm, read_contents, scan};
+use crate::soundness::{Soundness, Standing};
 use crate::vault::Vault;
 use crate::{Result, VaultError};
+
+/// Most versions that a report names; the others are counted.
+pub const TOUCHED_MAX: usize = 10_000;
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// Segments on disk, and their bytes.
     pub segments: u64,
     pub bytes: u64,
     pub damage: Vec<Damage>,
-    /// Versions that can't be restored from this disk as it is.
+    /// Metadata records that should be there and aren't.
+    pub gaps: Vec<Gap>,
+    /// Different contents of files that kept versions have, and how many of them need something that is only on tape or at HQ.
+    pub contents: u64,
+    pub elsewhere: u64,
+    /// Versions that can't be restored from this disk as it is: the first [`TOUCHED_MAX`] of them.
     pub touched: Vec<Touched>,
+    /// All of those, and how many of them can't be restored from anywhere.
+    pub touched_count: u64,
+    pub lost_count: u64,
+    pub verdict: Verdict,
+}
+
+/// Whether every kept point can be restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// From here, or from verified copies of what left the disk.
+    #[default]
+    Whole,
+    /// Something is damaged or missing here; verified copies have all of it.
+    Heals,
+    /// Something is damaged or missing that no verified copy has.
+    Lost,
 }
 
 /// A stretch of a segment that isn't what was written. Offsets and lengths in bytes.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Damage {
     #[serde(serialize_with = "crate::vault::as_number")]
     pub segment: SegmentId,
@@ -35,26 +65,91 @@ pub struct Damage {
     pub what: String,
 }
 
-/// A version that needs a damaged record.
+/// A run of metadata records that are missing, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    pub first: u64,
+    pub last: u64,
+}
+
+/// A version that can't be restored from this disk as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Touched {
     pub config: u32,
     pub path: String,
     pub since: u64,
+    /// Verified copies that have what is damaged or missing here.
+    pub from: Vec<String>,
+    /// Whether it needs something that no verified copy has.
+    pub is_lost: bool,
+}
+
+impl Report {
+    /// What was found, in a sentence for a person.
+    pub fn sentence(&self) -> String {
+        let gone: u64 = self.gaps.iter().map(|gap| gap.last - gap.first + 1).sum();
+        let gaps = match gone {
+            0 => String::new(),
+            _ => format!(
+                "; {gone} metadata records are missing, and points made then may lack files or not be shown"
+            ),
+        };
+        match self.verdict {
+            Verdict::Whole if self.elsewhere > 0 => {
+                "every kept point can be restored, part of it from tape or HQ".into()
+            }
+            Verdict::Whole => "every kept point can be restored from here".into(),
+            Verdict::Heals => format!(
+                "{} damaged places, {} versions can't be restored from this disk, but verified copies have all of it",
+                self.damage.len(),
+                self.touched_count
+            ),
+            Verdict::Lost => format!(
+                "{} damaged places, {} versions can't be restored from this disk, {} of them from no verified copy either{gaps}",
+                self.damage.len(),
+                self.touched_count,
+                self.lost_count
+            ),
+        }
+    }
 }
 
 impl Vault {
-    /// Reads every segment on disk. Damaged records are taken off the chunk list, so that their chunks are
-    /// stored anew when they come again.
+    /// Reads everything back and looks up what every kept version needs. Damage that is found is recorded: its chunks
+    /// count as not here, so that they're stored anew when they come again. What is whole again is recorded too.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
-        let report = self.reading.inspect(progress)?;
-        let known: BTreeSet<_> = self.reading.known_damage()?.into_iter().collect();
-        let (records, _) = self.reading.damaged_names(&report.damage)?;
-        let events: Vec<_> = records
-            .into_iter()
-            .filter(|(place, _)| !known.contains(place))
-            .map(|((segment, offset), detail)| Event::RecordDamaged { segment, offset, detail })
+        let known = self.reading.readers.with(catalog::all_damage)?;
+        let (report, looked_at) = self.reading.look(progress)?;
+        let is_known = |one: &Damage| {
+            known.iter().any(|(stretch, _)| {
+                stretch.segment == one.segment
+                    && stretch.offset <= one.offset
+                    && stretch.offset + stretch.len >= one.offset + one.len
+            })
+        };
+        let fresh = report.damage.iter().filter(|one| !is_known(one));
+        let mut events: Vec<_> = fresh
+            .map(|one| Event::StretchDamaged {
+                segment: one.segment,
+                offset: one.offset,
+                len: one.len,
+                detail: one.what.as_str().into(),
+            })
             .collect();
+        let whole_again: BTreeSet<_> = known
+            .iter()
+            .filter(|(stretch, _)| stretch.kind != DamageKind::Closed && looked_at.contains(&stretch.segment))
+            .map(|(stretch, _)| stretch.segment)
+            .collect();
+        let still = |segment: &SegmentId| {
+            report.damage.iter().any(|one| one.segment == *segment && one.what != CLOSED_SO)
+        };
+        events.extend(
+            whole_again
+                .into_iter()
+                .filter(|segment| !still(segment))
+                .map(|segment| Event::SegmentReturned { segment }),
+        );
         if !events.is_empty() {
             self.record(events)?;
         }
@@ -62,41 +157,111 @@ impl Vault {
     }
 }
 
-/// Damaged records by their place, each with what is wrong with it.
-type DamagedRecords = BTreeMap<(SegmentId, u64), Blob>;
-
-/// What lies in damaged records.
-#[derive(Default)]
-struct DamagedNames {
-    chunks: HashSet<ChunkId>,
-    lsns: HashSet<Lsn>,
-}
+/// What is said of damage that a segment was closed with.
+const CLOSED_SO: &str = "it was damaged before the segment was closed";
 
 impl Reading {
-    /// Reads every segment on disk and names what is damaged; changes nothing.
+    /// Reads every segment on disk, and names what is damaged and which versions can't be restored; changes nothing.
     pub fn inspect(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<Report> {
+        self.look(progress).map(|(report, _)| report)
+    }
+
+    /// As [`Reading::inspect`]; names the segments too whose files were read.
+    fn look(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<(Report, BTreeSet<SegmentId>)> {
         let mut report = Report::default();
+        let mut looked_at = BTreeSet::new();
         self.forget_entries();
-        for state in self.segments()?.into_iter().filter(|state| state.on_disk) {
-            let found = self.check_segment(state.segment, state.bytes)?;
-            if !found.is_empty() && !self.is_on_disk(state.segment)? {
+        for state in self.segments()? {
+            let found = match state.on_disk {
+                true => self.check_segment(state.segment, state.bytes)?,
+                false => self.check_stub(state.segment)?,
+            };
+            if !found.is_empty() && state.on_disk && !self.is_on_disk(state.segment)? {
                 // Reclaim took it off the disk meanwhile.
                 continue;
             }
-            report.segments += 1;
-            report.bytes += state.bytes;
-            progress(report.bytes);
+            if state.on_disk {
+                report.segments += 1;
+                report.bytes += state.bytes;
+                looked_at.insert(state.segment);
+                progress(report.bytes);
+            }
             report.damage.extend(found);
         }
-        if !report.damage.is_empty() || !self.known_damage()?.is_empty() {
-            let (_, names) = self.damaged_names(&report.damage)?;
-            report.touched = self.touched(&names)?;
+        self.add_known(&mut report)?;
+        self.judge(&mut report)?;
+        Ok((report, looked_at))
+    }
+
+    /// Damage that reading doesn't show: what was closed with a segment, and gaps in the order of records.
+    fn add_known(&self, report: &mut Report) -> Result<()> {
+        for (stretch, _) in self.readers.with(catalog::all_damage)? {
+            let Stretch { segment, offset, len, kind } = stretch;
+            if kind == DamageKind::Closed {
+                report.damage.push(Damage { segment, offset, len, what: CLOSED_SO.into() });
+            }
         }
-        Ok(report)
+        let gaps = self.readers.with(catalog::gaps)?;
+        report.gaps.extend(gaps.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }));
+        Ok(())
+    }
+
+    fn judge(self: &Arc<Self>, report: &mut Report) -> Result<()> {
+        let stretches = report.damage.iter().map(|one| Stretch {
+            segment: one.segment,
+            offset: one.offset,
+            len: one.len,
+            kind: if one.what == CLOSED_SO { DamageKind::Closed } else { DamageKind::Changed },
+        });
+        let sound = Soundness::with(self, stretches)?;
+        let checked = self.check_versions(&sound, &mut |hit| {
+            report.touched_count += 1;
+            report.lost_count += u64::from(hit.remedy.is_lost);
+            if report.touched.len() < TOUCHED_MAX {
+                report.touched.push(touched_of(self, hit)?);
+            }
+            Ok(())
+        })?;
+        report.touched.sort();
+        (report.contents, report.elsewhere) = (checked.contents, checked.elsewhere);
+        report.verdict = match () {
+            () if report.lost_count > 0 || !report.gaps.is_empty() => Verdict::Lost,
+            () if report.touched_count > 0 => Verdict::Heals,
+            () => Verdict::Whole,
+        };
+        // Metadata is needed whatever it says.
+        for state in self.segments()?.into_iter().filter(|state| state.stream == Stream::Meta) {
+            for one in report.damage.iter().filter(|one| one.segment == state.segment) {
+                let standing = sound.of(one.segment, one.offset, one.len);
+                let verdict = if standing == Standing::Lost { Verdict::Lost } else { Verdict::Heals };
+                report.verdict = report.verdict.max(verdict);
+            }
+        }
+        Ok(())
     }
 
     fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {
         Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
+    }
+
+    /// Checks what is kept of a segment that isn't on disk.
+    fn check_stub(&self, segment: SegmentId) -> Result<Vec<Damage>> {
+        let damage = |what: String| vec![Damage { segment, offset: 0, len: catalog::WHOLE_FILE, what }];
+        let stub = match self.files.open(segment, FileForm::Stub) {
+            Ok(stub) => stub,
+            Err(VaultError::NotOnDisk(_)) => {
+                return Ok(damage("neither its file nor its stub is there".into()));
+            }
+            Err(VaultError::Damaged { what, .. }) => return Ok(damage(format!("its stub: {what}"))),
+            Err(error) => return Err(error),
+        };
+        match read_contents(&*stub.file, &stub.key) {
+            Ok(Some(_)) => Ok(Vec::new()),
+            Ok(None) | Err(VaultError::Decode(_) | VaultError::Io { .. }) => {
+                Ok(damage("its stub can't be read".into()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks the first `durable` bytes of a segment.
@@ -119,7 +284,11 @@ impl Reading {
         if size < durable {
             found.push(damage(size, durable - size, "the file is shorter than it was"));
         }
-        let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
+        let contents = match read_contents(&*readable.file, &readable.key) {
+            Err(VaultError::Decode(_)) => None,
+            other => other?,
+        };
+        let Some(contents) = contents else {
             // Still open, or its end is damaged: the records speak for themselves.
             let scanned = scan(&bytes, &readable.key, SegmentHeader::LEN as u64);
             found.extend(
@@ -134,7 +303,8 @@ impl Reading {
         if FileHash(*blake3::hash(&bytes[..body]).as_bytes()) == contents.trailer.hash {
             return Ok(found);
         }
-        for record in &contents.index.records {
+        let is_torn = |record: &IndexEntry| record.kind == RecordKind::Pack && record.chunks.is_empty();
+        for record in contents.index.records.iter().filter(|record| !is_torn(record)) {
             let range = record.offset as usize..(record.offset + record.record_len) as usize;
             if bytes.get_mut(range).is_none_or(|sealed| open_record(&readable.key, sealed).is_none()) {
                 found.push(damage(record.offset, record.record_len, "a record doesn't decrypt"));
@@ -144,78 +314,6 @@ impl Reading {
             found.push(damage(0, SegmentHeader::LEN as u64, "bytes outside the records changed"));
         }
         Ok(found)
-    }
-
-    /// Names the versions that need something damaged.
-    fn touched(self: &Arc<Self>, damaged: &DamagedNames) -> Result<Vec<Touched>> {
-        let versions = self.readers.with(|db| {
-            // What no kept point shows (and no draft will) can't be asked for.
-            let mut query = db.prepare(
-                "SELECT config, node, since, lsn, map_lsn, map_op FROM versions v WHERE EXISTS (SELECT 1 FROM points
-                   WHERE points.config = v.config AND point >= v.since AND point < v.until AND expired_ms IS NULL)",
-            )?;
-            let rows = query.query_map([], |row| {
-                let map = row.get::<_, Option<u64>>(4)?.map(Lsn).zip(row.get(5)?);
-                Ok((ConfigId(row.get(0)?), NodeId(row.get(1)?), row.get::<_, u64>(2)?, Lsn(row.get(3)?), map))
-            })?;
-            Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
-        })?;
-        let mut touched = BTreeSet::new();
-        for (config, node, since, lsn, map) in versions {
-            let hit = damaged.lsns.contains(&lsn)
-                || match map {
-                    Some((lsn, op)) => self.needs_any(Locator { lsn, op }, damaged)?,
-                    None => false,
-                };
-            if hit {
-                let path = self.path_of(config, node, PointSeq(since))?;
-                touched.insert(Touched { config: config.0, path, since });
-            }
-        }
-        Ok(touched.into_iter().collect())
-    }
-
-    /// The records that the catalog has in damaged stretches, and what lies in them. Damage that was found before counts too.
-    fn damaged_names(&self, damage: &[Damage]) -> Result<(DamagedRecords, DamagedNames)> {
-        let mut stretches: Vec<_> = damage
-            .iter()
-            .map(|one| (one.segment, one.offset, one.len, Blob::from(one.what.as_str())))
-            .collect();
-        stretches.extend(
-            self.known_damage()?.into_iter().map(|(segment, offset)| (segment, offset, 1, Blob::default())),
-        );
-        self.readers.with(|db| {
-            let (mut records, mut names) = (DamagedRecords::new(), DamagedNames::default());
-            let mut chunks = db.prepare_cached(
-                "SELECT id, offset FROM chunks WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
-            )?;
-            let mut log = db.prepare_cached(
-                "SELECT lsn, offset FROM log WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
-            )?;
-            for (segment, offset, len, what) in stretches {
-                let before = records.len();
-                let mut rows = chunks.query(params![segment.0, offset, len])?;
-                while let Some(row) = rows.next()? {
-                    names.chunks.insert(ChunkId(row.get(0)?));
-                    records.insert((segment, row.get(1)?), what.clone());
-                }
-                let mut rows = log.query(params![segment.0, offset, len])?;
-                while let Some(row) = rows.next()? {
-                    names.lsns.insert(Lsn(row.get(0)?));
-                    records.insert((segment, row.get(1)?), what.clone());
-                }
-                if records.len() == before {
-                    // Nothing of it is used, but a person should know.
-                    records.insert((segment, offset), what);
-                }
-            }
-            Ok((records, names))
-        })
-    }
-
-    /// Whether a version's bytes need something damaged, or a chunk that isn't listed.
-    fn needs_any(&self, at: Locator, damaged: &DamagedNames) -> Result<bool> {
-        Ok(damaged.lsns.contains(&at.lsn) || self.needs_chunk(at, |id, _| damaged.chunks.contains(id))?)
     }
 
     /// A path that a node had at a point. Slow: for reports on damage.
@@ -248,4 +346,15 @@ impl Reading {
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
+}
+
+/// A version that damage touches, by name.
+pub(crate) fn touched_of(reading: &Reading, hit: Hit) -> Result<Touched> {
+    Ok(Touched {
+        config: hit.config.0,
+        path: reading.path_of(hit.config, hit.node, hit.since)?,
+        since: hit.since.0,
+        from: hit.remedy.places.into_iter().collect(),
+        is_lost: hit.remedy.is_lost,
+    })
 }

@@ -5,6 +5,7 @@ use coffer_format::event::{DropReason, Event, Place, Whereabouts};
 use coffer_format::{ConfigId, FileHash, Locator, Lsn, PartNo, PointSeq, to_bytes};
 use rusqlite::{Connection, params};
 
+use super::damage::{DamageKind, Stretch, clear_damage, put_damage};
 use super::{ALIVE, set_applied, tree};
 use crate::Result;
 
@@ -59,7 +60,15 @@ pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()
             ])?;
         }
         Body::MapPage { .. } => {}
-        Body::Event { event } => apply_event(db, lsn, now, event)?,
+        Body::Event { event } => {
+            apply_event(db, lsn, now, event)?;
+            if matches!(
+                event,
+                Event::ComputerAdded { .. } | Event::ComputerRevoked { .. } | Event::ConfigSet { .. }
+            ) {
+                super::schema::sum_orders(db)?;
+            }
+        }
     }
     set_applied(db, lsn)
 }
@@ -107,7 +116,7 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
             db.execute("INSERT OR REPLACE INTO dropped VALUES (?1)", [segment.0])?
         }
         Event::SegmentReturned { segment } => {
-            db.execute("DELETE FROM damage WHERE segment = ?1", [segment.0])?;
+            clear_damage(db, *segment)?;
             db.execute("UPDATE segments SET on_disk = 1 WHERE segment = ?1", [segment.0])?
         }
         Event::CopyRecorded { segment, hash, place } => db
@@ -175,9 +184,14 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
                 .execute(params![lsn.0, now, who, what, hash.0])?
         }
         Event::RecordDamaged { segment, offset, detail } => {
-            db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset = ?2", params![segment.0, offset])?;
-            db.prepare_cached("INSERT OR REPLACE INTO damage VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![segment.0, offset, detail.0, now])?
+            let stretch =
+                Stretch { segment: *segment, offset: *offset, len: 1, kind: DamageKind::Changed };
+            put_damage(db, &stretch, &detail.0, now)?
+        }
+        Event::StretchDamaged { segment, offset, len, detail } => {
+            let stretch =
+                Stretch { segment: *segment, offset: *offset, len: *len, kind: DamageKind::Changed };
+            put_damage(db, &stretch, &detail.0, now)?
         }
     };
     Ok(())

@@ -1,32 +1,27 @@
 //! The catalog: an index over the segments, in SQLite. Changed only by applying entries and by what segment files say.
 
 mod apply;
+mod chunks;
+mod damage;
 mod schema;
 mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use coffer_format::chunk::ChunkEntry;
 use coffer_format::segment::{IndexEntry, Stream};
-use coffer_format::{ChunkId, FileHash, Lsn, SegmentId};
+use coffer_format::{FileHash, Lsn, SegmentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(crate) use apply::apply_entry;
-pub(crate) use schema::{ALIVE, open_writer};
+pub(crate) use chunks::{ChunkLocation, find_chunk, has_chunk, pack_locations, put_chunk};
+pub(crate) use damage::{
+    DamageKind, Stretch, WHOLE_FILE, all_damage, clear_missing, find_gaps, gaps, put_damage,
+};
+pub(crate) use schema::{ALIVE, Opened, open_writer, remake};
 pub(crate) use tree::{ChainEnd, Head, find_head};
 
 use crate::Result;
-
-/// Where a chunk lies: a run of raw bytes in a pack's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ChunkLocation {
-    pub(crate) segment: SegmentId,
-    pub(crate) offset: u64,
-    pub(crate) record_len: u64,
-    pub(crate) raw_offset: u32,
-    pub(crate) raw_len: u32,
-}
 
 /// A segment as the catalog lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,48 +61,6 @@ impl Readers {
     }
 }
 
-pub(crate) fn find_chunk(db: &Connection, id: &ChunkId) -> Result<Option<ChunkLocation>> {
-    let mut query = db.prepare_cached(
-        "SELECT segment, offset, record_len, raw_offset, raw_len FROM chunks WHERE id = ?1",
-    )?;
-    let found = query.query_row([&id.0[..]], |row| {
-        Ok(ChunkLocation {
-            segment: SegmentId(row.get(0)?),
-            offset: row.get(1)?,
-            record_len: row.get(2)?,
-            raw_offset: row.get(3)?,
-            raw_len: row.get(4)?,
-        })
-    });
-    Ok(found.optional()?)
-}
-
-/// Lists a chunk at its place; of several places the newest segment counts.
-pub(crate) fn put_chunk(db: &Connection, id: &ChunkId, at: &ChunkLocation) -> Result<()> {
-    let mut insert = db.prepare_cached(
-        "INSERT INTO chunks (id, segment, offset, record_len, raw_offset, raw_len) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET segment = ?2, offset = ?3, record_len = ?4, raw_offset = ?5, raw_len = ?6
-         WHERE excluded.segment >= segment",
-    )?;
-    insert.execute(params![&id.0[..], at.segment.0, at.offset, at.record_len, at.raw_offset, at.raw_len])?;
-    Ok(())
-}
-
-/// The places of a pack's chunks.
-pub(crate) fn pack_locations(
-    segment: SegmentId,
-    offset: u64,
-    record_len: u64,
-    chunks: &[ChunkEntry],
-) -> impl Iterator<Item = (ChunkId, ChunkLocation)> {
-    chunks.iter().scan(0, move |raw_offset, chunk| {
-        let at =
-            ChunkLocation { segment, offset, record_len, raw_offset: *raw_offset, raw_len: chunk.raw_len };
-        *raw_offset += chunk.raw_len;
-        Some((chunk.id, at))
-    })
-}
-
 pub(crate) fn put_segment(db: &Connection, row: &SegmentRow) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO segments (segment, stream, closed, bytes, hash, created_ms, on_disk) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)
@@ -145,5 +98,11 @@ pub(crate) fn applied(db: &Connection) -> Result<Lsn> {
 
 pub(crate) fn set_applied(db: &Connection, lsn: Lsn) -> Result<()> {
     db.prepare_cached("UPDATE state SET value = ?1 WHERE key = 'applied'")?.execute([lsn.0])?;
+    Ok(())
+}
+
+/// The catalog is made anew when the vault is opened next.
+pub(crate) fn ask_for_rebuild(db: &Connection) -> Result<()> {
+    db.execute("INSERT OR REPLACE INTO state VALUES ('rebuild', 1)", [])?;
     Ok(())
 }

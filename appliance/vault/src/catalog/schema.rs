@@ -1,14 +1,16 @@
 //! Tables of the catalog. Rows grow with what changes, never with what stays.
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use coffer_format::SegmentId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::Result;
+use crate::{Result, VaultError};
 
 /// Number of this layout; a catalog with another is rebuilt from the segments.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// `until` of what is still so.
 pub(crate) const ALIVE: i64 = i64::MAX;
@@ -55,37 +57,126 @@ CREATE TABLE cartridges (barcode TEXT PRIMARY KEY, state INTEGER NOT NULL, media
 CREATE TABLE drives (serial TEXT PRIMARY KEY, loads INTEGER NOT NULL, written INTEGER NOT NULL, bytes_read INTEGER NOT NULL,
   errors INTEGER NOT NULL, failed_in_a_row INTEGER NOT NULL, cleaned_ms INTEGER) WITHOUT ROWID;
 CREATE TABLE cleaners (barcode TEXT PRIMARY KEY, uses INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE damage (segment INTEGER, offset INTEGER, detail BLOB NOT NULL, found_ms INTEGER NOT NULL, PRIMARY KEY (segment, offset)) WITHOUT ROWID;
+-- Stretches of segments that aren't what was written. kind: 0 changed since, 1 closed so, 2 the file is missing.
+CREATE TABLE damage (segment INTEGER, offset INTEGER, len INTEGER NOT NULL, kind INTEGER NOT NULL, detail BLOB NOT NULL,
+  found_ms INTEGER NOT NULL, PRIMARY KEY (segment, offset)) WITHOUT ROWID;
+-- Metadata records that should be there and aren't.
+CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE audit (lsn INTEGER PRIMARY KEY, ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, hash BLOB NOT NULL);
 ";
 
-/// Opens the catalog for writing, making it where there is none. `true`: it's new and must be filled from the segments.
-pub(crate) fn open_writer(path: &Path) -> Result<(Connection, bool)> {
+/// The catalog, open for writing.
+pub(crate) struct Opened {
+    pub(crate) db: Connection,
+    /// It's new and must be filled from the segments.
+    pub(crate) is_new: bool,
+    /// Why it was made anew, where one was there that can't be used.
+    pub(crate) why: Option<String>,
+    /// Durable bytes of segments that weren't closed, as a catalog of another layout had them.
+    pub(crate) durable: HashMap<SegmentId, u64>,
+}
+
+/// Opens the catalog for writing, making it where there is none, and anew where it's damaged or of another layout.
+pub(crate) fn open_writer(path: &Path) -> Result<Opened> {
     match try_open(path) {
-        Ok(found) => Ok(found),
+        Ok(opened) => Ok(opened),
         Err(error) => {
-            tracing::warn!(%error, "the catalog can't be used; it's made anew from the segments");
-            remove(path);
-            try_open(path)
+            let why = match error {
+                VaultError::Catalog(error) => error.to_string(),
+                error => error.to_string(),
+            };
+            tracing::warn!(why, "the catalog can't be used; it's made anew from the segments");
+            remake(path, why)
         }
     }
 }
 
-fn try_open(path: &Path) -> Result<(Connection, bool)> {
+/// Makes the catalog anew, empty. `why` is for a person to read.
+pub(crate) fn remake(path: &Path, why: String) -> Result<Opened> {
+    remove(path);
+    Ok(Opened { why: Some(why), ..try_open(path)? })
+}
+
+fn try_open(path: &Path) -> Result<Opened> {
     let mut db = Connection::open(path)?;
     configure(&db)?;
     let layout: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if layout == LAYOUT {
-        return Ok((db, false));
+        return match wrong(&db)? {
+            None => Ok(Opened { db, is_new: false, why: None, durable: HashMap::new() }),
+            Some(why) => {
+                drop(db);
+                remake(path, why)
+            }
+        };
     }
+    let mut durable = HashMap::new();
     if layout != 0 {
+        durable = open_segments(&db).unwrap_or_default();
         drop(db);
         remove(path);
         db = Connection::open(path)?;
         configure(&db)?;
     }
     db.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
-    Ok((db, true))
+    sum_orders(&db)?;
+    Ok(Opened { db, is_new: true, why: None, durable })
+}
+
+/// What is wrong with a catalog: its pages, what it says of itself, or that something came back which it doesn't have.
+fn wrong(db: &Connection) -> Result<Option<String>> {
+    let pages: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if pages != "ok" {
+        return Ok(Some(pages));
+    }
+    let (applied, listed): (u64, u64) = db.query_row(
+        "SELECT (SELECT value FROM state WHERE key = 'applied'), (SELECT COALESCE(MAX(lsn), 0) FROM log)",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if applied != listed {
+        return Ok(Some(format!("it lists {listed} metadata records and applied {applied}")));
+    }
+    if sum_of_orders(db)? != stored_sum(db)? {
+        return Ok(Some("its list of computers and configurations isn't what was written".into()));
+    }
+    let asked = db.prepare("SELECT 1 FROM state WHERE key = 'rebuild'")?.exists([])?;
+    Ok(asked.then(|| "metadata came back that it doesn't have".into()))
+}
+
+/// A sum over what operators have set. A changed bit there would change what is backed up.
+fn sum_of_orders(db: &Connection) -> Result<i64> {
+    let mut hasher = blake3::Hasher::new();
+    for table in ["computers", "configurations"] {
+        let mut query = db.prepare_cached(&format!("SELECT * FROM {table} ORDER BY 1"))?;
+        let columns = query.column_count();
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                hasher.update(format!("{:?}|", row.get_ref(column)?).as_bytes());
+            }
+        }
+    }
+    let mut sum = [0; 8];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    Ok(i64::from_le_bytes(sum))
+}
+
+fn stored_sum(db: &Connection) -> Result<i64> {
+    Ok(db.query_row("SELECT value FROM state WHERE key = 'orders'", [], |row| row.get(0))?)
+}
+
+/// Notes the sum over what operators have set; after each change of it.
+pub(crate) fn sum_orders(db: &Connection) -> Result<()> {
+    let sum = sum_of_orders(db)?;
+    db.prepare_cached("INSERT OR REPLACE INTO state VALUES ('orders', ?1)")?.execute([sum])?;
+    Ok(())
+}
+
+fn open_segments(db: &Connection) -> Result<HashMap<SegmentId, u64>> {
+    let mut query = db.prepare("SELECT segment, bytes FROM segments WHERE closed = 0")?;
+    let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn configure(db: &Connection) -> Result<()> {

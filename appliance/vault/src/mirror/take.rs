@@ -99,7 +99,11 @@ fn branch_only(body: &Body) -> bool {
     let Body::Event { event } = body else { return false };
     matches!(
         event,
-        PointsExpired { .. } | SegmentDropped { .. } | SegmentReturned { .. } | RecordDamaged { .. }
+        PointsExpired { .. }
+            | SegmentDropped { .. }
+            | SegmentReturned { .. }
+            | RecordDamaged { .. }
+            | StretchDamaged { .. }
     )
 }
 

@@ -43,6 +43,14 @@ impl SegmentFiles {
         self.keys.lock().expect("nothing panics while it holds keys")[0].clone()
     }
 
+    /// The keys of the segment with this header.
+    pub(crate) fn keys_of(&self, header: &SegmentHeader) -> Result<VaultKeys> {
+        self.segment_key(header)?;
+        let keys = self.keys.lock().expect("nothing panics while it holds keys");
+        let known = keys.iter().find(|known| known.envelope == header.keys);
+        Ok(known.expect("they were opened above").clone())
+    }
+
     /// A whole segment; `NotOnDisk` where its file isn't there.
     pub(crate) fn get(&self, segment: SegmentId) -> Result<ReadableSegment> {
         let mut open = self.open.lock().expect("nothing panics while it holds files");

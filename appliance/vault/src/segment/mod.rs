@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::SegmentId;
 
-pub(crate) use files::SegmentFiles;
+pub(crate) use files::{ReadableSegment, SegmentFiles};
 pub(crate) use scan::{Scanned, read_contents, scan};
 pub(crate) use writer::{Closed, OpenSegment};
 

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absence;
 mod borders;
 mod copies;
 mod crash;
@@ -12,6 +13,7 @@ mod damage;
 mod failing_disk;
 mod many;
 mod maps;
+mod mending;
 mod mirror;
 mod model;
 mod round_trip;

@@ -1,0 +1,128 @@
+//! Damage as the catalog lists it: stretches of segments that aren't what was written, and gaps in the order of metadata records.
+
+use coffer_format::{Lsn, SegmentId};
+use rusqlite::{Connection, params};
+
+use crate::Result;
+
+/// As long as any segment, and longer: all of a file.
+pub(crate) const WHOLE_FILE: u64 = 1 << 62;
+
+/// What is known of a stretch's damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DamageKind {
+    /// The bytes changed after they were written: a copy of the segment has them as they were.
+    Changed,
+    /// They had changed before the segment was closed: its hash and its copies have the damage too.
+    Closed,
+    /// The file isn't there.
+    Missing,
+}
+
+impl DamageKind {
+    fn code(self) -> i64 {
+        match self {
+            DamageKind::Changed => 0,
+            DamageKind::Closed => 1,
+            DamageKind::Missing => 2,
+        }
+    }
+    fn from_code(code: i64) -> DamageKind {
+        match code {
+            1 => DamageKind::Closed,
+            2 => DamageKind::Missing,
+            _ => DamageKind::Changed,
+        }
+    }
+}
+
+/// A damaged stretch. Offset and length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) kind: DamageKind,
+}
+
+impl Stretch {
+    /// A segment whose file can't be read at all.
+    pub(crate) fn whole(segment: SegmentId, kind: DamageKind) -> Stretch {
+        Stretch { segment, offset: 0, len: WHOLE_FILE, kind }
+    }
+
+    pub(crate) fn overlaps(&self, offset: u64, len: u64) -> bool {
+        self.offset < offset.saturating_add(len) && self.offset.saturating_add(self.len) > offset
+    }
+}
+
+/// Lists a damaged stretch. What was closed with its damage stays so, however often it's found.
+pub(crate) fn put_damage(db: &Connection, stretch: &Stretch, detail: &[u8], now_ms: u64) -> Result<usize> {
+    let len = stretch.len.clamp(1, WHOLE_FILE);
+    Ok(db
+        .prepare_cached(
+            "INSERT INTO damage (segment, offset, len, kind, detail, found_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (segment, offset) DO UPDATE SET len = MAX(len, excluded.len), detail = excluded.detail,
+               kind = CASE WHEN kind = 1 THEN 1 ELSE excluded.kind END",
+        )?
+        .execute(params![
+            stretch.segment.0,
+            stretch.offset,
+            len,
+            stretch.kind.code(),
+            detail,
+            now_ms
+        ])?)
+}
+
+/// A segment's file is whole again; what it was closed with is still in it.
+pub(crate) fn clear_damage(db: &Connection, segment: SegmentId) -> Result<usize> {
+    let mut clear = db.prepare_cached("DELETE FROM damage WHERE segment = ?1 AND kind <> ?2")?;
+    Ok(clear.execute(params![segment.0, DamageKind::Closed.code()])?)
+}
+
+/// Forgets which files were missing; whoever looks at the disk lists those that still are.
+pub(crate) fn clear_missing(db: &Connection) -> Result<()> {
+    db.execute("DELETE FROM damage WHERE kind = ?1", [DamageKind::Missing.code()])?;
+    Ok(())
+}
+
+/// All damage that is known and not mended, in order.
+pub(crate) fn all_damage(db: &Connection) -> Result<Vec<(Stretch, Vec<u8>)>> {
+    let mut query =
+        db.prepare_cached("SELECT segment, offset, len, kind, detail FROM damage ORDER BY segment, offset")?;
+    let rows = query.query_map([], |row| {
+        let kind = DamageKind::from_code(row.get(3)?);
+        let (segment, offset, len) = (SegmentId(row.get(0)?), row.get(1)?, row.get(2)?);
+        Ok((Stretch { segment, offset, len, kind }, row.get(4)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Finds which metadata records are missing from the log (first and last Lsn of each run), and lists them.
+pub(crate) fn find_gaps(db: &Connection) -> Result<()> {
+    db.execute("DELETE FROM gaps", [])?;
+    let (count, last): (u64, Option<u64>) =
+        db.query_row("SELECT COUNT(*), MAX(lsn) FROM log", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if last.unwrap_or(0) == count {
+        return Ok(());
+    }
+    let mut before = 0;
+    let mut query = db.prepare("SELECT lsn FROM log ORDER BY lsn")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let lsn: u64 = row.get(0)?;
+        if lsn > before + 1 {
+            db.execute("INSERT INTO gaps VALUES (?1, ?2)", [before + 1, lsn - 1])?;
+        }
+        before = lsn;
+    }
+    Ok(())
+}
+
+/// Runs of metadata records that should be there and aren't: first and last of each.
+pub(crate) fn gaps(db: &Connection) -> Result<Vec<(Lsn, Lsn)>> {
+    let mut query = db.prepare_cached("SELECT first, last FROM gaps ORDER BY first")?;
+    let rows = query.query_map([], |row| Ok((Lsn(row.get(0)?), Lsn(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,117 @@
+//! What damage calls for: the segments to bring back, the versions it touches, the files to be sent again.
+
+use std::sync::Arc;
+
+use coffer_format::event::Place;
+use coffer_format::segment::Stream;
+use coffer_format::{ConfigId, NodeId, SegmentId};
+use rusqlite::params;
+
+use crate::catalog::{self, DamageKind, Stretch};
+use crate::reading::Reading;
+use crate::soundness::Soundness;
+use crate::verify::{Touched, touched_of};
+use crate::{Result, SegmentState};
+
+/// A segment with damage in records that are used, or whose file is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealNeed {
+    pub segment: SegmentId,
+    pub stream: Stream,
+    /// Bytes of the whole segment; 0 where it isn't known.
+    pub bytes: u64,
+    /// Damaged records that are used: offset and length in bytes.
+    pub records: Vec<(u64, u64)>,
+    /// Whether a verified copy of the segment puts all of it right: [`crate::Vault::import_segment`]. Where not, the damage
+    /// was there when the segment was closed, and only the records as they were before help:
+    /// [`crate::Vault::store_anew`].
+    pub by_copy: bool,
+    /// Verified copies.
+    pub copies: Vec<Place>,
+}
+
+impl Reading {
+    /// Segments to heal, oldest first. Asks the catalog only; empty at once where nothing is damaged.
+    pub fn to_heal(&self) -> Result<Vec<HealNeed>> {
+        let damage = self.readers.with(catalog::all_damage)?;
+        let mut needs: Vec<HealNeed> = Vec::new();
+        if damage.is_empty() {
+            return Ok(needs);
+        }
+        let states = self.segments()?;
+        for (stretch, _) in damage {
+            let Some(state) = states.iter().find(|state| state.segment == stretch.segment) else { continue };
+            let records = self.records_in(&stretch, state)?;
+            let by_copy = stretch.kind != DamageKind::Closed;
+            // Metadata is always needed, and so is a file that is to be there.
+            let is_used = !records.is_empty()
+                || by_copy && (state.stream == Stream::Meta || stretch.kind == DamageKind::Missing);
+            if !is_used {
+                continue;
+            }
+            match needs.last_mut().filter(|last| last.segment == stretch.segment) {
+                Some(last) => {
+                    last.records.extend(records);
+                    last.by_copy &= by_copy;
+                }
+                None => needs.push(HealNeed {
+                    segment: state.segment,
+                    stream: state.stream,
+                    bytes: state.bytes,
+                    records,
+                    by_copy,
+                    copies: self.copies(state.segment)?,
+                }),
+            }
+        }
+        Ok(needs)
+    }
+
+    fn records_in(&self, stretch: &Stretch, state: &SegmentState) -> Result<Vec<(u64, u64)>> {
+        let table = if state.stream == Stream::Meta { "log" } else { "chunks" };
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(&format!(
+                "SELECT DISTINCT offset, record_len FROM {table} WHERE segment = ?1 AND offset < ?2 + ?3
+                   AND offset + record_len > ?2 ORDER BY offset"
+            ))?;
+            let rows = query.query_map(params![stretch.segment.0, stretch.offset, stretch.len], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Kept versions that known damage touches: the first `most` of them by name, and how many there are. Nothing is read but
+    /// metadata; where nothing is damaged, nothing at all.
+    pub fn touched_by_damage(self: &Arc<Self>, most: usize) -> Result<(Vec<Touched>, u64)> {
+        let sound = Soundness::known(self)?;
+        if !sound.has_damage() && self.readers.with(catalog::gaps)?.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
+        let (mut touched, mut count) = (Vec::new(), 0);
+        self.check_versions(&sound, &mut |hit| {
+            count += 1;
+            if touched.len() < most {
+                touched.push(touched_of(self, hit)?);
+            }
+            Ok(())
+        })?;
+        Ok((touched, count))
+    }
+
+    /// Files of a configuration whose newest version is touched by damage, at most `most`: their agent may have the bytes.
+    pub fn damaged_nodes(self: &Arc<Self>, config: ConfigId, most: usize) -> Result<Vec<NodeId>> {
+        let sound = Soundness::known(self)?;
+        let mut nodes = Vec::new();
+        if !sound.has_damage() && self.readers.with(catalog::gaps)?.is_empty() {
+            return Ok(nodes);
+        }
+        self.check_versions(&sound, &mut |hit| {
+            if hit.config == config && hit.is_newest && nodes.len() < most {
+                nodes.push(hit.node);
+            }
+            Ok(())
+        })?;
+        Ok(nodes)
+    }
+}

@@ -1,0 +1,99 @@
+//! Who a vault is: a segment header with segment number 0, in a file of its own. Each segment's header says the same, so
+//! a lost one is made again.
+
+use std::path::{Path, PathBuf};
+
+use coffer_format::segment::{SegmentHeader, Stream};
+use coffer_format::wire::RefusalCode;
+use coffer_format::{SegmentId, from_bytes, to_bytes};
+
+use crate::disk::Disk;
+use crate::keys::{Opener, VaultKeys};
+use crate::segment::{parse_name, segments_dir};
+use crate::{Result, VaultError};
+
+fn identity_path(dir: &Path) -> PathBuf {
+    dir.join("vault.id")
+}
+
+/// Writes who a vault is: a segment header with segment number 0.
+pub(crate) fn write_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
+    let path = identity_path(dir);
+    if disk.open(&path).is_ok() {
+        return Err(VaultError::refused(
+            RefusalCode::Conflict,
+            "there's a vault here already: choose another folder",
+        ));
+    }
+    replace_identity(disk, dir, identity)
+}
+
+pub(crate) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<SegmentHeader> {
+    let path = identity_path(dir);
+    let file = disk.open(&path).map_err(VaultError::io("open", &path))?;
+    let mut bytes = [0; SegmentHeader::LEN];
+    file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
+    Ok(from_bytes(&bytes)?)
+}
+
+/// As [`read_identity`]. If the file is damaged or missing, it's made again from the newest segment whose keys `opener` opens, and
+/// a sentence says so.
+pub(crate) fn read_or_mend_identity(
+    disk: &dyn Disk,
+    dir: &Path,
+    opener: &Opener,
+) -> Result<(SegmentHeader, Option<String>)> {
+    let error = match read_identity(disk, dir) {
+        Ok(identity) => return Ok((identity, None)),
+        Err(error @ VaultError::Decode(_)) => error,
+        Err(VaultError::Io { doing, path, source }) if is_missing_or_short(&source) => {
+            VaultError::Io { doing, path, source }
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(header) = newest_header(disk, dir, opener) else { return Err(error) };
+    let identity = SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..header };
+    replace_identity(disk, dir, &identity)?;
+    let sentence = format!(
+        "vault.id was damaged or missing; it was made again from segment {}: nothing needs to be done",
+        header.segment
+    );
+    Ok((identity, Some(sentence)))
+}
+
+fn is_missing_or_short(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+}
+
+fn newest_header(disk: &dyn Disk, dir: &Path, opener: &Opener) -> Option<SegmentHeader> {
+    let segments = segments_dir(dir);
+    let mut names: Vec<_> = disk
+        .list(&segments)
+        .ok()?
+        .into_iter()
+        .filter_map(|name| parse_name(&name).map(|(segment, _)| (segment, name)))
+        .collect();
+    names.sort();
+    names.into_iter().rev().find_map(|(segment, name)| {
+        let mut bytes = [0; SegmentHeader::LEN];
+        disk.open(&segments.join(name)).ok()?.read_at(0, &mut bytes).ok()?;
+        let header = from_bytes::<SegmentHeader>(&bytes).ok()?;
+        (header.segment == segment && VaultKeys::open(opener, &header.keys).is_ok()).then_some(header)
+    })
+}
+
+fn replace_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
+    let path = identity_path(dir);
+    let new = path.with_extension("new");
+    match disk.remove(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(VaultError::io("remove", &new)(error));
+        }
+        _ => {}
+    }
+    let file = disk.create(&new).map_err(VaultError::io("create", &new))?;
+    file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &new))?;
+    file.sync().map_err(VaultError::io("sync", &new))?;
+    disk.rename(&new, &path).map_err(VaultError::io("rename", &path))?;
+    disk.sync_dir(dir).map_err(VaultError::io("sync", dir))
+}

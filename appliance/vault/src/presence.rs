@@ -1,0 +1,137 @@
+//! The segments' files against what is listed: what was to go goes, and what should be there and isn't is damage.
+
+use std::collections::BTreeMap;
+
+use coffer_format::SegmentId;
+use coffer_format::segment::{SegmentHeader, Stream};
+use rusqlite::{Connection, params};
+
+use crate::catalog::{self, DamageKind, Stretch};
+use crate::reading::Reading;
+use crate::segment::{self, FileForm, segment_path, segments_dir};
+use crate::{Result, VaultError};
+
+pub(crate) fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
+    let dir = segments_dir(&reading.dir);
+    reading.disk.create_dir(&dir).map_err(VaultError::io("create", &dir))?;
+    let mut forms = BTreeMap::new();
+    for name in reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
+        match segment::parse_name(&name) {
+            Some((id, FileForm::Whole)) => {
+                forms.insert(id, FileForm::Whole);
+            }
+            Some((id, FileForm::Stub)) => {
+                forms.entry(id).or_insert(FileForm::Stub);
+            }
+            None if name.ends_with(".new") => {
+                let path = dir.join(&name);
+                reading.disk.remove(&path).map_err(VaultError::io("remove", &path))?;
+            }
+            None => {
+                tracing::warn!(name, "a file that isn't a segment lies among the segments; it's left alone")
+            }
+        }
+    }
+    Ok(forms)
+}
+
+/// Lists the segments that only others speak of: those with copies elsewhere, and those that points have data in.
+pub(crate) fn list_by_name_only(db: &Connection) -> Result<()> {
+    let unknown = "NOT EXISTS (SELECT 1 FROM segments s WHERE s.segment = named.segment)
+         AND NOT EXISTS (SELECT 1 FROM dropped d WHERE d.segment = named.segment)";
+    let bulk = Stream::Bulk.code();
+    db.execute(
+        &format!(
+            "INSERT INTO segments (segment, stream, closed, bytes, hash, created_ms, on_disk)
+             SELECT segment, ?1, 1, 0, MAX(hash), 0, 0 FROM copies named WHERE {unknown} GROUP BY segment"
+        ),
+        [bulk],
+    )?;
+    for (stream, segment, bytes) in
+        [(Stream::Fresh.code(), "fresh_segment", "fresh_bytes"), (bulk, "bulk_segment", "bulk_bytes")]
+    {
+        db.execute(
+            &format!(
+                "INSERT INTO segments (segment, stream, closed, bytes, hash, created_ms, on_disk)
+                 SELECT segment, ?1, 0, MAX(bytes), NULL, 0, 0 FROM
+                   (SELECT {segment} AS segment, {bytes} AS bytes FROM points WHERE {bytes} > ?2 AND closed_ms IS NOT NULL) named
+                 WHERE {unknown} GROUP BY segment"
+            ),
+            params![stream, SegmentHeader::LEN as u64],
+        )?;
+    }
+    // What can't be read here, but was closed once: its copies know its hash.
+    db.execute(
+        "UPDATE segments SET closed = 1, hash = (SELECT MAX(hash) FROM copies WHERE copies.segment = segments.segment)
+         WHERE hash IS NULL AND EXISTS (SELECT 1 FROM copies WHERE copies.segment = segments.segment)
+           AND EXISTS (SELECT 1 FROM damage WHERE damage.segment = segments.segment AND damage.offset = 0)",
+        [],
+    )?;
+    Ok(())
+}
+
+/// Removes files that a power cut left behind after it was recorded that they go.
+pub(crate) fn remove_left_over(
+    reading: &Reading,
+    db: &Connection,
+    forms: &BTreeMap<SegmentId, FileForm>,
+) -> Result<()> {
+    let mut dropped = db.prepare("SELECT 1 FROM dropped WHERE segment = ?1")?;
+    let mut evicted = db.prepare("SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 0")?;
+    for (segment, form) in forms {
+        if dropped.exists([segment.0])? {
+            remove_file(reading, *segment, *form)?;
+        } else if *form == FileForm::Stub {
+            // Whatever the log says: where only the stub is, the data isn't.
+            db.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1 AND on_disk = 1", [segment.0])?;
+        } else if evicted.exists([segment.0])? {
+            // A stub is written before an eviction is recorded: without one, the file came back from a cartridge.
+            match reading.disk.open(&segment_path(&reading.dir, *segment, FileForm::Stub)) {
+                Ok(_) => remove_file(reading, *segment, FileForm::Whole)?,
+                Err(_) => {
+                    db.execute("UPDATE segments SET on_disk = 1 WHERE segment = ?1", [segment.0])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file that is listed and isn't there is damage.
+pub(crate) fn list_missing(reading: &Reading, db: &mut Connection) -> Result<()> {
+    let forms = list_files(reading)?;
+    let transaction = db.transaction()?;
+    catalog::clear_missing(&transaction)?;
+    let listed: Vec<(SegmentId, bool)> = {
+        let mut query = transaction.prepare("SELECT segment, on_disk FROM segments ORDER BY segment")?;
+        let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get(1)?)))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    for (segment, on_disk) in listed {
+        let is_there = match forms.get(&segment) {
+            Some(FileForm::Whole) => true,
+            Some(FileForm::Stub) => !on_disk,
+            None => false,
+        };
+        if !is_there {
+            tracing::error!(%segment, on_disk, "a segment's file is missing; a copy from tape or HQ heals it");
+            let stretch = Stretch::whole(segment, DamageKind::Missing);
+            catalog::put_damage(&transaction, &stretch, b"its file is missing", 0)?;
+            transaction.execute("UPDATE segments SET on_disk = 0 WHERE segment = ?1", [segment.0])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+pub(crate) fn remove_file(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<()> {
+    reading.files.forget(segment);
+    let path = segment_path(&reading.dir, segment, form);
+    match reading.disk.remove(&path) {
+        // It was missing, or an earlier run got that far.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        other => other.map_err(VaultError::io("remove", &path))?,
+    }
+    let dir = segments_dir(&reading.dir);
+    reading.disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
+}

@@ -1,0 +1,125 @@
+//! Whether what a version needs can be had, and from where: here, from a verified copy, or from nowhere.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use coffer_format::event::Place;
+use coffer_format::{Lsn, SegmentId};
+use rusqlite::{Connection, params};
+
+use crate::Result;
+use crate::catalog::{self, DamageKind, Stretch};
+use crate::reading::Reading;
+
+/// Where a record can be had from. In order: the later one decides for what needs both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Here, and nothing is known to be wrong with it.
+    Here,
+    /// The segment left the disk; verified copies are elsewhere.
+    Elsewhere,
+    /// It's damaged or missing here; a verified copy has it.
+    Copy,
+    Lost,
+}
+
+/// What is known of every segment: damage, whether it's on disk, its verified copies.
+#[derive(Debug, Default)]
+pub(crate) struct Soundness {
+    stretches: BTreeMap<SegmentId, Vec<Stretch>>,
+    on_disk: HashMap<SegmentId, bool>,
+    copies: HashMap<SegmentId, Vec<Place>>,
+    /// Metadata records in damaged stretches.
+    damaged_lsns: BTreeSet<Lsn>,
+}
+
+impl Soundness {
+    /// As the catalog knows it.
+    pub(crate) fn known(reading: &Reading) -> Result<Soundness> {
+        let damage = reading.readers.with(catalog::all_damage)?;
+        Soundness::with(reading, damage.into_iter().map(|(stretch, _)| stretch))
+    }
+
+    /// With these damaged stretches.
+    pub(crate) fn with(reading: &Reading, damaged: impl IntoIterator<Item = Stretch>) -> Result<Soundness> {
+        let mut found = Soundness::default();
+        for stretch in damaged {
+            found.stretches.entry(stretch.segment).or_default().push(stretch);
+        }
+        found.on_disk = reading.segments()?.into_iter().map(|state| (state.segment, state.on_disk)).collect();
+        for copy in reading.all_copies()? {
+            found.copies.entry(copy.segment).or_default().push(copy.place);
+        }
+        found.damaged_lsns = reading.readers.with(|db| found.lsns_in_damage(db))?;
+        Ok(found)
+    }
+
+    fn lsns_in_damage(&self, db: &Connection) -> Result<BTreeSet<Lsn>> {
+        let mut lsns = BTreeSet::new();
+        let mut query = db.prepare_cached(
+            "SELECT lsn FROM log WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
+        )?;
+        for stretch in self.stretches.values().flatten() {
+            let mut rows = query.query(params![stretch.segment.0, stretch.offset, stretch.len])?;
+            while let Some(row) = rows.next()? {
+                lsns.insert(Lsn(row.get(0)?));
+            }
+        }
+        Ok(lsns)
+    }
+
+    pub(crate) fn has_damage(&self) -> bool {
+        !self.stretches.is_empty()
+    }
+    pub(crate) fn is_damaged_lsn(&self, lsn: Lsn) -> bool {
+        self.damaged_lsns.contains(&lsn)
+    }
+    pub(crate) fn has_damaged_lsns(&self) -> bool {
+        !self.damaged_lsns.is_empty()
+    }
+
+    /// Verified copies of a segment, as people name them.
+    pub(crate) fn places(&self, segment: SegmentId) -> Vec<String> {
+        let mut places: Vec<_> = self.copies.get(&segment).into_iter().flatten().map(name_of).collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    /// Where a record can be had from. Offset and length in bytes.
+    pub(crate) fn of(&self, segment: SegmentId, offset: u64, len: u64) -> Standing {
+        let has_copy = self.copies.get(&segment).is_some_and(|copies| !copies.is_empty());
+        let damage = self.stretches.get(&segment).into_iter().flatten();
+        let mut damage = damage.filter(|stretch| stretch.overlaps(offset, len)).peekable();
+        let is_damaged = damage.peek().is_some();
+        match self.on_disk.get(&segment) {
+            _ if damage.any(|stretch| stretch.kind == DamageKind::Closed) => Standing::Lost,
+            Some(true) if !is_damaged => Standing::Here,
+            Some(false) if !is_damaged && has_copy => Standing::Elsewhere,
+            Some(_) if has_copy => Standing::Copy,
+            _ => Standing::Lost,
+        }
+    }
+}
+
+/// A place as people name it.
+pub(crate) fn name_of(place: &Place) -> String {
+    match place {
+        Place::Tape { barcode, .. } => format!("tape {barcode}"),
+        Place::Hq { name } => format!("HQ ({name})"),
+    }
+}
+
+impl Reading {
+    /// Segments whose file isn't what was written, or isn't there: they can't be copied, and don't count as being on disk.
+    pub fn unsound(&self) -> Result<BTreeSet<SegmentId>> {
+        let damage = self.readers.with(catalog::all_damage)?;
+        let unsound = damage.into_iter().filter(|(stretch, _)| stretch.kind != DamageKind::Closed);
+        Ok(unsound.map(|(stretch, _)| stretch.segment).collect())
+    }
+
+    /// Segments in which anything is damaged, whether or not a copy can heal it.
+    pub(crate) fn damaged_segments(&self) -> Result<BTreeSet<SegmentId>> {
+        let damage = self.readers.with(catalog::all_damage)?;
+        Ok(damage.into_iter().map(|(stretch, _)| stretch.segment).collect())
+    }
+}

@@ -1,0 +1,351 @@
+//! What was acknowledged and isn't there any more is never emptiness: flips and cuts below the durable end of open segments,
+//! files that are gone, records that are missing in between. Each is said, and stays said after another start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use coffer_format::event::Place;
+use coffer_format::segment::Stream;
+use coffer_format::{ConfigId, NodeId, SegmentId};
+use coffer_vault::disk::CrashDisk;
+use coffer_vault::verify::{Report, Verdict};
+use coffer_vault::{Vault, VaultError, reclaim};
+
+use crate::support::Random;
+use crate::support::agent::{Agent, Memory, PAGE};
+use crate::support::fixture::{Fixture, enrol};
+use crate::support::restored::{check_point, read};
+
+const ROOT: NodeId = NodeId::ROOT;
+
+struct Stopped {
+    disk: CrashDisk,
+    fixture: Fixture,
+    config: ConfigId,
+    memory: Memory,
+    /// Segments that were open, with the bytes that were durable.
+    open: Vec<(SegmentId, Stream, u64)>,
+}
+
+/// Four acknowledged points in three open segments, and the box is off.
+fn stopped() -> Stopped {
+    let disk = CrashDisk::new();
+    let fixture = Fixture::on(Arc::new(disk.clone()));
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    let mut random = Random::new(1);
+    agent.stream = Stream::Bulk;
+    let big = agent.make_file(ROOT, "big", random.bytes(3 * PAGE));
+    agent.close().unwrap();
+    agent.stream = Stream::Fresh;
+    let small = agent.make_file(ROOT, "small", random.bytes(300));
+    agent.close().unwrap();
+    agent.insert(small, 5, &random.bytes(100));
+    agent.close().unwrap();
+    agent.stream = Stream::Bulk;
+    agent.overwrite(big, PAGE, &random.bytes(PAGE));
+    agent.close().unwrap();
+    let open: Vec<_> = vault
+        .segments()
+        .unwrap()
+        .iter()
+        .map(|state| {
+            assert!(!state.closed);
+            (state.segment, state.stream, state.bytes)
+        })
+        .collect();
+    assert_eq!(open.len(), 3);
+    Stopped { disk, fixture, config, memory: agent.leave(), open }
+}
+
+impl Stopped {
+    /// Opens what is on a disk with that change made to it.
+    fn open_with(
+        &mut self,
+        keeps_catalog: bool,
+        change: impl FnOnce(&CrashDisk, &Fixture),
+    ) -> Option<Arc<Vault>> {
+        let disk = self.disk.reboot();
+        self.fixture.disk = Arc::new(disk.clone());
+        if !keeps_catalog {
+            self.fixture.delete_catalog();
+        }
+        change(&disk, &self.fixture);
+        self.fixture.try_open().ok()
+    }
+
+    /// Whether every file of every point is there as it was.
+    fn is_whole(&self, vault: &Arc<Vault>) -> bool {
+        let kept: BTreeSet<_> =
+            vault.reading().points(self.config).unwrap_or_default().iter().map(|point| point.point).collect();
+        self.memory.points.iter().all(|(point, model)| {
+            kept.contains(&point.0)
+                && model.values().all(|(node, object)| {
+                    match read(vault.reading(), self.config, *point, *node) {
+                        Ok(bytes) => {
+                            assert!(bytes == *object.bytes, "wrong bytes came back");
+                            true
+                        }
+                        Err(_) => false,
+                    }
+                })
+        })
+    }
+}
+
+fn verify(vault: &Vault) -> Report {
+    vault.verify(&mut |_| {}).unwrap()
+}
+
+/// The catalog as it was at the stop, to start each trial from.
+fn saved(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
+    ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"]
+        .iter()
+        .filter_map(|name| Some((name.to_string(), std::fs::read(fixture.dir().join(name)).ok()?)))
+        .collect()
+}
+
+fn put_back(fixture: &Fixture, files: &[(String, Vec<u8>)]) {
+    fixture.delete_catalog();
+    for (name, bytes) in files {
+        std::fs::write(fixture.dir().join(name), bytes).unwrap();
+    }
+}
+
+#[test]
+fn no_flip_below_the_durable_end_of_an_open_segment_is_silent() {
+    let mut stopped = stopped();
+    let catalog = saved(&stopped.fixture);
+    let mut random = Random::new(9);
+    for trial in 0..60 {
+        let (segment, _, durable) = stopped.open[trial % 3];
+        let at = 512 + random.below(durable as usize - 512) as u64;
+        put_back(&stopped.fixture, &catalog);
+        let flip = |disk: &CrashDisk, fixture: &Fixture| disk.flip_bit(&fixture.segment_path(segment.0), at);
+        let vault = stopped.open_with(true, flip).unwrap();
+        let place = format!("segment {segment}, byte {at} of {durable}");
+        let report = verify(&vault);
+        let names = |one: &coffer_vault::verify::Damage| {
+            one.segment == segment && one.offset <= at && at < one.offset + one.len
+        };
+        assert!(report.damage.iter().any(names), "{place}: {report:?}");
+        assert_eq!(report.verdict, Verdict::Lost, "{place}: {report:?}");
+        assert!(report.touched.iter().all(|one| one.is_lost && one.from.is_empty()), "{place}: {report:?}");
+        assert!(!vault.reading().known_damage().unwrap().is_empty(), "{place}");
+        assert_eq!(stopped.is_whole(&vault), report.touched.is_empty(), "{place}: {report:?}");
+
+        // Another start, and a catalog made anew, say the same: closing the segment hid nothing.
+        drop(vault);
+        for keeps_catalog in [true, false] {
+            if !keeps_catalog {
+                stopped.fixture.delete_catalog();
+            }
+            let vault = stopped.fixture.open();
+            let again = verify(&vault);
+            assert!(again.damage.iter().any(names), "{place}, catalog kept: {keeps_catalog}: {again:?}");
+            assert_eq!(again.verdict, Verdict::Lost, "{place}, catalog kept: {keeps_catalog}: {again:?}");
+            // A copy of it counts for what is whole in it, and for nothing else.
+            let hash = vault.segments().unwrap().iter().find(|one| one.segment == segment).unwrap().hash;
+            let place_at_hq = Place::Hq { name: "branch".into() };
+            vault.record_copies(vec![(segment, hash.unwrap(), place_at_hq)]).unwrap();
+            assert_eq!(verify(&vault).verdict, Verdict::Lost, "{place}");
+        }
+    }
+}
+
+#[test]
+fn an_open_segment_that_is_cut_or_gone_is_never_silent() {
+    let mut stopped = stopped();
+    let catalog = saved(&stopped.fixture);
+    for (segment, stream, durable) in stopped.open.clone() {
+        for len in [None, Some(0), Some(100), Some(512), Some(600), Some(durable - 1)] {
+            put_back(&stopped.fixture, &catalog);
+            let cut = |disk: &CrashDisk, fixture: &Fixture| {
+                use coffer_vault::disk::Disk;
+                let path = fixture.segment_path(segment.0);
+                match len {
+                    None => disk.remove(&path).unwrap(),
+                    Some(len) => disk.open(&path).unwrap().truncate(len).unwrap(),
+                }
+            };
+            let vault = stopped.open_with(true, cut).unwrap();
+            let report = verify(&vault);
+            let what = format!("{stream:?}, {len:?} of {durable} bytes: {report:?}");
+            assert_eq!(report.verdict, Verdict::Lost, "{what}");
+            assert!(report.damage.iter().any(|one| one.segment == segment), "{what}");
+            assert!(!vault.reading().known_damage().unwrap().is_empty(), "{what}");
+            // It goes on taking new work, and nothing of it is dropped.
+            vault.audit("test", "still here").unwrap();
+            let plan = vault.plan_reclaim(reclaim::Policy::default());
+            // Where metadata is missing, nobody knows what is needed, and nothing is planned.
+            if let Ok(plan) = plan {
+                vault.apply_reclaim(&plan, "test").unwrap();
+            }
+            assert!(vault.segments().unwrap().iter().any(|one| one.segment == segment), "{what}");
+            assert_eq!(verify(&vault).verdict, Verdict::Lost, "{what}");
+        }
+    }
+}
+
+/// With the catalog gone too, nobody knows how far an open segment was durable, but for what the metadata names.
+#[test]
+fn without_the_catalog_what_is_lost_is_said_too() {
+    let mut stopped = stopped();
+    let mut random = Random::new(11);
+    for trial in 0..40 {
+        let (segment, _, durable) = stopped.open[trial % 3];
+        let at = random.below(durable as usize) as u64;
+        let flip = |disk: &CrashDisk, fixture: &Fixture| disk.flip_bit(&fixture.segment_path(segment.0), at);
+        let place = format!("segment {segment}, byte {at} of {durable}");
+        let vault = stopped.open_with(false, flip).unwrap();
+        let report = verify(&vault);
+        let told = vault.reading().audit_log(5).unwrap();
+        let said = told.iter().any(|entry| entry.what.contains("can't be read"));
+        assert!(
+            stopped.is_whole(&vault) || said || report.verdict == Verdict::Lost,
+            "{place}: {report:?} {told:?}"
+        );
+        if segment != stopped.open[0].0 && !stopped.is_whole(&vault) {
+            assert_eq!(report.verdict, Verdict::Lost, "{place}: {report:?}");
+        }
+    }
+}
+
+/// A vault in several closed segments.
+pub(crate) fn closed() -> (Fixture, Arc<Vault>, ConfigId, Memory) {
+    let fixture = Fixture::real();
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    let mut random = Random::new(2);
+    let file = agent.make_file(ROOT, "file", random.bytes(4 * PAGE));
+    for _ in 0..3 {
+        agent.overwrite(file, 0, &random.bytes(PAGE));
+        agent.close().unwrap();
+        vault.roll().unwrap();
+    }
+    (fixture, vault, config, agent.leave())
+}
+
+fn record_at_hq(vault: &Vault) {
+    let place = || Place::Hq { name: "branch".into() };
+    let closed = vault.segments().unwrap().into_iter().filter(|one| one.closed);
+    vault.record_copies(closed.map(|one| (one.segment, one.hash.unwrap(), place())).collect()).unwrap();
+}
+
+#[test]
+fn a_missing_file_is_damage_and_heals_when_it_is_brought_back() {
+    let (fixture, vault, config, memory) = closed();
+    record_at_hq(&vault);
+    let states: Vec<_> = vault.segments().unwrap().into_iter().filter(|one| one.closed).collect();
+    drop(vault);
+    for state in states {
+        let copy = fixture.segment_bytes(state.segment.0);
+        std::fs::remove_file(fixture.segment_path(state.segment.0)).unwrap();
+        let vault = fixture.open();
+        assert!(vault.reading().unsound().unwrap().contains(&state.segment));
+        let report = verify(&vault);
+        assert_eq!(report.verdict, Verdict::Heals, "{report:?}");
+        assert!(report.touched.iter().all(|one| one.from == ["HQ (branch)"] && !one.is_lost), "{report:?}");
+        let needs = vault.reading().to_heal().unwrap();
+        assert_eq!(needs.iter().map(|need| need.segment).collect::<Vec<_>>(), [state.segment]);
+        assert!(needs[0].by_copy && needs[0].copies.len() == 1);
+        vault.import_segment(state.segment, &copy).unwrap();
+        assert_eq!(verify(&vault).verdict, Verdict::Whole);
+        assert_eq!(vault.reading().to_heal().unwrap(), []);
+        for (point, model) in &memory.points {
+            check_point(vault.reading(), config, *point, model).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_only_its_copies_speak_of_is_missed_and_can_come_back() {
+    let (fixture, vault, config, memory) = closed();
+    record_at_hq(&vault);
+    let states: Vec<_> = vault.segments().unwrap().into_iter().filter(|one| one.closed).collect();
+    drop(vault);
+    for state in states {
+        let copy = fixture.segment_bytes(state.segment.0);
+        std::fs::remove_file(fixture.segment_path(state.segment.0)).unwrap();
+        fixture.delete_catalog();
+        let vault = fixture.open();
+        let report = verify(&vault);
+        assert_ne!(report.verdict, Verdict::Whole, "{report:?}");
+        assert!(vault.reading().to_heal().unwrap().iter().any(|need| need.segment == state.segment));
+        if state.stream == Stream::Meta {
+            assert!(!report.gaps.is_empty(), "{report:?}");
+        }
+        vault.import_segment(state.segment, &copy).unwrap();
+        drop(vault);
+        let vault = fixture.open();
+        assert_eq!(verify(&vault).verdict, Verdict::Whole);
+        for (point, model) in &memory.points {
+            check_point(vault.reading(), config, *point, model).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_and_needed_is_never_dropped() {
+    let all = reclaim::Policy { copies_before_eviction: 1, free_target_bytes: 0, compact_below_percent: 100 };
+    for number in 0..3 {
+        let (fixture, vault, config, memory) = closed();
+        record_at_hq(&vault);
+        let data =
+            vault.segments().unwrap().into_iter().filter(|one| one.stream != Stream::Meta && one.closed);
+        let state = data.collect::<Vec<_>>()[number];
+        let path = fixture.segment_path(state.segment.0);
+        let copy = std::fs::read(&path).unwrap();
+        let mut broken = copy.clone();
+        broken[700] ^= 1;
+        std::fs::write(&path, &broken).unwrap();
+        let report = verify(&vault);
+        assert_eq!(report.verdict, Verdict::Heals, "{report:?}");
+        let needed = vault.needed_bytes().unwrap();
+        assert!(needed.get(&state.segment).is_some_and(|bytes| *bytes > 0), "{needed:?}");
+        vault.apply_reclaim(&vault.plan_reclaim(all).unwrap(), "test").unwrap();
+        assert_eq!(verify(&vault).verdict, Verdict::Heals);
+        // Its last good copy isn't given up either, and it isn't copied as it is.
+        let (set, gone) = (String::new(), coffer_format::event::CartridgeState::Scratch);
+        let next = coffer_format::event::Event::CartridgeSet {
+            barcode: "COF001L6".into(),
+            state: gone,
+            set,
+            number: 0,
+            containers: 0,
+            written: 0,
+        };
+        let on_tape = Place::Tape { barcode: "COF001L6".into(), container: 1, block: 0 };
+        vault.record_copies(vec![(state.segment, state.hash.unwrap(), on_tape)]).unwrap();
+        assert!(!vault.give_up_copies("COF001L6", 2, next, "for the test").unwrap());
+        let left = vault.reading().without_copy(|_| false).unwrap();
+        assert!(left.iter().all(|one| one.segment != state.segment));
+        vault.import_segment(state.segment, &copy).unwrap();
+        assert_eq!(verify(&vault).verdict, Verdict::Whole);
+        for (point, model) in &memory.points {
+            check_point(vault.reading(), config, *point, model).unwrap();
+        }
+    }
+}
+
+#[test]
+fn bytes_that_hq_has_of_an_open_segment_heal_its_damaged_end() {
+    let mut stopped = stopped();
+    let (segment, _, durable) = stopped.open[1];
+    let before = stopped.fixture.segment_bytes(segment.0);
+    let flip = |disk: &CrashDisk, fixture: &Fixture| {
+        disk.flip_bit(&fixture.segment_path(segment.0), durable - 10);
+    };
+    let vault = stopped.open_with(true, flip).unwrap();
+    assert_eq!(verify(&vault).verdict, Verdict::Lost);
+    let needs = vault.reading().to_heal().unwrap();
+    assert_eq!((needs.len(), needs[0].segment, needs[0].by_copy), (1, segment, false));
+    assert!(matches!(vault.store_anew(segment, &before[..100]), Err(VaultError::Refused { .. })));
+    assert!(vault.store_anew(segment, &before[..durable as usize]).unwrap() > 0);
+    let report = verify(&vault);
+    assert_eq!(report.verdict, Verdict::Whole, "{report:?}");
+    assert!(stopped.is_whole(&vault));
+    assert_eq!(vault.reading().to_heal().unwrap(), []);
+}
