@@ -136,11 +136,10 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         Request::Verify => {
             let total: u64 = reading.segments()?.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum();
             let report = vault.verify(&mut |done| working(json!({ "bytes": done, "of": total })))?;
-            vault.audit(
-                who,
-                &format!("verified {} segments, found {} damaged", report.segments, report.damage.len()),
-            )?;
-            json!(report)
+            vault.audit(who, &format!("verified {} segments: {}", report.segments, report.sentence()))?;
+            let mut told = json!(report);
+            told["sentence"] = json!(report.sentence());
+            told
         }
         Request::RetentionPlan => json!(retention_plans(appliance)?),
         Request::RetentionApply => {

@@ -19,12 +19,14 @@ impl ExitClass {
     pub const OTHER_BOX: ExitClass = ExitClass(6);
     /// A restore left some files alone, or couldn't write some.
     pub const PARTLY: ExitClass = ExitClass(7);
-    /// Verification found damage.
+    /// Verification found damage; verified copies have all that it touches.
     pub const DAMAGE: ExitClass = ExitClass(8);
     /// A restore from cartridges left out files that lie on cartridges which couldn't be had or read.
     pub const TAPE_MISSING: ExitClass = ExitClass(9);
     /// Everything is restored, but files in use are replaced only when that computer next starts.
     pub const AT_RESTART: ExitClass = ExitClass(10);
+    /// Something that a kept point needs is damaged or missing, and no verified copy has it.
+    pub const LOST: ExitClass = ExitClass(12);
     /// Refusals: this and the refusal's number.
     const REFUSED: u8 = 20;
 }

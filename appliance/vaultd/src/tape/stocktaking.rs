@@ -71,8 +71,10 @@ impl TapeJob {
             stock.tapes.entry(barcode).or_insert_with(|| Tape::unknown(spot));
         }
         let needed = self.state().needed.clone();
+        // What is damaged on disk counts as not being there: its copies are what there is of it.
+        let unsound = reading.unsound()?;
         for segment in reading.segments()?.into_iter().filter(|segment| segment.closed) {
-            let (bytes, on_disk) = (segment.bytes, segment.on_disk);
+            let (bytes, on_disk) = (segment.bytes, segment.on_disk && !unsound.contains(&segment.segment));
             let needed_bytes = needed.get(&segment.segment).copied().unwrap_or(bytes);
             stock.segments.insert(segment.segment, Segment { bytes, needed_bytes, on_disk, at_hq: false });
         }

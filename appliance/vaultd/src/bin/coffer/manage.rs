@@ -234,26 +234,57 @@ fn set(cli: &Cli, computer: &str, name: &str, toml: &str) -> Done {
 
 fn verify(cli: &Cli) -> Done {
     let report = connect(cli)?.ask(json!({ "do": "verify" }))?;
-    show::print(cli.json, &report, |report| {
-        println!("{} segments, {} read.", text(report, "segments"), size_of(report, "bytes"));
-        for one in report["damage"].as_array().into_iter().flatten() {
-            println!("! segment {} at {}: {}", text(one, "segment"), text(one, "offset"), text(one, "what"));
-        }
-        for one in report["touched"].as_array().into_iter().flatten() {
-            println!(
-                "! configuration {}: {} from point {} can't be restored from this disk",
-                text(one, "config"),
-                text(one, "path"),
-                text(one, "since")
-            );
-        }
-    });
-    match report["damage"].as_array().is_none_or(Vec::is_empty) {
-        true => Ok(()),
-        false => {
-            Err(Failure::Told(ExitClass::DAMAGE, "damage was found: a copy from tape or HQ heals it".into()))
-        }
+    show::print(cli.json, &report, show_report);
+    let sentence = text(&report, "sentence");
+    match report["verdict"].as_str() {
+        Some("whole") => Ok(()),
+        Some("heals") => Err(Failure::Told(
+            ExitClass::DAMAGE,
+            format!(
+                "{sentence}; the box heals itself from them: see that the tapes are in, or that HQ is reached"
+            ),
+        )),
+        _ => Err(Failure::Told(
+            ExitClass::LOST,
+            format!("{sentence}: have the computers that still have those files capture them again"),
+        )),
     }
+}
+
+fn show_report(report: &Value) {
+    let list = |name: &str| report[name].as_array().cloned().unwrap_or_default();
+    println!(
+        "{} segments, {} read; {} contents of kept files looked up, {} of them partly on tape or at HQ.",
+        text(report, "segments"),
+        size_of(report, "bytes"),
+        text(report, "contents"),
+        text(report, "elsewhere")
+    );
+    for one in list("damage") {
+        println!("! segment {} at {}: {}", text(&one, "segment"), text(&one, "offset"), text(&one, "what"));
+    }
+    for one in list("gaps") {
+        println!("! metadata records {} to {} are missing", text(&one, "first"), text(&one, "last"));
+    }
+    for one in list("touched") {
+        let from: Vec<_> = one["from"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let whence = match one["is_lost"] == true {
+            true => "can't be restored from anywhere".into(),
+            false => format!("can't be restored from this disk, but from {}", from.join(", ")),
+        };
+        println!(
+            "! configuration {}: {} from point {} {whence}",
+            text(&one, "config"),
+            text(&one, "path"),
+            text(&one, "since")
+        );
+    }
+    let named = list("touched").len() as u64;
+    let more = report["touched_count"].as_u64().unwrap_or(named).saturating_sub(named);
+    if more > 0 {
+        println!("! and {more} more versions");
+    }
+    println!("{}.", text(report, "sentence"));
 }
 
 fn show_retention(plans: &Value) {
