@@ -15,6 +15,9 @@ pub(super) const PARTLY: u8 = 3;
 /// What's in use is replaced when the computer next starts.
 pub(super) const AT_RESTART: u8 = 14;
 
+/// All that the box could give is restored.
+pub(super) const LEFT_OUT: u8 = 15;
+
 /// See README.md.
 pub(super) fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {

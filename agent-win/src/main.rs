@@ -187,6 +187,9 @@ fn told(restored: &Restored) -> ExitCode {
     let later = restored.at_restart.iter().map(|path| (path, AT_RESTART));
     let lines = restored.lacking.iter().map(|(path, what)| (path, what.as_str())).chain(later);
     lines.for_each(|(path, what)| println!("  {}: {what}", String::from_utf8_lossy(path)));
+    if restored.left_out > 0 {
+        return ExitCode::from(exit_code::LEFT_OUT);
+    }
     match (restored.lacking.len(), restored.at_restart.len()) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(exit_code::AT_RESTART),

@@ -1,5 +1,7 @@
 //! Segments back from HQ: evicted ones for a restore, damaged ones for repair. Resumes within a segment.
 
+use std::collections::BTreeMap;
+
 use coffer_format::wire::Message;
 use coffer_format::{SegmentId, limits};
 use coffer_link::{Link, LinkError, Role, Throttle, connect};
@@ -11,6 +13,8 @@ use crate::{WanError, WanSettings};
 
 /// Attempts in a row that bring nothing before it's given up.
 const ATTEMPTS_MAX: u32 = 8;
+/// The same where a person waits for it.
+const ATTEMPTS_WAITED_FOR: u32 = 3;
 
 /// Fetches whole segments, one after another, and hands each to `sink` (which checks it against the catalog's hash:
 /// `Vault::import_segment` does). `throttle`: the line's budget, shared with the WAN job.
@@ -23,24 +27,77 @@ pub async fn fetch_segments<S>(
 where
     S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
 {
-    let mut fetch = Fetch { settings, throttle, link: None };
+    let mut fetch = Fetch { settings, throttle, link: None, attempts_max: ATTEMPTS_MAX };
     for segment in segments.iter().copied() {
         let bytes = fetch.whole(segment).await?;
-        let imported = in_background(move || {
-            let outcome = sink(segment, &bytes);
-            (sink, outcome)
-        });
-        let (returned, outcome) = imported.await?;
+        let (returned, outcome) = hand_over(sink, segment, bytes).await?;
         outcome?;
         sink = returned;
     }
     Ok(())
 }
 
+/// As [`fetch_segments`], for a restore that somebody waits for: what can't be had keeps the rest from nothing, and a line
+/// that isn't there is tried a few times. Says why, by segment.
+pub async fn fetch_what_can<S>(
+    settings: &WanSettings,
+    throttle: Option<Throttle>,
+    segments: &[SegmentId],
+    mut sink: S,
+) -> BTreeMap<SegmentId, String>
+where
+    S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
+{
+    let mut fetch = Fetch { settings, throttle, link: None, attempts_max: ATTEMPTS_WAITED_FOR };
+    let mut lacking = BTreeMap::new();
+    let mut waiting = segments.iter().copied();
+    while let Some(segment) = waiting.next() {
+        let handed_over = match fetch.whole(segment).await {
+            Ok(bytes) => hand_over(sink, segment, bytes).await,
+            Err(error) => {
+                lacking.insert(segment, error.sentence());
+                if is_worth_retrying(&error) {
+                    // Tried often enough: the next one would fare no better.
+                    lacking.extend(waiting.map(|segment| (segment, error.sentence())));
+                    break;
+                }
+                continue;
+            }
+        };
+        match handed_over {
+            Ok((returned, outcome)) => {
+                lacking.extend(outcome.err().map(|error| (segment, error.refusal().sentence)));
+                sink = returned;
+            }
+            Err(error) => {
+                lacking.extend([segment].into_iter().chain(waiting).map(|one| (one, error.sentence())));
+                break;
+            }
+        }
+    }
+    lacking
+}
+
+async fn hand_over<S>(
+    mut sink: S,
+    segment: SegmentId,
+    bytes: Vec<u8>,
+) -> Result<(S, coffer_vault::Result<()>), WanError>
+where
+    S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
+{
+    let handed_over = in_background(move || {
+        let outcome = sink(segment, &bytes);
+        (sink, outcome)
+    });
+    handed_over.await
+}
+
 struct Fetch<'a> {
     settings: &'a WanSettings,
     throttle: Option<Throttle>,
     link: Option<Link>,
+    attempts_max: u32,
 }
 
 impl Fetch<'_> {
@@ -57,7 +114,7 @@ impl Fetch<'_> {
             };
             self.link = None;
             attempts = if bytes.len() > before { 0 } else { attempts + 1 };
-            if attempts >= ATTEMPTS_MAX || !is_worth_retrying(&error) {
+            if attempts >= self.attempts_max || !is_worth_retrying(&error) {
                 return Err(error);
             }
             tracing::warn!(%segment, at = bytes.len(), error = %error.sentence(), "fetching goes on after a wait");

@@ -20,7 +20,7 @@ mod work;
 
 pub use calendar::{Calendar, CalendarError, Window};
 pub use error::WanError;
-pub use fetch::fetch_segments;
+pub use fetch::{fetch_segments, fetch_what_can};
 pub use job::WanJob;
 pub use rate::{BadRate, Rate};
 pub use settings::{LocalTime, Patience, WanSettings};

@@ -60,6 +60,8 @@ pub struct Restored {
     pub at_restart: Vec<Vec<u8>>,
     /// Paths as the point has them, and what's wrong with each: not there, or not all of it.
     pub lacking: Vec<(Vec<u8>, String)>,
+    /// How many of these the box couldn't give: damaged, away, or not there at that point.
+    pub left_out: u64,
 }
 
 /// Why a restore ended early. What's whole by then stays.
@@ -109,6 +111,9 @@ impl Restore {
                 self.restoring.pack(compression, raw_len, &placements, &payload.0);
             }
             Message::RestoreBatchEnd => self.restoring.finish_batch(),
+            Message::RestoreLeftOut { files } => {
+                files.into_iter().for_each(|file| self.restoring.leave_out(file));
+            }
             Message::RestoreEnd { failed, .. } => {
                 self.restoring.finish_batch();
                 for line in failed {

@@ -5,7 +5,7 @@ use std::io;
 
 use coffer_format::chunk::Compression;
 use coffer_format::node::{NodeKind, NodeMeta};
-use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
+use coffer_format::wire::{LeftOut, Placement, ReplaceRule, RestoreNode};
 
 use super::folders::{Folders, working_name};
 use super::growing::{Growing, Grown, Spot, discard, unpacked};
@@ -40,6 +40,8 @@ pub(super) struct Restoring {
     pub(super) streams: Vec<Stream>,
     /// What's settled already: the box sends everything again after the line was broken.
     pub(super) decided: HashSet<u32>,
+    /// What the box couldn't give, this time.
+    left_out: Vec<(Vec<u8>, String)>,
     pub(super) done: Restored,
 }
 
@@ -93,6 +95,7 @@ impl Restoring {
             links: Vec::new(),
             streams: Vec::new(),
             decided: HashSet::new(),
+            left_out: Vec::new(),
             done: Restored::default(),
         })
     }
@@ -103,6 +106,11 @@ impl Restoring {
 
     /// Everything comes again, over another line.
     pub(super) fn go_on(&mut self) {
+        self.left_out.clear();
+        self.drop_batch();
+    }
+
+    fn drop_batch(&mut self) {
         self.links.clear();
         self.batch_streams.clear();
         for growing in std::mem::take(&mut self.batch).into_values() {
@@ -114,6 +122,21 @@ impl Restoring {
     pub(super) fn lack(&mut self, path: &[u8], what: impl Into<String>) {
         if self.done.lacking.len() < LACKING_MAX {
             self.done.lacking.push((path.to_vec(), what.into()));
+        }
+    }
+
+    /// The box couldn't give all of it: what has come is thrown away. Over another line it may.
+    pub(super) fn leave_out(&mut self, file: LeftOut) {
+        if let Some(index) = file.index {
+            self.links.retain(|link| link.index != index);
+            self.batch_streams.remove(&index);
+            if let Some(growing) = self.batch.remove(&index) {
+                self.done.bytes -= growing.written;
+                growing.discard();
+            }
+        }
+        if self.left_out.len() < LACKING_MAX {
+            self.left_out.push((file.path.0, file.what));
         }
     }
 
@@ -345,8 +368,10 @@ impl Restoring {
 
     /// Folders get what belongs to them last, the deepest first: writing into them changes their times.
     pub(super) fn finish(mut self) -> Restored {
-        self.go_on();
+        self.drop_batch();
         self.finish_streams();
+        self.done.left_out = self.left_out.len() as u64;
+        self.done.lacking.append(&mut self.left_out);
         for (place, directory) in std::mem::take(&mut self.directories).into_iter().rev() {
             let Directory { object, kept: Some(Kept { shown, meta }), .. } = directory else { continue };
             let lacking = self.put_back(&place, object, &meta);

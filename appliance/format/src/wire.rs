@@ -146,6 +146,26 @@ layout! {
 }
 
 kinds! {
+    /// Why a restore doesn't give all of something.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum LeftOutWhy {
+        /// A record that it needs is damaged or missing.
+        1 = Damaged,
+        /// Its bytes lie where they can't be had now: on a tape, or at HQ.
+        2 = Away,
+        /// Nothing has that path at the point.
+        3 = NotThere,
+    }
+}
+
+layout! {
+    /// What a restore doesn't give. `index`: the node that was announced and that's to be thrown away; none where it never was,
+    /// or where it came with something lacking. `what` is a sentence, from the path on.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct LeftOut { pub index: Option<u32>, pub path: Blob, pub why: LeftOutWhy, pub what: String }
+}
+
+kinds! {
     /// What a restore does where something is already.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum ReplaceRule {
@@ -262,7 +282,10 @@ kinds! {
         52 = RestorePack { compression: Compression, raw_len: u32, placements: Vec<Placement>, payload: Blob },
         /// Every node so far has all its bytes.
         53 = RestoreBatchEnd,
+        /// `failed`: what's to be said of the restore as a whole, such as which tape to put in.
         54 = RestoreEnd { nodes: u64, bytes: u64, failed: Vec<ReportLine> },
+        /// Before the end of a batch, any number of times; everything else comes all the same.
+        55 = RestoreLeftOut { files: Vec<LeftOut> },
 
         // Operator: JSON documents, so that screens and programs see the same.
         60 = Ask { json: Blob },

@@ -1,6 +1,6 @@
 //! Bringing data back to the disk from where its copies are: tape first, then HQ. And the WAN job's making.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +8,7 @@ use coffer_format::SegmentId;
 use coffer_format::event::Place;
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Identity, Role};
-use coffer_replicator::{Calendar, Rate, WanJob, WanSettings, Window, fetch_segments};
+use coffer_replicator::{Calendar, Rate, WanJob, WanSettings, Window, fetch_segments, fetch_what_can};
 use coffer_vault::restore::Wanted;
 use coffer_vault::{Vault, VaultError};
 use serde::Deserialize;
@@ -18,37 +18,95 @@ use crate::layout::Layout;
 use crate::serve::Appliance;
 use crate::settings::Settings;
 
-/// Makes the segments that a restore needs present on disk. Returns how many had to be fetched.
+/// What came of making a restore's segments present on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) segments: usize,
+    /// What couldn't be had, and why: files that need it are left out.
+    pub(crate) away: BTreeMap<SegmentId, String>,
+    /// What a person is asked to do about that.
+    pub(crate) requests: Vec<String>,
+}
+
+impl Fetched {
+    /// An error where anything couldn't be had.
+    pub(crate) fn all(self) -> Result<usize, VaultError> {
+        let Some((segment, why)) = self.away.first_key_value() else { return Ok(self.segments) };
+        let unread =
+            || format!("{} segments couldn't be read back (segment {segment}: {why})", self.away.len());
+        let sentence = self.requests.first().cloned().unwrap_or_else(unread);
+        Err(VaultError::Refused { code: RefusalCode::CopyNeeded, sentence })
+    }
+}
+
+/// Makes the segments that a restore needs present on disk, from tape, then from HQ. What can't be had keeps the rest from
+/// nothing.
 pub(crate) fn fetch_for(
     appliance: &Appliance,
     wanted: &Wanted,
     working: &mut dyn FnMut(Value),
-) -> Result<usize, VaultError> {
+) -> Result<Fetched, VaultError> {
     let reading = appliance.vault.reading();
     let missing = reading.missing_for(wanted)?;
     if missing.is_empty() {
-        return Ok(0);
+        return Ok(Fetched::default());
     }
     let count = missing.len();
     working(json!({ "doing": format!("reading {count} segments back") }));
-    let mut from_tape = Ok(());
-    if let Some(tape) = &appliance.tape {
-        from_tape = tape.fetch(&appliance.vault, &missing, working, &mut |segment, bytes| {
-            appliance.vault.import_segment(segment, bytes)
-        });
-    }
+    let (mut away, mut requests) = from_tape(appliance, &missing, working);
     let missing = reading.missing_for(wanted)?;
-    match (missing.is_empty(), &appliance.wan, from_tape) {
-        (true, ..) => Ok(count),
-        // It says which tapes to put in.
-        (false, None, Err(error)) => Err(error),
-        (false, _, from_tape) => {
-            if let Err(error) = from_tape {
-                tracing::warn!(%error, "tape didn't give everything; what is left is asked of HQ");
-            }
-            fetch_from_hq(appliance, &missing).map(|()| count)
+    if let (false, Some(wan)) = (missing.is_empty(), &appliance.wan) {
+        working(json!({ "doing": format!("asking HQ for {} segments", missing.len()) }));
+        for (segment, why) in from_hq(appliance, wan, &missing) {
+            let tape = away.remove(&segment).map(|tape| format!("; {tape}")).unwrap_or_default();
+            away.insert(segment, format!("HQ: {why}{tape}"));
         }
     }
+    let missing = reading.missing_for(wanted)?;
+    away.retain(|segment, _| missing.contains(segment));
+    for segment in &missing {
+        let nowhere = "no tape here holds it: put the tapes in that `coffer tape list` names";
+        away.entry(*segment).or_insert_with(|| nowhere.to_owned());
+    }
+    if away.is_empty() {
+        requests.clear();
+    }
+    requests.iter().for_each(|request| working(json!({ "doing": request })));
+    Ok(Fetched { segments: count - missing.len(), away, requests })
+}
+
+/// What tape couldn't give, and what a person is to do.
+fn from_tape(
+    appliance: &Appliance,
+    missing: &[SegmentId],
+    working: &mut dyn FnMut(Value),
+) -> (BTreeMap<SegmentId, String>, Vec<String>) {
+    let Some(tape) = &appliance.tape else { return Default::default() };
+    let vault = &appliance.vault;
+    let fetched = tape
+        .fetch_what_can(vault, missing, working, &mut |segment, bytes| vault.import_segment(segment, bytes));
+    match fetched {
+        Ok(lacking) => {
+            let requests = lacking.request().into_iter().collect();
+            (lacking.segments, requests)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "tape didn't give everything");
+            let why = error.refusal().sentence;
+            (missing.iter().map(|segment| (*segment, why.clone())).collect(), Vec::new())
+        }
+    }
+}
+
+/// What HQ couldn't give.
+fn from_hq(appliance: &Appliance, wan: &WanJob, missing: &[SegmentId]) -> BTreeMap<SegmentId, String> {
+    let vault = appliance.vault.clone();
+    tokio::runtime::Handle::current().block_on(fetch_what_can(
+        wan.settings(),
+        Some(wan.throttle()),
+        missing,
+        move |segment, bytes| vault.import_segment(segment, bytes),
+    ))
 }
 
 /// Brings back from HQ what no tape holds any more and the disk doesn't have, so that it's written to tape again. Returns how many

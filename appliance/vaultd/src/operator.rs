@@ -155,7 +155,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         }
         Request::Fetch { config, when, paths } => {
             let wanted = wanted(appliance, &config, when, paths)?;
-            json!({ "fetched_segments": copies::fetch_for(appliance, &wanted, working)? })
+            json!({ "fetched_segments": copies::fetch_for(appliance, &wanted, working)?.all()? })
         }
         Request::TapeInventory => tape(appliance)?.inventory()?,
         Request::TapeRun => json!(tape(appliance)?.tend(vault, Pace::Now, working)?),

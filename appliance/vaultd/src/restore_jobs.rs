@@ -27,6 +27,8 @@ struct Open {
     job: u64,
     asking: Asking,
     reports: SyncSender<RestoreReport>,
+    /// Lines of what the box itself couldn't give.
+    left_out: u64,
 }
 
 #[derive(Default)]
@@ -61,7 +63,7 @@ impl RestoreJobs {
         let job = now_ms.max(jobs.last + 1);
         jobs.last = job;
         let (sender, reports) = sync_channel(REPORTS_MAX);
-        jobs.open.insert(computer, Open { job, asking, reports: sender });
+        jobs.open.insert(computer, Open { job, asking, reports: sender, left_out: 0 });
         Some(OpenJob { jobs: self, computer, job, reports })
     }
 
@@ -88,6 +90,13 @@ impl RestoreJobs {
         })
     }
 
+    /// Notes how much the box couldn't give a computer that it has asked.
+    pub(crate) fn left_out(&self, computer: ComputerId, lines: u64) {
+        if let Some(open) = self.jobs().open.get_mut(&computer) {
+            open.left_out = lines;
+        }
+    }
+
     /// Passes a report on; false where nobody waits for it.
     pub(crate) fn reported(&self, computer: ComputerId, report: RestoreReport) -> bool {
         let jobs = self.jobs();
@@ -100,6 +109,13 @@ impl RestoreJobs {
             return true;
         }
         reports.send(report).is_ok()
+    }
+}
+
+impl OpenJob<'_> {
+    /// Lines of what the box itself couldn't give.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.jobs.jobs().open.get(&self.computer).map_or(0, |open| open.left_out)
     }
 }
 

@@ -176,6 +176,7 @@ fn answer(job: &OpenJob<'_>, name: &str, report: &RestoreReport) -> Outcome {
     let lacking: Vec<Value> = lacking.iter().map(line).collect();
     Ok(json!({
         "job": job.job, "computer": name, "files": files, "bytes": bytes, "at_restart": at_restart, "lacking": lacking,
+        "left_out": job.left_out(),
     }))
 }
 

@@ -69,6 +69,7 @@ fn kind(message: &Message) -> &'static str {
         RestorePack { .. } => "restore-pack",
         RestoreBatchEnd => "restore-batch-end",
         RestoreEnd { .. } => "restore-end",
+        RestoreLeftOut { .. } => "restore-left-out",
         Ask { .. } => "ask",
         Answer { .. } => "answer",
         Working { .. } => "working",
@@ -83,7 +84,7 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 47;
+const KINDS: usize = 48;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -233,6 +234,14 @@ fn restore() -> Vec<Message> {
         },
         RestoreBatchEnd,
         RestoreEnd { nodes: 4, bytes: 5, failed: vec![report_line()] },
+        RestoreLeftOut {
+            files: vec![LeftOut {
+                index: Some(1),
+                path: "a/b".into(),
+                why: LeftOutWhy::Damaged,
+                what: "is damaged".into(),
+            }],
+        },
     ]
 }
 

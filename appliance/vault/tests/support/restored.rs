@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use coffer_format::chunk::{ChunkEntry, Compression};
 use coffer_format::node::NodeKind;
-use coffer_format::wire::Message;
-use coffer_format::{Blob, ChunkId, ConfigId, NodeId, PointSeq};
+use coffer_format::wire::{LeftOut, LeftOutWhy, Message};
+use coffer_format::{Blob, ChunkId, ConfigId, NodeId, PointSeq, SegmentId};
 use coffer_vault::restore::Wanted;
 use coffer_vault::{Reading, Result, VaultError};
 
@@ -21,30 +21,53 @@ pub(crate) struct Restored {
     pub(crate) link: Option<Vec<u8>>,
 }
 
+/// All of it, or an error where anything is left out.
 pub(crate) fn restore(reading: &Arc<Reading>, wanted: &Wanted) -> Result<BTreeMap<Vec<u8>, Restored>> {
-    let mut paths: Vec<Vec<u8>> = Vec::new();
+    let (found, left_out) = restore_all_there_is(reading, wanted)?;
+    match left_out.into_values().next() {
+        None => Ok(found),
+        Some(one) if one.why == LeftOutWhy::Away => Err(VaultError::NotOnDisk(Vec::new())),
+        Some(one) => Err(VaultError::Damaged { segment: SegmentId(0), offset: 0, what: one.what }),
+    }
+}
+
+/// What comes, and what's left out, by path.
+pub(crate) fn restore_all_there_is(
+    reading: &Arc<Reading>,
+    wanted: &Wanted,
+) -> Result<(BTreeMap<Vec<u8>, Restored>, BTreeMap<Vec<u8>, LeftOut>)> {
+    let mut left_out = BTreeMap::new();
+    let mut gone: Vec<u32> = Vec::new();
+    let mut paths: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
     let mut found: BTreeMap<Vec<u8>, Restored> = BTreeMap::new();
     let done = reading.restore(wanted, &mut |message| {
         match message {
             Message::RestoreNodes { nodes } => {
                 for node in nodes {
-                    assert_eq!(node.index as usize, paths.len(), "nodes are numbered in order");
-                    let link = node.hard_link_to.map(|index| paths[index as usize].clone());
+                    let is_next = paths.last_key_value().is_none_or(|(last, _)| *last < node.index);
+                    assert!(is_next, "nodes are numbered in order");
+                    let link = node.hard_link_to.map(|index| paths[&index].clone());
                     let bytes = match &link {
                         Some(link) => found[link].bytes.clone(),
                         None => vec![0; node.meta.size as usize],
                     };
                     let one = Restored { kind: node.meta.kind, bytes, mtime_ns: node.meta.mtime_ns, link };
                     assert!(found.insert(node.path.0.clone(), one).is_none(), "a path comes once");
-                    paths.push(node.path.0);
+                    paths.insert(node.index, node.path.0);
                 }
             }
             Message::RestorePack { compression, raw_len, placements, payload } => {
                 let raw = unpacked(compression, raw_len, payload);
                 for place in placements {
                     let part = &raw[place.offset as usize..(place.offset + place.len) as usize];
-                    let file = found.get_mut(&paths[place.index as usize]).unwrap();
+                    let file = found.get_mut(&paths[&place.index]).unwrap();
                     file.bytes[place.at as usize..][..part.len()].copy_from_slice(part);
+                }
+            }
+            Message::RestoreLeftOut { files } => {
+                for one in files {
+                    gone.extend(one.index);
+                    assert!(left_out.insert(one.path.0.clone(), one).is_none(), "a path is left out once");
                 }
             }
             Message::RestoreBatchEnd => {}
@@ -52,15 +75,21 @@ pub(crate) fn restore(reading: &Arc<Reading>, wanted: &Wanted) -> Result<BTreeMa
         }
         Ok(())
     })?;
-    assert_eq!(done.nodes as usize, paths.len());
+    for index in &gone {
+        found.remove(&paths[index]);
+    }
+    assert_eq!(done.nodes as usize, paths.len() - gone.len());
+    assert_eq!(done.left_out as usize, left_out.len());
     // A later name may have been sent before its bytes were: links share them at the end.
     let links: Vec<_> =
         found.iter().filter_map(|(path, one)| Some((path.clone(), one.link.clone()?))).collect();
     for (path, link) in links {
-        let bytes = found[&link].bytes.clone();
-        found.get_mut(&path).unwrap().bytes = bytes;
+        match found.get(&link).map(|first| first.bytes.clone()) {
+            Some(bytes) => found.get_mut(&path).unwrap().bytes = bytes,
+            None => drop(found.remove(&path)),
+        }
     }
-    Ok(found)
+    Ok((found, left_out))
 }
 
 fn unpacked(compression: Compression, raw_len: u32, payload: Blob) -> Vec<u8> {

@@ -11,6 +11,7 @@ mod copies;
 mod crash;
 mod damage;
 mod failing_disk;
+mod goes_on;
 mod many;
 mod maps;
 mod mending;

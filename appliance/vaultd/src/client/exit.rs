@@ -25,6 +25,8 @@ impl ExitClass {
     pub const TAPE_MISSING: ExitClass = ExitClass(9);
     /// Everything is restored, but files in use are replaced only when that computer next starts.
     pub const AT_RESTART: ExitClass = ExitClass(10);
+    /// All that could be had is restored; what's damaged, missing or away was left out and is named.
+    pub const LEFT_OUT: ExitClass = ExitClass(11);
     /// Something that a kept point needs is damaged or missing, and no verified copy has it.
     pub const LOST: ExitClass = ExitClass(12);
     /// Refusals: this and the refusal's number.

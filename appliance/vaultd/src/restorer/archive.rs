@@ -16,13 +16,21 @@ use coffer_format::wire::{Message, RestoreNode};
 use tar::{Builder, EntryType, Header};
 
 use super::pool::{PackJob, Pool};
-use super::{Outcome, Sink, Written, misplaced, paths, reported};
+use super::{Outcome, Sink, Written, misplaced, paths, shown};
 
 /// A file of the batch under way.
 struct Spooled {
     name: PathBuf,
     meta: NodeMeta,
     written: Arc<Written>,
+}
+
+/// Another name of a file.
+struct Link {
+    index: u32,
+    first: u32,
+    name: PathBuf,
+    meta: NodeMeta,
 }
 
 /// Takes the messages of a restore and writes a tar stream.
@@ -33,7 +41,7 @@ pub struct Archive<W: Write> {
     batch: HashMap<u32, Spooled>,
     /// Names of files in the archive, for hard links.
     names: HashMap<u32, PathBuf>,
-    links: Vec<(u32, PathBuf, NodeMeta)>,
+    links: Vec<Link>,
     outcome: Outcome,
 }
 
@@ -63,14 +71,13 @@ impl<W: Write> Archive<W> {
         let name = match paths::relative(&node.path) {
             Ok(name) => name,
             Err(error) => {
-                let shown = PathBuf::from(String::from_utf8_lossy(&node.path).into_owned());
-                self.outcome.failed.push((shown, error.to_string()));
+                self.outcome.failed.push((shown(&node.path), error.to_string()));
                 return Ok(());
             }
         };
         let RestoreNode { index, meta, hard_link_to, .. } = node;
         match (hard_link_to, meta.kind) {
-            (Some(first), _) => self.links.push((first, name, meta)),
+            (Some(first), _) => self.links.push(Link { index, first, name, meta }),
             (None, NodeKind::File) => {
                 let written = Written {
                     path: self.spool.join(index.to_string()),
@@ -90,6 +97,12 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
+    /// The other end couldn't give all of it: its spooled bytes are written over by nobody, and go with the spool.
+    fn throw_away(&mut self, index: u32) {
+        self.batch.remove(&index);
+        self.links.retain(|link| link.index != index);
+    }
+
     fn finish_batch(&mut self) -> io::Result<()> {
         let mut failed: HashMap<PathBuf, String> = self.pool.wait().into_iter().collect();
         let mut batch: Vec<_> = std::mem::take(&mut self.batch).into_iter().collect();
@@ -107,7 +120,7 @@ impl<W: Write> Archive<W> {
             self.names.insert(index, name);
             self.outcome.files += 1;
         }
-        for (first, name, meta) in std::mem::take(&mut self.links) {
+        for Link { first, name, meta, .. } in std::mem::take(&mut self.links) {
             match self.names.get(&first).cloned() {
                 Some(target) => {
                     let mut header = header(&meta, EntryType::Link);
@@ -141,9 +154,7 @@ impl<W: Write> Archive<W> {
 
     /// What a plain header has no room for: times to the nanosecond, extended attributes (pax's own names for them).
     fn append_extensions(&mut self, meta: &NodeMeta) -> io::Result<()> {
-        let (seconds, nanos) =
-            (meta.mtime_ns.div_euclid(1_000_000_000), meta.mtime_ns.rem_euclid(1_000_000_000));
-        let mut extensions = vec![("mtime".to_owned(), format!("{seconds}.{nanos:09}").into_bytes())];
+        let mut extensions = vec![("mtime".to_owned(), decimal(meta.mtime_ns).into_bytes())];
         for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
             let key = format!("SCHILY.xattr.{}", String::from_utf8_lossy(&attr.name));
             extensions.push((key, attr.value.to_vec()));
@@ -169,13 +180,24 @@ impl<W: Write> Sink for Archive<W> {
                 Ok(())
             }
             Message::RestoreBatchEnd => self.finish_batch(),
+            Message::RestoreLeftOut { files } => {
+                files.iter().filter_map(|file| file.index).for_each(|index| self.throw_away(index));
+                self.outcome.lose(files);
+                Ok(())
+            }
             Message::RestoreEnd { failed, .. } => {
-                self.outcome.failed.extend(reported(failed));
+                self.outcome.end(failed);
                 self.finish_batch()
             }
             _ => Err(misplaced()),
         }
     }
+}
+
+/// Seconds as pax writes them: the fraction has the sign of the whole.
+fn decimal(ns: i64) -> String {
+    let (sign, ns) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
+    format!("{sign}{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 
 /// The spool's files are ours, and only bytes matter there.
@@ -209,4 +231,16 @@ fn header(meta: &NodeMeta, entry: EntryType) -> Header {
         header.set_device_minor(minor).expect("GNU headers have devices");
     }
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn times_before_1970_keep_their_fraction() {
+        assert_eq!(decimal(-1_500_000_001), "-1.500000001");
+        assert_eq!(decimal(-1), "-0.000000001");
+        assert_eq!(decimal(1_500_000_001), "1.500000001");
+    }
 }

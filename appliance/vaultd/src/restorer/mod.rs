@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 use coffer_format::entry::ReportLine;
 use coffer_format::node::{NodeKind, NodeMeta};
-use coffer_format::wire::{Message, RestoreNode};
+use coffer_format::wire::{LeftOut, Message, RestoreNode};
 
 pub use archive::Archive;
 use paths::Target;
@@ -41,6 +41,30 @@ pub struct Outcome {
     pub skipped: Vec<PathBuf>,
     /// What couldn't be done, and why.
     pub failed: Vec<(PathBuf, String)>,
+    /// What the other end couldn't give, and why.
+    pub left_out: Vec<(PathBuf, String)>,
+    /// What's to be said of the restore as a whole.
+    pub told: Vec<String>,
+}
+
+impl Outcome {
+    fn lose(&mut self, files: Vec<LeftOut>) {
+        let line = |file: LeftOut| (shown(&file.path), file.what);
+        self.left_out.extend(files.into_iter().map(line));
+    }
+
+    fn end(&mut self, failed: Vec<ReportLine>) {
+        for ReportLine { path, what } in failed {
+            match path.0.is_empty() {
+                true => self.told.push(what),
+                false => self.failed.push((shown(&path), what)),
+            }
+        }
+    }
+}
+
+fn shown(path: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(path).into_owned())
 }
 
 /// What a restore goes into.
@@ -125,9 +149,14 @@ impl Sink for Restorer {
                 self.finish_batch();
                 Ok(())
             }
+            Message::RestoreLeftOut { files } => {
+                files.iter().filter_map(|file| file.index).for_each(|index| self.throw_away(index));
+                self.outcome.lose(files);
+                Ok(())
+            }
             Message::RestoreEnd { failed, .. } => {
                 self.finish_batch();
-                self.outcome.failed.extend(reported(failed));
+                self.outcome.end(failed);
                 Ok(())
             }
             _ => Err(misplaced()),
@@ -149,7 +178,7 @@ impl Restorer {
     }
 
     fn begin(&mut self, node: RestoreNode) {
-        let shown = PathBuf::from(String::from_utf8_lossy(&node.path).into_owned());
+        let shown = shown(&node.path);
         match self.try_begin(node) {
             Ok(true) => {}
             Ok(false) => self.outcome.skipped.push(shown),
@@ -196,6 +225,20 @@ impl Restorer {
         Ok(true)
     }
 
+    /// The other end couldn't give all of it.
+    fn throw_away(&mut self, index: u32) {
+        self.outcome.failed.extend(self.pool.wait());
+        self.files.remove(&index);
+        let Some(at) = self.batch.iter().position(|node| node.index == index) else { return };
+        let node = self.batch.swap_remove(at);
+        match std::fs::remove_file(&node.written.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.outcome.failed.push((node.written.path.clone(), format!("is half-written: {error}")));
+            }
+            _ => {}
+        }
+    }
+
     fn finish_batch(&mut self) {
         self.outcome.failed.extend(self.pool.wait());
         let batch = std::mem::take(&mut self.batch);
@@ -218,13 +261,6 @@ impl Restorer {
             }
         }
     }
-}
-
-/// What the other end couldn't send.
-fn reported(failed: Vec<ReportLine>) -> impl Iterator<Item = (PathBuf, String)> {
-    failed
-        .into_iter()
-        .map(|line| (PathBuf::from(String::from_utf8_lossy(&line.path).into_owned()), line.what))
 }
 
 fn misplaced() -> io::Error {

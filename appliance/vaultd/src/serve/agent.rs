@@ -127,7 +127,13 @@ impl Serving<'_> {
                 let point = if point == PointSeq(0) { reading.when(config, When::Newest)? } else { point };
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 let wanted = coffer_vault::restore::Wanted { config, point, paths, trusted: false };
-                super::operator::send_restore(self.appliance, &self.link.sender, &wanted)?;
+                let left_out = super::operator::send_restore(
+                    self.appliance,
+                    &self.link.sender,
+                    &wanted,
+                    &mut |working| tracing::info!(%working, "for a restore on a computer"),
+                )?;
+                self.appliance.restores.left_out(self.computer, left_out);
             }
             Message::UpToDate { config } => {
                 reading.check_owner(self.computer, config)?;

@@ -1,5 +1,7 @@
 //! Serving one operator: requests, restores.
 
+use coffer_format::Blob;
+use coffer_format::entry::ReportLine;
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_link::{Link, LinkError, Sender, refuse};
 use coffer_vault::restore::Wanted;
@@ -17,7 +19,7 @@ pub(super) fn serve(appliance: &Appliance, mut link: Link, name: &str) -> Result
             Message::UpdateBytes { at, bytes } => appliance.updates.bring(at, &bytes).map_err(Failed::Vault),
             Message::RestoreWanted { config, point, paths } => {
                 let paths = paths.into_iter().map(|path| path.0).collect();
-                send_restore(appliance, &link.sender, &Wanted { config, point, paths, trusted: true })
+                restore(appliance, &link.sender, &Wanted { config, point, paths, trusted: true })
             }
             _ => {
                 let sentence = "an operator can't send that: use `coffer`";
@@ -33,6 +35,17 @@ pub(super) fn serve(appliance: &Appliance, mut link: Link, name: &str) -> Result
         }
     }
     Ok(())
+}
+
+/// Whoever waits hears at once what's being read back.
+fn restore(appliance: &Appliance, sender: &Sender, wanted: &Wanted) -> Result<(), Failed> {
+    let mut cut = None;
+    let sent = send_restore(appliance, sender, wanted, &mut |working| {
+        if cut.is_none() {
+            cut = sender.blocking_send(Message::Working { json: bytes(&working) }).err();
+        }
+    });
+    cut.map_or(sent.map(drop), |error| Err(error.into()))
 }
 
 fn ask(appliance: &Appliance, sender: &Sender, name: &str, json: &[u8]) -> Result<(), Failed> {
@@ -60,14 +73,21 @@ fn bytes(value: &Value) -> coffer_format::Blob {
     value.to_string().into_bytes().into()
 }
 
-/// Sends what is wanted; reads back first what the disk doesn't have.
-pub(super) fn send_restore(appliance: &Appliance, sender: &Sender, wanted: &Wanted) -> Result<(), Failed> {
-    copies::fetch_for(appliance, wanted, &mut |_| {})?;
+/// Sends what is wanted; reads back first what the disk doesn't have. Returns how many lines of what's left out there were.
+pub(super) fn send_restore(
+    appliance: &Appliance,
+    sender: &Sender,
+    wanted: &Wanted,
+    working: &mut dyn FnMut(Value),
+) -> Result<u64, Failed> {
+    let fetched = copies::fetch_for(appliance, wanted, working)?;
     let reading = appliance.vault.reading();
-    let done = stream(sender, |send| reading.restore(wanted, send))?;
-    Ok(sender.blocking_send(Message::RestoreEnd {
+    let done = stream(sender, |send| reading.restore_naming(wanted, &fetched.away, send))?;
+    let line = |what| ReportLine { path: Blob(Vec::new()), what };
+    sender.blocking_send(Message::RestoreEnd {
         nodes: done.nodes,
         bytes: done.bytes,
-        failed: Vec::new(),
-    })?)
+        failed: fetched.requests.into_iter().map(line).collect(),
+    })?;
+    Ok(done.left_out)
 }

@@ -1,6 +1,6 @@
 //! Reading back: segments that left the disk, from the cartridges they are on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::SegmentId;
 use coffer_format::event::{CartridgeState, Place};
@@ -15,8 +15,7 @@ use super::order::{Copy, Nearness};
 use super::{TapeJob, Trouble, refused};
 
 impl TapeJob {
-    /// Reads segments back from the cartridges they're on, each cartridge once; hands each to `sink`. Whatever is being
-    /// written comes to a clean stop first. Fails, after all that could be read was, if something is missing.
+    /// As [`TapeJob::fetch_what_can`]. Fails, after all that could be read was, if something is missing.
     pub fn fetch(
         &self,
         vault: &Vault,
@@ -24,6 +23,22 @@ impl TapeJob {
         working: &mut dyn FnMut(Value),
         sink: &mut Sink<'_>,
     ) -> Result<(), VaultError> {
+        let lacking = self.fetch_what_can(vault, segments, working, sink)?;
+        let Some((segment, why)) = lacking.segments.iter().next() else { return Ok(()) };
+        let all = lacking.segments.len();
+        let unread = || format!("{all} segments can't be read from tape (segment {segment}: {why})");
+        Err(refused(&lacking.request().unwrap_or_else(unread)))
+    }
+
+    /// Reads segments back from the cartridges they're on, each cartridge once; hands each to `sink`. Whatever is being
+    /// written comes to a clean stop first. Says what couldn't be read.
+    pub(crate) fn fetch_what_can(
+        &self,
+        vault: &Vault,
+        segments: &[SegmentId],
+        working: &mut dyn FnMut(Value),
+        sink: &mut Sink<'_>,
+    ) -> Result<NotOnTape, VaultError> {
         let wanted = wanted(vault, segments)?;
         let mut library = self.claim_for_restore()?;
         let mut mounts = JobMounts { job: self, library: &mut library, vault };
@@ -38,21 +53,26 @@ impl TapeJob {
             "read back from tape"
         );
         self.ask_for(gathered.away.iter().filter_map(|barcode| barcode.parse().ok()).collect());
-        if let Some((segment, why)) = gathered.lost.iter().next() {
-            let rest = gathered.lost.len();
-            let sentence = match gathered.away.is_empty() {
-                true => format!("{rest} segments can't be read from tape (segment {segment}: {why})"),
-                false => {
-                    let names: Vec<&str> = gathered.away.iter().map(String::as_str).collect();
-                    format!(
-                        "Put tape {} in, then restore again: what is wanted lies there",
-                        names.join(" and ")
-                    )
-                }
-            };
-            return Err(refused(&sentence));
-        }
-        Ok(())
+        Ok(NotOnTape { segments: gathered.lost, tapes: gathered.away })
+    }
+}
+
+/// What tape couldn't give.
+#[derive(Debug, Default)]
+pub(crate) struct NotOnTape {
+    /// Each with the reason.
+    pub(crate) segments: BTreeMap<SegmentId, String>,
+    /// Tapes that have to be put in.
+    pub(crate) tapes: BTreeSet<String>,
+}
+
+impl NotOnTape {
+    /// What a person is asked to do, if that helps.
+    pub(crate) fn request(&self) -> Option<String> {
+        let names: Vec<&str> = self.tapes.iter().map(String::as_str).collect();
+        let names = names.join(" and ");
+        (!names.is_empty())
+            .then(|| format!("Put tape {names} in, then restore again: what is wanted lies there"))
     }
 }
 

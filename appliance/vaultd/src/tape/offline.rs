@@ -114,8 +114,11 @@ impl TapeVault {
                 other => other,
             }
         })?;
-        let absent = self.reading().missing_for(asked)?.into_iter().collect();
-        let (_, left_out) = self.reading().restore_without(asked, &absent, &mut |message| {
+        let mut left_out = Vec::new();
+        self.reading().restore_naming(asked, &gathered.lost, &mut |message| {
+            if let Message::RestoreLeftOut { files } = &message {
+                left_out.extend(files.iter().map(|file| file.path.clone()));
+            }
             send(message).map_err(|source| VaultError::Io {
                 doing: "write",
                 path: "the restored files".into(),

@@ -36,6 +36,7 @@ pub(crate) async fn restore(
                 }
             }
             Message::RestoreBatchEnd => {}
+            Message::RestoreLeftOut { files } => panic!("left out: {files:?}"),
             Message::RestoreEnd { nodes, .. } => {
                 assert_eq!(nodes as usize, names.len());
                 return Ok(files);

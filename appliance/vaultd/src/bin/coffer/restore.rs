@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use coffer_format::wire::Message;
 use coffer_format::{ConfigId, PointSeq};
 use coffer_vault::query::{Query, When, Which};
 use coffer_vaultd::client::ExitClass;
 use coffer_vaultd::operator::Request;
 use coffer_vaultd::restore_on::{Replace, RestoreOn};
 use coffer_vaultd::restorer::{Archive, Conflict, Outcome, Restorer, Sink};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::connect::{Connection, connect};
 use crate::show::{self, Progress, size, size_of, text};
@@ -24,7 +25,7 @@ pub(crate) struct Options {
     /// What to restore; everything if nothing is named.
     paths: Vec<String>,
     /// Restore below this directory.
-    #[arg(long, required_unless_present_any = ["in_place", "tar", "on"], conflicts_with_all = ["in_place", "tar"])]
+    #[arg(long, conflicts_with_all = ["in_place", "tar"])]
     to: Option<PathBuf>,
     /// Restore to where the files were, on this machine (or on the computer that `--on` names).
     #[arg(long, conflicts_with = "tar")]
@@ -73,6 +74,11 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> Done {
     if let Some(on) = &options.on {
         return run_on(cli, options, on);
     }
+    if options.to.is_none() && !options.in_place && !options.tar {
+        let sentence = "say where to: --to DIR (below a folder), --in-place (where the files were), --tar (an archive on standard \
+                        output) or --on COMPUTER (by that computer's own agent)";
+        return Err(Failure::Told(ExitClass::USAGE, sentence.to_owned()));
+    }
     let mut connection = connect(cli)?;
     let (which, when) = (which(&options.config)?, options.at.when()?);
     if options.tar {
@@ -110,6 +116,9 @@ fn run_on(cli: &Cli, options: &Options, on: &str) -> Done {
     });
     let at_restart = answer["at_restart"].as_u64().unwrap_or(0);
     let lines = answer["lacking"].as_array().map_or(0, Vec::len) as u64;
+    if let Some(lines @ 1..) = answer["left_out"].as_u64() {
+        return Err(left_out(lines));
+    }
     match (lines.saturating_sub(at_restart), at_restart) {
         (0, 0) => Ok(()),
         (0, later) => Err(Failure::Told(
@@ -121,6 +130,12 @@ fn run_on(cli: &Cli, options: &Options, on: &str) -> Done {
             format!("{lacking} things couldn't be restored, or not all of them; they are named above"),
         )),
     }
+}
+
+fn left_out(lines: u64) -> Failure {
+    let sentence =
+        format!("{lines} files or folders couldn't be had, or not all of them; everything else is restored");
+    Failure::Told(ExitClass::LEFT_OUT, sentence)
 }
 
 /// Restores below `root`.
@@ -156,20 +171,36 @@ fn receive(
             let rate = sink.bytes() as f64 / started.elapsed().as_secs_f64();
             progress.line(&format!("{} restored, {}/s", size(sink.bytes()), size(rate as u64)));
         }
-        sink.take(message)
+        match message {
+            Message::Working { json } => {
+                say_working(&json);
+                Ok(())
+            }
+            message => sink.take(message),
+        }
     })??;
     progress.clear();
     Ok(())
 }
 
+/// What the box does before anything comes, a line each.
+fn say_working(json: &[u8]) {
+    let said: Option<Value> = serde_json::from_slice(json).ok();
+    if let Some(doing) = said.as_ref().and_then(|said| said["doing"].as_str()) {
+        eprintln!("{doing}.");
+    }
+}
+
 fn told(cli: &Cli, outcome: &Outcome) -> Done {
     if cli.json {
-        let failed: Vec<_> =
-            outcome.failed.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
-        eprintln!(
-            "{}",
-            json!({ "files": outcome.files, "bytes": outcome.bytes, "skipped": outcome.skipped, "failed": failed })
-        );
+        let lines = |lines: &[(PathBuf, String)]| -> Value {
+            lines.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect()
+        };
+        let report = json!({
+            "files": outcome.files, "bytes": outcome.bytes, "skipped": outcome.skipped,
+            "failed": lines(&outcome.failed), "left_out": lines(&outcome.left_out), "told": outcome.told,
+        });
+        eprintln!("{report}");
     } else {
         eprintln!("{} files, {} restored.", outcome.files, size(outcome.bytes));
         outcome
@@ -177,6 +208,11 @@ fn told(cli: &Cli, outcome: &Outcome) -> Done {
             .iter()
             .for_each(|path| eprintln!("! {} was there already and was left alone", path.display()));
         outcome.failed.iter().for_each(|(path, why)| eprintln!("! {}: {why}", path.display()));
+        outcome.left_out.iter().for_each(|(path, why)| eprintln!("! {} {why}", path.display()));
+        outcome.told.iter().for_each(|sentence| eprintln!("! {sentence}"));
+    }
+    if !outcome.left_out.is_empty() || !outcome.told.is_empty() {
+        return Err(left_out(outcome.left_out.len() as u64));
     }
     match (outcome.skipped.len(), outcome.failed.len()) {
         (0, 0) => Ok(()),

@@ -167,7 +167,7 @@ fn told(cli: &Cli, outcome: &Outcome, done: &FromTape) -> Done {
             .for_each(|path| eprintln!("! {} was there already and was left alone", path.display()));
         outcome.failed.iter().for_each(|(path, why)| eprintln!("! {}: {why}", path.display()));
         missing.segments.iter().for_each(|(segment, why)| eprintln!("! segment {segment}: {why}"));
-        missing.files.iter().for_each(|path| eprintln!("! missing: {path}"));
+        outcome.left_out.iter().for_each(|(path, why)| eprintln!("! missing: {} {why}", path.display()));
     }
     if !missing.files.is_empty() {
         let sentence = format!(

@@ -1,0 +1,260 @@
+//! Planning a restore: which nodes there are, and which packs hold their bytes, batch by batch.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use coffer_format::entry::Body;
+use coffer_format::manifest::{Map, Source};
+use coffer_format::node::{NodeKind, NodeMeta};
+use coffer_format::op::Op;
+use coffer_format::wire::{LeftOut, Placement, RefusalCode, RestoreNode};
+use coffer_format::{Blob, Locator, Lsn, NodeId, PointSeq, SegmentId};
+use rusqlite::params;
+
+use super::loss::Loss;
+use super::tops::tops;
+use super::{Restored, Wanted};
+use crate::browse::{Listing, NodeAt, components};
+use crate::catalog::{self, ChunkLocation};
+use crate::reading::Reading;
+use crate::{Result, VaultError};
+
+/// Most nodes and ranges that are worked on at once.
+const BATCH_NODES: usize = 4096;
+const BATCH_RANGES: usize = 200_000;
+
+/// A restore being planned.
+pub(super) struct Run<'a> {
+    reading: &'a Arc<Reading>,
+    wanted: &'a Wanted,
+    next_index: u32,
+    /// First name of each file, for hard links.
+    first_names: HashMap<NodeId, u32>,
+    /// Files that can't be had: their other names can't either.
+    lost: HashMap<NodeId, Loss>,
+    waiting: Vec<(Vec<u8>, NodeAt)>,
+    left_out: Vec<LeftOut>,
+    done: Restored,
+    /// Segments that can't be had, and why.
+    absent: BTreeMap<SegmentId, String>,
+}
+
+/// A pack's place, and what of it goes where.
+pub(super) type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placement>)>;
+
+/// What is worked on at once.
+pub(super) struct Batch {
+    /// By rising index.
+    pub(super) nodes: Vec<RestoreNode>,
+    pub(super) packs: Packs,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        reading: &'a Arc<Reading>,
+        wanted: &'a Wanted,
+        absent: BTreeMap<SegmentId, String>,
+    ) -> Run<'a> {
+        Run {
+            reading,
+            wanted,
+            next_index: 0,
+            first_names: HashMap::new(),
+            lost: HashMap::new(),
+            waiting: Vec::new(),
+            left_out: Vec::new(),
+            done: Restored::default(),
+            absent,
+        }
+    }
+
+    /// Plans everything wanted, batch by batch; ends early where nobody takes the batches any more.
+    pub(super) fn plan_all(mut self, queue: &SyncSender<Batch>) -> Result<Restored> {
+        self.walk_all(&mut |run| {
+            let batch = run.take_batch()?;
+            queue.send(batch).map_err(|_| VaultError::refused(RefusalCode::Busy, "the restore was ended"))
+        })?;
+        Ok(self.done)
+    }
+
+    /// Collects nodes; calls `full` whenever a batch is, and for what's left.
+    pub(super) fn walk_all(&mut self, full: &mut dyn FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let (reading, wanted) = (self.reading, self.wanted);
+        let (tops, missing) = tops(reading, wanted)?;
+        self.done.left_out += missing.len() as u64;
+        self.left_out = missing;
+        let mut parents_sent = HashSet::new();
+        for (path, top) in tops {
+            self.collect_way(&path, &mut parents_sent)?;
+            if top.kind != NodeKind::Directory {
+                continue;
+            }
+            let above = if path.is_empty() { path } else { [&path[..], b"/"].concat() };
+            reading.walk(wanted.config, wanted.point, top.node, &mut |below, listing| {
+                self.waiting.push(([&above[..], below].concat(), node_of(listing)));
+                if self.waiting.len() >= BATCH_NODES { full(self) } else { Ok(()) }
+            })?;
+        }
+        while !self.waiting.is_empty() || !self.left_out.is_empty() {
+            full(self)?;
+        }
+        Ok(())
+    }
+
+    /// The folders down to what's named, and itself.
+    fn collect_way(&mut self, path: &[u8], sent: &mut HashSet<Vec<u8>>) -> Result<()> {
+        let mut above = Vec::new();
+        for name in components(path) {
+            if !above.is_empty() {
+                above.push(b'/');
+            }
+            above.extend_from_slice(name);
+            if sent.insert(above.clone()) {
+                let node = self.reading.lookup(self.wanted.config, self.wanted.point, &above)?;
+                self.waiting.push((above.clone(), node));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes as many collected nodes as fit, and finds which packs hold their bytes.
+    pub(super) fn take_batch(&mut self) -> Result<Batch> {
+        let (mut nodes, mut packs, mut ranges) = (Vec::new(), Packs::new(), 0);
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        for (path, node) in waiting.by_ref() {
+            let index = self.next_index;
+            self.next_index += 1;
+            match self.try_plan(index, &node, &mut packs)? {
+                Plan::Given(Planned { meta, hard_link_to, ranges: more }) => {
+                    ranges += more;
+                    self.done.nodes += 1;
+                    nodes.push(RestoreNode { index, path: Blob(path), meta, hard_link_to });
+                }
+                Plan::Lost(loss) => nodes.extend(self.leave_out(index, path, &node, loss)),
+            }
+            if ranges >= BATCH_RANGES {
+                break;
+            }
+        }
+        self.waiting = waiting.collect();
+        Ok(Batch { nodes, packs, left_out: std::mem::take(&mut self.left_out) })
+    }
+
+    /// Names it. A folder comes all the same: what's in it needs it.
+    fn leave_out(&mut self, index: u32, path: Vec<u8>, node: &NodeAt, loss: Loss) -> Option<RestoreNode> {
+        self.done.left_out += 1;
+        if node.kind != NodeKind::Directory {
+            self.left_out.push(loss.of_file(None, path));
+            self.lost.insert(node.node, loss);
+            return None;
+        }
+        self.left_out.push(loss.of_folder(path.clone()));
+        self.done.nodes += 1;
+        let meta = NodeMeta { mode: 0o700, mtime_ns: node.mtime_ns, ..NodeMeta::new(NodeKind::Directory) };
+        Some(RestoreNode { index, path: Blob(path), meta, hard_link_to: None })
+    }
+
+    /// A file is restored whole or not at all.
+    fn try_plan(&mut self, index: u32, node: &NodeAt, packs: &mut Packs) -> Result<Plan> {
+        if let Some(loss) = self.lost.get(&node.node) {
+            return Ok(Plan::Lost(loss.clone()));
+        }
+        match self.plan(index, node, packs) {
+            Ok(planned) => Ok(Plan::Given(planned)),
+            Err(VaultError::NotOnDisk(segments)) => {
+                let known = segments.iter().find_map(|segment| self.absent.get(segment)).cloned();
+                Ok(Plan::Lost(known.map_or_else(|| Loss::not_on_disk(&segments), Loss::away)))
+            }
+            Err(error) => Loss::of(error).map(Plan::Lost),
+        }
+    }
+
+    fn plan(&mut self, index: u32, node: &NodeAt, packs: &mut Packs) -> Result<Planned> {
+        let (meta, map) = self.version(node)?;
+        let earlier = match node.kind {
+            NodeKind::File => self.first_names.get(&node.node).copied(),
+            _ => None,
+        };
+        let (Some(map), NodeKind::File, None) = (map, node.kind, earlier) else {
+            if node.kind == NodeKind::File {
+                self.first_names.entry(node.node).or_insert(index);
+            }
+            return Ok(Planned { meta, hard_link_to: earlier, ranges: 0 });
+        };
+        self.place(index, &map, packs)?;
+        self.first_names.insert(node.node, index);
+        self.done.bytes += map.size;
+        Ok(Planned { meta, hard_link_to: None, ranges: map.ranges.len() })
+    }
+
+    fn version(&self, node: &NodeAt) -> Result<(NodeMeta, Option<Map>)> {
+        let row = self.reading.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT lsn, op, map_lsn, map_op FROM versions WHERE config = ?1 AND node = ?2 AND since = ?3",
+            )?;
+            Ok(query.query_row(params![self.wanted.config.0, node.node.0, node.since.0], |row| {
+                let at = Locator { lsn: Lsn(row.get(0)?), op: row.get(1)? };
+                Ok((at, row.get::<_, Option<u64>>(2)?, row.get::<_, Option<u32>>(3)?))
+            })?)
+        })?;
+        let (at, map_lsn, map_op) = row;
+        let (entry, op) = self.reading.op(at)?;
+        let Body::Part { ops, .. } = &entry.body else { unreachable!("`op` gives parts") };
+        let Op::Put { meta, .. } = &ops[op] else {
+            return Err(unlisted(format!("metadata record {}", at.lsn)));
+        };
+        let map = match (map_lsn, map_op) {
+            (Some(lsn), Some(op)) => Some(self.reading.full_map(Locator { lsn: Lsn(lsn), op })?),
+            _ => None,
+        };
+        Ok((meta.clone(), map))
+    }
+
+    /// Nothing is placed where any of it can't be had.
+    fn place(&self, index: u32, map: &Map, packs: &mut Packs) -> Result<()> {
+        let mut placed = Vec::with_capacity(map.ranges.len());
+        self.reading.readers.with(|db| {
+            for range in &map.ranges {
+                let Source::Chunk { chunk, offset } = range.source else { continue };
+                let id = map.chunks[chunk as usize];
+                let at = catalog::find_chunk(db, &id)?
+                    .ok_or_else(|| unlisted(format!("chunk {id} isn't in the catalog")))?;
+                let placement =
+                    Placement { index, at: range.at, len: range.len as u32, offset: at.raw_offset + offset };
+                placed.push((at, placement));
+            }
+            Ok(())
+        })?;
+        if let Some((at, _)) = placed.iter().find(|(at, _)| self.absent.contains_key(&at.segment)) {
+            return Err(VaultError::NotOnDisk(vec![at.segment]));
+        }
+        for (ChunkLocation { segment, offset, record_len, .. }, placement) in placed {
+            packs.entry((segment, offset)).or_insert((record_len, Vec::new())).1.push(placement);
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of a node.
+enum Plan {
+    Given(Planned),
+    Lost(Loss),
+}
+
+/// What's sent of a node.
+struct Planned {
+    meta: NodeMeta,
+    hard_link_to: Option<u32>,
+    ranges: usize,
+}
+
+fn node_of(listing: &Listing) -> NodeAt {
+    let Listing { node, kind, size, mtime_ns, since, .. } = *listing;
+    NodeAt { node, kind, size, mtime_ns, since: PointSeq(since) }
+}
+
+fn unlisted(what: String) -> VaultError {
+    VaultError::Damaged { segment: SegmentId(0), offset: 0, what }
+}
