@@ -72,7 +72,8 @@ fn every_way_to_restore_brings_what_is_whole_and_names_the_rest() {
 
     let to = site.path("by-agent");
     let mut agent = site.agent("restore");
-    let output = agent.args(["--config", "files", "--server", &site.server, "--to"]).arg(&to).output().unwrap();
+    let output =
+        agent.args(["--config", "files", "--server", &site.server, "--to"]).arg(&to).output().unwrap();
     assert_eq!(output.status.code(), Some(15), "{}", said(&output));
     assert_rest(&below(&site, &to), &before, &said(&output));
 
