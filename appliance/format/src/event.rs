@@ -93,5 +93,7 @@ kinds! {
         /// A stretch of a segment's file isn't what was written any more (bytes; all of the file where it's missing). What
         /// lies in it is still needed: a copy heals it, or its chunks when they come again.
         17 = StretchDamaged { segment: SegmentId, offset: u64, len: u64, detail: Blob },
+        /// Everything was read back. `touched` versions couldn't be restored from this disk, `lost` of them from nowhere.
+        18 = Verified { segments: u64, bytes: u64, touched: u64, lost: u64 },
     }
 }

@@ -1,16 +1,19 @@
 //! What damage calls for: the segments to bring back, the versions it touches, the files to be sent again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use coffer_format::event::Place;
+use coffer_format::event::{Event, Place};
 use coffer_format::segment::Stream;
 use coffer_format::{ConfigId, NodeId, SegmentId};
 use rusqlite::params;
 
 use crate::catalog::{self, DamageKind, Stretch};
+use crate::presence::list_by_name_only;
 use crate::reading::Reading;
 use crate::soundness::Soundness;
-use crate::verify::{Touched, touched_of};
+use crate::vault::Vault;
+use crate::verify::{Touched, Verdict, touched_of};
 use crate::{Result, SegmentState};
 
 /// A segment with damage in records that are used, or whose file is missing.
@@ -43,9 +46,9 @@ impl Reading {
             let Some(state) = states.iter().find(|state| state.segment == stretch.segment) else { continue };
             let records = self.records_in(&stretch, state)?;
             let by_copy = stretch.kind != DamageKind::Closed;
-            // Metadata is always needed, and so is a file that is to be there.
-            let is_used = !records.is_empty()
-                || by_copy && (state.stream == Stream::Meta || stretch.kind == DamageKind::Missing);
+            // Metadata is always needed; and where a file can't be read at all, nobody knows what is in it.
+            let is_used =
+                !records.is_empty() || by_copy && (state.stream == Stream::Meta || stretch.offset == 0);
             if !is_used {
                 continue;
             }
@@ -67,6 +70,12 @@ impl Reading {
         Ok(needs)
     }
 
+    /// Whether it's worth looking at every version.
+    fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
+        let by_last_look = self.readers.with(catalog::last_look)?.1 > 0;
+        Ok(sound.has_damage() || by_last_look || !self.readers.with(catalog::gaps)?.is_empty())
+    }
+
     fn records_in(&self, stretch: &Stretch, state: &SegmentState) -> Result<Vec<(u64, u64)>> {
         let table = if state.stream == Stream::Meta { "log" } else { "chunks" };
         self.readers.with(|db| {
@@ -85,7 +94,7 @@ impl Reading {
     /// metadata; where nothing is damaged, nothing at all.
     pub fn touched_by_damage(self: &Arc<Self>, most: usize) -> Result<(Vec<Touched>, u64)> {
         let sound = Soundness::known(self)?;
-        if !sound.has_damage() && self.readers.with(catalog::gaps)?.is_empty() {
+        if !self.may_be_touched(&sound)? {
             return Ok((Vec::new(), 0));
         }
         let (mut touched, mut count) = (Vec::new(), 0);
@@ -103,7 +112,7 @@ impl Reading {
     pub fn damaged_nodes(self: &Arc<Self>, config: ConfigId, most: usize) -> Result<Vec<NodeId>> {
         let sound = Soundness::known(self)?;
         let mut nodes = Vec::new();
-        if !sound.has_damage() && self.readers.with(catalog::gaps)?.is_empty() {
+        if !self.may_be_touched(&sound)? {
             return Ok(nodes);
         }
         self.check_versions(&sound, &mut |hit| {
@@ -113,5 +122,47 @@ impl Reading {
             Ok(())
         })?;
         Ok(nodes)
+    }
+}
+
+impl Vault {
+    /// Notes that segments which should be there aren't, whatever the catalog knows of them: they're asked of every copy until
+    /// one brings them back, and named until then. Returns those of them that aren't here and weren't given up either.
+    pub fn note_missing(&self, segments: BTreeSet<SegmentId>) -> Result<BTreeSet<SegmentId>> {
+        let missing = self.reading.readers.with(|db| {
+            let mut is_needless = db.prepare(
+                "SELECT 1 FROM dropped WHERE segment = ?1 UNION ALL SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 1",
+            )?;
+            let mut missing = BTreeSet::new();
+            for segment in segments {
+                if !is_needless.exists([segment.0])? {
+                    missing.insert(segment);
+                }
+            }
+            Ok(missing)
+        })?;
+        if missing.is_empty() {
+            return Ok(missing);
+        }
+        let noted = missing.clone();
+        self.transact(move |batch| {
+            for segment in noted {
+                let (len, detail) = (catalog::WHOLE_FILE, "it couldn't be read from any copy".into());
+                batch.write_event(Event::StretchDamaged { segment, offset: 0, len, detail })?;
+            }
+            list_by_name_only(batch.db())
+        })?;
+        Ok(missing)
+    }
+
+    /// After the catalog was made anew: finds what kept versions lack, so that it's said.
+    pub(crate) fn note_lost(&self) -> Result<Option<String>> {
+        let report = self.reading.prove()?;
+        let touched = report.touched_count;
+        if report.verdict == Verdict::Whole {
+            return Ok(None);
+        }
+        self.transact(move |batch| catalog::note_touched(batch.db(), touched))?;
+        Ok(Some(format!("the catalog was made again from the segments: {}", report.sentence())))
     }
 }

@@ -60,6 +60,14 @@ pub(crate) fn list_by_name_only(db: &Connection) -> Result<()> {
             params![stream, SegmentHeader::LEN as u64],
         )?;
     }
+    // Those that were told to be missing.
+    db.execute(
+        &format!(
+            "INSERT INTO segments (segment, stream, closed, bytes, hash, created_ms, on_disk)
+             SELECT segment, ?1, 0, 0, NULL, 0, 0 FROM damage named WHERE named.offset = 0 AND named.kind <> 1 AND {unknown}"
+        ),
+        [bulk],
+    )?;
     // What can't be read here, but was closed once: its copies know its hash.
     db.execute(
         "UPDATE segments SET closed = 1, hash = (SELECT MAX(hash) FROM copies WHERE copies.segment = segments.segment)

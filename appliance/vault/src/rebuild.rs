@@ -26,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) next_segment: SegmentId,
     /// What a person should know, in sentences.
     pub(crate) notes: Vec<String>,
+    /// Whether the catalog was made anew: what it lacks isn't known yet.
+    pub(crate) is_new: bool,
 }
 
 /// What one segment file holds.
@@ -135,7 +137,7 @@ fn catch_up(
     )?;
     let newest = forms.keys().next_back().copied().unwrap_or_default();
     let next = newest.0.max(highest.unwrap_or(0)) + 1;
-    Ok(Found { next_lsn: Lsn(applied.0 + 1), next_segment: SegmentId(next), notes })
+    Ok(Found { next_lsn: Lsn(applied.0 + 1), next_segment: SegmentId(next), notes, is_new: all })
 }
 
 impl CatchUp<'_> {

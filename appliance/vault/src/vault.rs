@@ -152,7 +152,8 @@ impl Vault {
             read_only: AtomicBool::new(false),
             _lock: lock,
         };
-        for note in mended.into_iter().chain(found.notes) {
+        let lost = if found.is_new { vault.note_lost()? } else { None };
+        for note in mended.into_iter().chain(found.notes).chain(lost) {
             tracing::warn!(note, "when the vault was opened");
             vault.audit("box", &note)?;
         }

@@ -150,9 +150,13 @@ impl Vault {
                 .filter(|segment| !still(segment))
                 .map(|segment| Event::SegmentReturned { segment }),
         );
-        if !events.is_empty() {
-            self.record(events)?;
-        }
+        events.push(Event::Verified {
+            segments: report.segments,
+            bytes: report.bytes,
+            touched: report.touched_count,
+            lost: report.lost_count,
+        });
+        self.record(events)?;
         Ok(report)
     }
 }
@@ -164,6 +168,22 @@ impl Reading {
     /// Reads every segment on disk, and names what is damaged and which versions can't be restored; changes nothing.
     pub fn inspect(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         self.look(progress).map(|(report, _)| report)
+    }
+
+    /// Whether every kept point can be restored, as far as damage is known: no data is read.
+    pub fn prove(self: &Arc<Self>) -> Result<Report> {
+        let mut report = Report::default();
+        for (stretch, detail) in self.readers.with(catalog::all_damage)? {
+            let Stretch { segment, offset, len, kind } = stretch;
+            let what = match kind {
+                DamageKind::Closed => CLOSED_SO.into(),
+                _ => String::from_utf8_lossy(&detail).into_owned(),
+            };
+            report.damage.push(Damage { segment, offset, len, what });
+        }
+        self.add_gaps(&mut report)?;
+        self.judge(&mut report)?;
+        Ok(report)
     }
 
     /// As [`Reading::inspect`]; names the segments too whose files were read.
@@ -201,6 +221,10 @@ impl Reading {
                 report.damage.push(Damage { segment, offset, len, what: CLOSED_SO.into() });
             }
         }
+        self.add_gaps(report)
+    }
+
+    fn add_gaps(&self, report: &mut Report) -> Result<()> {
         let gaps = self.readers.with(catalog::gaps)?;
         report.gaps.extend(gaps.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }));
         Ok(())
@@ -335,6 +359,11 @@ impl Reading {
             names.reverse();
             Ok(format!("/{}", String::from_utf8_lossy(&names.join(&b'/'))))
         })
+    }
+
+    /// When everything was last read back by [`Vault::verify`]: ms since 1970-01-01 UTC on the vault's clock.
+    pub fn verified_ms(&self) -> Result<Option<u64>> {
+        Ok(self.readers.with(catalog::last_look)?.0)
     }
 
     /// Damage that is known and not mended.

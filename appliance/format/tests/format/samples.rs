@@ -212,6 +212,7 @@ fn events() -> Vec<(&'static str, Event)> {
             "stretch-damaged",
             Event::StretchDamaged { segment, offset: 512, len: 4096, detail: "no tag".into() },
         ),
+        ("verified", Event::Verified { segments: 5, bytes: 6, touched: 2, lost: 1 }),
     ]
 }
 

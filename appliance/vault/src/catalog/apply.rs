@@ -193,6 +193,12 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
                 Stretch { segment: *segment, offset: *offset, len: *len, kind: DamageKind::Changed };
             put_damage(db, &stretch, &detail.0, now)?
         }
+        Event::Verified { touched, lost, .. } => {
+            let mut note = db.prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?;
+            note.execute(params!["verified_ms", now])?;
+            note.execute(params![super::TOUCHED, touched])?;
+            note.execute(params!["verified_lost", lost])?
+        }
     };
     Ok(())
 }

@@ -106,3 +106,19 @@ pub(crate) fn ask_for_rebuild(db: &Connection) -> Result<()> {
     db.execute("INSERT OR REPLACE INTO state VALUES ('rebuild', 1)", [])?;
     Ok(())
 }
+
+/// Key of the number of versions that couldn't be restored from here when that was last looked at.
+pub(crate) const TOUCHED: &str = "verified_touched";
+
+/// When everything was last read back, and how many versions couldn't be restored from here then; `None` where it never was.
+pub(crate) fn last_look(db: &Connection) -> Result<(Option<u64>, u64)> {
+    let mut query = db.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+    let mut value = |key: &str| query.query_row([key], |row| row.get::<_, u64>(0)).optional();
+    Ok((value("verified_ms")?, value(TOUCHED)?.unwrap_or(0)))
+}
+
+/// Notes how many versions can't be restored from here, found without reading everything.
+pub(crate) fn note_touched(db: &Connection, touched: u64) -> Result<()> {
+    db.execute("INSERT OR REPLACE INTO state VALUES (?1, ?2)", params![TOUCHED, touched])?;
+    Ok(())
+}

@@ -104,6 +104,7 @@ fn branch_only(body: &Body) -> bool {
             | SegmentReturned { .. }
             | RecordDamaged { .. }
             | StretchDamaged { .. }
+            | Verified { .. }
     )
 }
 

@@ -32,7 +32,7 @@ use coffer_vault::VaultError;
 use serde_json::{Value, json};
 
 pub use self::by_hand::{Ask, Tapes};
-pub use self::extraction::{Extracted, extract_vault};
+pub use self::extraction::{Extracted, Lost, extract_vault, record_lost};
 use self::media::Rules;
 pub use self::offline::{FromTape, Missing, Needed, TapeVault};
 use self::remembering::Memory;

@@ -8,5 +8,6 @@
 mod support;
 
 mod healing;
+mod lacking;
 mod offline;
 mod world;

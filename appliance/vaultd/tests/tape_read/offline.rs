@@ -13,7 +13,7 @@ use crate::support::restored::check_point;
 use crate::world::{World, barcode, nobody, open_library, restore_to, rules};
 
 /// Eighteen points on several cartridges, the first file changed in the middle.
-fn written() -> (World, Vec<PointSeq>) {
+pub(crate) fn written() -> (World, Vec<PointSeq>) {
     let mut world = World::new(12);
     let mut points = Vec::new();
     for number in 0..18 {

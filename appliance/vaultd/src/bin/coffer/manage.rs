@@ -235,7 +235,12 @@ fn set(cli: &Cli, computer: &str, name: &str, toml: &str) -> Done {
 fn verify(cli: &Cli) -> Done {
     let report = connect(cli)?.ask(json!({ "do": "verify" }))?;
     show::print(cli.json, &report, show_report);
-    let sentence = text(&report, "sentence");
+    verdict(&report)
+}
+
+/// How a verification ends.
+pub(crate) fn verdict(report: &Value) -> Done {
+    let sentence = text(report, "sentence");
     match report["verdict"].as_str() {
         Some("whole") => Ok(()),
         Some("heals") => Err(Failure::Told(
@@ -252,7 +257,6 @@ fn verify(cli: &Cli) -> Done {
 }
 
 fn show_report(report: &Value) {
-    let list = |name: &str| report[name].as_array().cloned().unwrap_or_default();
     println!(
         "{} segments, {} read; {} contents of kept files looked up, {} of them partly on tape or at HQ.",
         text(report, "segments"),
@@ -260,6 +264,12 @@ fn show_report(report: &Value) {
         text(report, "contents"),
         text(report, "elsewhere")
     );
+    show_findings(report);
+}
+
+/// Damage, and the versions that it touches.
+pub(crate) fn show_findings(report: &Value) {
+    let list = |name: &str| report[name].as_array().cloned().unwrap_or_default();
     for one in list("damage") {
         println!("! segment {} at {}: {}", text(&one, "segment"), text(&one, "offset"), text(&one, "what"));
     }

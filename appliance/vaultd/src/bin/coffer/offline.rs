@@ -7,10 +7,13 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use coffer_tape::options::LibraryOptions;
 use coffer_vault::disk::RealDisk;
+use coffer_vault::verify::Verdict;
 use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault};
+use coffer_vaultd::client::ExitClass;
 use coffer_vaultd::setup::read_secret;
+use coffer_vaultd::tape::{extract_vault, record_lost};
 
-use crate::{Cli, Done};
+use crate::{Cli, Done, Failure};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -64,21 +67,41 @@ pub(crate) fn run(_cli: &Cli, command: &Command) -> Done {
                     _ => {}
                 }
             }
-            open_and_tell(vault, key)
+            judge(&open(vault, key)?)
         }
         Command::RebuildFromTape { vault, library, key } => {
-            let done = coffer_vaultd::tape::extract_vault(library.source()?, vault)?;
+            let done = extract_vault(library.source()?, vault)?;
             println!("{} segments read from {} cartridges.", done.segments, done.cartridges);
-            open_and_tell(vault, key)
+            for (barcode, why) in &done.failed {
+                println!("! tape {barcode} couldn't be used: {why}");
+            }
+            for lost in &done.lost {
+                println!("! segment {} can't be read from tape {}: {}", lost.segment, lost.barcode, lost.why);
+            }
+            let opened = open(vault, key)?;
+            let missing = record_lost(&opened, &done.lost)?;
+            judge(&opened)?;
+            match missing == 0 && done.failed.is_empty() {
+                true => Ok(()),
+                false => Err(Failure::Told(
+                    ExitClass::LOST,
+                    "the tapes didn't give everything; no kept point that is known needs what is lacking. Put the other copies \
+                     in and start again, or let HQ fill it in"
+                        .into(),
+                )),
+            }
         }
     }
 }
 
-fn open_and_tell(vault: &Path, key: &Key) -> Done {
-    let opened =
-        Vault::open(Arc::new(RealDisk), vault, key.opener()?, Arc::new(SystemClock), Options::default());
-    let opened = opened.with_context(|| format!("the vault in {} could not be opened", vault.display()))?;
-    let reading = opened.reading();
+fn open(vault: &Path, key: &Key) -> anyhow::Result<Vault> {
+    Vault::open(Arc::new(RealDisk), vault, key.opener()?, Arc::new(SystemClock), Options::default())
+        .with_context(|| format!("the vault in {} could not be opened", vault.display()))
+}
+
+/// Says what there is, and whether all of it can be restored.
+fn judge(vault: &Vault) -> Done {
+    let reading = vault.reading();
     let points = || -> coffer_vault::Result<usize> {
         let mut count = 0;
         for config in reading.configurations()? {
@@ -87,9 +110,18 @@ fn open_and_tell(vault: &Path, key: &Key) -> Done {
         Ok(count)
     };
     let computers = reading.computers().map_err(anyhow::Error::from)?.len();
-    println!(
-        "The catalog is whole: {computers} computers, {} restore points.",
-        points().map_err(anyhow::Error::from)?
-    );
-    Ok(())
+    let points = points().map_err(anyhow::Error::from)?;
+    let report = reading.prove().map_err(anyhow::Error::from)?;
+    let mut told = serde_json::json!(report);
+    told["sentence"] = serde_json::json!(report.sentence());
+    if report.verdict == Verdict::Whole {
+        println!(
+            "The catalog is whole: {computers} computers, {points} restore points; {}.",
+            report.sentence()
+        );
+    } else {
+        println!("The catalog was made: {computers} computers, {points} restore points.");
+        crate::manage::show_findings(&told);
+    }
+    crate::manage::verdict(&told)
 }
