@@ -253,6 +253,7 @@ impl Agent {
                 if self.capture_if_due(session, job)? == Line::Spent {
                     return Ok(Line::Spent);
                 }
+                job.tell_failure(session)?;
                 job.tell_if_quiet(session)?;
                 job.tell_if_waiting(session, &self.guest)?;
             }

@@ -51,6 +51,42 @@ fn files_come_back_as_they_were_at_each_point() {
 }
 
 #[test]
+fn what_a_point_lacks_is_in_its_report_and_in_every_state() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    let gone = site.path("not-there");
+    site.configure(&format!("include = [{:?}, {gone:?}]\nwhen = \"manual\"\n", site.data()));
+    let output = site.capture();
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let report = site.coffer(&["report", "alpha/files"]);
+    assert!(report.contains("not-there"), "{report}");
+    let status = site.status();
+    assert_eq!(status["computers"][0]["configurations"][0]["state"], "incomplete");
+    let told = status["sentences"].to_string();
+    assert!(told.contains("restore point 1 lacks something"), "{told}");
+}
+
+#[test]
+fn an_agent_whose_captures_fail_says_why_on_the_box() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    capture(&site);
+    let journal = site.path("agent/config-1");
+    // A file where a folder must be: nothing that the agent does gets over it.
+    fs::remove_dir_all(&journal).unwrap();
+    fs::write(&journal, "in the way").unwrap();
+    site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n", site.data()));
+    let agent = site.start_agent();
+    let config = || site.status()["computers"][0]["configurations"][0].clone();
+    site.wait_until("the box shows the failure", || config()["state"] == "failing");
+    let told = site.coffer(&["status"]);
+    assert!(told.contains("can't be captured"), "{told}");
+    fs::remove_file(&journal).unwrap();
+    site.wait_until("the failure is over", || config()["state"] == "protected");
+    agent.kill();
+}
+
+#[test]
 fn a_box_without_a_library_says_so_and_makes_none_up() {
     let site = Site::start();
     fill(&site, 10, 1);

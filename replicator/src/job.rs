@@ -99,6 +99,7 @@ impl WanJob {
         let mut backoff = Backoff::new(patience.reconnect_first, patience.reconnect_most);
         self.set_connected(false, None);
         loop {
+            let away_since_ms = self.away_since_ms();
             let (gained, error) = self.connect_once().await;
             if gained > 0 {
                 backoff.reset();
@@ -107,6 +108,10 @@ impl WanJob {
             let wait = backoff.next_wait();
             tracing::warn!(error = %sentence, retry_after_ms = wait.as_millis() as u64, "the connection to HQ ended");
             self.set_connected(false, Some(sentence));
+            // A connection on which HQ took nothing doesn't make it any less away.
+            if let (0, Some(since_ms)) = (gained, away_since_ms) {
+                self.shared.board.change(|status| status.since_ms = since_ms);
+            }
             sleep(wait).await;
         }
     }
@@ -122,6 +127,13 @@ impl WanJob {
         let ended = session.run().await;
         let recorded = session.flush_copies().await;
         (session.gained, recorded.and(ended).err().unwrap_or(WanError::Closed))
+    }
+
+    /// Since when HQ has taken nothing; `None` while it's connected.
+    fn away_since_ms(&self) -> Option<u64> {
+        let status = self.shared.board.watch();
+        let status = status.borrow();
+        (!status.connected).then_some(status.since_ms)
     }
 
     fn set_connected(&self, connected: bool, error: Option<String>) {

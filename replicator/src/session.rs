@@ -344,7 +344,7 @@ impl<'a> Session<'a> {
 
     fn show(&self) {
         let behind = self.work.behind(&self.progress);
-        self.shared.board.change(|status| status.behind_bytes = behind);
+        self.shared.board.change(|status| status.behind_bytes = Some(behind));
     }
 }
 

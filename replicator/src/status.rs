@@ -8,13 +8,13 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WanStatus {
     pub connected: bool,
-    /// Since when it has been connected, or not.
+    /// Since when it has been connected; or else since when HQ has taken nothing.
     pub since_ms: u64,
     /// All bytes on the line since the job started, headers and TLS counted.
     pub sent_bytes: u64,
     pub received_bytes: u64,
-    /// Durable here and not yet durable at HQ.
-    pub behind_bytes: u64,
+    /// Durable here and not yet durable at HQ; `None` until HQ was reached and said what it has.
+    pub behind_bytes: Option<u64>,
     /// Durable at HQ because of this job, since it started.
     pub receipted_bytes: u64,
     /// What the line may carry now, in bytes per second; `None` without a limit.

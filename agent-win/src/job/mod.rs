@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coffer_format::wire::ConfigText;
+use coffer_format::wire::{ConfigText, Message};
 
 use crate::capture::{CaptureError, LOCKED, Outcome, Target};
 use crate::clock::week_time;
@@ -57,6 +57,9 @@ pub(crate) struct Job {
     /// What the box was last told about it waiting.
     told_waiting: Option<Waiting>,
     told_exclusions: bool,
+    /// Why the last capture failed, and whether the box has been told over this connection.
+    failure: Option<String>,
+    told_failure: bool,
     state: StateDir,
     listed: Arc<ListedExclusions>,
     bookmarks: Option<Bookmarks>,
@@ -86,6 +89,8 @@ impl Job {
             stage: Stage::default(),
             told_waiting: None,
             told_exclusions: false,
+            failure: None,
+            told_failure: true,
             state: state.clone(),
             listed: listed.clone(),
             bookmarks: None,
@@ -121,6 +126,7 @@ impl Job {
     pub(crate) fn told_nothing(&mut self) {
         self.told_waiting = None;
         self.told_exclusions = false;
+        self.told_failure = false;
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -268,6 +274,22 @@ impl Job {
             let doing = waiting.map_or_else(String::new, |waiting| waiting.to_string());
             session.doing(self.text.config, &doing)?;
             self.told_waiting = waiting;
+        }
+        Ok(())
+    }
+
+    /// A capture failed, or ended well.
+    pub(crate) fn failed(&mut self, why: Option<String>) {
+        self.told_failure = self.told_failure && self.failure == why;
+        self.failure = why;
+    }
+
+    /// Tells the box why captures fail, and when they no longer do.
+    pub(crate) fn tell_failure(&mut self, session: &Session) -> Result<(), WireError> {
+        if !self.told_failure {
+            let (config, sentence) = (self.text.config, self.failure.clone().unwrap_or_default());
+            session.tell(Message::CaptureFailed { config, sentence })?;
+            self.told_failure = true;
         }
         Ok(())
     }

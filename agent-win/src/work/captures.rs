@@ -29,7 +29,7 @@ impl Agent {
         let is_point = matches!(errand, Errand::Point);
         if is_point && let Err(error) = job.find_files() {
             tracing::error!(%error, "not captured");
-            session.doing(job.text.config, &error.to_string())?;
+            job.failed(Some(error.to_string()));
             job.schedule.failed(Instant::now());
             return Ok(Line::Usable);
         }
@@ -40,6 +40,7 @@ impl Agent {
             Ok(outcome) => {
                 log(&job.text.name, &outcome, now.elapsed());
                 job.done(now, &outcome, is_point);
+                job.failed(None);
                 session.doing(job.text.config, "")?;
                 Ok(Line::Usable)
             }
@@ -85,6 +86,9 @@ impl Agent {
 fn capture_failed(job: &mut Job, error: CaptureError, is_point: bool) -> Result<Line, WorkError> {
     job.told = None;
     job.look_at_everything();
+    if !matches!(error, CaptureError::Wire(WireError::Lost) | CaptureError::Stopped) {
+        job.failed(Some(error.to_string()));
+    }
     match error {
         _ if !job.is_scheduled(is_point) => {}
         // A broken line has its own pace; the capture goes on as soon as there's another. One that must wait goes on as

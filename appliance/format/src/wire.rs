@@ -265,6 +265,9 @@ kinds! {
         /// What the computer leaves out of a configuration by itself, for the screens.
         45 = Exclusions { config: ConfigId, exclusions: Vec<Exclusion> },
 
+        /// From the agent: why captures of a configuration fail; an empty sentence once one ended well. Said again on each connection.
+        48 = CaptureFailed { config: ConfigId, sentence: String },
+
         // The agent's own program.
         /// From the box: what it has for this computer.
         40 = UpdateOffered { head: UpdateHead },

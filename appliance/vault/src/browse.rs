@@ -1,8 +1,9 @@
 //! Looking at history: points, directories at a point, versions of a path, finding names.
 
+use coffer_format::entry::{Body, ReportLine};
 use coffer_format::node::NodeKind;
 use coffer_format::wire::RefusalCode;
-use coffer_format::{ConfigId, NodeId, PointSeq, limits};
+use coffer_format::{ConfigId, Lsn, NodeId, PointSeq, limits, to_bytes};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
@@ -24,6 +25,13 @@ pub struct Point {
     pub sent: u64,
     pub stored: u64,
     pub report_lines: u64,
+}
+
+/// One thing that a capture had to say of a path; an empty path: of all.
+#[derive(Debug, Clone, Serialize)]
+pub struct Remark {
+    pub path: String,
+    pub what: String,
 }
 
 /// One name in a directory at a point. Size in bytes.
@@ -117,6 +125,32 @@ impl Reading {
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
+    }
+
+    /// Whether the newest point of a configuration holds any file.
+    pub fn holds_files(&self, config: ConfigId) -> Result<bool> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT 1 FROM versions WHERE config = ?1 AND kind = ?2 AND until = ?3 LIMIT 1",
+            )?;
+            Ok(query.exists(params![config.0, to_bytes(&NodeKind::File)[0], ALIVE])?)
+        })
+    }
+
+    /// What a point's capture had to say: at most as many lines as an agent may send.
+    pub fn report(&self, config: ConfigId, point: PointSeq) -> Result<Vec<Remark>> {
+        self.check_point(config, point)?;
+        let lsn = self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT lsn FROM points WHERE config = ?1 AND point = ?2")?;
+            Ok(query.query_row(params![config.0, point.0], |row| Ok(Lsn(row.get(0)?)))?)
+        })?;
+        let entry = self.entry(lsn)?;
+        let Body::PointClosed { report, .. } = &entry.body else { return Ok(Vec::new()) };
+        let remark = |line: &ReportLine| Remark {
+            path: String::from_utf8_lossy(&line.path.0).into_owned(),
+            what: line.what.clone(),
+        };
+        Ok(report.iter().map(remark).collect())
     }
 
     /// The point to show for a time: the newest that was closed then; `None` asks for the newest of all.

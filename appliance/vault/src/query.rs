@@ -57,6 +57,11 @@ pub enum Query {
         config: Which,
         path: String,
     },
+    /// What a point's capture had to say.
+    Report {
+        config: Which,
+        when: When,
+    },
     /// The numbers that names stand for: for a restore.
     Resolve {
         config: Which,
@@ -80,6 +85,10 @@ impl Reading {
                 json!(self.answer_find(config, *when, path, pattern)?)
             }
             Query::Versions { config, path } => json!(self.versions(self.which(config)?, path.as_bytes())?),
+            Query::Report { config, when } => {
+                let config = self.which(config)?;
+                json!(self.report(config, self.when(config, *when)?)?)
+            }
             Query::Resolve { config, when } => {
                 let config = self.which(config)?;
                 json!({ "config": config.0, "point": self.when(config, *when)?.0 })

@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::programs::Program;
 
+/// Most that is kept of why captures fail.
+const FAILURE_CHARS_MAX: usize = 300;
+
 /// One connected computer. Beside the agent at work there may be others of its programs; each is told everything, and takes what
 /// concerns it.
 #[derive(Default)]
@@ -29,6 +32,8 @@ pub(crate) struct Live {
     up_to_date: Mutex<BTreeMap<ConfigId, u64>>,
     /// What computers leave out by themselves. After a restart agents say so again.
     exclusions: Mutex<BTreeMap<ConfigId, Vec<Exclusion>>>,
+    /// Why captures fail, as agents said; they say so again when they come back.
+    failures: Mutex<BTreeMap<ConfigId, String>>,
     /// What each computer runs, also while it's away.
     programs: Mutex<BTreeMap<ComputerId, Program>>,
 }
@@ -113,6 +118,21 @@ impl Live {
     /// When this configuration was last found as its newest point has it.
     pub(crate) fn up_to_date_ms(&self, config: ConfigId) -> Option<u64> {
         self.up_to_date.lock().expect("nothing panics while it notes a time").get(&config).copied()
+    }
+
+    /// An agent's words are data: what of them is shown is one bounded line. No words: it can again.
+    pub(crate) fn failed(&self, config: ConfigId, sentence: &str) {
+        let mut failures = self.failures.lock().expect("nothing panics while it notes a sentence");
+        let line: String = sentence.chars().filter(|one| !one.is_control()).take(FAILURE_CHARS_MAX).collect();
+        match line.is_empty() {
+            true => failures.remove(&config),
+            false => failures.insert(config, line),
+        };
+    }
+
+    /// Why captures of a configuration fail, as its agent last said.
+    pub(crate) fn failure(&self, config: ConfigId) -> Option<String> {
+        self.failures.lock().expect("nothing panics while it notes a sentence").get(&config).cloned()
     }
 
     pub(crate) fn leaves_out(&self, config: ConfigId, exclusions: Vec<Exclusion>) {

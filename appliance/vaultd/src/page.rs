@@ -89,9 +89,11 @@ fn render(status: &Status) -> String {
     out.push_str("<table><tr><th>Computer</th><th>Backup</th><th>State</th><th>Data at risk</th><th>Restore points</th><th>Now</th></tr>");
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
         for config in &computer.configurations {
-            let risk = config
-                .at_risk_ms
-                .map_or_else(|| "everything".into(), |ms| format!("changes of the last {}", hours(ms)));
+            let risk = match (config.at_risk_ms, config.last_point_ms) {
+                (Some(ms), _) => format!("changes of the last {}", hours(ms)),
+                (None, Some(_)) => "not known".into(),
+                (None, None) => "everything".into(),
+            };
             let doing = status.doing.iter().find(|one| one.config == config.config);
             let now = match doing {
                 Some(doing) if computer.connected => escape(&doing.doing),
@@ -102,14 +104,14 @@ fn render(status: &Status) -> String {
                 "<tr><td>{}</td><td>{}</td><td>{}</td><td>{risk}</td><td>{}</td><td>{now}</td></tr>",
                 escape(&computer.name),
                 escape(&config.name),
-                config.state,
+                config.state.name(),
                 config.points
             ));
         }
     }
     out.push_str("</table>");
     let tape = match status.not_on_tape {
-        0 => "Everything closed is on tape.".into(),
+        0 => "Everything is on tape.".into(),
         count => format!("{count} segments ({}) wait for the next tape run.", size(status.not_on_tape_bytes)),
     };
     out.push_str(&format!(

@@ -58,6 +58,7 @@ fn kind(message: &Message) -> &'static str {
         ConfigsChanged => "configs-changed",
         UpToDate { .. } => "up-to-date",
         Exclusions { .. } => "exclusions",
+        CaptureFailed { .. } => "capture-failed",
         RestoreAsked { .. } => "restore-asked",
         RestoreReported { .. } => "restore-reported",
         UpdateOffered { .. } => "update-offered",
@@ -167,6 +168,7 @@ fn capture() -> Vec<Message> {
         CaptureNow { config },
         ConfigsChanged,
         UpToDate { config },
+        CaptureFailed { config, sentence: "can't be read: check the disk".into() },
         Exclusions {
             config,
             exclusions: vec![Exclusion {

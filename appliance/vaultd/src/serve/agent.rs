@@ -139,6 +139,10 @@ impl Serving<'_> {
                 reading.check_owner(self.computer, config)?;
                 self.appliance.live.up_to_date(config, vault.now_ms());
             }
+            Message::CaptureFailed { config, sentence } => {
+                reading.check_owner(self.computer, config)?;
+                self.appliance.live.failed(config, &sentence);
+            }
             Message::Exclusions { config, exclusions } => {
                 reading.check_owner(self.computer, config)?;
                 self.appliance.live.leaves_out(config, exclusions);

@@ -171,7 +171,7 @@ impl Running {
     /// Waits until HQ says that the point is whole there, and nothing is left to send.
     pub(crate) async fn until_whole(&self, config: u32, point: u64) -> WanStatus {
         let whole = move |status: &WanStatus| {
-            status.behind_bytes == 0
+            status.behind_bytes == Some(0)
                 && status.whole.iter().any(|w| w.config == config && w.point == Some(point))
         };
         self.until(whole).await

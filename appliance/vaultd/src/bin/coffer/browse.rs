@@ -34,6 +34,12 @@ pub(crate) enum Command {
     },
     /// All versions of a path.
     Versions { config: String, path: String },
+    /// What the capture of a restore point (the newest, unless told) had to say of what it lacks.
+    Report {
+        config: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Who did what, newest first.
     Audit {
         #[arg(long, default_value_t = 50)]
@@ -59,6 +65,9 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
         ),
         Command::Versions { config, path } => {
             (Query::Versions { config: which(config)?, path: path.clone() }, show_versions)
+        }
+        Command::Report { config, at } => {
+            (Query::Report { config: which(config)?, when: at.when()? }, show_report)
         }
         Command::Audit { newest } => (Query::Audit { newest: *newest }, show_audit),
     };
@@ -91,9 +100,11 @@ fn show_status(status: &Value) {
     let mut lines = Vec::new();
     for computer in status["computers"].as_array().into_iter().flatten() {
         for config in computer["configurations"].as_array().into_iter().flatten() {
-            let risk = config["at_risk_ms"]
-                .as_u64()
-                .map_or_else(|| "everything".into(), coffer_vaultd::units::hours);
+            let risk = match (config["at_risk_ms"].as_u64(), config["last_point_ms"].as_u64()) {
+                (Some(age), _) => coffer_vaultd::units::hours(age),
+                (None, Some(_)) => "not known".into(),
+                (None, None) => "everything".into(),
+            };
             let connected = if computer["connected"] == true { "yes" } else { "no" };
             let name = format!("{}/{}", text(computer, "name"), text(config, "name"));
             lines.push(vec![name, text(config, "state"), connected.into(), text(config, "points"), risk]);
@@ -105,8 +116,10 @@ fn show_status(status: &Value) {
         size_of(status, "not_on_tape_bytes"),
         text(status, "not_on_tape")
     );
-    if let Some(behind) = status["hq"]["behind_bytes"].as_u64() {
-        println!("Not at HQ yet: {}", show::size(behind));
+    match status["hq"]["behind_bytes"].as_u64() {
+        Some(behind) => println!("Not at HQ yet: {}", show::size(behind)),
+        None if status["hq"].is_null() => {}
+        None => println!("Not at HQ yet: not known, as HQ hasn't been reached since the box was started"),
     }
 }
 
@@ -171,6 +184,10 @@ fn show_versions(list: &Value) {
         ]
     };
     table(&["FROM POINT", "UNTIL", "FIRST SEEN", "KIND", "SIZE", "MODIFIED"], &rows(list, row));
+}
+
+fn show_report(list: &Value) {
+    table(&["PATH", "REMARK"], &rows(list, |one| vec![text(one, "path"), text(one, "what")]));
 }
 
 fn show_audit(list: &Value) {

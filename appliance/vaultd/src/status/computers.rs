@@ -1,0 +1,181 @@
+//! How each computer stands, and what there is to say of it.
+
+use coffer_format::wire::WAITS;
+use coffer_format::{ComputerId, ConfigId};
+use coffer_vault::VaultError;
+use serde::Serialize;
+
+use super::Status;
+use super::standing::{Judged, Known, STALE_MS, Standing, judge};
+use crate::serve::Appliance;
+use crate::units::hours;
+
+/// One computer's protection.
+#[derive(Debug, Clone, Serialize)]
+pub struct ComputerStatus {
+    pub computer: u32,
+    pub name: String,
+    pub connected: bool,
+    pub revoked: bool,
+    pub configurations: Vec<ConfigStatus>,
+}
+
+/// One configuration's protection. Data at risk: what changed since `protected_ms`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConfigStatus {
+    pub config: u32,
+    pub name: String,
+    pub state: Standing,
+    pub points: usize,
+    /// Remarks of the newest point.
+    pub remarks: u64,
+    pub last_point_ms: Option<u64>,
+    /// When the newest point was last known to be all there is: as it was made, or as the agent last found nothing new.
+    pub protected_ms: Option<u64>,
+    /// `None` before the first point, and where its age isn't known.
+    pub at_risk_ms: Option<u64>,
+    /// Why captures fail, in the agent's words.
+    pub failure: Option<String>,
+    /// What the newest point lacks.
+    pub lacking: Option<String>,
+}
+
+pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultError> {
+    let reading = appliance.vault.reading();
+    let now = appliance.vault.now_ms();
+    let all = reading.configurations()?;
+    let mut computers = Vec::new();
+    for computer in reading.computers()? {
+        let mut configurations = Vec::new();
+        for config in all.iter().filter(|config| config.computer == computer.computer) {
+            let id = ConfigId(config.config);
+            let points = reading.points(id)?;
+            let looked = appliance.live.up_to_date_ms(id);
+            let failure = appliance.live.failure(id);
+            let last = points.first().map(|point| point.closed_ms);
+            let holds_files = reading.holds_files(id)?;
+            let known = Known { holds_files, looked_ms: looked, failure: failure.as_deref() };
+            let Judged { standing, at_risk_ms, why } = judge(points.first(), known, now);
+            configurations.push(ConfigStatus {
+                config: config.config,
+                name: config.name.clone(),
+                state: standing,
+                points: points.len(),
+                remarks: points.first().map_or(0, |point| point.report_lines),
+                last_point_ms: last,
+                protected_ms: last.map(|last| last.max(looked.unwrap_or(0))),
+                at_risk_ms,
+                failure,
+                lacking: why,
+            });
+        }
+        computers.push(ComputerStatus {
+            computer: computer.computer,
+            connected: appliance.live.is_connected(ComputerId(computer.computer)),
+            name: computer.name,
+            revoked: computer.revoked,
+            configurations,
+        });
+    }
+    Ok(computers)
+}
+
+/// Why an agent that's there doesn't capture a configuration, in its own words.
+fn waits<'a>(config: &ConfigStatus, status: &'a Status) -> Option<&'a str> {
+    let mut all = status.doing.iter().filter(|one| one.config == config.config);
+    all.find_map(|one| Some(one.doing.as_str()).filter(|doing| is_waiting(doing)))
+}
+
+/// An agent's words are data: what isn't a plain sentence isn't shown as one.
+fn is_waiting(doing: &str) -> bool {
+    doing.starts_with(WAITS) && doing.len() <= 100 && !doing.chars().any(char::is_control)
+}
+
+pub(super) fn sentences(computer: &ComputerStatus, status: &Status, told: &mut Vec<String>) {
+    let name = &computer.name;
+    if computer.configurations.is_empty() {
+        told.push(format!("{name} has no backup configuration: nothing of it is protected. Add one with `coffer config set`."));
+    }
+    for config in &computer.configurations {
+        if let Some(why) = &config.failure {
+            told.push(format!(
+                "{name}: {} can't be captured: {why}. What changes there isn't protected until it can.",
+                config.name
+            ));
+        }
+        if let Some(why) = &config.lacking {
+            told.push(format!("{name}: {}: {why}.", config.name));
+        }
+        told.extend(age(computer, config, waits(config, status)));
+    }
+}
+
+/// What there is to say of the age of a configuration's newest point.
+fn age(computer: &ComputerStatus, config: &ConfigStatus, waits: Option<&str>) -> Option<String> {
+    let (name, of) = (&computer.name, &config.name);
+    let Some(last_ms) = config.last_point_ms else {
+        return match (waits, computer.connected, &config.failure) {
+            (_, true, Some(_)) => None,
+            (Some(why), true, None) => Some(format!(
+                "{name}: the first copy of {of} {why}; it isn't protected yet. `coffer capture` starts it all the same."
+            )),
+            (None, true, None) => {
+                Some(format!("{name}: the first copy of {of} is under way; it isn't protected yet."))
+            }
+            (_, false, _) => Some(format!(
+                "{name}: {of} has no restore point yet and the computer isn't connected: all of it is at risk. Start coffer-agent there."
+            )),
+        };
+    };
+    // A point from the future is told of by what it lacks.
+    let age_ms = config.at_risk_ms.filter(|age| *age > STALE_MS && last_ms > 0)?;
+    let ago = hours(age_ms);
+    Some(match (waits, computer.connected) {
+        (_, false) => format!(
+            "{name}: {of} was last protected {ago} ago and the computer isn't connected: what changed since is at risk. Start coffer-agent there."
+        ),
+        (Some(why), true) => format!(
+            "{name}: {of} {why}; it was last protected {ago} ago. `coffer capture` starts one all the same."
+        ),
+        (None, true) => format!(
+            "{name}: {of} was last protected {ago} ago though the computer is connected: what changed since is at risk. `coffer capture` \
+             starts a capture; the agent's log tells why none came."
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stale(connected: bool) -> ComputerStatus {
+        let config = ConfigStatus {
+            config: 1,
+            name: "all".into(),
+            state: Standing::Stale,
+            points: 1,
+            remarks: 0,
+            last_point_ms: Some(1),
+            protected_ms: Some(1),
+            at_risk_ms: Some(10 * STALE_MS),
+            failure: None,
+            lacking: None,
+        };
+        ComputerStatus {
+            computer: 1,
+            name: "PC1".into(),
+            connected,
+            revoked: false,
+            configurations: vec![config],
+        }
+    }
+
+    #[test]
+    fn a_connected_computer_whose_captures_bring_nothing_is_told() {
+        for connected in [true, false] {
+            let computer = stale(connected);
+            let told = age(&computer, &computer.configurations[0], None).unwrap();
+            assert!(told.contains("PC1") && told.contains("last protected"), "{told}");
+        }
+    }
+}

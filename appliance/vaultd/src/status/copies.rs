@@ -1,0 +1,87 @@
+//! What there is to say of the copies elsewhere: tape and headquarters.
+
+use coffer_replicator::WanStatus;
+
+use crate::serve::Appliance;
+use crate::settings::Settings;
+use crate::units::hours;
+
+/// A line to HQ that brought nothing for longer is worth a sentence.
+const HQ_AWAY_MS: u64 = 10 * 60_000;
+
+pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
+    let mut told: Vec<String> = library(&appliance.settings).into_iter().collect();
+    if let Some(tape) = &appliance.tape {
+        told.extend(tape.sentences());
+    }
+    if let Some(wan) = &appliance.wan {
+        told.extend(headquarters(&wan.status().borrow(), now_ms));
+    }
+    told
+}
+
+/// What there is to say of a library that isn't there, or isn't one.
+fn library(settings: &Settings) -> Option<String> {
+    let tape = &settings.tape;
+    if tape.enabled && tape.simulated {
+        return Some(
+            "The tape library of this box is simulated, on its own disk: it protects nothing. Remove tape.simulated from box.toml, \
+             or use this box for demonstrations alone."
+                .into(),
+        );
+    }
+    if tape.enabled && !tape.has_library() && settings.hq.is_none() {
+        return Some(
+            "This box has neither a tape library nor a headquarters: everything it keeps is on its own disk alone. Name the library's \
+             changer in box.toml under [tape], or set tape.enabled = false if that is meant to be so."
+                .into(),
+        );
+    }
+    None
+}
+
+fn headquarters(line: &WanStatus, now_ms: u64) -> Vec<String> {
+    let mut told = Vec::new();
+    let away_ms = now_ms.saturating_sub(line.since_ms);
+    if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > HQ_AWAY_MS) {
+        told.push(format!(
+            "Headquarters hasn't taken anything for {}: what changed since is only here and on tape. {why}.",
+            hours(away_ms)
+        ));
+    }
+    if let Some(first) = line.held_back.first() {
+        let more = match line.held_back.len() - 1 {
+            0 => String::new(),
+            more => format!(" So it is with {more} more."),
+        };
+        told.push(format!("Headquarters doesn't get everything: {first}.{more}"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_not_there_or_not_real_is_a_sentence() {
+        let said = |text: &str| library(&Settings::parse(text).unwrap()).unwrap_or_default();
+        assert!(said("").contains("its own disk alone"));
+        assert!(said("[tape]\nsimulated = true\n").contains("simulated"));
+        assert_eq!(said("[tape]\nenabled = false\n"), "");
+        assert_eq!(said("[hq]\naddress = \"hq:7443\"\n"), "");
+        assert_eq!(said("[tape]\nchanger = \"/dev/sg3\"\ndrives = [\"/dev/sg4\"]\n"), "");
+    }
+
+    #[test]
+    fn what_headquarters_does_not_get_is_said() {
+        let away =
+            WanStatus { last_error: Some("its disk is full".into()), since_ms: 1, ..WanStatus::default() };
+        assert!(headquarters(&away, HQ_AWAY_MS + 2)[0].contains("its disk is full"));
+        assert_eq!(headquarters(&away, HQ_AWAY_MS), Vec::<String>::new());
+        let held_back = vec!["segment 4 is longer there".to_owned(), "another".to_owned()];
+        let ahead = WanStatus { connected: true, held_back, ..WanStatus::default() };
+        let told = headquarters(&ahead, 0);
+        assert!(told[0].contains("segment 4 is longer there") && told[0].contains("1 more"), "{told:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The state of a box in plain sentences: what is wrong, what it endangers, what to do.
+
+mod computers;
+mod copies;
+mod standing;
+
+use coffer_format::ComputerId;
+use coffer_vault::VaultError;
+use serde::Serialize;
+
+pub use self::computers::{ComputerStatus, ConfigStatus};
+pub use self::standing::Standing;
+use crate::live::Doing;
+use crate::serve::Appliance;
+
+/// Everything that a status screen shows. Times are milliseconds since 1970-01-01 UTC; sizes in bytes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub name: String,
+    pub vault: String,
+    pub version: &'static str,
+    pub now_ms: u64,
+    pub read_only: bool,
+    pub free_bytes: u64,
+    pub stored_bytes: u64,
+    pub segments: u64,
+    /// Segments that have no verified copy on tape, those among them that are still being written to.
+    pub not_on_tape: u64,
+    pub not_on_tape_bytes: u64,
+    /// Closed segments that HQ hasn't confirmed.
+    pub not_at_hq: u64,
+    pub computers: Vec<ComputerStatus>,
+    pub doing: Vec<Doing>,
+    pub hq: Option<serde_json::Value>,
+    /// What a person should know, worst first. Empty when all is well.
+    pub sentences: Vec<String>,
+}
+
+impl Status {
+    pub fn of(appliance: &Appliance) -> Result<Status, VaultError> {
+        let vault = &appliance.vault;
+        let reading = vault.reading();
+        let segments = reading.segments()?;
+        let not_on_tape =
+            reading.without_copy(|place| matches!(place, coffer_format::event::Place::Tape { .. }))?;
+        let open: Vec<_> = segments.iter().filter(|one| !one.closed).cloned().collect();
+        let mut status = Status {
+            name: appliance.settings.name.clone(),
+            vault: vault.id().to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            now_ms: vault.now_ms(),
+            read_only: vault.is_read_only(),
+            free_bytes: vault.free_bytes()?,
+            stored_bytes: segments.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum(),
+            segments: segments.len() as u64,
+            not_on_tape: (not_on_tape.len() + open.len()) as u64,
+            not_at_hq: reading
+                .without_copy(|place| matches!(place, coffer_format::event::Place::Hq { .. }))?
+                .len() as u64,
+            not_on_tape_bytes: not_on_tape.iter().chain(&open).map(|one| one.bytes).sum(),
+            computers: computers::of(appliance)?,
+            doing: appliance.live.doing(),
+            hq: appliance.wan.as_ref().map(|wan| serde_json::json!(*wan.status().borrow())),
+            sentences: Vec::new(),
+        };
+        status.sentences = sentences(appliance, &status)?;
+        Ok(status)
+    }
+}
+
+fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, VaultError> {
+    let mut told = Vec::new();
+    if status.read_only {
+        told.push("The box's disk failed while writing: nothing new is protected on any computer. Have the disk checked, then restart the box.".into());
+    }
+    let reserve = appliance.settings.reserve_mib << 20;
+    if status.free_bytes < reserve {
+        told.push(format!(
+            "The box's disk is full ({} MiB free): nothing new is protected on any computer. Free space, or let tape or HQ copies release some.",
+            status.free_bytes >> 20
+        ));
+    }
+    let damage = appliance.vault.reading().known_damage()?;
+    if !damage.is_empty() {
+        told.push(format!(
+            "{} places on the box's disk are damaged: `coffer verify` names the versions; a copy from tape or HQ heals them.",
+            damage.len()
+        ));
+    }
+    told.extend(copies::sentences(appliance, status.now_ms));
+    let programs = appliance.live.programs();
+    for computer in status.computers.iter().filter(|computer| !computer.revoked) {
+        if let Some(program) = programs.get(&ComputerId(computer.computer))
+            && !program.sentence.is_empty()
+        {
+            told.push(format!("{}: its agent wasn't updated: {}.", computer.name, program.sentence));
+        }
+        computers::sentences(computer, status, &mut told);
+    }
+    Ok(told)
+}

@@ -1,0 +1,152 @@
+//! How a configuration stands: what a restore of its newest point would give, and how old that is.
+
+use coffer_vault::browse::Point;
+use serde::Serialize;
+
+/// A configuration whose newest point is older than this is stale.
+pub(super) const STALE_MS: u64 = 24 * 3_600_000;
+/// A point that lies in the future by more than this tells of a clock that was wrong.
+const FUTURE_MS: u64 = 5 * 60_000;
+
+/// One word for a configuration, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// No point is whole yet.
+    Initial,
+    /// The computer says that its captures fail.
+    Failing,
+    /// The newest point lacks something that was asked for, or holds nothing.
+    Incomplete,
+    /// The newest point is too old, or its age isn't known.
+    Stale,
+    /// The newest point holds all that was asked for.
+    Protected,
+}
+
+impl Standing {
+    /// As screens show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Initial => "initial",
+            Standing::Failing => "failing",
+            Standing::Incomplete => "incomplete",
+            Standing::Stale => "stale",
+            Standing::Protected => "protected",
+        }
+    }
+}
+
+/// What the points of a configuration tell. Times are milliseconds since 1970-01-01 UTC.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) standing: Standing,
+    /// Age of what is protected; none where it isn't known.
+    pub(super) at_risk_ms: Option<u64>,
+    /// What is wrong, to be put after the names of computer and configuration.
+    pub(super) why: Option<String>,
+}
+
+/// What is known of a configuration besides its newest point.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    /// Whether the newest point holds any file.
+    pub(super) holds_files: bool,
+    /// When the agent last found nothing new.
+    pub(super) looked_ms: Option<u64>,
+    /// Why captures fail.
+    pub(super) failure: Option<&'a str>,
+}
+
+pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
+    let Known { holds_files, looked_ms, failure } = known;
+    let Some(newest) = newest else {
+        let standing = if failure.is_some() { Standing::Failing } else { Standing::Initial };
+        return Judged { standing, at_risk_ms: None, why: None };
+    };
+    let is_future = newest.closed_ms > now_ms + FUTURE_MS;
+    let protected_ms = newest.closed_ms.max(looked_ms.unwrap_or(0));
+    let at_risk_ms = (!is_future).then(|| now_ms.saturating_sub(protected_ms));
+    let incomplete = lacks(newest, holds_files);
+    let standing = match () {
+        () if failure.is_some() => Standing::Failing,
+        () if incomplete.is_some() => Standing::Incomplete,
+        () if at_risk_ms.is_none_or(|age| age > STALE_MS) => Standing::Stale,
+        () => Standing::Protected,
+    };
+    let why = incomplete.or_else(|| {
+        is_future.then(|| {
+            format!(
+                "restore point {} lies in the future, so its age isn't known: a clock was wrong. Check the box's clock and capture again",
+                newest.point
+            )
+        })
+    });
+    Judged { standing, at_risk_ms, why }
+}
+
+/// What the newest point lacks.
+fn lacks(newest: &Point, holds_files: bool) -> Option<String> {
+    let point = newest.point;
+    match (newest.report_lines, holds_files) {
+        (lines @ 1.., _) => Some(format!(
+            "restore point {point} lacks something ({lines} remarks): `coffer report` shows what, and why"
+        )),
+        (0, false) => {
+            Some(format!("restore point {point} holds no file at all: check what the configuration includes"))
+        }
+        (0, true) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+    const NOW_MS: u64 = 1_000 * HOUR_MS;
+
+    fn point(report_lines: u64, closed_ms: u64) -> Point {
+        Point {
+            config: 1,
+            point: 7,
+            closed_ms,
+            captured_ms: closed_ms,
+            consistency: "crash",
+            files: 1,
+            bytes: 1,
+            sent: 1,
+            stored: 1,
+            report_lines,
+        }
+    }
+
+    const WHOLE: Known<'_> = Known { holds_files: true, looked_ms: None, failure: None };
+
+    #[test]
+    fn protected_is_only_what_is_whole_and_fresh() {
+        let fresh = NOW_MS - HOUR_MS;
+        let standing = |point: &Point, known| judge(Some(point), known, NOW_MS).standing;
+        assert_eq!(judge(None, WHOLE, NOW_MS).standing, Standing::Initial);
+        assert_eq!(standing(&point(0, fresh), WHOLE), Standing::Protected);
+        assert_eq!(standing(&point(0, fresh), Known::default()), Standing::Incomplete);
+        assert_eq!(standing(&point(2, fresh), WHOLE), Standing::Incomplete);
+        assert_eq!(standing(&point(0, NOW_MS - 25 * HOUR_MS), WHOLE), Standing::Stale);
+        let failing = Known { failure: Some("can't be read"), ..WHOLE };
+        assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
+    }
+
+    #[test]
+    fn an_agent_that_finds_nothing_new_keeps_a_point_fresh() {
+        let known = Known { looked_ms: Some(NOW_MS - HOUR_MS), ..WHOLE };
+        let judged = judge(Some(&point(0, NOW_MS - 100 * HOUR_MS)), known, NOW_MS);
+        assert_eq!((judged.standing, judged.at_risk_ms), (Standing::Protected, Some(HOUR_MS)));
+    }
+
+    #[test]
+    fn a_point_from_the_future_has_no_age() {
+        let judged = judge(Some(&point(0, NOW_MS + HOUR_MS)), WHOLE, NOW_MS);
+        assert_eq!((judged.standing, judged.at_risk_ms), (Standing::Stale, None));
+        assert!(judged.why.unwrap().contains("in the future"));
+    }
+}
