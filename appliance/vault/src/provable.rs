@@ -15,9 +15,6 @@ use crate::reading::Reading;
 use crate::soundness::{Soundness, Standing};
 use crate::{Result, VaultError};
 
-/// Maps that are looked up at once.
-const PAGE: usize = 10_000;
-
 /// A kept version that can't be restored from this disk as it is.
 pub(crate) struct Hit {
     pub(crate) config: ConfigId,
@@ -66,25 +63,18 @@ impl Reading {
     }
 }
 
-/// Every map that a version names, in the order of their records.
+/// Every map that a version names, once, in the order of their records: so each record is read once.
 pub(crate) fn each_map(reading: &Reading, visit: &mut dyn FnMut(Locator) -> Result<()>) -> Result<()> {
-    let mut after = (0u64, 0u32);
-    loop {
-        let page = reading.readers.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT DISTINCT map_lsn, map_op FROM versions WHERE (map_lsn, map_op) > (?1, ?2) AND map_lsn IS NOT NULL
-                 ORDER BY map_lsn, map_op LIMIT ?3",
-            )?;
-            let after = rusqlite::params![after.0, after.1, PAGE];
-            let rows = query.query_map(after, |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<Vec<(u64, u32)>>>()?)
-        })?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = *last;
-        for (lsn, op) in page {
-            visit(Locator { lsn: Lsn(lsn), op })?;
+    reading.readers.with(|db| {
+        let mut query = db.prepare_cached(
+            "SELECT DISTINCT map_lsn, map_op FROM versions WHERE map_lsn IS NOT NULL ORDER BY map_lsn, map_op",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            visit(Locator { lsn: Lsn(row.get(0)?), op: row.get(1)? })?;
         }
-    }
+        Ok(())
+    })
 }
 
 struct Check<'a> {
@@ -237,7 +227,7 @@ impl Check<'_> {
 }
 
 /// `None` where a record is damaged or isn't there.
-fn readable<T>(outcome: Result<T>) -> Result<Option<T>> {
+pub(crate) fn readable<T>(outcome: Result<T>) -> Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),
         Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => Ok(None),

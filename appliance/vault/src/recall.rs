@@ -11,12 +11,15 @@ use coffer_format::{Blob, ConfigId, Lsn, NodeId, PAGE_SIGNATURE_LEN, PartNo, Poi
 use rusqlite::params;
 
 use crate::catalog::{self, ChunkLocation};
+use crate::provable::readable;
 use crate::reading::Reading;
 use crate::{Result, VaultError};
 
 /// Pages in one message, and chunks in one message.
 const MESSAGE_PAGES: usize = 64 << 10;
 const MESSAGE_CHUNKS: usize = 16 << 10;
+/// Stands for a page that can't be read.
+const UNREADABLE_PAGE: [u8; PAGE_SIGNATURE_LEN] = [0xff; PAGE_SIGNATURE_LEN];
 
 impl Reading {
     /// Sends every part from that one on, drafts included, then `CatchupEnd`.
@@ -44,42 +47,48 @@ impl Reading {
         send(Message::CatchupEnd)
     }
 
-    /// Sends the signature of each page of a node's newest version, then `SignatureEnd`.
+    /// Sends the signature of each page of a node's newest version, then `SignatureEnd`. A page that can't be read here gets one that
+    /// no page has, so that it comes again.
     pub fn sign_pages(
         self: &Arc<Self>,
         config: ConfigId,
         node: NodeId,
         send: &mut dyn FnMut(Message) -> Result<()>,
     ) -> Result<()> {
-        let map = self.newest_map(config, node)?;
+        let (size, map) = self.newest_map(config, node)?;
         let key = self.files.keys().chunk;
-        let mut source = Bytes { reading: self, map: &map, last: None };
+        let mut source = map.as_ref().map(|map| Bytes { reading: self, map, last: None });
         let mut signatures = Vec::new();
         let (mut at, mut first_page) = (0, 0);
         let mut page = [0; PAGE];
-        while at < map.size {
-            let len = (map.size - at).min(PAGE as u64) as usize;
-            source.read(at, &mut page[..len])?;
-            signatures.extend_from_slice(&page_signature(&key, &page[..len]));
+        while at < size {
+            let len = (size - at).min(PAGE as u64) as usize;
+            let read =
+                source.as_mut().map_or(Ok(None), |source| readable(source.read(at, &mut page[..len])))?;
+            signatures.extend_from_slice(&match read {
+                Some(()) => page_signature(&key, &page[..len]),
+                None => UNREADABLE_PAGE,
+            });
             at += len as u64;
-            if signatures.len() >= MESSAGE_PAGES * PAGE_SIGNATURE_LEN || at == map.size {
+            if signatures.len() >= MESSAGE_PAGES * PAGE_SIGNATURE_LEN || at == size {
                 let full = std::mem::take(&mut signatures);
                 let pages = (full.len() / PAGE_SIGNATURE_LEN) as u64;
                 send(Message::SignaturePages { first_page, signatures: Blob(full) })?;
                 first_page += pages;
             }
         }
-        send(Message::SignatureEnd { size: map.size })
+        send(Message::SignatureEnd { size })
     }
 
-    /// Sends the chunks that lie whole in a node's newest version, then `SignatureEnd`.
+    /// Sends the chunks that lie whole and undamaged in a node's newest version, then `SignatureEnd`.
     pub fn sign_chunks(
         &self,
         config: ConfigId,
         node: NodeId,
         send: &mut dyn FnMut(Message) -> Result<()>,
     ) -> Result<()> {
-        let map = self.newest_map(config, node)?;
+        let (size, map) = self.newest_map(config, node)?;
+        let map = map.unwrap_or_default();
         let mut chunks = Vec::new();
         for range in &map.ranges {
             let Source::Chunk { chunk, offset: 0 } = range.source else { continue };
@@ -94,13 +103,14 @@ impl Reading {
             }
         }
         send(Message::SignatureChunks { chunks })?;
-        send(Message::SignatureEnd { size: map.size })
+        send(Message::SignatureEnd { size })
     }
 
-    fn newest_map(&self, config: ConfigId, node: NodeId) -> Result<Map> {
+    /// Size and map of a node's newest version; no map where its records can't be read.
+    fn newest_map(&self, config: ConfigId, node: NodeId) -> Result<(u64, Option<Map>)> {
         let head = self.readers.with(|db| catalog::find_head(db, config, node))?;
-        match head.and_then(|head| head.chain) {
-            Some(chain) => self.full_map(chain.at),
+        match head.and_then(|head| Some((head.size, head.chain?))) {
+            Some((size, chain)) => Ok((size, readable(self.full_map(chain.at))?)),
             None => Err(VaultError::refused(
                 coffer_format::wire::RefusalCode::OutOfStep,
                 format!("the vault has no version of node {node}: the agent sends it whole"),

@@ -18,11 +18,12 @@ use serde::Serialize;
 
 use crate::catalog;
 use crate::commit::Batch;
+use crate::healing::HealNeed;
 use crate::presence::remove_file;
-use crate::provable::each_map;
+use crate::provable::{each_map, readable};
 use crate::reading::Reading;
 use crate::segment::{FileForm, read_contents, segment_path, segments_dir};
-use crate::vault::Vault;
+use crate::vault::{SegmentState, Vault};
 use crate::{Result, VaultError};
 
 /// When space is taken back.
@@ -77,13 +78,15 @@ struct Needed {
     records: HashSet<(SegmentId, u64)>,
     /// Whether they name a chunk that no place is known of.
     has_lost: bool,
+    /// Whether there's metadata that can't be read now: nobody knows what it needs.
+    is_unknown: bool,
 }
 
 impl Vault {
     /// Bytes of records that kept points need, by data segment. One that isn't named isn't needed at all.
     ///
     /// Damaged records count as any other. While a chunk is needed whose place isn't known, every damaged segment counts as
-    /// needed whole: it may be there, or in a copy of it.
+    /// needed whole: it may be there, or in a copy of it. While metadata can't be read, everything counts as needed.
     pub fn needed_bytes(&self) -> Result<HashMap<SegmentId, u64>> {
         let reading = &self.reading;
         let mut needed = Needed::default();
@@ -100,9 +103,10 @@ impl Vault {
             }
             Ok(())
         })?;
-        if needed.has_lost {
+        if needed.has_lost || needed.is_unknown {
             let damaged = reading.damaged_segments()?;
-            for state in reading.segments()?.into_iter().filter(|state| damaged.contains(&state.segment)) {
+            let may_be = |state: &SegmentState| needed.is_unknown || damaged.contains(&state.segment);
+            for state in reading.segments()?.into_iter().filter(may_be) {
                 bytes_needed.insert(state.segment, state.bytes.max(1));
             }
         }
@@ -168,6 +172,9 @@ impl Vault {
     fn compact(&self, plan: &Plan, step: &Step, who: &str) -> Result<bool> {
         let mut needed = Needed::default();
         mark_versions(&self.reading, &mut needed)?;
+        if needed.is_unknown {
+            return Ok(false);
+        }
         let mut moved = HashSet::new();
         let readable = self.reading.files.get(step.segment)?;
         let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
@@ -313,18 +320,30 @@ fn closed_data_segments(db: &Connection) -> Result<Vec<Candidate>> {
 /// chain covers is kept with it: chains are short, and their full maps are renewed.
 fn mark_versions(reading: &Arc<Reading>, needed: &mut Needed) -> Result<()> {
     let mut bases = HashSet::new();
+    needed.is_unknown |= lacks_metadata(reading)?;
     each_map(reading, &mut |map| {
         let mut at = Some(map);
         while let Some(here) = at {
             if here != map && !bases.insert(here) {
                 break;
             }
-            let link = reading.map_link(here)?;
+            let Some(link) = readable(reading.map_link(here))? else {
+                tracing::warn!(lsn = %here.lsn, "a kept version's map can't be read: nothing is given up before it's healed or expired");
+                needed.is_unknown = true;
+                break;
+            };
             mark_map(reading, &link.map, needed)?;
             at = link.base;
         }
         Ok(())
     })
+}
+
+/// Whether metadata is missing here that a copy will bring back: what it names must not go meanwhile.
+fn lacks_metadata(reading: &Reading) -> Result<bool> {
+    let needs = reading.to_heal()?;
+    let is_metadata = |need: &HealNeed| need.stream == Stream::Meta || need.bytes == 0;
+    Ok(needs.iter().any(|need| need.by_copy && !need.copies.is_empty() && is_metadata(need)))
 }
 
 fn mark_map(reading: &Reading, map: &Map, needed: &mut Needed) -> Result<()> {

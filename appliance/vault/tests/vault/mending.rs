@@ -1,7 +1,12 @@
 //! The catalog and the vault's identity are made again by themselves, and it's said.
 
+use coffer_format::segment::Stream;
+use coffer_format::wire::Message;
+use coffer_format::{NodeId, PAGE_SIGNATURE_LEN, page_signature};
+
 use crate::absence::closed;
 use crate::support::Random;
+use crate::support::agent::PAGE;
 use crate::support::restored::check_point;
 
 #[test]
@@ -54,4 +59,35 @@ fn a_damaged_or_missing_identity_is_made_again() {
         drop(vault);
         fixture.open();
     }
+}
+
+/// A computer that lost its journal asks what the pages were. Those that are damaged here match nothing it has, so it sends them.
+#[test]
+fn pages_that_are_damaged_here_are_asked_for_again() {
+    let (fixture, vault, config, memory) = closed();
+    let (node, object) = memory.points.values().last().unwrap()[&b"file"[..]].clone();
+    let signatures = |vault: &std::sync::Arc<coffer_vault::Vault>| {
+        let mut all = Vec::new();
+        let mut send = |message| {
+            if let Message::SignaturePages { signatures, .. } = message {
+                all.extend_from_slice(&signatures.0);
+            }
+            Ok(())
+        };
+        vault.reading().sign_pages(config, NodeId(node.0), &mut send).unwrap();
+        all.chunks(PAGE_SIGNATURE_LEN).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let right: Vec<_> =
+        object.bytes.chunks(PAGE).map(|page| page_signature(&vault.chunk_key(), page).to_vec()).collect();
+    assert_eq!(signatures(&vault), right);
+    let states = vault.segments().unwrap();
+    let newest = states.iter().rfind(|state| state.stream != Stream::Meta).unwrap();
+    let path = fixture.segment_path(newest.segment.0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[700] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let told = signatures(&vault);
+    assert_eq!(told.len(), right.len());
+    assert_ne!(told[0], right[0], "its page is damaged");
+    assert_eq!(told[1..], right[1..]);
 }
