@@ -382,3 +382,32 @@ fn a_folder_with_the_name_of_files_that_are_left_out_is_captured() {
     assert_eq!(bench.state().file(&bench.path("notes.db-shm/letter.txt")).unwrap(), b"new");
     assert!(!is_there("archive-shm"));
 }
+
+#[test]
+fn an_included_link_and_one_on_the_way_lead_to_what_is_meant() {
+    for include in ["home", "home/", "way/home"] {
+        let mut bench = Bench::new();
+        bench.write("real/home/letter.txt", "dear");
+        symlink("real/home", bench.path("home")).unwrap();
+        symlink("real", bench.path("way")).unwrap();
+        bench.only_includes = vec![include.to_owned()];
+        let point = closed(bench.capture());
+        assert!(point.report.is_empty(), "{include}: {:?}", point.report);
+        let letter = bench.path("real/home/letter.txt");
+        assert_eq!(bench.state().file(&letter).unwrap(), b"dear", "{include}");
+    }
+}
+
+#[test]
+fn an_include_that_yields_nothing_takes_the_claim() {
+    for include in ["gone", "dangling", "there/file/below"] {
+        let mut bench = Bench::new();
+        bench.write("there/file", "x");
+        symlink("nowhere", bench.path("dangling")).unwrap();
+        bench.only_includes = vec!["there".to_owned(), include.to_owned()];
+        let point = closed(bench.capture());
+        assert_eq!(point.consistency, Consistency::PerFile, "{include}");
+        assert_eq!(point.report.len(), 1, "{include}: {:?}", point.report);
+        assert!(point.report[0].what.contains("can't be found"), "{include}: {:?}", point.report);
+    }
+}

@@ -59,6 +59,7 @@ impl Pass<'_> {
             return Ok(());
         };
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
+        self.met(&path);
         let had_name = before.is_some();
         let identity = self.identity(&stat, before, present)?;
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));

@@ -58,8 +58,10 @@ pub(super) struct Pass<'a> {
     /// New files that couldn't be read: the box doesn't know them.
     pub(super) unsent: HashSet<NodeId>,
     pub(super) torn: Vec<Vec<u8>>,
-    /// A file that the box has couldn't be read in this look.
-    keeps_older: bool,
+    /// Something of what was asked for couldn't be read in this look.
+    lacks: bool,
+    /// Paths that were asked for by name and haven't been met in this look.
+    awaited: HashSet<Vec<u8>>,
 }
 
 type Result<T> = std::result::Result<T, CaptureError>;
@@ -83,7 +85,8 @@ impl<'a> Pass<'a> {
             late_links: Vec::new(),
             unsent: HashSet::new(),
             torn: Vec::new(),
-            keeps_older: false,
+            lacks: false,
+            awaited: HashSet::new(),
         }
     }
 
@@ -93,12 +96,13 @@ impl<'a> Pass<'a> {
         self.visited.clear();
         self.taken_over.clear();
         self.stream_names.clear();
-        self.keeps_older = false;
+        self.lacks = false;
+        self.awaited.clear();
         let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
         let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
         match target {
             Target::Everything => {
-                self.missing_includes();
+                self.await_includes();
                 walk.push(whole(Vec::new(), NodeId::ROOT));
             }
             Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,
@@ -109,6 +113,7 @@ impl<'a> Pass<'a> {
             self.reading.outlet.breathe()?;
         }
         self.read_deferred()?;
+        self.missing_includes();
         // A further look finds by itself what has changed since.
         self.reading.hints = &NO_HINTS;
         Ok(std::mem::take(&mut self.torn))
@@ -139,14 +144,28 @@ impl<'a> Pass<'a> {
         node
     }
 
+    /// Each path that's asked for by name must be met. The root always is.
+    fn await_includes(&mut self) {
+        self.awaited = self.scope.includes().filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect();
+    }
+
+    /// An entry with this path is there and can be captured.
+    pub(super) fn met(&mut self, path: &[u8]) {
+        if !self.awaited.is_empty() {
+            self.awaited.remove(path);
+        }
+    }
+
     fn missing_includes(&mut self) {
-        let scope = self.scope.clone();
-        for include in scope.includes().filter(|include| !include.is_empty()) {
-            if let Err(error) = stat_path(&self.reading.view.at(include)) {
-                self.reading
-                    .report
-                    .add(include, format!("is included but can't be found ({error}); mount or correct it"));
-            }
+        for include in std::mem::take(&mut self.awaited) {
+            self.lacks = true;
+            let why = match stat_path(&self.reading.view.at(&include)) {
+                Err(error) => format!("is included but can't be found ({error}); mount or correct it"),
+                Ok(_) => "is included and there, but couldn't be reached: include it by its path without links, short names and \
+                          mount points"
+                    .to_owned(),
+            };
+            self.reading.report.add(&include, why);
         }
     }
 
@@ -184,9 +203,13 @@ impl<'a> Pass<'a> {
         let Listing { path, node, names, entries } = listing;
         let (directory, entries) = match entries {
             Ok(listed) => listed,
-            // Gone or replaced since its parent was listed: the next look sees that.
-            Err(error) if is_gone(&error) => return Ok(()),
+            // Gone or replaced since its parent was listed: the next look sees that. In a snapshot nothing goes.
+            Err(error) if is_gone(&error) => {
+                self.torn.push(path);
+                return Ok(());
+            }
             Err(error) => {
+                self.lacks = true;
                 self.reading.report.unreadable(&path, &error);
                 return Ok(());
             }
@@ -243,8 +266,9 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    pub(super) fn keeps_older(&self) -> bool {
-        self.keeps_older
+    /// Whether something of what was asked for couldn't be read.
+    pub(super) fn lacks(&self) -> bool {
+        self.lacks
     }
 
     pub(super) fn is_held(&self, path: &[u8]) -> bool {
@@ -324,7 +348,7 @@ impl<'a> Pass<'a> {
         if is_new && matches!(read, FileRead::Failed | FileRead::Replaced) {
             self.unsent.insert(node);
         }
-        self.keeps_older |= !is_new && read == FileRead::Failed;
+        self.lacks |= read == FileRead::Failed;
         if matches!(read, FileRead::Torn | FileRead::Replaced) {
             self.torn.push(shown);
         }

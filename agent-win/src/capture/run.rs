@@ -134,9 +134,10 @@ fn look_until_quiet(pass: &mut Pass<'_>, target: &Target, claim: Claim) -> Resul
         let torn = pass.look(target)?;
         let is_quiet = pass.reading.outlet.steps() == steps && torn.is_empty();
         steps = pass.reading.outlet.steps();
+        let stands_still = matches!(claim, Claim::Application | Claim::Snapshot);
         match claim {
-            // What couldn't be read stays as an earlier point has it.
-            Claim::Application | Claim::Snapshot if torn.is_empty() && pass.keeps_older() => {
+            // What couldn't be read stays as an earlier point has it, or isn't in the point at all.
+            _ if pass.lacks() && torn.is_empty() && (stands_still || is_quiet) => {
                 return Ok(Consistency::PerFile);
             }
             Claim::Application if torn.is_empty() => return Ok(Consistency::Application),

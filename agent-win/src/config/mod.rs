@@ -24,6 +24,7 @@ pub use exclusions::{
 pub use found::FoundFiles;
 pub use manners::{Manners, OnBattery, OnMetered, Priority};
 pub use open_files::{OpenFiles, Quiet};
+pub(crate) use scope::included;
 pub use scope::{Scope, Verdict};
 pub use when::When;
 pub use window::{Window, WindowTime};

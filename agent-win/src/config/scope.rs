@@ -58,7 +58,7 @@ impl Scope {
         let automatic = AUTOMATIC_EXCLUSIONS.iter().filter(|_| config.automatic_exclusions);
         let automatic = automatic.map(|exclusion| (exclusion.pattern, exclusion.leaves_out));
         Ok(Scope {
-            includes: config.include.iter().map(|path| clean(&platform::include_bytes(path))).collect(),
+            includes: included(config),
             left_out: LeftOut::new(own_words.chain(automatic))?,
             listed: LeftOut::default(),
             own: own.iter().map(|path| clean(&platform::path_bytes(path))).collect(),
@@ -182,6 +182,11 @@ impl Scope {
         self.includes().any(|include| include == path || below(include, path))
     }
 
+    /// Whether a path lies below an included one other than the root.
+    pub(crate) fn is_below_include(&self, path: &[u8]) -> bool {
+        self.includes.iter().any(|include| !include.is_empty() && below(path, include))
+    }
+
     /// Folders on the way to what's included, and those themselves: the nearest to the root first.
     pub(crate) fn ways(&self) -> BTreeSet<&[u8]> {
         let ends = |path: &[u8]| {
@@ -191,10 +196,16 @@ impl Scope {
         self.includes().flat_map(|path| ends(path).into_iter().map(|end| &path[..end])).collect()
     }
 
-    /// Paths that are asked for by name.
+    /// Paths that are asked for by name, those of an application's files among them.
     pub fn includes(&self) -> impl Iterator<Item = &[u8]> {
         self.includes.iter().map(Vec::as_slice).chain(self.found.folders())
     }
+}
+
+/// The included paths, and the links on the way to them: what's asked for by the name of a link is where that leads.
+pub(crate) fn included(config: &BackupConfig) -> Vec<Vec<u8>> {
+    let named = config.include.iter().map(|path| platform::include_bytes(path));
+    named.flat_map(|path| platform::with_links(&clean(&path))).collect()
 }
 
 pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, globset::Error> {

@@ -12,7 +12,7 @@ use coffer_format::wire::{ConfigText, Message};
 
 use crate::capture::{CaptureError, LOCKED, Outcome, Target};
 use crate::clock::week_time;
-use crate::config::{BackupConfig, FoundFiles, Scope, When, WindowTime};
+use crate::config::{BackupConfig, FoundFiles, Scope, When, WindowTime, included};
 use crate::exclusions::ListedExclusions;
 use crate::guest::{Guest, Stage, Waiting};
 use crate::platform::{self, CAN_SNAPSHOT};
@@ -311,7 +311,8 @@ impl Job {
 }
 
 fn scope_id(config: &BackupConfig, listed: &ListedExclusions, found: &[FoundFiles]) -> [u8; 16] {
-    let BackupConfig { include, exclude, automatic_exclusions, .. } = config;
+    let BackupConfig { exclude, automatic_exclusions, .. } = config;
+    let include = included(config);
     let text = format!("{include:?}\n{exclude:?}\n{automatic_exclusions}\n{listed:?}\n{found:?}");
     let mut id = [0; 16];
     id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);

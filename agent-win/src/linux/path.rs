@@ -25,6 +25,40 @@ pub(crate) fn include_bytes(include: &str) -> Vec<u8> {
     include.as_bytes().to_vec()
 }
 
+/// Most links on the way to one path, as the kernel has it (ELOOP).
+const LINKS_MAX: usize = 40;
+
+/// What must be captured so that an included path is: each link on the way to it, and where they lead. A path without links is
+/// itself. What isn't there, and a way that goes in circles, stays as it is.
+pub(crate) fn with_links(include: &[u8]) -> Vec<Vec<u8>> {
+    let mut links = Vec::new();
+    let mut waiting: Vec<Vec<u8>> = components(include).rev().map(<[u8]>::to_vec).collect();
+    let mut reached = Vec::new();
+    while let Some(name) = waiting.pop() {
+        if name == b".." {
+            reached.truncate(reached.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+            continue;
+        }
+        let parent = reached.len();
+        reached.push(b'/');
+        reached.extend_from_slice(&name);
+        let Ok(target) = std::fs::read_link(as_path(&reached)) else { continue };
+        if links.len() == LINKS_MAX {
+            return vec![include.to_vec()];
+        }
+        links.push(reached.clone());
+        let target = target.as_os_str().as_bytes();
+        reached.truncate(if target.starts_with(b"/") { 0 } else { parent });
+        waiting.extend(components(target).rev().map(<[u8]>::to_vec));
+    }
+    links.push(reached);
+    links
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
+}
+
 /// A pattern as a person wrote it, for matching against path bytes.
 pub(crate) fn pattern(pattern: &str) -> String {
     pattern.to_owned()
@@ -32,3 +66,27 @@ pub(crate) fn pattern(pattern: &str) -> String {
 
 /// Whether two names that differ in case alone are two files.
 pub(crate) const IS_CASE_SENSITIVE: bool = true;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_on_the_way_are_followed_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let at = |name: &str| top.join(name);
+        let bytes = |name: &str| path_bytes(&at(name));
+        std::fs::create_dir_all(at("real/home")).unwrap();
+        std::os::unix::fs::symlink("real", at("way")).unwrap();
+        std::os::unix::fs::symlink(at("way/home"), at("home")).unwrap();
+        std::os::unix::fs::symlink("round", at("round")).unwrap();
+        assert_eq!(with_links(&bytes("real/home")), [bytes("real/home")]);
+        assert_eq!(with_links(&bytes("way/home/x")), [bytes("way"), bytes("real/home/x")]);
+        let over = [bytes("home"), bytes("way"), bytes("real/home")];
+        assert_eq!(with_links(&bytes("home/")), over);
+        assert_eq!(with_links(&bytes("real/../home")), over);
+        assert_eq!(with_links(&bytes("round/x")), [bytes("round/x")]);
+        assert_eq!(with_links(b"/"), [b""]);
+    }
+}

@@ -17,6 +17,9 @@ use crate::standstill::View;
 
 const LISTINGS_MAX: usize = 16;
 
+/// What's said of a mount whose files lie in memory, or are none.
+const IN_MEMORY: &str = "what is mounted there is no disk (tmpfs or alike); include it by name to have it captured, or exclude it";
+
 /// Which entries of a directory to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Names {
@@ -149,7 +152,11 @@ impl Shared {
             _ => self.view.directory(&pending.path)?,
         };
         if pending.is_mount && directory.is_pseudo()? {
-            return Ok((Arc::new(directory), Vec::new()));
+            // Below the root there are always some; below what else is included, somebody may count on it.
+            return match self.scope.is_below_include(&pending.path) {
+                true => Err(io::Error::new(io::ErrorKind::Unsupported, IN_MEMORY)),
+                false => Ok((Arc::new(directory), Vec::new())),
+            };
         }
         let path = std::cell::RefCell::new(pending.path.clone());
         let of = |name: &[u8], is_so: &dyn Fn(&[u8]) -> bool| {

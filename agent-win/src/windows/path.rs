@@ -55,6 +55,12 @@ pub(crate) fn include_bytes(include: &str) -> Vec<u8> {
     if is_same { found } else { written }
 }
 
+/// What must be captured so that an included path is. Junctions on the way aren't followed; an included path that isn't reached
+/// is in the point's report.
+pub(crate) fn with_links(include: &[u8]) -> Vec<Vec<u8>> {
+    vec![include.to_vec()]
+}
+
 /// A pattern as a person wrote it, for matching against path bytes.
 pub(crate) fn pattern(pattern: &str) -> String {
     let slashes = pattern.replace('\\', "/");

@@ -27,6 +27,10 @@ pub struct Bench {
     pub fake: FakeBox,
     pub toml_more: String,
     pub more_includes: Vec<String>,
+    /// Included instead of the folder, below it.
+    pub only_includes: Vec<String>,
+    /// Made earlier, and used in the place of what's configured: links that came since aren't followed.
+    pub earlier_scope: Option<Arc<Scope>>,
     /// A folder that the agent fills itself.
     pub enclosed: Option<PathBuf>,
 }
@@ -37,7 +41,17 @@ impl Bench {
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let state_dir = folder.path().join("state");
         let (toml_more, more_includes, enclosed) = (String::new(), Vec::new(), None);
-        Bench { folder, state_dir, fake: FakeBox::new(), toml_more, more_includes, enclosed }
+        let (only_includes, earlier_scope) = (Vec::new(), None);
+        Bench {
+            folder,
+            state_dir,
+            fake: FakeBox::new(),
+            toml_more,
+            more_includes,
+            only_includes,
+            earlier_scope,
+            enclosed,
+        }
     }
 
     /// A path below the included folder.
@@ -51,8 +65,12 @@ impl Bench {
     }
 
     pub fn scope(&self) -> Arc<Scope> {
+        if let Some(scope) = &self.earlier_scope {
+            return scope.clone();
+        }
         let mut includes = self.more_includes.clone();
-        includes.push(self.path("").to_str().unwrap().to_owned());
+        let only = if self.only_includes.is_empty() { &[String::new()][..] } else { &self.only_includes };
+        includes.extend(only.iter().map(|name| self.path(name).to_str().unwrap().to_owned()));
         let include = format!("include = {includes:?}\n");
         let config = BackupConfig::parse(&(include + &self.toml_more)).unwrap();
         let scope = Scope::new(&config, &[&self.state_dir]).unwrap();
