@@ -35,7 +35,7 @@ pub(super) fn exit_code(error: &anyhow::Error) -> u8 {
             Some(WorkError::State(StateError::InUse(_))) => return 8,
             Some(WorkError::State(_)) => return 9,
             Some(WorkError::Capture(error)) => return of_capture(error),
-            Some(WorkError::Restore(RestoreError::Target(..))) => return 13,
+            Some(WorkError::Restore(RestoreError::Target(..) | RestoreError::Full(_))) => return 13,
             Some(WorkError::Restore(RestoreError::Wire(error))) => return of_wire(error),
             None => {}
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand, ValueEnum};
 use coffer_agent::capture::Outcome;
 use coffer_agent::line;
-use coffer_agent::restore::{AT_RESTART, Goal, Restored};
+use coffer_agent::restore::{AT_RESTART, Goal, Restored, Specials};
 use coffer_agent::state::StateDir;
 use coffer_agent::work::{Agent, Done};
 use coffer_format::PointSeq;
@@ -153,7 +153,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let agent = Agent::open(handle.clone(), state, server, stop.clone())?;
             let paths = paths.into_iter().map(String::into_bytes).collect();
             let replace = if to.is_some() { ReplaceRule::Nothing } else { replace.into() };
-            let restored = agent.restore(&config, point.map(PointSeq), paths, Goal { to, replace, waits })?;
+            // Only its own files come so: in place everything of theirs has its place.
+            let specials = if to.is_some() { Specials::LeaveOff } else { Specials::PutBack };
+            let goal = Goal::of_agent(to, replace, specials, waits);
+            let restored = agent.restore(&config, point.map(PointSeq), paths, goal)?;
             Ok(told(&restored))
         }
         #[cfg(windows)]
@@ -185,9 +188,10 @@ fn told(restored: &Restored) -> ExitCode {
         println!("{} are as they were then, and were left alone.", restored.alike);
     }
     let later = restored.at_restart.iter().map(|path| (path, AT_RESTART));
-    let lines = restored.lacking.iter().map(|(path, what)| (path, what.as_str())).chain(later);
+    let lacking = restored.left_out.iter().chain(&restored.lacking);
+    let lines = lacking.map(|(path, what)| (path, what.as_str())).chain(later);
     lines.for_each(|(path, what)| println!("  {}: {what}", String::from_utf8_lossy(path)));
-    if restored.left_out > 0 {
+    if !restored.left_out.is_empty() {
         return ExitCode::from(exit_code::LEFT_OUT);
     }
     match (restored.lacking.len(), restored.at_restart.len()) {

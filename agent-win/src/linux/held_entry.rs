@@ -1,17 +1,21 @@
 //! An entry of a held folder that's open from when it's made until it has its place and all that belongs to it: whatever is
 //! put in its place meanwhile, what's done to it is done to it alone.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
+use std::path::Path;
 use std::sync::Arc;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::syncfs;
 
 use super::held_folder::HeldFolder;
 use crate::scan::ObjectId;
@@ -36,18 +40,33 @@ impl HeldEntry {
         Ok(HeldEntry { file, folder: folder.clone(), name: name.to_vec() })
     }
 
-    /// A new link.
+    /// A new link, device, FIFO or socket.
     pub(crate) fn create_special(
         folder: &Arc<HeldFolder>,
         name: &[u8],
         meta: &NodeMeta,
     ) -> io::Result<HeldEntry> {
-        if meta.kind != NodeKind::Symlink {
-            return Err(io::Error::other("it's no file; restore it on the box"));
+        let place = folder.place(name);
+        match meta.kind {
+            NodeKind::Symlink => symlink(OsStr::from_bytes(meta.link_target().unwrap_or_default()), &place)?,
+            NodeKind::Fifo => make(&place, SFlag::S_IFIFO, 0)?,
+            NodeKind::Socket => make(&place, SFlag::S_IFSOCK, 0)?,
+            NodeKind::CharDevice => make(&place, SFlag::S_IFCHR, meta.rdev)?,
+            NodeKind::BlockDevice => make(&place, SFlag::S_IFBLK, meta.rdev)?,
+            NodeKind::File | NodeKind::Directory => return Err(io::ErrorKind::InvalidInput.into()),
         }
-        symlink(OsStr::from_bytes(meta.link_target().unwrap_or_default()), folder.place(name))?;
         let entry = HeldEntry::opened(folder, name, libc::O_PATH)?;
-        if !entry.file.metadata()?.is_symlink() {
+        let found = entry.file.metadata()?;
+        let kind = found.file_type();
+        let is_kind = match meta.kind {
+            NodeKind::Symlink => kind.is_symlink(),
+            NodeKind::Fifo => kind.is_fifo(),
+            NodeKind::Socket => kind.is_socket(),
+            NodeKind::CharDevice => kind.is_char_device() && found.rdev() == meta.rdev,
+            _ => kind.is_block_device() && found.rdev() == meta.rdev,
+        };
+        // What was just made is ours and has this one name.
+        if !is_kind || found.uid() != nix::unistd::geteuid().as_raw() || found.nlink() != 1 {
             return Err(io::Error::other("something else was put in its place meanwhile; restore it again"));
         }
         Ok(entry)
@@ -115,11 +134,27 @@ impl HeldEntry {
     }
 }
 
+fn make(place: &Path, kind: SFlag, device: u64) -> io::Result<()> {
+    Ok(mknod(place, kind, Mode::from_bits_truncate(0o600), device)?)
+}
+
+/// All of these are on their disks, or the errors say which aren't. A disk is synced once, however many files of it there are.
+pub(crate) fn sync_all(files: &[&File]) -> Vec<Option<io::Error>> {
+    let mut disks = HashSet::new();
+    let one_of_each =
+        files.iter().filter(|file| file.metadata().is_ok_and(|found| disks.insert(found.dev())));
+    let is_synced = one_of_each.map(syncfs).fold(true, |all, one| all && one.is_ok());
+    match is_synced {
+        true => files.iter().map(|_| None).collect(),
+        // Which of them it is, each says by itself.
+        false => files.iter().map(|file| file.sync_all().err()).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
 
     use coffer_format::node::{Attr, AttrKind};
 

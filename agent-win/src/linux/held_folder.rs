@@ -90,7 +90,8 @@ impl HeldFolder {
     fn is_unused(&self, name: &[u8]) -> bool {
         let place = self.place(name);
         let kind = std::fs::symlink_metadata(&place).map(|found| found.file_type());
-        if kind.as_ref().is_ok_and(|kind| kind.is_symlink()) {
+        // What has no bytes is made and named in one go.
+        if kind.as_ref().is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
             return true;
         }
         let mut options = OpenOptions::new();
@@ -98,8 +99,8 @@ impl HeldFolder {
         kind.is_ok_and(|kind| kind.is_file()) && opened.is_ok_and(|file| file.try_lock().is_ok())
     }
 
-    /// The names in it have reached the disk.
+    /// The names in it, and all others on its disk, have reached that.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        File::open(self.place(b"."))?.sync_all()
+        Ok(nix::unistd::syncfs(File::open(self.place(b"."))?)?)
     }
 }

@@ -53,12 +53,18 @@ impl HeldEntry {
             lacking.extend(done.err().map(|error| format!("was restored without its {what} ({error})")));
         };
         let file = &self.file;
-        if meta.kind == NodeKind::Symlink {
-            // An open link has no other name that leads to itself.
-            let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-            lack("owner", owned(|| chown(&link, Some(meta.uid), Some(meta.gid))));
+        if !matches!(meta.kind, NodeKind::File | NodeKind::Directory) {
+            // What's open only as itself has no other name that leads to itself.
+            let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+            lack("owner", owned(|| chown(&itself, Some(meta.uid), Some(meta.gid))));
+            if meta.kind != NodeKind::Symlink {
+                for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
+                    lack("attributes", xattr::set_deref(&itself, OsStr::from_bytes(&attr.name), &attr.value));
+                }
+                lack("permissions", std::fs::set_permissions(&itself, PermissionsExt::from_mode(meta.mode)));
+            }
             let flags = UtimensatFlags::FollowSymlink;
-            let set = utimensat(nix::fcntl::AT_FDCWD, &link[..], &time(meta), &time(meta), flags);
+            let set = utimensat(nix::fcntl::AT_FDCWD, &itself[..], &time(meta), &time(meta), flags);
             lack("times", set.map_err(io::Error::from));
             return lacking;
         }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use coffer_format::node::NodeMeta;
+use coffer_format::node::{NodeKind, NodeMeta};
 
 /// Whether a file in use has to wait for that.
 pub(crate) const REPLACES_AT_RESTART: bool = false;
@@ -26,9 +26,11 @@ pub(crate) fn is_same_link(path: &Path, meta: &NodeMeta) -> bool {
     std::fs::read_link(path).is_ok_and(|found| found == target)
 }
 
-/// Whether permissions (and owners, for those who can give them) are as they were.
+/// Whether permissions (and owners, for those who can give them) are as they were; of a device, which one it is, too.
 pub(crate) fn has_attributes(path: &Path, meta: &NodeMeta) -> io::Result<bool> {
     let found = std::fs::symlink_metadata(path)?;
     let is_owner = !nix::unistd::geteuid().is_root() || (found.uid(), found.gid()) == (meta.uid, meta.gid);
-    Ok(found.mode() & 0o7777 == meta.mode && is_owner)
+    let is_device = matches!(meta.kind, NodeKind::CharDevice | NodeKind::BlockDevice);
+    let is_same = !is_device || found.rdev() == meta.rdev;
+    Ok(found.mode() & 0o7777 == meta.mode && is_owner && is_same)
 }

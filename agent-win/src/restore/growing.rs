@@ -1,7 +1,8 @@
 //! A file that isn't whole yet: written under a name of its own beside its place.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use coffer_format::chunk::Compression;
 use coffer_format::limits::PACK_RAW_MAX;
@@ -23,21 +24,38 @@ pub(super) struct Spot {
 }
 
 impl Spot {
+    /// A name beside it that nothing has yet.
+    pub(super) fn beside(mut self) -> io::Result<Spot> {
+        for number in 0_u32.. {
+            let end = if number == 0 { ".restored".to_owned() } else { format!(".restored-{number}") };
+            let name = [&self.name[..], end.as_bytes()].concat();
+            match std::fs::symlink_metadata(self.folder.place(&name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.place = [self.parent(), b"/", &name].concat();
+                    self.name = name;
+                    return Ok(self);
+                }
+                found => drop(found?),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
     /// The folder's own place.
     pub(super) fn parent(&self) -> &[u8] {
         split(&self.place).map_or(&b""[..], |(parent, _)| parent)
     }
 }
 
-/// A file under way.
+/// A file under way, which several threads may write to.
 pub(super) struct Growing {
     entry: HeldEntry,
     pub(super) spot: Spot,
     meta: NodeMeta,
     /// Bytes so far.
-    pub(super) written: u64,
+    written: AtomicU64,
     /// What went wrong first, if anything did.
-    broken: Option<String>,
+    broken: Mutex<Option<(io::ErrorKind, String)>>,
 }
 
 /// A file that's whole but for its name.
@@ -52,7 +70,7 @@ pub(super) struct Grown {
 impl Growing {
     pub(super) fn create(index: u32, spot: Spot, meta: NodeMeta) -> io::Result<Growing> {
         let entry = HeldEntry::create(&spot.folder, &working_name(index), platform::is_guarded(&meta))?;
-        let growing = Growing { entry, spot, meta, written: 0, broken: None };
+        let growing = Growing { entry, spot, meta, written: AtomicU64::new(0), broken: Mutex::new(None) };
         match growing.entry.expect_size(&growing.meta) {
             Ok(()) => Ok(growing),
             Err(error) => {
@@ -62,26 +80,42 @@ impl Growing {
         }
     }
 
-    pub(super) fn write(&mut self, placement: &Placement, raw: &Result<Vec<u8>, String>) {
-        let from = placement.offset as usize;
-        let written = raw.as_ref().map_err(Clone::clone).and_then(|raw| {
-            let bytes = raw
-                .get(from..from + placement.len as usize)
-                .ok_or_else(|| "the box sent bytes that don't fit together".to_owned())?;
-            platform::write_all_at(self.entry.file(), bytes, placement.at).map_err(|error| error.to_string())
-        });
-        match written {
-            Ok(()) => self.written += u64::from(placement.len),
-            Err(error) => self.broken = self.broken.take().or(Some(error)),
-        }
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
-    /// All of it is on the disk, with what belongs to it, still under its working name.
+    /// Returns how many bytes were written; none any more once it's broken.
+    pub(super) fn write(&self, placement: &Placement, raw: &Result<Vec<u8>, String>) -> u64 {
+        if self.broken().is_some() {
+            return 0;
+        }
+        let from = placement.offset as usize;
+        let other = |sentence: &str| io::Error::other(sentence.to_owned());
+        let written = raw.as_ref().map_err(|sentence| other(sentence)).and_then(|raw| {
+            let bytes = raw
+                .get(from..from + placement.len as usize)
+                .ok_or_else(|| other("the box sent bytes that don't fit together"))?;
+            platform::write_all_at(self.entry.file(), bytes, placement.at)
+        });
+        if let Err(error) = written {
+            self.broken().get_or_insert((error.kind(), error.to_string()));
+            return 0;
+        }
+        self.written.fetch_add(placement.len.into(), Ordering::Relaxed);
+        placement.len.into()
+    }
+
+    fn broken(&self) -> MutexGuard<'_, Option<(io::ErrorKind, String)>> {
+        self.broken.lock().expect("nothing panics while it notes an error")
+    }
+
+    /// All of it is written, with what belongs to it, still under its working name and not synced.
     pub(super) fn complete(self) -> io::Result<Grown> {
-        let Growing { mut entry, spot, meta, broken, .. } = self;
+        let broken = self.broken().take();
+        let Growing { mut entry, spot, meta, .. } = self;
         let completed = match broken {
-            Some(error) => Err(io::Error::other(error)),
-            None => entry.file().set_len(meta.size).and_then(|()| entry.file().sync_all()),
+            Some((kind, error)) => Err(io::Error::new(kind, error)),
+            None => entry.file().set_len(meta.size),
         };
         match completed.and_then(|()| entry.finish_bytes(&meta)) {
             Ok(()) => {
@@ -100,6 +134,11 @@ impl Growing {
     }
 }
 
+/// There's no room for it, nor for anything else.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 pub(super) fn discard(entry: HeldEntry) {
     if let Err(error) = entry.discard() {
         tracing::warn!(%error, "a file that couldn't be restored is left behind");
@@ -107,14 +146,14 @@ pub(super) fn discard(entry: HeldEntry) {
 }
 
 /// The bytes of a pack, or a sentence.
-pub(super) fn unpacked(compression: Compression, raw_len: u32, payload: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn unpacked(compression: Compression, raw_len: u32, payload: Vec<u8>) -> Result<Vec<u8>, String> {
     let raw_len = raw_len as usize;
     if raw_len > PACK_RAW_MAX {
         return Err("the box sent more than fits a pack".to_owned());
     }
     let raw = match compression {
-        Compression::Raw => payload.to_vec(),
-        Compression::Zstd => zstd::bulk::decompress(payload, raw_len).map_err(|error| error.to_string())?,
+        Compression::Raw => payload,
+        Compression::Zstd => zstd::bulk::decompress(&payload, raw_len).map_err(|error| error.to_string())?,
     };
     if raw.len() == raw_len { Ok(raw) } else { Err("a pack has another length than it says".to_owned()) }
 }

@@ -4,11 +4,17 @@
 //! A file gets its name once it's whole, in one step, so that nothing is ever half-written; what's there already is replaced
 //! only as the rule says; nothing is ever removed. Names from the box and links on the way never lead elsewhere.
 
+mod batch;
+mod directories;
+mod existing;
 mod folders;
 mod growing;
+mod links;
 mod place;
+mod pool;
 mod put;
 mod reach;
+mod specials;
 mod streams;
 mod waiting;
 mod write;
@@ -21,6 +27,9 @@ use coffer_format::wire::{Message, ReplaceRule};
 use coffer_format::{ConfigId, PointSeq};
 
 use crate::wire::{Wire, WireError, comes_unasked};
+pub use existing::Existing;
+use place::Drives;
+pub use specials::Specials;
 pub use waiting::WaitingFiles;
 use write::Restoring;
 
@@ -44,9 +53,45 @@ pub(crate) struct Order {
 pub struct Goal {
     /// Below this folder, which is made where it isn't there; to their place where there's none.
     pub to: Option<PathBuf>,
-    pub replace: ReplaceRule,
+    pub existing: Existing,
+    pub specials: Specials,
     /// The agent's list of files that were in use.
-    pub waits: WaitingFiles,
+    waits: WaitingFiles,
+    /// Whether an agent restores, and not an operator.
+    by: By,
+}
+
+/// Who restores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Agent,
+    Operator,
+}
+
+impl Goal {
+    /// Of an agent, on the computer that it looks after.
+    pub fn of_agent(
+        to: Option<PathBuf>,
+        replace: ReplaceRule,
+        specials: Specials,
+        waits: WaitingFiles,
+    ) -> Goal {
+        Goal { to, existing: replace.into(), specials, waits, by: By::Agent }
+    }
+
+    /// Of an operator, on any computer: names are kept as they are, whatever system they come from.
+    pub fn of_operator(to: PathBuf, existing: Existing, specials: Specials) -> Goal {
+        let waits = WaitingFiles::new(PathBuf::new());
+        Goal { to: Some(to), existing, specials, waits, by: By::Operator }
+    }
+
+    fn drives(&self) -> Drives {
+        match (self.by, &self.to) {
+            (By::Operator, _) => Drives::Named,
+            (By::Agent, Some(_)) => Drives::Folder,
+            (By::Agent, None) => Drives::Drive,
+        }
+    }
 }
 
 /// What a restore came to.
@@ -60,9 +105,15 @@ pub struct Restored {
     pub at_restart: Vec<Vec<u8>>,
     /// Paths as the point has them, and what's wrong with each: not there, or not all of it.
     pub lacking: Vec<(Vec<u8>, String)>,
-    /// How many of these the box couldn't give: damaged, away, or not there at that point.
-    pub left_out: u64,
+    /// What the box couldn't give: damaged, away, or not there at that point.
+    pub left_out: Vec<(Vec<u8>, String)>,
+    /// Where something else was, and stays.
+    pub kept: Vec<Vec<u8>>,
 }
+
+/// What's said of something that's in the way.
+const IN_THE_WAY: &str =
+    "wasn't restored: something is there already; restore to another folder, or replace it";
 
 /// Why a restore ended early. What's whole by then stays.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +122,10 @@ pub enum RestoreError {
     Wire(#[from] WireError),
     #[error("{} can't be restored to; choose another folder or check the disk", .0.display())]
     Target(PathBuf, #[source] io::Error),
+    #[error(
+        "the disk is full: {0} files were restored by then; free space there and restore again: it goes on with what isn't there"
+    )]
+    Full(u64),
 }
 
 /// A restore under way. It outlives the line: over another it goes on with what isn't there yet.
@@ -82,7 +137,8 @@ pub(crate) struct Restore {
 impl Restore {
     pub(crate) fn new(order: Order) -> Result<Restore, RestoreError> {
         let shown = || order.goal.to.clone().unwrap_or_else(|| Path::new("/").to_owned());
-        let restoring = Restoring::new(&order).map_err(|error| RestoreError::Target(shown(), error))?;
+        let restoring = Restoring::new(&order.goal, &order.paths)
+            .map_err(|error| RestoreError::Target(shown(), error))?;
         Ok(Restore { order, restoring })
     }
 
@@ -97,40 +153,82 @@ impl Restore {
         let Order { config, point, paths, .. } = &self.order;
         let paths = paths.iter().map(|path| path[..].into()).collect();
         wire.send(Message::RestoreWanted { config: *config, point: *point, paths })?;
-        while !self.take(wire.receive(ANSWER_TIMEOUT)?.ok_or(WireError::Lost)?)? {
+        while !self.restoring.take(wire.receive(ANSWER_TIMEOUT)?.ok_or(WireError::Lost)?)? {
             tell(self.restoring.so_far())?;
         }
         Ok(())
     }
 
+    /// Folders get what belongs to them. After a restore that isn't whole as well: what's there is as it should be.
+    pub(crate) fn finish(self) -> Restored {
+        let mut done = self.restoring.finish();
+        done.lacking
+            .extend(std::mem::take(&mut done.kept).into_iter().map(|path| (path, IN_THE_WAY.to_owned())));
+        done
+    }
+}
+
+impl Restoring {
     /// True after the last message.
-    fn take(&mut self, message: Message) -> Result<bool, WireError> {
+    fn take(&mut self, message: Message) -> Result<bool, RestoreError> {
         match message {
-            Message::RestoreNodes { nodes } => nodes.into_iter().for_each(|node| self.restoring.begin(node)),
+            Message::RestoreNodes { nodes } => nodes.into_iter().for_each(|node| self.begin(node)),
             Message::RestorePack { compression, raw_len, placements, payload } => {
-                self.restoring.pack(compression, raw_len, &placements, &payload.0);
+                self.pack(compression, raw_len, placements, payload.0);
             }
-            Message::RestoreBatchEnd => self.restoring.finish_batch(),
+            Message::RestoreBatchEnd => self.finish_batch(),
             Message::RestoreLeftOut { files } => {
-                files.into_iter().for_each(|file| self.restoring.leave_out(file));
+                files.into_iter().for_each(|file| self.leave_out(file));
             }
             Message::RestoreEnd { failed, .. } => {
-                self.restoring.finish_batch();
+                self.finish_batch();
                 for line in failed {
-                    self.restoring.lack(&line.path.0, line.what);
+                    self.lack(&line.path.0, line.what);
                 }
-                return Ok(true);
+                return self.check_room().map(|()| true);
             }
             Message::Configs { .. } => {}
             message if comes_unasked(&message) => {}
-            _ => return Err(WireError::Unexpected("a message that has no place in a restore")),
+            _ => return Err(WireError::Unexpected("a message that has no place in a restore").into()),
         }
-        Ok(false)
+        self.check_room().map(|()| false)
     }
 
-    /// Folders get what belongs to them. After a restore that isn't whole as well: what's there is as it should be.
-    pub(crate) fn finish(self) -> Restored {
-        self.restoring.finish()
+    /// On a full disk nothing more is tried.
+    fn check_room(&mut self) -> Result<(), RestoreError> {
+        if !self.is_full {
+            return Ok(());
+        }
+        self.drop_batch();
+        Err(RestoreError::Full(self.done.files))
+    }
+}
+
+/// A restore whose messages somebody else receives.
+pub struct Restorer(Restoring);
+
+impl Restorer {
+    /// Of what's in `paths`, as the point has them; of everything where there are none.
+    pub fn new(goal: &Goal, paths: &[Vec<u8>]) -> Result<Restorer, RestoreError> {
+        // A batch's files are open at once.
+        crate::platform::prepare();
+        let shown = || goal.to.clone().unwrap_or_else(|| Path::new("/").to_owned());
+        Restoring::new(goal, paths).map(Restorer).map_err(|error| RestoreError::Target(shown(), error))
+    }
+
+    /// Takes the next message; true after the last.
+    pub fn take(&mut self, message: Message) -> Result<bool, RestoreError> {
+        self.0.take(message)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&mut self) -> u64 {
+        self.0.so_far().bytes
+    }
+
+    /// Folders get what belongs to them, and everything reaches the disk. After a restore that isn't whole as well.
+    pub fn finish(self) -> Restored {
+        self.0.finish()
     }
 }
 

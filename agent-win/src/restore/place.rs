@@ -8,6 +8,8 @@ pub(super) enum Drives {
     Drive,
     /// No folder can be called `C:` there, so it loses its colon.
     Folder,
+    /// Names stay as they are, on a computer where none of them means anything else.
+    Named,
 }
 
 /// The path bytes of `relative`; `None` where a name in it could lead elsewhere, or means nothing on this computer.

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use coffer_format::node::{NodeKind, NodeMeta};
-use coffer_format::wire::ReplaceRule;
 
+use super::existing::Existing;
 use super::waiting::{WAITING, WaitingFiles};
 use crate::platform::{self, HeldEntry, HeldFolder};
 use crate::scan::{ObjectId, Stat};
@@ -16,6 +16,8 @@ pub(super) enum Verdict {
     Put,
     /// It's there as the point has it.
     Alike(ObjectId),
+    /// Something else is there, and isn't to be replaced.
+    InTheWay,
 }
 
 /// How it was put.
@@ -31,24 +33,22 @@ pub(super) fn judge(
     folder: &HeldFolder,
     name: &[u8],
     meta: &NodeMeta,
-    rule: ReplaceRule,
+    rule: Existing,
 ) -> io::Result<Verdict> {
     let place = folder.place(name);
     match std::fs::symlink_metadata(&place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Put),
         Err(error) => return Err(error),
-        Ok(_) if rule == ReplaceRule::Nothing => {
-            return Err(io::Error::other(
-                "something is there already; restore to another folder, or replace it",
-            ));
-        }
         Ok(_) => {}
     }
-    if rule == ReplaceRule::Changed
+    if rule != Existing::All
         && let Ok(stat) = platform::stat_path(&place)
         && is_alike(&place, &stat, meta)
     {
         return Ok(Verdict::Alike(stat.object()));
+    }
+    if !rule.replaces() {
+        return Ok(Verdict::InTheWay);
     }
     if platform::is_folder(&place)? {
         return Err(io::Error::other("a folder is in its place; move it away and restore again"));
@@ -67,6 +67,9 @@ fn is_alike(place: &Path, stat: &Stat, meta: &NodeMeta) -> bool {
             (stat.size, stat.mtime_ns) == (meta.size, meta.mtime_ns)
                 && platform::has_attributes(place, meta).unwrap_or(false)
         }
+        NodeKind::CharDevice | NodeKind::BlockDevice => {
+            platform::has_attributes(place, meta).unwrap_or(false)
+        }
         _ => true,
     }
 }
@@ -76,11 +79,11 @@ pub(super) fn put(
     entry: &mut HeldEntry,
     folder: &HeldFolder,
     name: &[u8],
-    rule: ReplaceRule,
+    rule: Existing,
     waits: &WaitingFiles,
 ) -> io::Result<Put> {
     let waiting = [name, WAITING].concat();
-    let replaces = rule != ReplaceRule::Nothing;
+    let replaces = rule.replaces();
     match entry.rename(name, replaces) {
         Ok(()) => {
             forget(folder, name);

@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use coffer_format::wire::ReplaceRule;
-
-use super::growing::{Growing, Grown, Spot, discard};
+use super::growing::{Grown, Spot, discard};
 use super::waiting::WAITING;
 use super::write::Restoring;
 use crate::path::split;
@@ -36,12 +34,11 @@ pub(super) fn parted<'a>(path: &'a [u8], mark: &[u8]) -> io::Result<(&'a [u8], V
 
 impl Restoring {
     /// All bytes of a stream are there.
-    pub(super) fn keep_stream(&mut self, index: u32, growing: Growing, name: Vec<u8>) -> io::Result<()> {
-        let Grown { entry, spot: Spot { place, shown, .. }, .. } = growing.complete()?;
+    pub(super) fn keep_stream(&mut self, index: u32, grown: Grown, name: Vec<u8>) {
+        let Grown { entry, spot: Spot { place, shown, .. }, .. } = grown;
         // Over another line it isn't asked for again.
         self.decided.insert(index);
         self.streams.push(Stream { index, entry, host: place, name, shown });
-        Ok(())
     }
 
     /// Every file has its place, or has none.
@@ -53,8 +50,7 @@ impl Restoring {
         let placed = self.places.values().map(|placed| (placed.place.clone(), placed.object));
         let mut hosts: HashMap<Vec<u8>, ObjectId> = placed.collect();
         // A folder that was there keeps what it has where nothing is replaced.
-        let folders =
-            self.directories.iter().filter(|(_, one)| one.is_new || self.rule != ReplaceRule::Nothing);
+        let folders = self.directories.iter().filter(|(_, one)| one.is_new || self.rule.replaces());
         hosts.extend(folders.filter_map(|(place, one)| Some((place.clone(), one.object?))));
         for stream in streams {
             let host = [[&stream.host[..], WAITING].concat(), stream.host].into_iter().find_map(|place| {
@@ -79,9 +75,8 @@ mod tests {
     use coffer_format::chunk::Compression;
     use coffer_format::node::{Attr, AttrKind, NodeKind, NodeMeta};
     use coffer_format::wire::{Placement, ReplaceRule, RestoreNode};
-    use coffer_format::{ConfigId, PointSeq};
 
-    use super::super::{Goal, Order, WaitingFiles};
+    use super::super::{Goal, Specials, WaitingFiles};
     use super::*;
 
     #[test]
@@ -104,17 +99,18 @@ mod tests {
     fn a_stream_that_comes_before_its_file_ends_in_it_and_leaves_it_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let waits = WaitingFiles::new(dir.path().join("waiting"));
-        let goal = Goal { to: Some(dir.path().to_owned()), replace: ReplaceRule::Changed, waits };
-        let order = Order { config: ConfigId(1), point: PointSeq(1), paths: Vec::new(), goal };
-        let mut restoring = Restoring::new(&order).unwrap();
+        let goal =
+            Goal::of_agent(Some(dir.path().to_owned()), ReplaceRule::Changed, Specials::LeaveOff, waits);
+        let mut restoring = Restoring::new(&goal, &[]).unwrap();
         const READ_ONLY: &[u8] = &[1, 0, 0, 0];
         restoring.begin(node(1, "f.txt:s", 6, (AttrKind::NtStream, b"s", b"")));
         restoring.begin(node(2, "gone.txt:s", 6, (AttrKind::NtStream, b"s", b"")));
         let placements = [1, 2].map(|index| Placement { index, at: 0, len: 6, offset: 0 });
-        restoring.pack(Compression::Raw, 6, &placements, b"stream");
+        restoring.pack(Compression::Raw, 6, placements.to_vec(), b"stream".to_vec());
         restoring.finish_batch();
         restoring.begin(node(3, "f.txt", 4, (AttrKind::NtBasic, b"", READ_ONLY)));
-        restoring.pack(Compression::Raw, 4, &[Placement { index: 3, at: 0, len: 4, offset: 0 }], b"file");
+        let placement = Placement { index: 3, at: 0, len: 4, offset: 0 };
+        restoring.pack(Compression::Raw, 4, vec![placement], b"file".to_vec());
         restoring.finish_batch();
         let done = restoring.finish();
 

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use coffer_format::wire::{Message, RefusalCode, ReplaceRule, RestoreReport, RestoreState};
+use coffer_format::wire::{Message, RefusalCode, RestoreReport, RestoreState};
 use coffer_format::{ConfigId, PointSeq};
 
 use super::consent::Consent;
 use super::{Connect, report};
 use crate::platform;
-use crate::restore::{Goal, Order, Restore, RestoreError, Restored};
+use crate::restore::{Existing, Goal, Order, Restore, RestoreError, Restored, Specials};
 use crate::schedule::Backoff;
+use crate::session::Session;
 use crate::wire::{Wire, WireError};
 use crate::work::WorkError;
 
@@ -57,8 +58,9 @@ impl AskedRestore {
         let mut heard = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             let error = match connect() {
-                Ok(session) => {
-                    let over = self.over(session.wire(), stop);
+                Ok(mut session) => {
+                    let over =
+                        self.look_whose_files(&mut session).and_then(|()| self.over(session.wire(), stop));
                     heard = Instant::now();
                     match over {
                         Ok(()) => return session.goodbye(),
@@ -80,6 +82,15 @@ impl AskedRestore {
         }
         // What's there by now is as it should be.
         drop(self.restore.take().map(Restore::finish));
+    }
+
+    /// In place, this computer's own files get everything back that belongs to them.
+    fn look_whose_files(&mut self, session: &mut Session) -> Result<(), WireError> {
+        if self.to.is_none() && self.restore.is_none() {
+            let is_own = session.configs()?.iter().any(|own| own.config == self.order.config);
+            self.order.goal.specials = if is_own { Specials::PutBack } else { Specials::LeaveOff };
+        }
+        Ok(())
     }
 
     fn over(&mut self, wire: &Wire, stop: &AtomicBool) -> Result<(), WireError> {
@@ -190,7 +201,7 @@ impl AskedRestore {
         }
         lines.push(match &self.to {
             Some(to) => format!("They are put into {}.", String::from_utf8_lossy(to)),
-            None if self.order.goal.replace == ReplaceRule::Nothing => {
+            None if self.order.goal.existing == Existing::Nothing => {
                 "Nothing that is there is replaced.".into()
             }
             None => "What is there now is replaced. Save your work in these files elsewhere first.".into(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use coffer_format::wire::Message;
 
-use crate::restore::{Goal, WaitingFiles};
+use crate::restore::{Goal, Specials, WaitingFiles};
 use crate::session::Session;
 use crate::work::WorkError;
 use asked_restore::AskedRestore;
@@ -75,7 +75,7 @@ impl Desk<'_> {
         self.last = Some(job);
         tracing::info!(job, %config, %point, "the box asks for a restore");
         let paths = paths.into_iter().map(|path| path.0).collect();
-        let goal = Goal { to: None, replace, waits: self.waits.clone() };
+        let goal = Goal::of_agent(None, replace, Specials::LeaveOff, self.waits.clone());
         let job = AskedRestore::new(job, (config, point, paths), to.map(|to| to.0), goal, ask_user);
         job.run(self.connect, self.stop);
     }

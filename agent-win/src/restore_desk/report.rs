@@ -18,9 +18,10 @@ pub(super) fn begun(job: u64, so_far: &Restored, sentence: &str) -> RestoreRepor
 
 /// What it came to. Where there's too much to say, the rest is counted in one last line.
 pub(super) fn ended(job: u64, state: RestoreState, restored: &Restored, sentence: &str) -> RestoreReport {
-    let worse = restored.lacking.iter().map(|(path, what)| (path, what.as_str(), 0));
+    let worse =
+        restored.left_out.iter().chain(&restored.lacking).map(|(path, what)| (path, what.as_str(), 0));
     let later = restored.at_restart.iter().map(|path| (path, AT_RESTART, 1));
-    let all = restored.lacking.len() + restored.at_restart.len();
+    let all = restored.left_out.len() + restored.lacking.len() + restored.at_restart.len();
     let (mut lacking, mut at_restart, mut bytes) = (Vec::new(), 0, 0);
     for (path, what, is_later) in worse.chain(later) {
         bytes += path.len() + what.len();
@@ -44,7 +45,7 @@ pub(super) fn log(job: u64, report: &RestoreReport, restored: &Restored) {
         RestoreState::Refused => tracing::warn!(job, files, bytes, "not restored: {}", report.sentence),
         _ => tracing::info!(job, files, bytes, at_restart, lacking, "restored"),
     }
-    for (path, what) in &restored.lacking {
+    for (path, what) in restored.left_out.iter().chain(&restored.lacking) {
         tracing::warn!(job, path = %String::from_utf8_lossy(path), "{what}");
     }
     for path in &restored.at_restart {

@@ -137,6 +137,11 @@ impl HeldEntry {
     }
 }
 
+/// All of these are on their disks, or the errors say which aren't.
+pub(crate) fn sync_all(files: &[&File]) -> Vec<Option<io::Error>> {
+    files.iter().map(|file| file.sync_all().err()).collect()
+}
+
 /// A file that isn't read-only for the moment, and not open: or it couldn't be replaced everywhere.
 struct Unmarked {
     folder: Arc<HeldFolder>,

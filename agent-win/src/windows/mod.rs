@@ -67,7 +67,7 @@ pub(crate) use directory::{Directory, device_of};
 pub(crate) use failure::{POWERFUL_USER, is_gone, is_locked};
 pub(crate) use file::{HAS_STREAMS, SourceFile};
 pub(crate) use firewall::let_answers_in;
-pub(crate) use held_entry::HeldEntry;
+pub(crate) use held_entry::{HeldEntry, sync_all};
 pub(crate) use held_folder::HeldFolder;
 pub use hive_put_back::{Staged, hives_here};
 pub(crate) use hives::save_hives;

@@ -9,14 +9,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use coffer_format::node::{AttrKind, NodeKind, NodeMeta};
 use coffer_format::wire::{Message, RestoreNode};
 use tar::{Builder, EntryType, Header};
 
-use super::pool::{PackJob, Pool};
-use super::{Outcome, Sink, Written, misplaced, paths, shown};
+use super::pool::{PackJob, Pool, Written};
+use super::{Outcome, Sink, misplaced, paths, shown};
 
 /// A file of the batch under way.
 struct Spooled {
@@ -79,11 +78,7 @@ impl<W: Write> Archive<W> {
         match (hard_link_to, meta.kind) {
             (Some(first), _) => self.links.push(Link { index, first, name, meta }),
             (None, NodeKind::File) => {
-                let written = Written {
-                    path: self.spool.join(index.to_string()),
-                    meta: without_owner(&meta),
-                    finished: AtomicBool::new(false),
-                };
+                let written = Written { path: self.spool.join(index.to_string()) };
                 self.batch.insert(index, Spooled { name, meta, written: Arc::new(written) });
             }
             (None, NodeKind::Socket) => {
@@ -164,7 +159,7 @@ impl<W: Write> Archive<W> {
 }
 
 impl<W: Write> Sink for Archive<W> {
-    fn bytes(&self) -> u64 {
+    fn bytes(&mut self) -> u64 {
         self.pool.bytes()
     }
 
@@ -198,12 +193,6 @@ impl<W: Write> Sink for Archive<W> {
 fn decimal(ns: i64) -> String {
     let (sign, ns) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
     format!("{sign}{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
-}
-
-/// The spool's files are ours, and only bytes matter there.
-fn without_owner(meta: &NodeMeta) -> NodeMeta {
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    NodeMeta { uid, gid, mode: 0o600, attrs: Vec::new(), ..meta.clone() }
 }
 
 fn entry_type(kind: NodeKind) -> EntryType {

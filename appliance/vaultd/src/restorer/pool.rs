@@ -1,4 +1,4 @@
-//! Threads that decompress packs and write their pieces. A bounded number of packs waits.
+//! Threads that decompress packs and write their pieces to a spool. A bounded number of packs waits.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,11 +13,14 @@ use coffer_format::chunk::Compression;
 use coffer_format::limits;
 use coffer_format::wire::Placement;
 
-use super::Written;
-use super::meta::finish_open;
-
 /// Packs that wait to be written.
 const WAITING_MAX: usize = 8;
+
+/// A spooled file.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) path: PathBuf,
+}
 
 /// One pack and where its pieces go.
 pub(super) struct PackJob {
@@ -157,10 +160,5 @@ fn place<'a>(
         *open = Some((written, options.open(&written.path)?));
     }
     let Some((_, file)) = open.as_ref() else { return Ok(()) };
-    file.write_all_at(piece, placement.at)?;
-    if placement.at == 0 && u64::from(placement.len) == written.meta.size {
-        finish_open(file, &written.path, &written.meta)?;
-        written.finished.store(true, Ordering::SeqCst);
-    }
-    Ok(())
+    file.write_all_at(piece, placement.at)
 }

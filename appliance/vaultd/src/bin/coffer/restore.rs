@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use coffer_agent::restore::Specials;
 use coffer_format::wire::Message;
 use coffer_format::{ConfigId, PointSeq};
 use coffer_vault::query::{Query, When, Which};
@@ -36,6 +37,10 @@ pub(crate) struct Options {
     /// What to do where something is there already, on this machine.
     #[arg(long, value_enum, default_value = "skip", conflicts_with = "on")]
     conflict: OnConflict,
+    /// With `--to`: devices, FIFOs, sockets, set-user-ID and set-group-ID bits and capabilities are restored as well (as rsync's
+    /// --devices --specials). With `--in-place` they are anyway.
+    #[arg(long, conflicts_with_all = ["on", "tar"])]
+    special_files: bool,
     /// Restore to this computer, by its own agent: to the place, or with `--to` to a folder there. Any computer's files can be
     /// restored to any computer so; the audit log says who did it. A file in use is replaced when the computer next starts.
     #[arg(long, value_name = "COMPUTER", conflicts_with = "tar")]
@@ -89,8 +94,11 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> Done {
         return told(cli, &archive.finish()?);
     }
     let root = options.to.clone().unwrap_or_else(|| PathBuf::from("/"));
-    let outcome = restore(&mut connection, which, when, &options.paths, &root, options.conflict.into())?;
-    told(cli, &outcome)
+    let has_specials = options.in_place || options.special_files;
+    let specials = if has_specials { Specials::PutBack } else { Specials::LeaveOff };
+    let named: Vec<_> = options.paths.iter().map(|path| path.clone().into_bytes()).collect();
+    let restorer = Restorer::with(&root, options.conflict.into(), specials, &named)?;
+    told(cli, &run_restorer(&mut connection, which, when, &options.paths, restorer)?)
 }
 
 /// Has a computer restore, and waits until it's done.
@@ -147,9 +155,26 @@ pub(crate) fn restore(
     root: &Path,
     conflict: Conflict,
 ) -> Result<Outcome, Failure> {
-    let mut restorer = Restorer::new(root, conflict)?;
-    receive(connection, which, when, paths, &mut restorer)?;
-    Ok(restorer.finish())
+    run_restorer(connection, which, when, paths, Restorer::new(root, conflict)?)
+}
+
+/// Whatever ends it, what's there by then is whole and as it should be.
+fn run_restorer(
+    connection: &mut Connection,
+    which: Which,
+    when: When,
+    paths: &[String],
+    mut restorer: Restorer,
+) -> Result<Outcome, Failure> {
+    let received = receive(connection, which, when, paths, &mut restorer);
+    let outcome = restorer.finish();
+    if received.is_err() && outcome.files > 0 {
+        eprintln!(
+            "{} files are restored. The same command again goes on with what isn't there yet.",
+            outcome.files
+        );
+    }
+    received.map(|()| outcome)
 }
 
 /// Restores into `sink`, with progress on a terminal.
@@ -165,7 +190,7 @@ fn receive(
     let (config, point) = (ConfigId(number("config") as u32), PointSeq(number("point")));
     let (progress, started) = (Progress::new(), Instant::now());
     let mut shown = Instant::now();
-    connection.client.restore(config, point, paths, &mut |message| {
+    let received = connection.client.restore(config, point, paths, &mut |message| {
         if shown.elapsed().as_millis() > 200 {
             shown = Instant::now();
             let rate = sink.bytes() as f64 / started.elapsed().as_secs_f64();
@@ -178,9 +203,12 @@ fn receive(
             }
             message => sink.take(message),
         }
-    })??;
+    })?;
     progress.clear();
-    Ok(())
+    received.map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => Failure::Told(ExitClass::PARTLY, error.to_string()),
+        _ => error.into(),
+    })
 }
 
 /// What the box does before anything comes, a line each.
@@ -197,12 +225,15 @@ fn told(cli: &Cli, outcome: &Outcome) -> Done {
             lines.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect()
         };
         let report = json!({
-            "files": outcome.files, "bytes": outcome.bytes, "skipped": outcome.skipped,
+            "files": outcome.files, "bytes": outcome.bytes, "alike": outcome.alike, "skipped": outcome.skipped,
             "failed": lines(&outcome.failed), "left_out": lines(&outcome.left_out), "told": outcome.told,
         });
         eprintln!("{report}");
     } else {
         eprintln!("{} files, {} restored.", outcome.files, size(outcome.bytes));
+        if outcome.alike > 0 {
+            eprintln!("{} are there already as they were then, and were left alone.", outcome.alike);
+        }
         outcome
             .skipped
             .iter()

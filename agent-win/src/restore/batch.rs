@@ -1,0 +1,143 @@
+//! The end of a batch: every file of it is completed, then all are synced together, then each gets its name.
+
+use std::io;
+
+use coffer_format::node::NodeMeta;
+
+use super::existing::Existing;
+use super::growing::{Growing, Grown, Spot, discard, is_full};
+use super::pool::threads;
+use super::put::{Put, Verdict, judge, put};
+use super::write::{Placed, Restoring};
+use crate::platform::{self, HeldEntry};
+use crate::scan::ObjectId;
+
+/// A file that was completed, or why it wasn't.
+struct Completed {
+    index: u32,
+    shown: Vec<u8>,
+    written: u64,
+    outcome: io::Result<Grown>,
+}
+
+impl Restoring {
+    /// Every node so far has all its bytes.
+    pub(super) fn finish_batch(&mut self) {
+        let batch = self.take_batch();
+        let streams = std::mem::take(&mut self.batch_streams);
+        let completed = complete_all(batch);
+        let files = completed.iter().filter_map(|one| Some(one.outcome.as_ref().ok()?.entry.file()));
+        let unsynced = platform::sync_all(&files.collect::<Vec<_>>());
+        let mut unsynced = unsynced.into_iter();
+        for Completed { index, shown, written, outcome } in completed {
+            let synced = outcome.and_then(|grown| match unsynced.next().flatten() {
+                None => Ok(grown),
+                Some(error) => {
+                    discard(grown.entry);
+                    Err(error)
+                }
+            });
+            let placed = synced.and_then(|grown| match streams.get(&index) {
+                Some(name) => {
+                    self.keep_stream(index, grown, name.clone());
+                    Ok(())
+                }
+                None => self.finish_file(index, grown, written),
+            });
+            if let Err(error) = placed {
+                self.wasted += written;
+                self.not_restored(index, &shown, &error);
+            }
+        }
+        self.finish_links();
+        self.folders.release();
+    }
+
+    fn finish_file(&mut self, index: u32, grown: Grown, written: u64) -> io::Result<()> {
+        let Grown { entry, spot, meta, lacking } = grown;
+        if self.rule == Existing::Nothing
+            && judge(&spot.folder, &spot.name, &meta, self.rule)? != Verdict::Put
+        {
+            // Somebody has put something there meanwhile.
+            discard(entry);
+            self.wasted += written;
+            self.keep(index, &spot);
+            return Ok(());
+        }
+        self.put(index, &spot, entry, Some(&meta), lacking)
+    }
+
+    /// From the working name to the place. `meta` is of what's new there, and gets what only the place allows.
+    pub(super) fn put(
+        &mut self,
+        index: u32,
+        spot: &Spot,
+        mut entry: HeldEntry,
+        meta: Option<&NodeMeta>,
+        mut lacking: Vec<String>,
+    ) -> io::Result<()> {
+        let put = match put(&mut entry, &spot.folder, &spot.name, self.rule, &self.waits) {
+            Ok(put) => put,
+            Err(error) => {
+                discard(entry);
+                return Err(error);
+            }
+        };
+        if put == Put::Now
+            && let Some(meta) = meta
+        {
+            lacking.extend(entry.put_identity(meta));
+        }
+        self.settle(index, spot, (put, entry.object()?), lacking);
+        Ok(())
+    }
+
+    /// It's there, or will be.
+    fn settle(&mut self, index: u32, spot: &Spot, (put, object): (Put, ObjectId), lacking: Vec<String>) {
+        self.decided.insert(index);
+        self.done.files += 1;
+        self.disks.entry(object.device).or_insert_with(|| spot.folder.clone());
+        let place = match put {
+            Put::Now => spot.place.clone(),
+            Put::AtRestart(waiting) => {
+                self.done.at_restart.push(spot.shown.clone());
+                [spot.parent(), b"/", &waiting].concat()
+            }
+        };
+        self.places.insert(index, Placed { place, object });
+        lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
+    }
+
+    /// The names have reached the disks.
+    pub(super) fn sync_names(&mut self) {
+        for folder in std::mem::take(&mut self.disks).into_values() {
+            if let Err(error) = folder.sync() {
+                let what = format!("may not be on the disk yet ({error}); check the disk");
+                self.is_full |= is_full(&error);
+                self.lack(b"what was restored", what);
+            }
+        }
+    }
+}
+
+/// On several threads, in the order they came.
+fn complete_all(batch: Vec<(u32, Growing)>) -> Vec<Completed> {
+    let share = batch.len().div_ceil(threads()).max(1);
+    let mut batch = batch.into_iter();
+    let shares: Vec<Vec<_>> = std::iter::from_fn(|| Some(batch.by_ref().take(share).collect()))
+        .take_while(|one: &Vec<_>| !one.is_empty())
+        .collect();
+    if let [_] = &shares[..] {
+        return shares.into_iter().flatten().map(complete).collect();
+    }
+    std::thread::scope(|scope| {
+        let work = |share: Vec<_>| scope.spawn(move || share.into_iter().map(complete).collect::<Vec<_>>());
+        let running: Vec<_> = shares.into_iter().map(work).collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("completing doesn't panic")).collect()
+    })
+}
+
+fn complete((index, growing): (u32, Growing)) -> Completed {
+    let (shown, written) = (growing.spot.shown.clone(), growing.written());
+    Completed { index, shown, written, outcome: growing.complete() }
+}
