@@ -164,9 +164,14 @@ fn the_help_desk_brings_files_back_and_the_agent_goes_on_capturing() {
         words.iter().map(|word| if *word == "folder-1" { top.to_str().unwrap() } else { word }).collect();
     site.coffer(&words);
     assert_eq!(contents(&to.join(&top)), contents(&site.data().join("folder-1")));
+    // What's there already as it was then is worth no word.
+    assert!(site.try_coffer(&words).status.success());
+    let mine = to.join(&top).join("file-1.txt");
+    fs::write(&mine, "mine").unwrap();
     let again = site.try_coffer(&words);
     assert_eq!(again.status.code(), Some(7), "{}", said(&again));
-    assert!(said(&again).contains("something is there already"), "{}", said(&again));
+    assert_eq!(said(&again).matches("something is there already").count(), 1, "{}", said(&again));
+    assert_eq!(fs::read(&mine).unwrap(), b"mine");
     let audit = site.coffer(&["audit"]);
     for part in ["asked alpha to restore everything of alpha/files point 1 to its place", "restored 64 files"]
     {

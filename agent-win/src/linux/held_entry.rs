@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 use coffer_format::node::{NodeKind, NodeMeta};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::syncfs;
 
@@ -31,8 +30,9 @@ pub(crate) struct HeldEntry {
 impl HeldEntry {
     /// A new file, for its maker alone until it's given what belongs to it.
     pub(crate) fn create(folder: &Arc<HeldFolder>, name: &[u8], _is_closed: bool) -> io::Result<HeldEntry> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(folder.place(name))?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o600);
+        let file = File::from(openat(folder.handle(), OsStr::from_bytes(name), flags, mode)?);
         // Says to others that somebody is at work on it; where locks aren't known, nobody asks for them.
         if let Err(error) = file.try_lock() {
             tracing::debug!(%error, "a file isn't locked while it's restored");
@@ -109,13 +109,20 @@ impl HeldEntry {
 
     /// To another name in its folder, in one step. Where nothing is replaced, something that's there is an error.
     pub(crate) fn rename(&mut self, name: &[u8], replaces: bool) -> io::Result<()> {
-        let (from, to) = (self.folder.place(&self.name), self.folder.place(name));
+        let (from, to) = (OsStr::from_bytes(&self.name), OsStr::from_bytes(name));
+        let folder = self.folder.handle();
+        let rename = |flags| renameat2(folder, from, folder, to, flags).map_err(io::Error::from);
         if replaces {
-            std::fs::rename(from, to)?;
+            rename(RenameFlags::empty())?;
         } else {
-            match renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
-                // A file system that doesn't know of it: what was there has been looked for a moment ago.
-                Err(Errno::EINVAL | Errno::ENOSYS) => std::fs::rename(from, to)?,
+            match rename(RenameFlags::RENAME_NOREPLACE) {
+                // A file system that doesn't know of it.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                    if std::fs::symlink_metadata(self.folder.place(name)).is_ok() {
+                        return Err(io::ErrorKind::AlreadyExists.into());
+                    }
+                    rename(RenameFlags::empty())?;
+                }
                 done => done?,
             }
         }

@@ -4,10 +4,9 @@ use std::io;
 
 use coffer_format::node::NodeMeta;
 
-use super::existing::Existing;
 use super::growing::{Growing, Grown, Spot, discard, is_full};
 use super::pool::threads;
-use super::put::{Put, Verdict, judge, put};
+use super::put::{Put, put};
 use super::write::{Placed, Restoring};
 use crate::platform::{self, HeldEntry};
 use crate::scan::ObjectId;
@@ -55,16 +54,15 @@ impl Restoring {
 
     fn finish_file(&mut self, index: u32, grown: Grown, written: u64) -> io::Result<()> {
         let Grown { entry, spot, meta, lacking } = grown;
-        if self.rule == Existing::Nothing
-            && judge(&spot.folder, &spot.name, &meta, self.rule)? != Verdict::Put
-        {
+        match self.put(index, &spot, entry, Some(&meta), lacking) {
             // Somebody has put something there meanwhile.
-            discard(entry);
-            self.wasted += written;
-            self.keep(index, &spot);
-            return Ok(());
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !self.rule.replaces() => {
+                self.wasted += written;
+                self.keep(index, &spot);
+                Ok(())
+            }
+            put => put,
         }
-        self.put(index, &spot, entry, Some(&meta), lacking)
     }
 
     /// From the working name to the place. `meta` is of what's new there, and gets what only the place allows.

@@ -25,6 +25,8 @@ pub(super) struct Directory {
     /// Which it is; none is the one above all.
     pub(super) object: Option<ObjectId>,
     pub(super) is_new: bool,
+    /// Made by this very run: it has nothing but what came from here.
+    pub(super) is_made: bool,
     kept: Option<Kept>,
 }
 
@@ -60,7 +62,7 @@ impl Restoring {
             matches!(self.rule, Existing::Nothing | Existing::Beside) || !self.is_asked(&spot.shown);
         let stays = self.is_drive(&spot.place) || (!is_new && is_theirs);
         let kept = (!stays).then_some(Kept { shown: spot.shown, meta });
-        self.directories.entry(spot.place).or_insert(Directory { object, is_new, kept });
+        self.directories.entry(spot.place).or_insert(Directory { object, is_new, is_made, kept });
         self.decided.insert(index);
         Ok(())
     }
@@ -77,7 +79,9 @@ impl Restoring {
         self.drop_batch();
         self.finish_streams();
         for (place, directory) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let Directory { object, is_new, kept: Some(Kept { shown, meta }) } = directory else { continue };
+            let Directory { object, is_new, kept: Some(Kept { shown, meta }), .. } = directory else {
+                continue;
+            };
             if is_new {
                 self.unmark(&place);
             }

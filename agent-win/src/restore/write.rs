@@ -208,7 +208,13 @@ impl Restoring {
     }
 
     fn begin_file(&mut self, index: u32, mut spot: Spot, meta: NodeMeta) -> io::Result<()> {
-        match judge(&spot.folder, &spot.name, &meta, self.rule)? {
+        let is_made = self.directories.get(spot.parent()).is_some_and(|folder| folder.is_made);
+        let verdict = match is_made {
+            // Should something be there all the same, taking its name says so.
+            true => Verdict::Put,
+            false => judge(&spot.folder, &spot.name, &meta, self.rule)?,
+        };
+        match verdict {
             Verdict::Alike(object) => {
                 self.alike(index, &spot, object);
                 return Ok(());

@@ -1,0 +1,182 @@
+//! `coffer restore`, by held folders as the agent's: it isn't led elsewhere, leaves nothing half-written, and goes on.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod restore_site;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use restore_site::fill;
+use support::{Site, bytes, contents, said};
+
+fn below(site: &Site, to: &Path) -> PathBuf {
+    to.join(site.data().strip_prefix("/").unwrap())
+}
+
+fn restore(site: &Site, to: &Path, more: &[&str]) -> Output {
+    site.try_coffer(&[&["restore", "alpha/files", "--to", to.to_str().unwrap()], more].concat())
+}
+
+/// Files whose names say that they aren't whole, in a folder that may be changing.
+fn unfinished(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".coffer-restoring-")).count()
+}
+
+/// While root restores, the folder's owner puts a link to somebody else's folder in its place, again and again.
+#[test]
+fn a_folder_that_is_swapped_for_a_link_leads_nowhere() {
+    let site = Site::start();
+    fill(&site, 400, 1);
+    let (to, outside) = (site.path("back"), site.path("outside"));
+    fs::create_dir(&outside).unwrap();
+    let over = AtomicBool::new(false);
+    for _ in 0..5 {
+        over.store(false, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (folder, aside) = (below(&site, &to), site.path("aside"));
+                while !over.load(Ordering::SeqCst) {
+                    if fs::rename(&folder, &aside).is_err() {
+                        continue;
+                    }
+                    symlink(&outside, &folder).unwrap();
+                    std::thread::yield_now();
+                    fs::remove_file(&folder).unwrap();
+                    drop(fs::rename(&aside, &folder));
+                }
+            });
+            let output = restore(&site, &to, &[]);
+            over.store(true, Ordering::SeqCst);
+            assert!(matches!(output.status.code(), Some(0 | 7)), "{}", said(&output));
+        });
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "files landed elsewhere");
+        drop(fs::remove_dir_all(&to));
+        drop(fs::remove_dir_all(site.path("aside")));
+    }
+}
+
+#[test]
+fn a_restore_that_was_killed_left_nothing_half_written_and_the_next_finishes_it() {
+    let site = Site::start();
+    fill(&site, 300, 96);
+    fs::set_permissions(site.data().join("folder-1"), fs::Permissions::from_mode(0o750)).unwrap();
+    assert!(site.capture().status.success());
+    let before = contents(&site.data());
+    let to = site.path("back");
+    let words = ["restore", "alpha/files", "--to", to.to_str().unwrap()];
+    let mut killed = site.coffer_command(&words).spawn().unwrap();
+    // The mark of the folder, and a file.
+    site.wait_until("the restore begins", || unfinished(&below(&site, &to)) > 1);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(unfinished(&below(&site, &to)) > 1, "the kill came too late to show anything");
+    for (path, hash) in contents(&below(&site, &to)) {
+        let is_working = path.to_string_lossy().contains(".coffer-restoring-");
+        assert!(is_working || before[&path] == hash, "{} is half-written", path.display());
+    }
+    let output = restore(&site, &to, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains('!'), "{}", said(&output));
+    assert_eq!(contents(&below(&site, &to)), before);
+    let facts = |folder: &Path| {
+        let found = fs::metadata(folder.join("folder-1")).unwrap();
+        (found.mode(), found.mtime(), found.mtime_nsec())
+    };
+    assert_eq!(facts(&below(&site, &to)), facts(&site.data()));
+    // Once more: everything is there, and nothing of that is worth a line.
+    let output = restore(&site, &to, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("are there already") && !said(&output).contains('!'), "{}", said(&output));
+}
+
+#[test]
+fn a_full_disk_is_one_sentence_and_leaves_whole_files_only() {
+    let site = Site::start();
+    fill(&site, 50, 24);
+    let to = site.path("small");
+    fs::create_dir(&to).unwrap();
+    mount(Some("tmpfs"), &to, Some("tmpfs"), MsFlags::empty(), Some("size=8m"))
+        .expect("only root can mount: run the tests as root");
+    let before = contents(&site.data());
+    let output = restore(&site, &to, &[]);
+    let there = contents(&to);
+    let found: Vec<_> = contents(&below(&site, &to)).into_iter().collect();
+    umount2(&to, MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    assert_eq!(said(&output).matches("the disk is full").count(), 1, "{}", said(&output));
+    assert!(!said(&output).contains("large-"), "{}", said(&output));
+    assert_eq!(there.len(), found.len(), "{there:?}");
+    for (path, hash) in found {
+        assert_eq!(before.get(&path), Some(&hash), "{} is half-written", path.display());
+    }
+}
+
+#[test]
+fn what_gives_power_is_put_back_in_place_and_left_off_elsewhere_with_a_word() {
+    let site = Site::start();
+    let (pipe, device, program) =
+        (site.data().join("pipe"), site.data().join("null"), site.data().join("program"));
+    mknod(&pipe, SFlag::S_IFIFO, Mode::from_bits_truncate(0o640), 0).unwrap();
+    mknod(&device, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), nix::libc::makedev(1, 3))
+        .expect("only root can make devices: run the tests as root");
+    fs::write(&program, bytes(1, 2000)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    assert!(site.capture().status.success());
+
+    let to = site.path("back");
+    let output = restore(&site, &to, &[]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    for name in ["pipe", "null", "program"] {
+        assert_eq!(said(&output).matches(&format!("/{name}: ")).count(), 1, "{}", said(&output));
+    }
+    let back = below(&site, &to);
+    assert!(!back.join("pipe").exists() && !back.join("null").exists());
+    assert_eq!(fs::metadata(back.join("program")).unwrap().mode() & 0o7777, 0o755);
+
+    let asked_for = site.path("asked for");
+    let output = restore(&site, &asked_for, &["--special-files"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let check = |folder: &Path| {
+        let found = fs::symlink_metadata(folder.join("pipe")).unwrap();
+        assert!(found.file_type().is_fifo() && found.mode() & 0o7777 == 0o640);
+        assert_eq!(fs::symlink_metadata(folder.join("null")).unwrap().rdev(), nix::libc::makedev(1, 3));
+        assert_eq!(fs::metadata(folder.join("program")).unwrap().mode() & 0o7777, 0o4755);
+    };
+    check(&below(&site, &asked_for));
+
+    for way in 0..2 {
+        [&pipe, &device, &program].into_iter().for_each(|path| fs::remove_file(path).unwrap());
+        let output = match way {
+            0 => site.try_coffer(&["restore", "alpha/files", "--in-place"]),
+            _ => {
+                let mut agent: Command = site.agent("restore");
+                agent.args(["--config", "files", "--in-place", "--server", &site.server]);
+                agent.output().unwrap()
+            }
+        };
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        check(&site.data());
+    }
+}
+
+#[test]
+fn both_are_kept_where_that_is_asked_for() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    let to = site.path("back");
+    assert_eq!(restore(&site, &to, &[]).status.code(), Some(0));
+    let file = below(&site, &to).join("folder-1/file-1.txt");
+    fs::write(&file, "mine").unwrap();
+    let output = restore(&site, &to, &["--conflict", "keep-both"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+    assert_eq!(fs::read(file.with_extension("txt.restored")).unwrap(), bytes(1, 500));
+    assert_eq!(contents(&to).len(), contents(&site.data()).len() + 1);
+}
