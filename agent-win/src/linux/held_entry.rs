@@ -148,10 +148,9 @@ fn make(place: &Path, kind: SFlag, device: u64) -> io::Result<()> {
 /// All of these are on their disks, or the errors say which aren't. A disk is synced once, however many files of it there are.
 pub(crate) fn sync_all(files: &[&File]) -> Vec<Option<io::Error>> {
     let mut disks = HashSet::new();
-    let one_of_each =
+    let mut one_of_each =
         files.iter().filter(|file| file.metadata().is_ok_and(|found| disks.insert(found.dev())));
-    let is_synced = one_of_each.map(syncfs).fold(true, |all, one| all && one.is_ok());
-    match is_synced {
+    match one_of_each.all(|file| syncfs(file).is_ok()) {
         true => files.iter().map(|_| None).collect(),
         // Which of them it is, each says by itself.
         false => files.iter().map(|file| file.sync_all().err()).collect(),

@@ -35,7 +35,9 @@ impl Spot {
                     self.name = name;
                     return Ok(self);
                 }
-                found => drop(found?),
+                found => {
+                    found?;
+                }
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
