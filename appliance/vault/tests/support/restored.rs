@@ -32,10 +32,10 @@ pub(crate) fn restore(reading: &Arc<Reading>, wanted: &Wanted) -> Result<BTreeMa
 }
 
 /// What comes, and what's left out, by path.
-pub(crate) fn restore_all_there_is(
-    reading: &Arc<Reading>,
-    wanted: &Wanted,
-) -> Result<(BTreeMap<Vec<u8>, Restored>, BTreeMap<Vec<u8>, LeftOut>)> {
+pub(crate) type Come = (BTreeMap<Vec<u8>, Restored>, BTreeMap<Vec<u8>, LeftOut>);
+
+/// As much as can be had.
+pub(crate) fn restore_all_there_is(reading: &Arc<Reading>, wanted: &Wanted) -> Result<Come> {
     let mut left_out = BTreeMap::new();
     let mut gone: Vec<u32> = Vec::new();
     let mut paths: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
