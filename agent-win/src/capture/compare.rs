@@ -8,6 +8,7 @@ use coffer_format::op::Name;
 
 use super::CaptureError;
 use super::file_task::FileTask;
+use super::identity::{Identity, is_known_by_name, is_same_here, may_be_reused};
 use super::item::{Memorize, Put, Said};
 use super::pass::{Here, Pass};
 use super::reading::says_the_same;
@@ -16,19 +17,6 @@ use crate::config::Verdict;
 use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, Settled, attrs_hash};
 use crate::platform::{HAS_STREAMS, TIMES_TELL_WRITES, attrs_of_path, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
-
-/// Which node an entry is.
-enum Identity {
-    /// The one that had this name.
-    Same(Box<Known>),
-    /// One that had (or has) another name.
-    Moved(Box<Known>),
-    /// A new file under a name whose file is gone: it goes on as that one's next version.
-    Successor(Box<Known>),
-    /// Another name of a file that's new in this capture.
-    AnotherName(NodeId),
-    New,
-}
 
 type Result<T> = std::result::Result<T, CaptureError>;
 
@@ -61,7 +49,7 @@ impl Pass<'_> {
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
         self.met(&path);
         let had_name = before.is_some();
-        let identity = self.identity(&stat, before, present)?;
+        let identity = self.identity(here, &stat, before, present)?;
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
         if is_replaced {
             self.take_back(here.node, name.clone())?;
@@ -88,72 +76,6 @@ impl Pass<'_> {
             return stat;
         }
         stat_path(&view.at(path)).ok().filter(|top| top.kind == NodeKind::Directory).unwrap_or(stat)
-    }
-
-    /// Where a listing doesn't tell how many names a file has, it's asked; one that's as it was has as many as it had.
-    fn with_links(&mut self, path: &[u8], stat: Stat, before: Option<&Known>) -> Option<Stat> {
-        if stat.links != 0 {
-            return Some(stat);
-        }
-        match before {
-            Some(known)
-                if known.stat.links != 0 && Stat { links: known.stat.links, ..stat } == known.stat =>
-            {
-                Some(known.stat)
-            }
-            _ => match stat_path(&self.reading.view.at(path)) {
-                Ok(whole) => Some(whole),
-                Err(error) => {
-                    self.reading.report.unreadable(path, &error);
-                    None
-                }
-            },
-        }
-    }
-
-    fn identity(&mut self, stat: &Stat, before: Option<Known>, present: &HashSet<u64>) -> Result<Identity> {
-        if let Some(known) = &before
-            && is_same_here(&known.stat, stat)
-            && !self.taken_over.contains(&known.node)
-        {
-            return Ok(before.map_or(Identity::New, |known| Identity::Same(Box::new(known))));
-        }
-        let may_have_names = stat.kind != NodeKind::Directory && stat.links > 1 && stat.inode != 0;
-        if may_have_names
-            && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
-            && !self.unsent.contains(node)
-        {
-            return Ok(Identity::AnotherName(*node));
-        }
-        // A file system without numbers gives 0 for every file.
-        if stat.inode != 0
-            && let Some(known) = self.reading.journal.same_object(stat)?
-            && !self.taken_over.contains(&known.node)
-            && !(stat.kind == NodeKind::Directory && self.is_still_there(&known)?)
-        {
-            return Ok(Identity::Moved(Box::new(known)));
-        }
-        match before {
-            Some(known) if self.is_succeeded(&known, stat, present)? => {
-                self.taken_over.insert(known.node);
-                Ok(Identity::Successor(Box::new(known)))
-            }
-            _ => Ok(Identity::New),
-        }
-    }
-
-    /// Programs save by writing a new file and renaming it over the old one.
-    fn is_succeeded(&self, known: &Known, stat: &Stat, present: &HashSet<u64>) -> Result<bool> {
-        let is_file = stat.kind == NodeKind::File && known.stat.kind == NodeKind::File;
-        Ok(is_file
-            && !present.contains(&known.stat.inode)
-            && self.reading.journal.names(known.node)?.len() == 1)
-    }
-
-    /// A directory that's seen at a second place at the same time is mounted there again: another node.
-    fn is_still_there(&self, known: &Known) -> Result<bool> {
-        let Some(path) = self.reading.journal.path(known.node)? else { return Ok(false) };
-        Ok(stat_path(&self.reading.view.at(&path)).is_ok_and(|stat| stat.is_same_object(&known.stat)))
     }
 
     fn directory(
@@ -193,9 +115,7 @@ impl Pass<'_> {
         let Some(known) = known else {
             let node = self.allocate();
             let (attrs, streams) = self.attrs(path, stat.kind).unwrap_or_default();
-            if stat.links > 1 && stat.kind != NodeKind::Directory {
-                self.remember_object((stat.device, stat.inode), node)?;
-            }
+            self.remember_object(&stat, node)?;
             let known = bare_known(node, stat, attrs_hash(&attrs));
             self.put_bare(known, attrs, Some((here.node, name)))?;
             self.streams(Host { directory: here.node, path, node }, streams)?;
@@ -272,9 +192,7 @@ impl Pass<'_> {
             Identity::Moved(known) => (known, true),
             Identity::AnotherName(_) | Identity::New => {
                 let node = self.allocate();
-                if stat.links > 1 {
-                    self.remember_object((stat.device, stat.inode), node)?;
-                }
+                self.remember_object(&stat, node)?;
                 let (link, directory) = (Some((here.node, name)), here.node);
                 return Ok(Some(FileTask { path, node, stat, known: None, link, directory, host: None }));
             }
@@ -316,6 +234,8 @@ impl Pass<'_> {
         }
         if !is_quiet
             || !is_same_here(before, stat)
+            || before.inode != stat.inode
+            || is_moved && may_be_reused(stat)
             || (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns)
         {
             return Ok(false);
@@ -335,6 +255,9 @@ impl Pass<'_> {
             return Ok(false);
         }
         let now = Known { attrs: attrs_hash(&attrs), ..now };
+        if is_known_by_name(before, stat) {
+            return Ok(false);
+        }
         let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
         let is_linked = before.links != 0 && before.links != stat.links;
         let is_explained = is_moved || is_linked || owner(before) != owner(stat) || now.attrs != known.attrs;
@@ -365,12 +288,6 @@ impl Pass<'_> {
 /// Files that programs keep open for long may have changed without any sign of it.
 fn may_hide_writes(memory: MemoryKind) -> bool {
     !TIMES_TELL_WRITES && matches!(memory, MemoryKind::Pages | MemoryKind::Unknown)
-}
-
-/// Under the same name a device's number says nothing: it changes from one start of the computer to the next.
-fn is_same_here(before: &Stat, now: &Stat) -> bool {
-    let same = (before.inode, before.kind, before.fixed_birth()) == (now.inode, now.kind, now.fixed_birth());
-    same && (before.device == now.device || now.fixed_birth() != 0)
 }
 
 fn bare_known(node: NodeId, stat: Stat, attrs: [u8; 16]) -> Known {

@@ -8,11 +8,11 @@ use coffer_format::op::Name;
 
 use super::CaptureError;
 use super::file_task::FileTask;
-use super::pass::Pass;
+use super::pass::{Here, Pass};
 use super::reading::FileRead;
 use super::sqlite_hold::{Asked, SqliteHold};
 use crate::journal::{Known, Settled};
-use crate::path::as_path;
+use crate::path::{as_path, split};
 use crate::platform::{SourceFile, stat_path};
 
 /// Files that belong to the database before the suffix.
@@ -62,7 +62,7 @@ impl Pass<'_> {
     /// Reads the files of one database under a hold, if one can be had.
     pub(super) fn read_database(
         &mut self,
-        parent: NodeId,
+        here: &Here<'_>,
         database: Vec<u8>,
         tasks: Vec<FileTask>,
     ) -> Result<(), CaptureError> {
@@ -79,7 +79,7 @@ impl Pass<'_> {
             }
         };
         self.reading.kept_open = Some(Vec::new());
-        let read = self.read_held(parent, &database, tasks);
+        let read = self.read_held(here, &database, tasks);
         let lasted = hold.release();
         self.reading.kept_open = None;
         let is_whole = read?;
@@ -94,16 +94,17 @@ impl Pass<'_> {
     /// True where everything was read.
     fn read_held(
         &mut self,
-        parent: NodeId,
+        here: &Here<'_>,
         database: &[u8],
         mut tasks: Vec<FileTask>,
     ) -> Result<bool, CaptureError> {
-        let mut is_whole = true;
+        let (parent, mut is_whole) = (here.node, true);
         for suffix in [b"".as_slice(), COMPANIONS[0], COMPANIONS[1]] {
             let path = [database, suffix].concat();
             let listed = tasks.iter().position(|task| task.path == path).map(|at| tasks.swap_remove(at));
             // What the directory's listing said may be old by now: only what's seen under the hold counts.
-            let Ok(stat) = stat_path(&as_path(&path)) else {
+            let seen = split(&path).and_then(|(_, name)| here.directory.entry(name));
+            let Some(Ok(stat)) = seen.map(|entry| entry.stat) else {
                 self.gone_under_hold(parent, &path)?;
                 continue;
             };
@@ -136,7 +137,7 @@ impl Pass<'_> {
             }
             self.reading.outlet.settle()?;
             let known = self.reading.journal.node(node)?;
-            let stat = stat_path(&as_path(&path)).unwrap_or(stat);
+            let stat = stat_path(&as_path(&path)).map_or(stat, |now| now.numbered_as(&stat));
             next = known.map(|known| FileTask {
                 path: path.clone(),
                 node,

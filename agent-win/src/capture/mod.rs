@@ -8,6 +8,7 @@ mod compare;
 mod content;
 mod file_task;
 mod group;
+mod identity;
 mod item;
 mod outlet;
 mod pages;

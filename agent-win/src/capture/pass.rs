@@ -20,7 +20,7 @@ use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::Scope;
 use crate::platform::{Directory, is_gone, stat_path};
-use crate::scan::{Listing, Names, Pending, Walk};
+use crate::scan::{Listing, Names, Pending, Stat, Walk};
 
 const SCAN_THREADS: usize = 3;
 /// Files from this many bytes on wait for the small ones.
@@ -241,7 +241,7 @@ impl<'a> Pass<'a> {
         }
         let groups = grouped(tasks);
         for (database, tasks) in groups.databases {
-            self.read_database(node, database, tasks)?;
+            self.read_database(&here, database, tasks)?;
         }
         self.read_all(groups.single)?;
         self.link_sent()
@@ -323,13 +323,17 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    pub(super) fn remember_object(&mut self, object: (u64, u64), node: NodeId) -> Result<()> {
+    /// A new object that may have more names than the one it was seen by.
+    pub(super) fn remember_object(&mut self, stat: &Stat, node: NodeId) -> Result<()> {
+        if !stat.may_have_names() {
+            return Ok(());
+        }
         if self.new_objects.len() >= NEW_OBJECTS_MAX {
             self.read_deferred()?;
             self.reading.outlet.settle()?;
             self.new_objects.clear();
         }
-        self.new_objects.insert(object, node);
+        self.new_objects.insert((stat.device, stat.inode), node);
         Ok(())
     }
 

@@ -150,7 +150,7 @@ impl<'a> Reading<'a> {
     fn try_file(&mut self, task: &FileTask) -> Result<FileRead, ReadError> {
         let started_ns = crate::clock::now_ns();
         let source = task.open(&self.view)?;
-        let before = source.stat()?;
+        let before = source.stat()?.numbered_as(&task.stat);
         if !before.is_same_object(&task.stat) {
             return Ok(FileRead::Replaced);
         }

@@ -7,15 +7,22 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
+use coffer_format::node::NodeKind;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{fstatfs, statfs};
 
 use super::{filesystem, stat};
-use crate::scan::ListedEntry;
+use crate::scan::{ListedEntry, Stat};
 
 /// An open directory.
 #[derive(Debug)]
-pub(crate) struct Directory(OwnedFd);
+pub(crate) struct Directory {
+    handle: OwnedFd,
+    device: u64,
+    /// Whether what lies on its file system has numbers that are unique and lasting.
+    is_numbered: bool,
+}
 
 const FLAGS: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
@@ -26,7 +33,7 @@ const FLAGS: OFlag = OFlag::O_RDONLY
 impl Directory {
     /// Opens by path, component by component; the root is empty.
     pub(crate) fn open_path(path: &[u8]) -> io::Result<Directory> {
-        let mut directory = Directory(open("/", FLAGS, Mode::empty())?);
+        let mut directory = Directory::opened(open("/", FLAGS, Mode::empty())?)?;
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             directory = directory.open_child(name)?;
         }
@@ -35,16 +42,22 @@ impl Directory {
 
     /// Opens the top of what a snapshot shows.
     pub(crate) fn open_root(root: &Path) -> io::Result<Directory> {
-        Ok(Directory(open(root, FLAGS, Mode::empty())?))
+        Directory::opened(open(root, FLAGS, Mode::empty())?)
     }
 
     pub(crate) fn open_child(&self, name: &[u8]) -> io::Result<Directory> {
-        Ok(Directory(openat(self.0.as_fd(), OsStr::from_bytes(name), FLAGS, Mode::empty())?))
+        Directory::opened(openat(self.handle.as_fd(), OsStr::from_bytes(name), FLAGS, Mode::empty())?)
+    }
+
+    fn opened(handle: OwnedFd) -> io::Result<Directory> {
+        let device = nix::sys::stat::fstat(handle.as_fd())?.st_dev;
+        let is_numbered = filesystem::has_lasting_numbers(fstatfs(handle.as_fd())?.filesystem_type());
+        Ok(Directory { handle, device, is_numbered })
     }
 
     /// True where the directory isn't kept anywhere (proc, sysfs, tmpfs and their like).
     pub(crate) fn is_pseudo(&self) -> io::Result<bool> {
-        filesystem::is_pseudo(self.0.as_fd())
+        filesystem::is_pseudo(self.handle.as_fd())
     }
 
     /// All entries, described in the order of their inodes (disks like that).
@@ -57,7 +70,7 @@ impl Directory {
             }
         }
         entries.sort_unstable_by_key(|(inode, _)| *inode);
-        Ok(entries.into_iter().map(|(_, entry)| described(&entry)).collect())
+        Ok(entries.into_iter().map(|(_, entry)| self.described(&entry)).collect())
     }
 
     /// Describes one entry; `None` where there's no such name.
@@ -65,22 +78,36 @@ impl Directory {
         let described = stat::stat_path(&self.proc_path().join(OsStr::from_bytes(name)));
         match described {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            stat => Some(ListedEntry { name: name.to_vec(), stat }),
+            stat => {
+                Some(ListedEntry { name: name.to_vec(), stat: stat.map(|stat| self.numbered(name, stat)) })
+            }
         }
+    }
+
+    fn described(&self, entry: &std::fs::DirEntry) -> ListedEntry {
+        let (name, described) = (entry.file_name().into_vec(), entry.metadata());
+        let stat = described.map(|metadata| self.numbered(&name, stat::of(&metadata)));
+        ListedEntry { name, stat }
+    }
+
+    /// Takes the number away where it isn't unique and lasting; what's mounted here is on another file system.
+    fn numbered(&self, name: &[u8], stat: Stat) -> Stat {
+        let is_here = stat.device == self.device || stat.kind == NodeKind::Symlink;
+        let is_numbered = match is_here {
+            true => self.is_numbered,
+            false => statfs(&self.proc_path().join(OsStr::from_bytes(name)))
+                .is_ok_and(|found| filesystem::has_lasting_numbers(found.filesystem_type())),
+        };
+        if is_numbered { stat } else { stat.without_number() }
     }
 
     /// A path by which the kernel finds exactly this directory, wherever it's moved.
     fn proc_path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}", self.handle.as_raw_fd()))
     }
-}
-
-fn described(entry: &std::fs::DirEntry) -> ListedEntry {
-    let stat = entry.metadata().map(|metadata| stat::of(&metadata));
-    ListedEntry { name: entry.file_name().into_vec(), stat }
 }
 
 /// The device that an open directory lies on.
 pub(crate) fn device_of(directory: &Directory) -> Option<u64> {
-    nix::sys::stat::fstat(directory.0.as_fd()).ok().map(|stat| stat.st_dev)
+    Some(directory.device)
 }

@@ -1,4 +1,5 @@
-//! Which file systems hold files, and which only look like it (statfs(2), `f_type`).
+//! Which file systems hold files, and which only look like it; and what the numbers of their files are worth (statfs(2),
+//! `f_type`).
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -39,7 +40,38 @@ pub(super) fn is_pseudo(directory: BorrowedFd<'_>) -> io::Result<bool> {
         0x6573_5543,
         0x6759_6969,
     ];
-    #[allow(clippy::unnecessary_cast)]
-    let number = found.0 as i64 & 0xffff_ffff;
-    Ok(PSEUDO.contains(&found) || MORE.contains(&number))
+    Ok(PSEUDO.contains(&found) || MORE.contains(&number(found)))
+}
+
+/// File systems that give a file a number of its own for as long as it's there, whatever is mounted or renamed (linux/magic.h
+/// and their sources). A tmpfs ends with its numbers; an overlay gives those of what lies below. FAT and exFAT make numbers
+/// up, FUSE (unless its server does otherwise), SMB and NFS hand on whatever another machine says: there names alone count.
+const LASTING: [i64; 17] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // Btrfs
+    0xf2f5_2010, // F2FS
+    0x2fc1_2fc1, // ZFS
+    0xca45_1a4e, // bcachefs
+    0x3153_464a, // JFS
+    0x5265_4973, // ReiserFS
+    0x3434,      // NILFS2
+    0x7461_636f, // OCFS2
+    0x0116_1970, // GFS2
+    0x482b,      // HFS+
+    0x7366_746e, // NTFS, by the kernel's own driver
+    0xf15f,      // eCryptfs, over one of these
+    0x794c_7630, // overlay
+    0x0102_1994, // tmpfs
+    0x8584_58f6, // ramfs
+];
+
+/// Whether the numbers of files on it are unique and lasting.
+pub(super) fn has_lasting_numbers(of: FsType) -> bool {
+    LASTING.contains(&number(of))
+}
+
+#[allow(clippy::unnecessary_cast)]
+fn number(of: FsType) -> i64 {
+    of.0 as i64 & 0xffff_ffff
 }

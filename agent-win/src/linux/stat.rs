@@ -34,7 +34,8 @@ pub(super) fn of(metadata: &Metadata) -> Stat {
         ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         btime_ns: birth(metadata),
         device: metadata.dev(),
-        inode: metadata.ino(),
+        // All ones is what a file system says that has none (MS-FSCC 2.1.9, and what FUSE servers make of it).
+        inode: if metadata.ino() == u64::MAX { 0 } else { metadata.ino() },
         rdev: if is_device { metadata.rdev() } else { 0 },
         links: metadata.nlink(),
         kept_bytes: metadata.blocks().saturating_mul(512),

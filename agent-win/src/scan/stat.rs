@@ -20,6 +20,7 @@ pub(crate) struct Stat {
     /// 0 where the file system doesn't know it.
     pub(crate) btime_ns: i64,
     pub(crate) device: u64,
+    /// 0 where there's none that tells this object from others for as long as it's there.
     pub(crate) inode: u64,
     pub(crate) rdev: u64,
     /// 0 where a listing doesn't tell it.
@@ -60,6 +61,20 @@ impl Stat {
     pub(crate) fn is_same_object(&self, other: &Stat) -> bool {
         (self.device, self.inode, self.kind) == (other.device, other.inode, other.kind)
             && self.fixed_birth() == other.fixed_birth()
+    }
+
+    /// Whether it may be one object with other names.
+    pub(crate) fn may_have_names(&self) -> bool {
+        self.kind != NodeKind::Directory && self.links > 1 && self.inode != 0
+    }
+
+    /// The same, with a number only where `listed` has one: a listing knows what its file system's numbers are worth.
+    pub(crate) fn numbered_as(self, listed: &Stat) -> Stat {
+        if listed.inode == 0 { self.without_number() } else { self }
+    }
+
+    pub(crate) fn without_number(self) -> Stat {
+        Stat { inode: 0, ..self }
     }
 
     /// The birth time where it tells two objects with the same number apart; elsewhere 0.

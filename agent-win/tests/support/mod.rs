@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 mod fake_box;
+#[cfg(target_os = "linux")]
+pub mod renumbered;
 mod tree;
 
 use std::path::PathBuf;

@@ -1,0 +1,145 @@
+//! Which node an entry of a directory is.
+//!
+//! A number tells an object from others only where it's unique and lasting. What a listing gives as 0 has none: there a name
+//! alone counts. And a file that has one name only can't be another known one whose own name is still there.
+
+use std::collections::HashSet;
+
+use coffer_format::NodeId;
+use coffer_format::node::NodeKind;
+
+use super::CaptureError;
+use super::pass::{Here, Pass};
+use crate::journal::Known;
+use crate::platform::{IS_BIRTH_FIXED, is_gone, stat_path};
+use crate::scan::Stat;
+
+/// Which node an entry is.
+pub(super) enum Identity {
+    /// The one that had this name.
+    Same(Box<Known>),
+    /// One that had (or has) another name.
+    Moved(Box<Known>),
+    /// A new file under a name whose file is gone: it goes on as that one's next version.
+    Successor(Box<Known>),
+    /// Another name of a file that's new in this capture.
+    AnotherName(NodeId),
+    New,
+}
+
+type Result<T> = std::result::Result<T, CaptureError>;
+
+impl Pass<'_> {
+    /// Where a listing doesn't tell how many names a file has, it's asked; one that's as it was has as many as it had.
+    pub(super) fn with_links(&mut self, path: &[u8], stat: Stat, before: Option<&Known>) -> Option<Stat> {
+        if stat.links != 0 {
+            return Some(stat);
+        }
+        match before {
+            Some(known)
+                if known.stat.links != 0 && Stat { links: known.stat.links, ..stat } == known.stat =>
+            {
+                Some(known.stat)
+            }
+            _ => match stat_path(&self.reading.view.at(path)) {
+                Ok(whole) => Some(whole.numbered_as(&stat)),
+                Err(error) => {
+                    self.reading.report.unreadable(path, &error);
+                    None
+                }
+            },
+        }
+    }
+
+    pub(super) fn identity(
+        &mut self,
+        here: &Here<'_>,
+        stat: &Stat,
+        before: Option<Known>,
+        present: &HashSet<u64>,
+    ) -> Result<Identity> {
+        if let Some(known) = &before
+            && is_same_here(&known.stat, stat)
+            && !self.taken_over.contains(&known.node)
+        {
+            if is_known_by_name(&known.stat, stat) && self.reading.journal.names(known.node)?.len() > 1 {
+                // They were taken for names of one file when its number still counted: only one of them goes on as it.
+                self.taken_over.insert(known.node);
+            }
+            return Ok(before.map_or(Identity::New, |known| Identity::Same(Box::new(known))));
+        }
+        if stat.may_have_names()
+            && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
+            && !self.unsent.contains(node)
+        {
+            return Ok(Identity::AnotherName(*node));
+        }
+        if stat.inode != 0
+            && let Some(known) = self.reading.journal.same_object(stat)?
+            && !self.taken_over.contains(&known.node)
+            && (stat.may_have_names() || !self.is_still_there(here, &known)?)
+        {
+            return Ok(Identity::Moved(Box::new(known)));
+        }
+        match before {
+            Some(known) if self.is_succeeded(&known, stat, present)? => {
+                self.taken_over.insert(known.node);
+                Ok(Identity::Successor(Box::new(known)))
+            }
+            _ => Ok(Identity::New),
+        }
+    }
+
+    /// Programs save by writing a new file and renaming it over the old one.
+    fn is_succeeded(&self, known: &Known, stat: &Stat, present: &HashSet<u64>) -> Result<bool> {
+        let is_file = stat.kind == NodeKind::File && known.stat.kind == NodeKind::File;
+        Ok(is_file
+            && !present.contains(&known.stat.inode)
+            && self.reading.journal.names(known.node)?.len() == 1)
+    }
+
+    /// A directory that's seen at a second place at the same time is mounted there again; a file with one name that's seen
+    /// at a second place is another one, or mounted as well: each is another node. Where a place can't be looked at, nobody
+    /// knows, and what's stored twice is mixed up with nothing.
+    fn is_still_there(&self, here: &Here<'_>, known: &Known) -> Result<bool> {
+        for (parent, name) in self.reading.journal.names(known.node)? {
+            let is_named = |entry: Option<crate::scan::ListedEntry>| {
+                // Where names are folded, the entry has its own: one in another case isn't there any more.
+                entry
+                    .filter(|entry| entry.name == name.as_bytes())
+                    .is_some_and(|entry| entry.stat.map_or(true, |stat| stat.is_same_object(&known.stat)))
+            };
+            let is_there = if parent == here.node {
+                is_named(here.directory.entry(name.as_bytes()))
+            } else {
+                let Some(path) = self.reading.journal.path(parent)? else { continue };
+                match self.reading.view.directory(&path) {
+                    Ok(directory) => is_named(directory.entry(name.as_bytes())),
+                    Err(error) => !is_gone(&error),
+                }
+            };
+            if is_there {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether what has the same name as before is the same object. A device's number says nothing: it changes from one start of
+/// the computer to the next, and from one mount to the next.
+pub(super) fn is_same_here(before: &Stat, now: &Stat) -> bool {
+    let has_numbers = before.inode != 0 && now.inode != 0;
+    before.kind == now.kind
+        && (!has_numbers || (before.inode, before.fixed_birth()) == (now.inode, now.fixed_birth()))
+}
+
+/// Whether it's only by its name that it's the same: then nothing but the same times says that its bytes are.
+pub(super) fn is_known_by_name(before: &Stat, now: &Stat) -> bool {
+    now.inode == 0 || before.device != now.device && now.fixed_birth() == 0
+}
+
+/// Whether the number may have been another file's before: a birth time would tell.
+pub(super) fn may_be_reused(stat: &Stat) -> bool {
+    IS_BIRTH_FIXED && stat.btime_ns == 0
+}

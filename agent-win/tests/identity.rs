@@ -1,0 +1,233 @@
+//! No file takes another's place, whatever numbers a file system gives, and whatever is renamed or replaced.
+
+#![allow(clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use coffer_agent::capture::Outcome;
+use proptest::prelude::*;
+use support::renumbered::Renumbered;
+use support::{Bench, closed, noise};
+
+fn date(path: &Path, seconds_ago: u64) {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 - seconds_ago);
+    fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+}
+
+/// What the files are kept in, beside the place where they're shown.
+fn backing(bench: &Bench) -> PathBuf {
+    let folder = bench.folder.path().join("backing");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn files_that_are_numbered_anew_at_each_mount_keep_their_bytes() {
+    if !Renumbered::is_possible("files_that_are_numbered_anew_at_each_mount_keep_their_bytes") {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = backing(&bench);
+    for number in 0..30 {
+        let path = folder.join(format!("rec{number}"));
+        fs::write(&path, noise(900, number)).unwrap();
+        date(&path, 5);
+    }
+    let mut before = 0;
+    for mount in 0..4 {
+        let mounted = Renumbered::mount(&folder, &bench.path(""), mount);
+        let outcome = bench.capture();
+        bench.assert_all_there();
+        mounted.unmount();
+        assert_eq!(matches!(outcome, Outcome::Unchanged { .. }), mount > 0, "{outcome:?}");
+        assert!(mount == 0 || bench.received() == before, "what's there already was sent again");
+        before = bench.received();
+    }
+}
+
+#[test]
+fn names_of_one_file_without_lasting_numbers_are_stored_apart() {
+    if !Renumbered::is_possible("names_of_one_file_without_lasting_numbers_are_stored_apart") {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = backing(&bench);
+    fs::write(folder.join("a"), noise(5000, 1)).unwrap();
+    fs::write(folder.join("x"), noise(5000, 2)).unwrap();
+    fs::hard_link(folder.join("a"), folder.join("b")).unwrap();
+    fs::hard_link(folder.join("x"), folder.join("y")).unwrap();
+    for mount in 0..3 {
+        let mounted = Renumbered::mount(&folder, &bench.path(""), mount);
+        bench.capture();
+        bench.assert_all_there();
+        mounted.unmount();
+    }
+    let state = bench.state();
+    let found: std::collections::BTreeSet<_> =
+        ["a", "b", "x", "y"].iter().map(|name| state.find(&bench.path(name))).collect();
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+/// What happens to a tree between two captures. Names are a number each; `to` and `from` may be the same or gone.
+#[derive(Debug, Clone)]
+enum Edit {
+    /// Sizes and times are few, so that most files look alike.
+    Write {
+        at: usize,
+        size: usize,
+        seed: u64,
+        dated: Option<u64>,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
+    Swap {
+        one: usize,
+        other: usize,
+    },
+    Link {
+        from: usize,
+        to: usize,
+    },
+    Remove {
+        at: usize,
+    },
+    RenameFolder {
+        from: usize,
+        to: usize,
+    },
+}
+
+const FOLDERS: usize = 4;
+const NAMES: usize = 24;
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = 0..NAMES;
+    prop_oneof![
+        4 => (at.clone(), 1..3usize, any::<u64>(), prop::option::of(0..2u64))
+            .prop_map(|(at, size, seed, dated)| Edit::Write { at, size: size * 700, seed, dated }),
+        3 => (at.clone(), at.clone()).prop_map(|(from, to)| Edit::Rename { from, to }),
+        2 => (at.clone(), at.clone()).prop_map(|(one, other)| Edit::Swap { one, other }),
+        1 => (at.clone(), at.clone()).prop_map(|(from, to)| Edit::Link { from, to }),
+        2 => at.prop_map(|at| Edit::Remove { at }),
+        1 => (0..FOLDERS, 0..FOLDERS).prop_map(|(from, to)| Edit::RenameFolder { from, to }),
+    ]
+}
+
+fn place(folder: &Path, name: usize) -> PathBuf {
+    folder.join(format!("d{}", name % FOLDERS)).join(format!("f{}", name / FOLDERS))
+}
+
+/// Does an edit where it's possible; what isn't there can't be renamed.
+fn apply(folder: &Path, edit: &Edit) {
+    let ready = |name: usize| {
+        let path = place(folder, name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    let is_there = |name: usize| place(folder, name).exists();
+    match *edit {
+        Edit::Write { at, size, seed, dated } => {
+            let path = ready(at);
+            // Written anew, as most programs do: not into what other names share.
+            let beside = folder.join("new");
+            fs::write(&beside, noise(size, seed)).unwrap();
+            dated.into_iter().for_each(|ago| date(&beside, ago));
+            fs::rename(beside, path).unwrap();
+        }
+        Edit::Rename { from, to } if is_there(from) => fs::rename(place(folder, from), ready(to)).unwrap(),
+        Edit::Swap { one, other } if is_there(one) && is_there(other) => {
+            let aside = folder.join("aside");
+            fs::rename(place(folder, one), &aside).unwrap();
+            // One may be the other.
+            if is_there(other) {
+                fs::rename(place(folder, other), place(folder, one)).unwrap();
+            }
+            fs::rename(aside, place(folder, other)).unwrap();
+        }
+        Edit::Link { from, to } if is_there(from) && !is_there(to) => {
+            fs::hard_link(place(folder, from), ready(to)).unwrap();
+        }
+        Edit::Remove { at } if is_there(at) => fs::remove_file(place(folder, at)).unwrap(),
+        Edit::RenameFolder { from, to } => {
+            let [from, to] = [from, to].map(|number| folder.join(format!("d{number}")));
+            if from.exists() && !to.exists() {
+                fs::rename(from, to).unwrap();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Captures, each after some edits; what the box has must be what's there, each time.
+fn run(rounds: &[(Vec<Edit>, bool)], is_renumbered: bool) {
+    let bench = Bench::new();
+    let folder = if is_renumbered { backing(&bench) } else { bench.path("") };
+    for (number, (edits, forgets)) in rounds.iter().enumerate() {
+        edits.iter().for_each(|edit| apply(&folder, edit));
+        if *forgets && bench.state_dir.exists() {
+            bench.forget();
+        }
+        let mounted = is_renumbered.then(|| Renumbered::mount(&folder, &bench.path(""), number as u64));
+        bench.capture();
+        bench.assert_all_there();
+        if let Some(mounted) = mounted {
+            mounted.unmount();
+        }
+    }
+}
+
+fn rounds() -> impl Strategy<Value = Vec<(Vec<Edit>, bool)>> {
+    prop::collection::vec((prop::collection::vec(edit(), 1..12), prop::bool::weighted(0.15)), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_box_has_is_what_was_on_the_disk(rounds in rounds()) {
+        run(&rounds, false);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_box_has_is_what_was_on_a_disk_that_numbers_anew(rounds in rounds()) {
+        if Renumbered::is_possible("what_the_box_has_is_what_was_on_a_disk_that_numbers_anew") {
+            run(&rounds, true);
+        }
+    }
+}
+
+/// The same file system at two places: each file is seen twice, with one number and one name in each.
+#[test]
+fn a_file_with_one_name_that_is_seen_at_a_second_place_is_another() {
+    let bench = Bench::new();
+    bench.write("one/a", noise(900, 1));
+    closed(bench.capture());
+    fs::create_dir(bench.path("two")).unwrap();
+    let (one, two) = (bench.path("one"), bench.path("two"));
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    if let Err(error) = mount(Some(&one), &two, None::<&str>, MsFlags::MS_BIND, None::<&str>) {
+        eprintln!(
+            "SKIPPED: a_file_with_one_name_that_is_seen_at_a_second_place_is_another can't mount ({error})"
+        );
+        return;
+    }
+    let captured = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        closed(bench.capture());
+        bench.assert_all_there();
+        let state = bench.state();
+        assert_ne!(state.find(&one.join("a")), state.find(&two.join("a")), "two places, one node");
+    }));
+    umount2(&two, MntFlags::MNT_DETACH).unwrap();
+    captured.unwrap();
+}

@@ -1,0 +1,134 @@
+//! A file system by FUSE that shows a folder, and gives its files other numbers at each mount.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo,
+    LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, Request,
+};
+
+/// A folder that's mounted; unmounted by [`Renumbered::unmount`].
+pub struct Renumbered(BackgroundSession);
+
+impl Renumbered {
+    /// Whether this system can mount it at all; where it can't, a test says so and is skipped.
+    pub fn is_possible(test: &str) -> bool {
+        let is_possible = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
+        if !is_possible {
+            eprintln!("SKIPPED: {test} needs /dev/fuse, which can't be opened here");
+        }
+        is_possible
+    }
+
+    /// Shows `folder` at `at`; `seed` says which file gets which number.
+    pub fn mount(folder: &Path, at: &Path, seed: u64) -> Renumbered {
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::RO, MountOption::FSName("renumbered".to_owned())];
+        Renumbered(fuser::spawn_mount(Shown::new(folder, seed), at, &config).unwrap())
+    }
+
+    pub fn unmount(self) {
+        self.0.umount_and_join().unwrap();
+    }
+}
+
+/// Paths by number.
+struct Shown(BTreeMap<u64, PathBuf>);
+
+impl Shown {
+    fn new(folder: &Path, seed: u64) -> Shown {
+        let (mut paths, mut pending) = (Vec::new(), vec![folder.to_owned()]);
+        while let Some(folder) = pending.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    pending.push(entry.path());
+                }
+                paths.push((super::noise(8, seed ^ entry.ino()), entry.path()));
+            }
+        }
+        paths.sort();
+        let numbered = (2..).zip(paths.into_iter().map(|(_, path)| path));
+        Shown(numbered.chain([(1, folder.to_owned())]).collect())
+    }
+
+    fn attr(&self, number: u64) -> Result<FileAttr, Errno> {
+        let metadata =
+            self.0.get(&number).and_then(|path| path.symlink_metadata().ok()).ok_or(Errno::ENOENT)?;
+        let at = |seconds: i64, rest: i64| UNIX_EPOCH + Duration::new(seconds as u64, rest as u32);
+        Ok(FileAttr {
+            ino: INodeNo(number),
+            size: metadata.size(),
+            blocks: metadata.blocks(),
+            atime: at(metadata.atime(), metadata.atime_nsec()),
+            mtime: at(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: at(metadata.ctime(), metadata.ctime_nsec()),
+            crtime: UNIX_EPOCH,
+            kind: if metadata.is_dir() { FileType::Directory } else { FileType::RegularFile },
+            perm: (metadata.permissions().mode() & 0o7777) as u16,
+            nlink: metadata.nlink() as u32,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        })
+    }
+
+    fn number_of(&self, path: &Path) -> Result<u64, Errno> {
+        self.0.iter().find(|(_, one)| *one == path).map(|(number, _)| *number).ok_or(Errno::ENOENT)
+    }
+}
+
+impl Filesystem for Shown {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found =
+            self.0.get(&parent.0).ok_or(Errno::ENOENT).and_then(|folder| self.number_of(&folder.join(name)));
+        match found.and_then(|number| self.attr(number)) {
+            Ok(attr) => reply.entry(&Duration::ZERO, &attr, Generation(0)),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.attr(number.0) {
+            Ok(attr) => reply.attr(&Duration::ZERO, &attr),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let mut buffer = vec![0; size as usize];
+        let file = std::fs::File::open(&self.0[&number.0]).unwrap();
+        let len = file.read_at(&mut buffer, offset).unwrap();
+        reply.data(&buffer[..len]);
+    }
+
+    fn readdir(&self, _: &Request, folder: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let path = &self.0[&folder.0];
+        let inside = self.0.iter().filter(|(_, one)| one.parent() == Some(path)).map(|(number, one)| {
+            let kind = if one.is_dir() { FileType::Directory } else { FileType::RegularFile };
+            (*number, kind, one.file_name().unwrap())
+        });
+        for (at, (number, kind, name)) in inside.enumerate().skip(offset as usize) {
+            if reply.add(INodeNo(number), at as u64 + 1, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
