@@ -14,6 +14,9 @@ use crate::journal::Known;
 use crate::platform::{IS_BIRTH_FIXED, is_gone, stat_path};
 use crate::scan::Stat;
 
+/// At most so many second names of new files are remembered.
+const NEW_OBJECTS_MAX: usize = 500_000;
+
 /// Which node an entry is.
 pub(super) enum Identity {
     /// The one that had this name.
@@ -88,6 +91,20 @@ impl Pass<'_> {
             }
             _ => Ok(Identity::New),
         }
+    }
+
+    /// A new object that may have more names than the one it was seen by.
+    pub(super) fn remember_object(&mut self, stat: &Stat, node: NodeId) -> Result<()> {
+        if !stat.may_have_names() {
+            return Ok(());
+        }
+        if self.new_objects.len() >= NEW_OBJECTS_MAX {
+            self.read_deferred()?;
+            self.reading.outlet.settle()?;
+            self.new_objects.clear();
+        }
+        self.new_objects.insert((stat.device, stat.inode), node);
+        Ok(())
     }
 
     /// Programs save by writing a new file and renaming it over the old one.

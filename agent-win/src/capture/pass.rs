@@ -20,15 +20,13 @@ use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::Scope;
 use crate::platform::{Directory, is_gone, stat_path};
-use crate::scan::{Listing, Names, Pending, Stat, Walk};
+use crate::scan::{Listing, Names, Pending, Walk};
 
 const SCAN_THREADS: usize = 3;
 /// Files from this many bytes on wait for the small ones.
 const DEFER_FROM: u64 = 16 << 20;
 /// At most so many wait.
 const DEFERRED_MAX: usize = 10_000;
-/// At most so many second names of new files are remembered.
-const NEW_OBJECTS_MAX: usize = 500_000;
 
 /// At most so many names of large streams that changed are remembered.
 const STREAM_NAMES_MAX: usize = 100_000;
@@ -323,20 +321,6 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// A new object that may have more names than the one it was seen by.
-    pub(super) fn remember_object(&mut self, stat: &Stat, node: NodeId) -> Result<()> {
-        if !stat.may_have_names() {
-            return Ok(());
-        }
-        if self.new_objects.len() >= NEW_OBJECTS_MAX {
-            self.read_deferred()?;
-            self.reading.outlet.settle()?;
-            self.new_objects.clear();
-        }
-        self.new_objects.insert((stat.device, stat.inode), node);
-        Ok(())
-    }
-
     pub(super) fn read_or_defer(&mut self, task: FileTask) -> Result<()> {
         if task.stat.size < DEFER_FROM {
             return self.read_now(task).map(|_| ());
@@ -368,7 +352,7 @@ impl<'a> Pass<'a> {
         Ok(read)
     }
 
-    fn read_deferred(&mut self) -> Result<()> {
+    pub(super) fn read_deferred(&mut self) -> Result<()> {
         // A file that's read may have streams that wait in their turn; those have none.
         while !self.deferred.is_empty() {
             let mut tasks = std::mem::take(&mut self.deferred);
