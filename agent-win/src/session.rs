@@ -171,8 +171,13 @@ impl Session {
 
     fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
         self.wire.send(Message::Begin { config })?;
-        let Message::Begun { config: begun, head, draft, next_node } = self.answer()? else {
-            return Err(WireError::Unexpected("the capture was not begun").into());
+        let mut resend = Vec::new();
+        let (begun, head, draft, next_node) = loop {
+            match self.answer()? {
+                Message::Resend { nodes, .. } => resend.extend(nodes),
+                Message::Begun { config, head, draft, next_node } => break (config, head, draft, next_node),
+                _ => return Err(WireError::Unexpected("the capture was not begun").into()),
+            }
         };
         if begun != config {
             return Err(WireError::Unexpected("another configuration was begun").into());
@@ -185,6 +190,10 @@ impl Session {
                 journal.clear()?;
                 self.catch_up(journal, config, PartAt::default(), head)?;
             }
+        }
+        if !resend.is_empty() {
+            tracing::warn!(files = resend.len(), "the box has lost content of these files and gets it again");
+            journal.doubt(&resend)?;
         }
         let point = draft.map_or(PointSeq(head.0 + 1), |draft| draft.point);
         let part = draft.map_or(PartNo(0), |draft| draft.parts);

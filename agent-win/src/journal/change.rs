@@ -151,6 +151,26 @@ impl Journal {
     }
 
     /// Takes over operations that the box recalled, up to and with the part at `position`.
+    /// The box has lost content of these nodes: they're read again, and what the box has of them is asked anew.
+    pub(crate) fn doubt(&mut self, nodes: &[NodeId]) -> Result<(), JournalError> {
+        let doubted = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            for node in nodes {
+                let update = "UPDATE nodes SET memory = ?2, settled = ?3 WHERE node = ?1 AND memory <> ?4";
+                transaction.prepare_cached(update)?.execute(params![
+                    node.0,
+                    MemoryKind::Unknown.code(),
+                    Settled::No.code(),
+                    MemoryKind::None.code()
+                ])?;
+                transaction.prepare_cached("DELETE FROM chunks WHERE node = ?1")?.execute([node.0])?;
+            }
+            transaction.commit()
+        };
+        doubted(&mut self.connection).map_err(|error| self.failed(error))?;
+        self.forget_pages(nodes)
+    }
+
     pub(crate) fn recall(&mut self, position: Position, ops: Vec<Recalled>) -> Result<(), JournalError> {
         let changes: Vec<JournalChange> = ops.into_iter().map(|op| recalled(op, position.at)).collect();
         let gone =

@@ -265,6 +265,9 @@ kinds! {
         /// What the computer leaves out of a configuration by itself, for the screens.
         45 = Exclusions { config: ConfigId, exclusions: Vec<Exclusion> },
 
+        /// From the box, before `Begun`: content of these nodes is damaged in its newest version. The agent reads them again and
+        /// sends what the box lacks.
+        46 = Resend { config: ConfigId, nodes: Vec<NodeId> },
         /// From the agent: why captures of a configuration fail; an empty sentence once one ended well. Said again on each connection.
         48 = CaptureFailed { config: ConfigId, sentence: String },
 

@@ -53,11 +53,11 @@ pub(crate) fn fetch_for(
     }
     let count = missing.len();
     working(json!({ "doing": format!("reading {count} segments back") }));
-    let (mut away, mut requests) = from_tape(appliance, &missing, working);
+    let (mut away, mut requests) = from_tape(appliance, &missing, working, &import);
     let missing = reading.missing_for(wanted)?;
     if let (false, Some(wan)) = (missing.is_empty(), &appliance.wan) {
         working(json!({ "doing": format!("asking HQ for {} segments", missing.len()) }));
-        for (segment, why) in from_hq(appliance, wan, &missing) {
+        for (segment, why) in from_hq(appliance, wan, &missing, import) {
             let tape = away.remove(&segment).map(|tape| format!("; {tape}")).unwrap_or_default();
             away.insert(segment, format!("HQ: {why}{tape}"));
         }
@@ -75,16 +75,24 @@ pub(crate) fn fetch_for(
     Ok(Fetched { segments: count - missing.len(), away, requests })
 }
 
+/// What is done with a segment that came back.
+pub(crate) type PutBack = dyn Fn(&Vault, SegmentId, &[u8]) -> Result<(), VaultError>;
+
+fn import(vault: &Vault, segment: SegmentId, bytes: &[u8]) -> Result<(), VaultError> {
+    vault.import_segment(segment, bytes)
+}
+
 /// What tape couldn't give, and what a person is to do.
-fn from_tape(
+pub(crate) fn from_tape(
     appliance: &Appliance,
     missing: &[SegmentId],
     working: &mut dyn FnMut(Value),
+    put_back: &PutBack,
 ) -> (BTreeMap<SegmentId, String>, Vec<String>) {
     let Some(tape) = &appliance.tape else { return Default::default() };
     let vault = &appliance.vault;
-    let fetched = tape
-        .fetch_what_can(vault, missing, working, &mut |segment, bytes| vault.import_segment(segment, bytes));
+    let fetched =
+        tape.fetch_what_can(vault, missing, working, &mut |segment, bytes| put_back(vault, segment, bytes));
     match fetched {
         Ok(lacking) => {
             let requests = lacking.request().into_iter().collect();
@@ -99,13 +107,18 @@ fn from_tape(
 }
 
 /// What HQ couldn't give.
-fn from_hq(appliance: &Appliance, wan: &WanJob, missing: &[SegmentId]) -> BTreeMap<SegmentId, String> {
+pub(crate) fn from_hq(
+    appliance: &Appliance,
+    wan: &WanJob,
+    missing: &[SegmentId],
+    put_back: impl Fn(&Vault, SegmentId, &[u8]) -> Result<(), VaultError> + Send + 'static,
+) -> BTreeMap<SegmentId, String> {
     let vault = appliance.vault.clone();
     tokio::runtime::Handle::current().block_on(fetch_what_can(
         wan.settings(),
         Some(wan.throttle()),
         missing,
-        move |segment, bytes| vault.import_segment(segment, bytes),
+        move |segment, bytes| put_back(&vault, segment, bytes),
     ))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::healing::Healing;
 use crate::serve::Appliance;
 use crate::tape::Pace;
 use crate::tape::telling::Teller;
@@ -20,7 +21,7 @@ const TAPE_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<bool>) {
     let tape = &appliance.settings.tape;
     let teller = Teller::new(tape.tell.clone(), tape.lamp.clone());
-    let mut due = Due { reclaim: Instant::now(), tape: Instant::now(), teller };
+    let mut due = Due { reclaim: Instant::now(), tape: Instant::now(), healing: Healing::default(), teller };
     loop {
         tokio::select! {
             _ = tokio::time::sleep(LOOK_EVERY) => {}
@@ -41,6 +42,7 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
 struct Due {
     reclaim: Instant,
     tape: Instant,
+    healing: Healing,
     teller: Teller,
 }
 
@@ -62,6 +64,8 @@ fn heal(appliance: &Appliance) {
 }
 
 fn work(appliance: &Appliance, mut due: Due) -> Due {
+    // First: what is damaged must not be given up, nor go to tape.
+    due.healing.work(appliance);
     let reclaim = appliance.settings.reclaim.every_minutes;
     if reclaim > 0 && due.reclaim.elapsed() >= Duration::from_secs(60 * reclaim) {
         due.reclaim = Instant::now();

@@ -16,6 +16,7 @@ pub mod tape;
 pub mod units;
 
 mod copies;
+mod healing;
 mod housekeeping;
 mod live;
 mod page;

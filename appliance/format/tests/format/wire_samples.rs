@@ -58,6 +58,7 @@ fn kind(message: &Message) -> &'static str {
         ConfigsChanged => "configs-changed",
         UpToDate { .. } => "up-to-date",
         Exclusions { .. } => "exclusions",
+        Resend { .. } => "resend",
         CaptureFailed { .. } => "capture-failed",
         RestoreAsked { .. } => "restore-asked",
         RestoreReported { .. } => "restore-reported",
@@ -85,7 +86,7 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 48;
+const KINDS: usize = 49;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -168,6 +169,7 @@ fn capture() -> Vec<Message> {
         CaptureNow { config },
         ConfigsChanged,
         UpToDate { config },
+        Resend { config, nodes: vec![node] },
         CaptureFailed { config, sentence: "can't be read: check the disk".into() },
         Exclusions {
             config,

@@ -61,6 +61,9 @@ struct Serving<'a> {
     queue: SyncSender<Prepared>,
 }
 
+/// Most files that an agent is asked to send again at once; the rest is asked for at its next capture.
+const RESEND_MAX: usize = 10_000;
+
 impl Serving<'_> {
     fn run(mut self) -> Result<(), LinkError> {
         // What was asked of it while it wasn't there.
@@ -96,6 +99,10 @@ impl Serving<'_> {
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
                 let standing = session.begin(config)?;
+                let nodes = reading.damaged_nodes(config, RESEND_MAX)?;
+                if !nodes.is_empty() {
+                    self.link.sender.blocking_send(Message::Resend { config, nodes })?;
+                }
                 self.link.sender.blocking_send(Message::Begun {
                     config,
                     head: standing.head,

@@ -2,6 +2,7 @@
 
 mod computers;
 mod copies;
+mod damage;
 mod standing;
 
 use coffer_format::ComputerId;
@@ -80,13 +81,7 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
             status.free_bytes >> 20
         ));
     }
-    let damage = appliance.vault.reading().known_damage()?;
-    if !damage.is_empty() {
-        told.push(format!(
-            "{} places on the box's disk are damaged: `coffer verify` names the versions; a copy from tape or HQ heals them.",
-            damage.len()
-        ));
-    }
+    told.extend(damage::sentences(appliance)?);
     told.extend(copies::sentences(appliance, status.now_ms));
     let programs = appliance.live.programs();
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
