@@ -56,6 +56,8 @@ pub fn extract_all(
     for barcode in barcodes {
         match extract_cartridge(library, barcode, out, &mut report) {
             Err(error @ TapeError::Sink(_)) => return Err(error),
+            // Nothing was ever written on it, so nothing of it lacks.
+            Err(TapeError::NotLabelled) => {}
             Err(error) => report.failed.push(FailedCartridge { barcode: barcode.clone(), error }),
             Ok(()) => {}
         }
