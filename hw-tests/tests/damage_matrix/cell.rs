@@ -45,7 +45,7 @@ impl Cell {
     }
 
     pub(crate) fn is_flipped_segment(&self) -> bool {
-        self.action == Action::Flip && self.file.extension().is_some_and(|extension| extension == "seg")
+        self.action == Action::Flip && self.file.starts_with("box/vault/segments")
     }
 
     pub(crate) fn verdict(&self, fleet: &Fleet) -> Verdict {

@@ -2,7 +2,7 @@
 //! After each, all programs are started and everything is asked back. A cell is *whole* (nothing of it was needed, or it was
 //! healed), *named* (a program, `verify`, `status` or an exit code says so) or silent; no cell may be silent.
 //!
-//! `cargo test -p hw-tests --test damage_matrix` flips a bit in each segment of box and HQ; `DAMAGE_MATRIX=all` tries every
+//! `cargo test -p hw-tests --test damage_matrix` flips a bit in each segment of the box; `DAMAGE_MATRIX=all` tries every
 //! cell, `DAMAGE_MATRIX=TEXT` those whose name holds the text. The table goes to standard output (`-- --nocapture`).
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
