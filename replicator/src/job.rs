@@ -1,13 +1,14 @@
 //! The WAN job: keeps a connection to HQ as long as the box runs.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coffer_format::SegmentId;
-use coffer_format::event::Place;
+use coffer_format::event::{Event, Place};
+use coffer_format::wire::SegmentHas;
 use coffer_link::Throttle;
-use coffer_vault::Vault;
+use coffer_vault::{SegmentState, Vault};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::Instrument;
@@ -161,6 +162,33 @@ impl Shared {
             Ok(closed.filter(|segment| !without.contains(segment)).collect())
         })
         .await?
+    }
+
+    /// A copy that HQ no longer has whole counts no more: it's sent again, and nothing leaves the disk because of it.
+    pub(crate) async fn forget_lost_copies(
+        &self,
+        has: &[SegmentHas],
+        recorded: &mut HashSet<SegmentId>,
+    ) -> Result<(), WanError> {
+        let at_hq: HashMap<SegmentId, u64> = has.iter().map(|has| (has.segment, has.bytes)).collect();
+        let vault = self.vault.clone();
+        let states = in_background(move || vault.segments()).await??;
+        let is_short = |state: &SegmentState| at_hq.get(&state.segment).copied().unwrap_or(0) < state.bytes;
+        let lost: Vec<SegmentId> = states
+            .iter()
+            .filter(|state| recorded.contains(&state.segment) && is_short(state))
+            .map(|state| state.segment)
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(segments = lost.len(), "HQ no longer has these whole; they are sent again");
+        recorded.retain(|segment| !lost.contains(segment));
+        let place = Place::Hq { name: self.settings.branch.clone() };
+        let events =
+            lost.into_iter().map(|segment| Event::CopyLost { segment, place: place.clone() }).collect();
+        let vault = self.vault.clone();
+        Ok(in_background(move || vault.record(events)).await??)
     }
 
     /// A segment arrived damaged; if that happens again and again, it's the copy here that is damaged.

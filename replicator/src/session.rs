@@ -79,7 +79,8 @@ impl<'a> Session<'a> {
                 }
             }
         });
-        let recorded = shared.recorded_copies().await?;
+        let mut recorded = shared.recorded_copies().await?;
+        shared.forget_lost_copies(&has, &mut recorded).await?;
         let now = Instant::now();
         Ok(Session {
             shared,

@@ -119,6 +119,12 @@ impl Mirror {
         all.iter().map(as_has).collect()
     }
 
+    /// Segments that came whole, the newest first.
+    pub fn whole_segments(&self) -> Vec<SegmentId> {
+        let all = self.here();
+        all.iter().rev().filter(|(_, here)| here.hash.is_some()).map(|(segment, _)| *segment).collect()
+    }
+
     /// Durable bytes of one segment.
     pub fn bytes_of(&self, segment: SegmentId) -> u64 {
         self.here().get(&segment).map_or(0, |here| here.bytes)

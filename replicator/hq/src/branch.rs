@@ -11,6 +11,7 @@ use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
 use coffer_vault::RecoveryKey;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::{Mirror, Whole};
+use tokio::sync::watch;
 
 use crate::{HqError, Organisation, Result};
 
@@ -27,6 +28,8 @@ pub(crate) struct Branch {
     /// Bytes have come that the catalog may not show yet.
     stale: AtomicBool,
     refreshed: Mutex<Instant>,
+    /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
+    damaged: watch::Sender<u64>,
 }
 
 /// A run of bytes for a segment.
@@ -56,7 +59,29 @@ impl Branch {
             mirror: Mutex::default(),
             stale: AtomicBool::new(false),
             refreshed: Mutex::new(Instant::now()),
+            damaged: watch::Sender::new(0),
         }
+    }
+
+    /// Changes whenever something that had come turns out to be damaged.
+    pub(crate) fn damage(&self) -> watch::Receiver<u64> {
+        self.damaged.subscribe()
+    }
+
+    /// Segments that came whole, the newest first.
+    pub(crate) fn whole_segments(&self) -> Result<Vec<SegmentId>> {
+        Ok(self.mirror()?.map_or_else(Vec::new, |mirror| mirror.whole_segments()))
+    }
+
+    /// Reads a segment back. What is damaged of it is due again from the box.
+    pub(crate) fn check(&self, segment: SegmentId) -> Result<()> {
+        if let Some(mirror) = self.mirror()?
+            && !mirror.check(segment)?
+        {
+            self.stale.store(true, Ordering::SeqCst);
+            self.damaged.send_modify(|count| *count += 1);
+        }
+        Ok(())
     }
 
     /// The mirror; `None` before the branch sent its first segment.

@@ -36,10 +36,13 @@ pub(crate) async fn serve(
         Ok(branch) => branch,
         Err(error) => return refuse(&sender, error).await,
     };
+    let mut damage = branch.damage();
     let service = Service { shared, branch, role, certificate, sender, admitted: false };
     let (received, served) = tokio::select! {
         outcome = async { tokio::join!(receive(receiver, waiting_in), service.run(waiting)) } => outcome,
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+        // On its next connection the box asks what is here, and sends again what is due.
+        _ = damage.changed() => return Ok(()),
     };
     served.and(received)
 }

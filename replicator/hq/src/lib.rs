@@ -15,6 +15,7 @@ mod operator_link;
 mod organisation;
 mod overview;
 mod registry;
+mod scrub;
 mod server;
 
 pub use error::HqError;

@@ -96,6 +96,17 @@ impl Service {
             self.selected = Some(branch);
             return Ok(answer);
         }
+        let order = question.get("do").and_then(Value::as_str).map(str::to_owned);
+        if order.as_deref() == Some("verify") {
+            let branch = self.branch()?;
+            return self.shared.restoring(move || verify(&branch)).await;
+        }
+        if let Some(order) = order {
+            let sentence = format!(
+                "{order:?} can't be done from HQ: ask the branch's box (`--server` with its address)"
+            );
+            return Err(HqError::refused(RefusalCode::NotAllowed, sentence));
+        }
         let query = serde_json::from_value(question).map_err(|error| {
             let sentence = format!("HQ doesn't know this question ({error}): update this program or HQ");
             HqError::refused(RefusalCode::BadRequest, sentence)
@@ -126,6 +137,17 @@ impl Service {
         let none = || HqError::refused(RefusalCode::BadRequest, "no branch is selected: select one first");
         self.selected.clone().ok_or_else(none)
     }
+}
+
+/// Reads all that is here of a branch back, and says whether every point that is whole here can be restored from here.
+fn verify(branch: &Branch) -> Result<Value> {
+    for segment in branch.whole_segments()? {
+        branch.check(segment)?;
+    }
+    let report = reading(branch)?.inspect(&mut |_| {})?;
+    let mut told = json!(report);
+    told["sentence"] = json!(report.sentence());
+    Ok(told)
 }
 
 fn reading(branch: &Branch) -> Result<Arc<Reading>> {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::branches::Branches;
 use crate::registry::now_ms;
-use crate::{HqError, Organisation, Registry, Result, branch_link, enrol, operator_link};
+use crate::{HqError, Organisation, Registry, Result, branch_link, enrol, operator_link, scrub};
 
 /// Links served at once; more are refused with a sentence.
 const LINKS_MAX: usize = 2000;
@@ -56,6 +56,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(LINKS_MAX));
         let mut links = JoinSet::new();
+        links.spawn(scrub::run(self.shared.clone(), stopping.clone()));
         let accepting = async {
             loop {
                 let link = self.listener.accept().await?;

@@ -134,6 +134,29 @@ impl Mirror {
         Ok(kept)
     }
 
+    /// Reads a whole segment back. Where it isn't what came, what doesn't decrypt is cut off, so that the branch sends it again.
+    /// Returns whether it was as it came; `true` for what isn't whole here anyway.
+    pub fn check(&self, segment: SegmentId) -> Result<bool> {
+        let here = self.here().get(&segment).copied().unwrap_or_default();
+        let Some(hash) = here.hash else { return Ok(true) };
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        let file = match self.reading.disk.open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.open_tail(segment)?.file,
+            other => other.map_err(VaultError::io("open", &path))?,
+        };
+        let len = file.size().map_err(VaultError::io("read", &path))?;
+        let mut tail = Tail { file, len, hasher: blake3::Hasher::new(), hashed: 0 };
+        // A disk that can't read it has lost it just as well.
+        let is_whole =
+            tail.hash_up_to(len.saturating_sub(Trailer::LEN as u64)).and_then(|()| tail.verified());
+        if matches!(is_whole, Ok(Some(found)) if found == hash) {
+            return Ok(true);
+        }
+        let kept = self.cut_damage(segment, &*tail.file)?;
+        tracing::error!(%segment, kept, "a segment of this branch is damaged here; the box is asked for it again");
+        Ok(false)
+    }
+
     /// How far a file's records decrypt without a gap; 0 where there's no use in it at all.
     fn sound_len(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
         let io = |source| VaultError::Io { doing: "read", path: format!("segment {segment}").into(), source };

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::branch::{Branch, noise};
 use crate::restored::restore;
-use crate::world::{Running, World, select, settings};
+use crate::world::{Running, World, ask, select, settings};
 
 fn mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) {
     let dir = TempDir::new().unwrap();
@@ -84,6 +84,58 @@ async fn damage_at_hq_is_cut_off_and_sent_again() {
     let mut operator = world.operator("anna").await;
     select(&mut operator, "leeds").await;
     assert_eq!(restore(&mut operator, branch.config, last, &[]).await.as_ref(), Ok(&branch.points[&last]));
+}
+
+/// What rots of a closed segment is found by HQ itself, counts as no copy any more, and comes again from the box.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_segment_that_rots_at_hq_is_healed_from_the_box() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    branch.vault.roll().unwrap();
+    let settings = settings(world.address, &enrolled.identity, "leeds");
+    let running = Running::start(branch.vault.clone(), settings.clone());
+    running.until_whole(1, point).await;
+    running.stop().await;
+    let bulk =
+        branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
+    let copies = || branch.vault.reading().copies(bulk).unwrap().len();
+    assert_eq!(copies(), 1);
+
+    let world = world.restart_after(|hq| flip(hq.join(path_of(bulk)), 400_000)).await;
+    let running = Running::start(branch.vault.clone(), settings);
+    running.until(|status| status.receipted_bytes >= 200_000 && status.behind_bytes == Some(0)).await;
+    running.stop().await;
+    assert_eq!(copies(), 1, "the copy that came anew isn't recorded");
+    let healed = std::fs::read(world.hq_dir().join(path_of(bulk))).unwrap();
+    assert!(healed == branch.bytes_of(bulk), "HQ has other bytes");
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    let report = ask(&mut operator, serde_json::json!({ "do": "verify" })).await;
+    assert_eq!(report["verdict"], "whole", "{report}");
+    assert_eq!(restore(&mut operator, branch.config, point, &[]).await.as_ref(), Ok(&branch.points[&point]));
+}
+
+/// Without the box, what has rotted is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rots_at_hq_and_cannot_be_had_again_is_named_by_verify() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    branch.vault.roll().unwrap();
+    let running = Running::start(branch.vault.clone(), settings(world.address, &enrolled.identity, "leeds"));
+    running.until_whole(1, point).await;
+    running.stop().await;
+    let bulk =
+        branch.vault.segments().unwrap().iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
+    flip(world.hq_dir().join(path_of(bulk)), 400_000);
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    let report = ask(&mut operator, serde_json::json!({ "do": "verify" })).await;
+    assert_ne!(report["verdict"], "whole", "{report}");
+    assert_eq!(report["touched"][0]["path"], "/big", "{report}");
 }
 
 fn path_of(segment: SegmentId) -> String {
