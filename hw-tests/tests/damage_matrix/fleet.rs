@@ -51,8 +51,10 @@ impl Fleet {
             .arg("--out")
             .arg(now.join("desk"));
         succeed(&mut desk);
-        let settings =
-            format!("listen = \"{}\"\nreserve_mib = 16\n[tape]\nsimulated = true\n", fleet.box_address);
+        let settings = format!(
+            "listen = \"{}\"\npage = \"127.0.0.1:0\"\nreserve_mib = 16\n[tape]\nsimulated = true\n",
+            fleet.box_address
+        );
         fs::write(now.join("start.toml"), settings).unwrap();
         let mut init = program("cofferd");
         init.args(["init", "--name", "site", "--hq", &fleet.hq_address, "--code"]);
