@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use coffer_hq::{HqError, Organisation, Registry, Server};
+use coffer_hq::{CodeFor, HqError, Organisation, Registry, Server};
 use coffer_tape::Source;
 use coffer_tape::options::LibraryOptions;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +46,9 @@ enum Verb {
         branch: String,
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=24 * 366))]
         valid_hours: u32,
+        /// The code takes the place of the box that is enrolled as this branch: HQ refuses that one from then on.
+        #[arg(long)]
+        replace: bool,
     },
     /// Reads a branch's cartridges in, such as a first copy that came by post. HQ must not be serving.
     Import {
@@ -86,12 +89,10 @@ impl Cli {
             Verb::Serve { dir, listen, print_address } => {
                 serve(Organisation::open(&dir)?, &listen, print_address)
             }
-            Verb::Code { dir, branch, valid_hours } => {
-                let organisation = Organisation::open(&dir)?;
+            Verb::Code { dir, branch, valid_hours, replace } => {
                 let valid = Duration::from_secs(u64::from(valid_hours) * 3600);
-                let code = Registry::open(&dir)?.issue_code(organisation.authority(), &branch, valid)?;
-                println!("{code}");
-                Ok(())
+                let purpose = if replace { CodeFor::Replacement } else { CodeFor::NewBranch };
+                code(&Organisation::open(&dir)?, &branch, valid, purpose)
             }
             Verb::Import { dir, branch, library } => {
                 import(&Organisation::open(&dir)?, &branch, &library.source()?)
@@ -104,6 +105,20 @@ impl Cli {
             }
         }
     }
+}
+
+fn code(organisation: &Organisation, branch: &str, valid: Duration, purpose: CodeFor) -> anyhow::Result<()> {
+    let registry = Registry::open(&organisation.dir)?;
+    let code = registry.issue_code(organisation.authority(), branch, valid, purpose)?;
+    if purpose == CodeFor::Replacement && registry.is_in_use(branch)? {
+        eprintln!(
+            "IMPORTANT: once this code is used, the box that is branch {branch} now is refused by HQ. HQ goes on with that box's \
+             vault only: before a box with a new vault uses the code, move {} to a safe place.",
+            organisation.dir.join("branches").join(branch).display()
+        );
+    }
+    println!("{code}");
+    Ok(())
 }
 
 fn import(organisation: &Organisation, branch: &str, source: &Source) -> anyhow::Result<()> {

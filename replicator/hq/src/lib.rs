@@ -21,7 +21,7 @@ mod server;
 pub use error::HqError;
 pub use import::{Imported, import_cartridges};
 pub use organisation::Organisation;
-pub use registry::Registry;
+pub use registry::{CodeFor, Registry};
 pub use server::Server;
 
 /// Result of everything that HQ does.

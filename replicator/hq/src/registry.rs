@@ -14,13 +14,22 @@ use crate::{HqError, Result};
 const TABLES: &str = "
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS codes (secret BLOB PRIMARY KEY, branch TEXT NOT NULL, expires_ms INTEGER NOT NULL,
-  used_ms INTEGER) WITHOUT ROWID;
+  used_ms INTEGER, replaces INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 -- The one certificate (BLAKE3 of its public key) that counts for each role.
 CREATE TABLE IF NOT EXISTS holders (role TEXT PRIMARY KEY, certificate BLOB NOT NULL, since_ms INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Longest branch name; it's also a folder's name.
 const NAME_MAX: usize = 40;
+
+/// What a code lets a box do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeFor {
+    /// Join as a branch that no box is enrolled as.
+    NewBranch,
+    /// Take the place of the box that is enrolled as this branch: that one's certificate is refused from then on.
+    Replacement,
+}
 
 /// HQ's registry.
 pub struct Registry {
@@ -33,21 +42,37 @@ impl Registry {
         let db = Connection::open(dir.join("hq.sqlite"))?;
         db.busy_timeout(Duration::from_secs(10))?;
         db.execute_batch(TABLES)?;
+        add_replaces(&db)?;
         Ok(Registry { db: Mutex::new(db) })
     }
 
-    /// A new one-time code for a branch. Only the hash of its secret is kept.
-    pub fn issue_code(&self, authority: &Authority, branch: &str, valid: Duration) -> Result<EnrolmentCode> {
+    /// A new one-time code for a branch. Only the hash of its secret is kept. Fails if a box is enrolled as this branch and
+    /// the code isn't meant to replace it.
+    pub fn issue_code(
+        &self,
+        authority: &Authority,
+        branch: &str,
+        valid: Duration,
+        purpose: CodeFor,
+    ) -> Result<EnrolmentCode> {
         check_name(branch)?;
         let code = EnrolmentCode::new(authority)?;
         let expires_ms = now_ms() + valid.as_millis() as u64;
-        let insert = "INSERT INTO codes (secret, branch, expires_ms) VALUES (?1, ?2, ?3)";
-        self.db().execute(insert, params![secret_hash(&code.secret).0, branch, expires_ms])?;
+        let db = self.db();
+        check_place(&db, branch, purpose)?;
+        let insert = "INSERT INTO codes (secret, branch, expires_ms, replaces) VALUES (?1, ?2, ?3, ?4)";
+        let replaces = purpose == CodeFor::Replacement;
+        db.execute(insert, params![secret_hash(&code.secret).0, branch, expires_ms, replaces])?;
         Ok(code)
     }
 
+    /// Whether a box is enrolled as this branch.
+    pub fn is_in_use(&self, branch: &str) -> Result<bool> {
+        is_in_use(&self.db(), branch)
+    }
+
     /// Uses a code up. `sign` makes the branch's certificate and gives it with the hash of its key, which is the only
-    /// one that counts for this branch from now on. If it fails, the code is as before.
+    /// one that counts for this branch from now on. If it fails, the code is as before, and so is the box that the branch has.
     pub fn use_code(
         &self,
         secret: &[u8],
@@ -56,7 +81,15 @@ impl Registry {
         let (secret, now) = (secret_hash(secret), now_ms());
         let mut db = self.db();
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let branch = usable_code(&transaction, &secret, now)?;
+        let (branch, purpose) = usable_code(&transaction, &secret, now)?;
+        // Asked again: another box may have joined since the code was given out.
+        check_place(&transaction, &branch, purpose)?;
+        if is_in_use(&transaction, &branch)? {
+            tracing::warn!(
+                branch,
+                "a replacement code is used: the box that was this branch is refused from now on"
+            );
+        }
         let role = Role::Branch(branch.clone());
         let (certificate, holder) = sign(&role)?;
         transaction.execute("UPDATE codes SET used_ms = ?2 WHERE secret = ?1", params![secret.0, now])?;
@@ -103,11 +136,49 @@ impl Registry {
     }
 }
 
-fn usable_code(db: &Connection, secret: &FileHash, now: u64) -> Result<String> {
+/// Registries made before codes said what they're for: theirs replace nothing.
+fn add_replaces(db: &Connection) -> Result<()> {
+    let there = "SELECT 1 FROM pragma_table_info('codes') WHERE name = 'replaces'";
+    if db.prepare(there)?.exists([])? {
+        return Ok(());
+    }
+    let added = db.execute("ALTER TABLE codes ADD COLUMN replaces INTEGER NOT NULL DEFAULT 0", []);
+    // Another program that opened the registry at the same time may have been first.
+    if let Err(error) = added
+        && !db.prepare(there)?.exists([])?
+    {
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+fn is_in_use(db: &Connection, branch: &str) -> Result<bool> {
+    let role = Role::Branch(branch.to_owned()).to_string();
+    Ok(db.prepare_cached("SELECT 1 FROM holders WHERE role = ?1")?.exists([role])?)
+}
+
+/// Fails if a box has the place that a code is for, unless it's there to replace that box.
+fn check_place(db: &Connection, branch: &str, purpose: CodeFor) -> Result<()> {
+    if purpose == CodeFor::Replacement || !is_in_use(db, branch)? {
+        return Ok(());
+    }
+    Err(HqError::refused(
+        RefusalCode::Conflict,
+        format!(
+            "a box is enrolled as branch {branch}, and nothing was changed: choose another name, or, if that box is never to \
+             come back, get a code with `coffer-hq code --branch {branch} --replace`"
+        ),
+    ))
+}
+
+fn usable_code(db: &Connection, secret: &FileHash, now: u64) -> Result<(String, CodeFor)> {
     let wrong = |sentence: &str| Err(HqError::refused(RefusalCode::WrongCode, sentence));
-    let mut query = db.prepare_cached("SELECT branch, expires_ms, used_ms FROM codes WHERE secret = ?1")?;
+    let mut query =
+        db.prepare_cached("SELECT branch, expires_ms, used_ms, replaces FROM codes WHERE secret = ?1")?;
     let row = query.query_row([secret.0], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?, row.get::<_, Option<u64>>(2)?))
+        let purpose = if row.get(3)? { CodeFor::Replacement } else { CodeFor::NewBranch };
+        let place = (row.get::<_, String>(0)?, purpose);
+        Ok((place, row.get::<_, u64>(1)?, row.get::<_, Option<u64>>(2)?))
     });
     match row.optional()? {
         None => wrong("this code isn't known at HQ: check it, or ask for a new one"),
@@ -115,7 +186,7 @@ fn usable_code(db: &Connection, secret: &FileHash, now: u64) -> Result<String> {
         Some((_, expires_ms, None)) if expires_ms < now => {
             wrong("this code has expired: ask HQ for a new one")
         }
-        Some((branch, _, None)) => Ok(branch),
+        Some((place, _, None)) => Ok(place),
     }
 }
 

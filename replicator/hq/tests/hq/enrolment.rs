@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use coffer_format::wire::{Message, RefusalCode};
-use coffer_format::{OrgId, SegmentId, VaultId};
-use coffer_hq::{Organisation, Registry};
-use coffer_link::{LinkError, Role, connect};
+use coffer_format::{FileHash, OrgId, SegmentId, VaultId};
+use coffer_hq::{CodeFor, Organisation, Registry};
+use coffer_link::{LinkError, Role, connect, secret_hash};
+use rusqlite::{Connection, params};
 use tokio::time::timeout;
 
 use crate::branch::Branch;
@@ -35,7 +36,8 @@ async fn a_code_serves_once_and_not_for_ever() {
 
     let organisation = Organisation::open(&world.hq_dir()).unwrap();
     let registry = Registry::open(&world.hq_dir()).unwrap();
-    let late = registry.issue_code(organisation.authority(), "hull", Duration::ZERO).unwrap();
+    let late =
+        registry.issue_code(organisation.authority(), "hull", Duration::ZERO, CodeFor::NewBranch).unwrap();
     // A millisecond later, by the clock that counts.
     let expired = std::time::SystemTime::now() + Duration::from_millis(2);
     while std::time::SystemTime::now() < expired {
@@ -51,7 +53,8 @@ async fn only_the_newest_certificate_of_a_branch_counts() {
     let mut link = connect(&world.address.to_string(), &old.identity, Role::Hq, None).await.unwrap();
     link.sender.send(Message::BranchSegments).await.unwrap();
     assert!(matches!(link.receiver.recv().await, Ok(Some(Message::BranchHas { .. }))));
-    world.enrol_with(&world.code("leeds"), "leeds-new").await.unwrap();
+    let code = world.code_for("leeds", CodeFor::Replacement).unwrap();
+    world.enrol_with(&code, "leeds-new").await.unwrap();
 
     // The old box's link, which is still open, and a new one are both refused.
     link.sender.send(Message::BranchSegments).await.unwrap();
@@ -59,6 +62,54 @@ async fn only_the_newest_certificate_of_a_branch_counts() {
     assert!(refused(timeout(LONG, link.receiver.recv()).await.unwrap()));
     let mut link = connect(&world.address.to_string(), &old.identity, Role::Hq, None).await.unwrap();
     assert!(refused(timeout(LONG, link.receiver.recv()).await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_for_a_branch_in_use_changes_nothing() {
+    let world = World::new().await;
+    // Given out while the branch was free: by the time it's used, another box is the branch.
+    let second = world.code("leeds");
+    let first = world.enrol("leeds").await;
+    let mut link = connect(&world.address.to_string(), &first.identity, Role::Hq, None).await.unwrap();
+
+    let (code, sentence) = refusal(world.enrol_with(&second, "second").await);
+    assert_eq!(code, RefusalCode::Conflict);
+    assert!(sentence.contains("nothing was changed") && sentence.contains("--replace"), "{sentence}");
+    let error = world.code_for("leeds", CodeFor::NewBranch).unwrap_err();
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+    // A replacement that is only given out changes nothing either.
+    world.code_for("leeds", CodeFor::Replacement).unwrap();
+
+    // The live box goes on, on its open link and on a new one.
+    let mut anew = connect(&world.address.to_string(), &first.identity, Role::Hq, None).await.unwrap();
+    for link in [&mut link, &mut anew] {
+        link.sender.send(Message::BranchSegments).await.unwrap();
+        let answer = timeout(LONG, link.receiver.recv()).await.unwrap();
+        assert!(matches!(answer, Ok(Some(Message::BranchHas { .. }))), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_registry_of_an_older_program_opens_and_its_codes_replace_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Connection::open(dir.path().join("hq.sqlite")).unwrap();
+    old.execute_batch(
+        "CREATE TABLE codes (secret BLOB PRIMARY KEY, branch TEXT NOT NULL, expires_ms INTEGER NOT NULL,
+           used_ms INTEGER) WITHOUT ROWID;",
+    )
+    .unwrap();
+    for secret in [b"first", b"later"] {
+        let insert = "INSERT INTO codes VALUES (?1, 'leeds', ?2, NULL)";
+        old.execute(insert, params![secret_hash(secret).0, i64::MAX]).unwrap();
+    }
+    drop(old);
+    let signed = |number| move |_: &Role| Ok((vec![number], FileHash([number; 32])));
+    Registry::open(dir.path()).unwrap().use_code(b"first", signed(1)).unwrap();
+    // Opened a second time: what was added is there.
+    let registry = Registry::open(dir.path()).unwrap();
+    let error = registry.use_code(b"later", signed(2)).unwrap_err();
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+    registry.check_holder(&Role::Branch("leeds".into()), &FileHash([1; 32])).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

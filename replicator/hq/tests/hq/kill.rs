@@ -88,6 +88,24 @@ async fn killed_in_the_middle_hq_goes_on_where_it_was() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_gives_no_code_for_a_branch_in_use_unless_it_is_to_be_replaced() {
+    let dir = TempDir::new().unwrap();
+    let hq = dir.path().join("hq");
+    text(&run(&hq, "init", &["--name", "Example"]));
+    let serving = Serving::start(coffer_hq(), &hq, "127.0.0.1:0");
+    let code: EnrolmentCode = text(&run(&hq, "code", &["--branch", "leeds"])).parse().unwrap();
+    enrol_branch(&serving.address.to_string(), &code, "leeds", &dir.path().join("box")).await.unwrap();
+
+    let plain = run(&hq, "code", &["--branch", "leeds"]);
+    assert_eq!((plain.status.code(), plain.stdout.len()), (Some(6), 0));
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("--replace"), "it says what to do");
+    let replacing = run(&hq, "code", &["--branch", "leeds", "--replace"]);
+    let warning = String::from_utf8_lossy(&replacing.stderr);
+    assert!(warning.contains("is refused by HQ"), "{warning}");
+    text(&replacing).parse::<EnrolmentCode>().unwrap();
+}
+
 #[test]
 fn exit_codes_are_as_documented() {
     let dir = TempDir::new().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coffer_format::wire::Message;
-use coffer_hq::{HqError, Organisation, Registry, Server};
+use coffer_hq::{CodeFor, HqError, Organisation, Registry, Server};
 use coffer_link::{EnrolledBranch, EnrolmentCode, Identity, Link, LinkError, Role, connect, enrol_branch};
 use coffer_replicator::{Calendar, Patience, Rate, WanJob, WanSettings, WanStatus};
 use coffer_vault::Vault;
@@ -75,8 +75,13 @@ impl World {
     }
 
     pub(crate) fn code(&self, branch: &str) -> EnrolmentCode {
+        self.code_for(branch, CodeFor::NewBranch).unwrap()
+    }
+
+    pub(crate) fn code_for(&self, branch: &str, purpose: CodeFor) -> Result<EnrolmentCode, HqError> {
         let organisation = Organisation::open(&self.hq_dir()).unwrap();
-        Registry::open(&self.hq_dir()).unwrap().issue_code(organisation.authority(), branch, HOUR).unwrap()
+        let registry = Registry::open(&self.hq_dir()).unwrap();
+        registry.issue_code(organisation.authority(), branch, HOUR, purpose)
     }
 
     pub(crate) async fn enrol(&self, branch: &str) -> EnrolledBranch {
