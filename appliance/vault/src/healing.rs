@@ -13,7 +13,7 @@ use crate::presence::list_by_name_only;
 use crate::reading::Reading;
 use crate::soundness::Soundness;
 use crate::vault::Vault;
-use crate::verify::{Touched, Verdict, touched_of};
+use crate::verify::{Gap, Touched, Verdict, touched_of};
 use crate::{Result, SegmentState};
 
 /// A segment with damage in records that are used, or whose file is missing.
@@ -68,6 +68,12 @@ impl Reading {
             }
         }
         Ok(needs)
+    }
+
+    /// Runs of metadata records that are missing: what they said of points, nobody knows.
+    pub fn missing_records(&self) -> Result<Vec<Gap>> {
+        let gaps = self.readers.with(catalog::gaps)?;
+        Ok(gaps.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }).collect())
     }
 
     /// Whether it's worth looking at every version.

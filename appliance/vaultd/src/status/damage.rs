@@ -1,6 +1,8 @@
 //! What there is to say of damage on the box's disk: which versions it touches, and whether a copy heals them.
 
+use coffer_format::segment::Stream;
 use coffer_vault::VaultError;
+use coffer_vault::healing::HealNeed;
 use coffer_vault::verify::Touched;
 
 use crate::serve::Appliance;
@@ -10,19 +12,51 @@ const NAMED_MAX: usize = 3;
 
 pub(super) fn sentences(appliance: &Appliance) -> Result<Vec<String>, VaultError> {
     let reading = appliance.vault.reading();
-    let places = reading.known_damage()?.len();
+    let missing = reading.missing_records()?.iter().map(|gap| gap.last - gap.first + 1).sum();
+    let damage =
+        Damage { places: reading.known_damage()?.len(), is_metadata: is_metadata(&reading.to_heal()?) };
     let (touched, count) = reading.touched_by_damage(NAMED_MAX)?;
-    Ok(sentence(places, &touched, count).into_iter().collect())
+    Ok(gap(missing).into_iter().chain(sentence(&damage, &touched, count)).collect())
 }
 
-fn sentence(places: usize, touched: &[Touched], count: u64) -> Option<String> {
-    if places == 0 && count == 0 {
-        return None;
-    }
-    if count == 0 {
-        return Some(format!(
-            "{places} places on the box's disk are damaged; no kept version needs them. Have the disk checked."
-        ));
+/// What is damaged, apart from the versions that it touches.
+#[derive(Debug, Clone, Copy)]
+struct Damage {
+    places: usize,
+    /// Among it, records of what points there are.
+    is_metadata: bool,
+}
+
+fn is_metadata(needs: &[HealNeed]) -> bool {
+    needs.iter().any(|need| need.stream == Stream::Meta)
+}
+
+fn gap(records: u64) -> Option<String> {
+    (records > 0).then(|| {
+        format!(
+            "{records} metadata records are missing on the box's disk: points that were made then may lack files, or not be shown. The box asks \
+             its copies for them; `coffer verify` says what is known."
+        )
+    })
+}
+
+fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> {
+    let places = damage.places;
+    match (places, count, damage.is_metadata) {
+        (0, 0, _) => return None,
+        (_, 0, true) => {
+            return Some(
+                "Metadata on the box's disk is damaged: what it says is in the catalog, but the disk can't prove it. The box asks its copies \
+                 for it. Have the disk checked."
+                    .into(),
+            );
+        }
+        (_, 0, false) => {
+            return Some(format!(
+                "{places} places on the box's disk are damaged; no kept version needs them. Have the disk checked."
+            ));
+        }
+        _ => {}
     }
     let names: Vec<String> =
         touched.iter().map(|one| format!("{} (since point {})", printable(&one.path), one.since)).collect();
@@ -56,15 +90,28 @@ mod tests {
         Touched { config: 1, path: path.into(), since: 4, from: Vec::new(), is_lost }
     }
 
+    fn damage(places: usize, is_metadata: bool) -> Damage {
+        Damage { places, is_metadata }
+    }
+
     #[test]
     fn damage_is_told_by_what_it_costs() {
-        assert_eq!(sentence(0, &[], 0), None);
-        assert!(sentence(2, &[], 0).unwrap().contains("no kept version needs them"));
-        let heals = sentence(1, &[touched("/a\u{1b}[31m", false)], 9).unwrap();
+        assert_eq!(sentence(&damage(0, false), &[], 0), None);
+        assert!(sentence(&damage(2, false), &[], 0).unwrap().contains("no kept version needs them"));
+        assert!(sentence(&damage(1, true), &[], 0).unwrap().contains("Metadata"));
+        let heals = sentence(&damage(1, false), &[touched("/a\u{1b}[31m", false)], 9).unwrap();
         assert!(
             heals.contains("/a\u{fffd}[31m (since point 4) and 8 more") && heals.contains("by itself"),
             "{heals}"
         );
-        assert!(sentence(1, &[touched("/a", true)], 1).unwrap().contains("from no copy either"));
+        assert!(
+            sentence(&damage(1, false), &[touched("/a", true)], 1).unwrap().contains("from no copy either")
+        );
+    }
+
+    #[test]
+    fn missing_records_are_told_though_they_touch_no_version() {
+        assert_eq!(gap(0), None);
+        assert!(gap(3).unwrap().starts_with("3 metadata records"));
     }
 }
