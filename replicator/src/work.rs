@@ -22,15 +22,17 @@ pub(crate) struct Piece {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     states: Vec<SegmentState>,
+    /// Bytes of segments that are left alone: nobody can say that HQ has them.
+    held_back_bytes: u64,
 }
 
 impl Work {
     pub(crate) fn derive(mut states: Vec<SegmentState>, held_back: &HashSet<SegmentId>) -> Work {
-        states.retain(|state| {
-            state.on_disk && state.bytes > HEADER_ONLY && !held_back.contains(&state.segment)
-        });
+        states.retain(|state| state.on_disk && state.bytes > HEADER_ONLY);
+        let (held, mut states): (Vec<_>, Vec<_>) =
+            states.into_iter().partition(|state| held_back.contains(&state.segment));
         states.sort_by_key(|state| (state.stream, state.segment));
-        Work { states }
+        Work { states, held_back_bytes: held.iter().map(|state| state.bytes).sum() }
     }
 
     /// The most valuable run of at most `most` bytes that HQ lacks.
@@ -38,13 +40,13 @@ impl Work {
         self.states.iter().find_map(|state| piece_of(state, progress, most))
     }
 
-    /// Bytes that aren't known to be durable at HQ.
+    /// Bytes that aren't known to be durable at HQ; those of segments held back are among them.
     pub(crate) fn behind(&self, progress: &Progress) -> u64 {
         let due = |state: &SegmentState| match progress.of(state.segment) {
             at_hq if at_hq.done => 0,
             at_hq => state.bytes.saturating_sub(at_hq.durable),
         };
-        self.states.iter().map(due).sum()
+        self.states.iter().map(due).sum::<u64>() + self.held_back_bytes
     }
 
     /// The catalog's hash of a closed segment, against which a receipt is held.
@@ -150,6 +152,7 @@ mod tests {
         let states = vec![evicted, state(2, Stream::Bulk, 1000, true)];
         let work = Work::derive(states, &HashSet::from([SegmentId(2)]));
         assert_eq!(work.next(&Progress::default(), 1000), None);
+        assert_eq!(work.behind(&Progress::default()), 1000, "what is held back isn't at HQ");
     }
 
     #[test]
