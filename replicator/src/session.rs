@@ -137,7 +137,8 @@ impl<'a> Session<'a> {
                 segment,
                 format!(
                     "HQ has more of segment {segment} than this box: this vault is older than HQ's copy of it; \
-                     restore the vault from HQ, or enrol this box under a new branch name"
+                     what this box takes in no longer all gets to HQ. Bring what is newer there back with `coffer restore \
+                     --hq-branch`, then make this box anew with `cofferd init` under a new branch name"
                 ),
             );
             let vault = self.shared.vault.clone();
