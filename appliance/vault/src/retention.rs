@@ -1,7 +1,11 @@
 //! Which points are kept. Runs on the vault's own clock; what an agent says of time is never looked at.
 //!
 //! Everything of the last `all_hours` hours is kept; then the newest point of each of the last `hourly` hours, `daily` days,
-//! `weekly` weeks and `monthly` months in which there is one. The newest point of all is always kept.
+//! `weekly` weeks and `monthly` months in which there is one. The newest three points are always kept.
+//!
+//! Hours pass only while points come: a point's age is the sum of the times between it and each point after it, of which none
+//! counts for more than a day, and one that goes backwards for nothing. So a computer that is off for a month loses nothing, and
+//! neither does a clock that leaps ahead and back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +36,11 @@ impl Default for Policy {
     }
 }
 
+/// Newest points that never expire.
+const KEPT_ALWAYS: usize = 3;
+/// The most that the time between two points counts for, in milliseconds.
+const GAP_MAX_MS: u64 = 24 * 3_600_000;
+
 /// What would be given up.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
@@ -41,17 +50,14 @@ pub struct Plan {
 }
 
 /// Chooses among points (number and time of closing in milliseconds, any order).
-pub fn plan(
-    policy: &Policy,
-    points: &[(PointSeq, u64)],
-    now_ms: u64,
-    zone: &TimeZone,
-) -> (Vec<PointSeq>, Vec<PointSeq>) {
+pub fn plan(policy: &Policy, points: &[(PointSeq, u64)], zone: &TimeZone) -> (Vec<PointSeq>, Vec<PointSeq>) {
     let mut newest_first = points.to_vec();
     newest_first.sort_by_key(|(point, _)| std::cmp::Reverse(*point));
-    let mut keep: BTreeSet<PointSeq> = newest_first.first().map(|(point, _)| *point).into_iter().collect();
-    let all_from = now_ms.saturating_sub(u64::from(policy.all_hours) * 3_600_000);
-    keep.extend(newest_first.iter().filter(|(_, at)| *at >= all_from).map(|(point, _)| *point));
+    let mut keep: BTreeSet<PointSeq> =
+        newest_first.iter().take(KEPT_ALWAYS).map(|(point, _)| *point).collect();
+    let all_ms = u64::from(policy.all_hours) * 3_600_000;
+    let young = ages(&newest_first).take_while(|(_, age_ms)| *age_ms < all_ms);
+    keep.extend(young.map(|(point, _)| point));
     type Bucket = fn(&Zoned) -> i64;
     let rules: [(u32, Bucket); 4] = [
         (policy.hourly, hour_of),
@@ -68,6 +74,17 @@ pub fn plan(
     }
     let expire = newest_first.iter().map(|(point, _)| *point).filter(|point| !keep.contains(point)).collect();
     (keep.into_iter().collect(), expire)
+}
+
+/// Each point with its age on the configuration's own clock, the newest first.
+fn ages(newest_first: &[(PointSeq, u64)]) -> impl Iterator<Item = (PointSeq, u64)> {
+    let mut age_ms = 0;
+    let mut later_at = None;
+    newest_first.iter().map(move |(point, at)| {
+        age_ms += later_at.map_or(0, |later: u64| later.saturating_sub(*at).min(GAP_MAX_MS));
+        later_at = Some(*at);
+        (*point, age_ms)
+    })
 }
 
 fn local(at_ms: u64, zone: &TimeZone) -> Zoned {
@@ -97,7 +114,7 @@ impl Vault {
             .iter()
             .map(|point| (PointSeq(point.point), point.closed_ms))
             .collect();
-        let (keep, expire) = plan(policy, &points, self.now_ms(), zone);
+        let (keep, expire) = plan(policy, &points, zone);
         let numbers = |points: Vec<PointSeq>| points.into_iter().map(|point| point.0).collect();
         Ok(Plan { config: config.0, keep: numbers(keep), expire: numbers(expire) })
     }
@@ -117,5 +134,54 @@ impl Vault {
             )?;
             batch.write_event(Event::PointsExpired { config, points }).map(|_| ())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+    const DAY_MS: u64 = 24 * HOUR_MS;
+    const START_MS: u64 = 20_000 * DAY_MS;
+    const TWO_DAYS: Policy = Policy { all_hours: 48, hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+
+    /// Numbers of the points that are given up, of points that come at these times.
+    fn expired(policy: &Policy, times_ms: &[u64]) -> Vec<u64> {
+        let points: Vec<_> = (1..).map(PointSeq).zip(times_ms.iter().copied()).collect();
+        plan(policy, &points, &TimeZone::UTC).1.into_iter().map(|point| point.0).rev().collect()
+    }
+
+    fn hourly(count: u64, from_ms: u64) -> Vec<u64> {
+        (0..count).map(|hour| from_ms + hour * HOUR_MS).collect()
+    }
+
+    #[test]
+    fn points_age_while_points_come() {
+        assert_eq!(expired(&TWO_DAYS, &hourly(50, START_MS)), [1, 2]);
+    }
+
+    #[test]
+    fn a_computer_that_is_off_for_a_month_loses_nothing_for_that() {
+        let mut times = hourly(10, START_MS);
+        times.extend(hourly(3, START_MS + 40 * DAY_MS));
+        assert_eq!(expired(&TWO_DAYS, &times), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_clock_that_leaps_ahead_and_back_thins_nothing() {
+        let mut times = hourly(13, START_MS);
+        times.extend(hourly(2, START_MS + 40 * DAY_MS));
+        times.extend(hourly(6, START_MS + 14 * HOUR_MS));
+        assert_eq!(expired(&TWO_DAYS, &times), [0u64; 0]);
+        let back: Vec<u64> =
+            hourly(9, START_MS).into_iter().chain(hourly(9, START_MS - 300 * DAY_MS)).collect();
+        assert_eq!(expired(&TWO_DAYS, &back), [0u64; 0]);
+    }
+
+    #[test]
+    fn the_newest_three_never_expire() {
+        let nothing = Policy { all_hours: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+        assert_eq!(expired(&nothing, &hourly(5, START_MS)), [1, 2]);
     }
 }
