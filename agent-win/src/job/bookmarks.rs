@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::now_ms;
+use crate::durable_file;
 
 pub(super) struct Bookmarks {
     every: Duration,
@@ -30,7 +31,7 @@ impl Bookmarks {
 
     pub(super) fn made(&mut self) {
         self.last_ms = now_ms();
-        if let Err(error) = std::fs::write(&self.file, self.last_ms.to_string()) {
+        if let Err(error) = durable_file::save(&self.file, self.last_ms.to_string().as_bytes()) {
             tracing::warn!(%error, "the time of a bookmark can't be kept; the next is made at the next start");
         }
     }

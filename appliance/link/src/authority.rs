@@ -14,6 +14,7 @@ use rcgen::{
 
 use crate::certificate::{Facts, SERVER_NAME};
 use crate::files::{self, CERTIFICATE, PRIVATE_KEY, PemFile};
+use crate::identity::check_issued_by;
 use crate::{IdentityError, Pin, Role};
 
 /// The authority's certificate beside an authority, and the trusted one beside an identity.
@@ -57,10 +58,12 @@ impl Authority {
 
     /// The authority that `dir` holds.
     pub fn open(dir: &Path) -> Result<Authority, IdentityError> {
-        let [der] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
-        let [key] = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
-        let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
-        Self::from_parts(der, KeyPair::try_from(key).map_err(damaged)?)
+        files::read_matching(dir, &[KEY_FILE, AUTHORITY_FILE], || {
+            let [der] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
+            let [key] = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
+            let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
+            Self::from_parts(der, KeyPair::try_from(key).map_err(damaged)?)
+        })
     }
 
     fn from_parts(der: Vec<u8>, key: KeyPair) -> Result<Authority, IdentityError> {
@@ -68,6 +71,7 @@ impl Authority {
         if spki != spki_of(&key) {
             return Err(IdentityError::KeyMismatch);
         }
+        check_issued_by(&der, &der)?;
         let issuer = Issuer::from_ca_cert_der(&der.as_slice().into(), key).map_err(making)?;
         Ok(Authority { der, spki, issuer })
     }

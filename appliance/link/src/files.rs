@@ -1,10 +1,11 @@
-//! Small files that must be whole or absent: written beside, synced, renamed, and the directory synced.
+//! Certificates and keys on disk: PEM files of which several belong together.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::Path;
 
 use crate::IdentityError;
+use crate::durable_file::{owner_only, put_in_place, staged_beside, sync_directory, write_synced};
 
 /// Largest certificate or key file we read.
 const FILE_MAX: u64 = 64 << 10;
@@ -20,7 +21,7 @@ pub(crate) struct PemFile<'a> {
 }
 
 /// Writes all files to `dir` (made if missing). All are durable beside their places before the first is put
-/// in place, in the order given.
+/// in place, in the order given: what a cut leaves half done is brought to its end by [`read_matching`].
 pub(crate) fn write_pem_files(dir: &Path, files: &[PemFile<'_>]) -> Result<(), IdentityError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -28,14 +29,42 @@ pub(crate) fn write_pem_files(dir: &Path, files: &[PemFile<'_>]) -> Result<(), I
     };
     make_private_dir(dir).map_err(failed(dir))?;
     for file in files {
-        let staged = staged_path(dir, file.name);
-        write_synced(&staged, file).map_err(failed(&staged))?;
+        let staged = staged_beside(&dir.join(file.name));
+        write_synced(&staged, &file.text(), &file.options()).map_err(failed(&staged))?;
     }
+    sync_directory(dir).map_err(failed(dir))?;
     for file in files {
         let path = dir.join(file.name);
-        fs::rename(staged_path(dir, file.name), &path).map_err(failed(&path))?;
+        put_in_place(&staged_beside(&path), &path).map_err(failed(&path))?;
     }
-    sync_dir(dir).map_err(failed(dir))
+    sync_directory(dir).map_err(failed(dir))
+}
+
+/// Reads files that belong together with `read`. Where they don't match, a cut may have come between putting one and the next in
+/// place: those that still wait are put in place, and all are read once more.
+pub(crate) fn read_matching<T>(
+    dir: &Path,
+    names: &[&str],
+    read: impl Fn() -> Result<T, IdentityError>,
+) -> Result<T, IdentityError> {
+    let error = match read() {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    let mut finished = false;
+    for name in names {
+        let path = dir.join(name);
+        let staged = staged_beside(&path);
+        if staged.exists() {
+            put_in_place(&staged, &path).map_err(|source| IdentityError::Write { path, source })?;
+            finished = true;
+        }
+    }
+    if !finished {
+        return Err(error);
+    }
+    sync_directory(dir).map_err(|source| IdentityError::Write { path: dir.to_owned(), source })?;
+    read()
 }
 
 /// The DER in a file's `N` PEM blocks, each of which must have the tag `tag`.
@@ -61,33 +90,15 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-fn staged_path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!(".{name}.new"))
-}
-
-fn write_synced(path: &Path, file: &PemFile<'_>) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+impl PemFile<'_> {
+    fn text(&self) -> Vec<u8> {
+        let blocks = self.blocks.iter().map(|block| pem::encode(&pem::Pem::new(self.tag, *block)));
+        blocks.collect::<String>().into_bytes()
     }
-    let mut out = create_new(path, file.tag == PRIVATE_KEY)?;
-    for block in file.blocks {
-        out.write_all(pem::encode(&pem::Pem::new(file.tag, *block)).as_bytes())?;
+
+    fn options(&self) -> OpenOptions {
+        if self.tag == PRIVATE_KEY { owner_only() } else { OpenOptions::new() }
     }
-    out.sync_all()
-}
-
-#[cfg(unix)]
-fn create_new(path: &Path, private: bool) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mode = if private { 0o600 } else { 0o644 };
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
-}
-
-/// On Windows the directory's access list protects the key: a service's directory is its own.
-#[cfg(not(unix))]
-fn create_new(path: &Path, _private: bool) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 #[cfg(unix)]
@@ -99,15 +110,4 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_private_dir(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Windows has no way to sync a directory; NTFS journals the rename.
-#[cfg(not(unix))]
-fn sync_dir(_dir: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -18,6 +18,7 @@ use crate::{Authority, IdentityError, Pin, Role};
 
 const CERTIFICATE_FILE: &str = "certificate.pem";
 const KEY_FILE: &str = "key.pem";
+const FILES: [&str; 3] = [KEY_FILE, AUTHORITY_FILE, CERTIFICATE_FILE];
 /// A certificate that we issue to ourselves is valid from this long ago: clocks in one building differ.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
@@ -43,18 +44,24 @@ impl std::fmt::Debug for Identity {
 impl Identity {
     /// The identity that `dir` holds.
     pub fn load(dir: &Path) -> Result<Identity, IdentityError> {
-        let [key] = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
-        let [certificate, issuer] = files::read_pem_file(dir, CERTIFICATE_FILE, CERTIFICATE)?;
-        let [authority] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
-        let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
-        Self::from_parts(KeyPair::try_from(key).map_err(damaged)?, certificate, issuer)?.trusting(&authority)
+        files::read_matching(dir, &FILES, || {
+            let [key] = files::read_pem_file(dir, KEY_FILE, PRIVATE_KEY)?;
+            let damaged = |_| IdentityError::Damaged { path: dir.join(KEY_FILE) };
+            Self::read_with(dir, KeyPair::try_from(key).map_err(damaged)?)
+        })
     }
 
     /// The identity that `dir` holds but for its private key (PEM), which its owner keeps in a safer place.
     pub fn load_with_key(dir: &Path, key_pem: &[u8]) -> Result<Identity, IdentityError> {
         let damaged = || IdentityError::Damaged { path: dir.join(KEY_FILE) };
         let key = pem::parse(key_pem).ok().filter(|block| block.tag() == PRIVATE_KEY).ok_or_else(damaged)?;
-        let key = KeyPair::try_from(key.into_contents()).map_err(|_| damaged())?;
+        let key = key.into_contents();
+        files::read_matching(dir, &FILES, || {
+            Self::read_with(dir, KeyPair::try_from(key.clone()).map_err(|_| damaged())?)
+        })
+    }
+
+    fn read_with(dir: &Path, key: KeyPair) -> Result<Identity, IdentityError> {
         let [certificate, issuer] = files::read_pem_file(dir, CERTIFICATE_FILE, CERTIFICATE)?;
         let [authority] = files::read_pem_file(dir, AUTHORITY_FILE, CERTIFICATE)?;
         Self::from_parts(key, certificate, issuer)?.trusting(&authority)
@@ -109,6 +116,7 @@ impl Identity {
     /// The same identity, trusting another authority than its issuer (certificate, DER): for HQ's operators at a
     /// box, which counts HQ among its other authorities.
     pub fn trusting(mut self, authority_der: &[u8]) -> Result<Identity, IdentityError> {
+        check_issued_by(authority_der, authority_der)?;
         self.authority_spki = Facts::read(authority_der)?.spki;
         self.authority = authority_der.to_vec();
         Ok(self)
@@ -176,7 +184,7 @@ impl std::fmt::Debug for PendingIdentity {
     }
 }
 
-fn check_issued_by(certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
+pub(crate) fn check_issued_by(certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
     let read =
         |der| X509Certificate::from_der(der).map(|(_, read)| read).map_err(|_| IdentityError::Certificate);
     let (certificate, authority) = (read(certificate)?, read(authority)?);

@@ -4,13 +4,11 @@
 //! authority), `identity/` (what HQ shows to its peers).
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coffer_format::OrgId;
-use coffer_link::{Authority, Identity, Role};
+use coffer_link::{Authority, Identity, Role, owner_only, write_durable_file};
 use coffer_vault::{RecoveryKey, RecoveryPublic};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -63,8 +61,7 @@ impl Organisation {
         };
         let toml = toml::to_string(&text).map_err(|_| HqError::Internal)?;
         // Last, because it says that all the rest is there.
-        write_synced(&path, toml.as_bytes(), 0o644)?;
-        sync_dir(dir)?;
+        write(&path, &toml, &fs::OpenOptions::new())?;
         Organisation::open(dir)
     }
 
@@ -120,16 +117,9 @@ fn read_key(path: &Path) -> Result<[u8; 32]> {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    write_synced(path, format!("{text}\n").as_bytes(), 0o600)
+    write(path, &format!("{text}\n"), &owner_only())
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(mode).open(path);
-    let mut file = file.map_err(HqError::io("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(HqError::io("write", path))
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(HqError::io("sync", dir))
+fn write(path: &Path, text: &str, options: &fs::OpenOptions) -> Result<()> {
+    write_durable_file(path, text.as_bytes(), options).map_err(HqError::io("write", path))
 }

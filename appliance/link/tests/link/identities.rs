@@ -96,3 +96,41 @@ fn errors_end_with_what_to_do() {
     let text = Identity::load(&TempDir::new().unwrap().path().join("nowhere")).unwrap_err().to_string();
     assert!(text.ends_with("restore it or enrol again"), "{text}");
 }
+
+/// A power cut between putting one file in place and the next leaves a new key beside an old certificate.
+#[test]
+fn a_cut_at_any_moment_of_saving_leaves_the_old_identity_or_the_new_one() {
+    let dir = TempDir::new().unwrap();
+    let authority = Authority::create(&dir.path().join("authority"), "Leeds").unwrap();
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    Identity::issue(&authority, computer(1), DAY).unwrap().save(&old).unwrap();
+    Identity::issue(&authority, computer(2), DAY).unwrap().save(&new).unwrap();
+    let files = ["key.pem", "authority.pem", "certificate.pem"];
+    for placed in 0..=files.len() {
+        let cut = dir.path().join(format!("cut-{placed}"));
+        fs::create_dir(&cut).unwrap();
+        for (at, name) in files.iter().enumerate() {
+            if at < placed {
+                fs::copy(new.join(name), cut.join(name)).unwrap();
+            } else {
+                fs::copy(old.join(name), cut.join(name)).unwrap();
+                fs::copy(new.join(name), cut.join(format!(".{name}.new"))).unwrap();
+            }
+        }
+        let expected = if placed == 0 { computer(1) } else { computer(2) };
+        assert_eq!(Identity::load(&cut).unwrap().role(), expected, "{placed} files were in place");
+        assert_eq!(Identity::load(&cut).unwrap().role(), expected, "and so it stays");
+    }
+}
+
+/// The first time there is nothing to fall back on: what is there counts once all of it is there.
+#[test]
+fn a_cut_while_the_first_authority_is_put_in_place_costs_nothing() {
+    let dir = TempDir::new().unwrap();
+    let made = Authority::create(&dir.path().join("made"), "Leeds").unwrap();
+    let cut = dir.path().join("cut");
+    fs::create_dir(&cut).unwrap();
+    fs::copy(dir.path().join("made/authority.key"), cut.join("authority.key")).unwrap();
+    fs::copy(dir.path().join("made/authority.pem"), cut.join(".authority.pem.new")).unwrap();
+    assert_eq!(Authority::open(&cut).unwrap().pin(), made.pin());
+}
