@@ -71,6 +71,13 @@ impl Journal {
         Ok(Journal { connection, path, pages: folder.join("pages") })
     }
 
+    /// Removes a damaged journal: the next one is recalled from the box.
+    pub(crate) fn remove(self) {
+        let path = self.path.clone();
+        drop(self);
+        schema::remove(&path);
+    }
+
     /// A second connection, for the thread that compares.
     pub(crate) fn reader(&self) -> Result<JournalReader, JournalError> {
         let connection = schema::open_reader(&self.path).map_err(|error| self.failed(error))?;

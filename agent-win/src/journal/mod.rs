@@ -32,7 +32,7 @@ pub struct PartAt {
 /// Why the journal couldn't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    #[error("the agent's journal {0} can't be used; it is rebuilt from the box when it's removed")]
+    #[error("the agent's journal {0} can't be used; check the folder and the disk")]
     Database(PathBuf, #[source] rusqlite::Error),
     #[error(
         "the agent's memory of page signatures of file {0} can't be kept; free some space or check the disk"
@@ -40,4 +40,11 @@ pub enum JournalError {
     Signatures(NodeId, #[source] std::io::Error),
     #[error("the agent's folder {0} can't be used; check its permissions and the disk")]
     Folder(PathBuf, #[source] std::io::Error),
+}
+
+impl JournalError {
+    /// Whether the journal's file is damaged: it's of no use any more, and all of it can be recalled from the box.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, JournalError::Database(_, error) if schema::is_damage(error))
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Grows whenever the tables change; a journal of another version is dropped and recalled from the box.
 const VERSION: i64 = 2;
@@ -32,15 +32,33 @@ CREATE TABLE still_open (device INTEGER NOT NULL, inode INTEGER NOT NULL, PRIMAR
 CREATE TABLE owed (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
-/// Opens or makes the journal at `path`; one that can't be read is removed first.
+/// Opens or makes the journal at `path`; a damaged one is removed first. One that can't be opened for another reason (it's in
+/// use, the disk is full) stays as it is.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     match prepared(path) {
-        Ok(connection) => Ok(connection),
-        Err(error) => {
-            tracing::warn!(%error, "the journal is unreadable and will be recalled from the box");
+        Err(error) if is_damage(&error) => {
+            tracing::warn!(%error, "the journal is damaged and will be recalled from the box");
             remove(path);
             prepared(path)
         }
+        opened => opened,
+    }
+}
+
+/// Whether the file itself is to blame: its pages or the values in them aren't what was written.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    match error {
+        Error::SqliteFailure(failure, _) => {
+            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        }
+        // A table that isn't there, or a column.
+        Error::SqlInputError { .. } => true,
+        Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::InvalidColumnType(..)
+        | Error::Utf8Error(..) => true,
+        _ => false,
     }
 }
 
@@ -88,7 +106,8 @@ fn prepared_new(path: &Path) -> rusqlite::Result<Connection> {
     prepared(path)
 }
 
-fn remove(path: &Path) {
+/// Removes the journal at `path` with all that belongs to it.
+pub(super) fn remove(path: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -97,5 +116,53 @@ fn remove(path: &Path) {
         {
             tracing::warn!(%error, "an old journal can't be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Journal;
+    use super::*;
+
+    #[test]
+    fn a_journal_that_is_no_database_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        std::fs::write(&path, vec![0x5a; 8192]).unwrap();
+        assert!(Journal::open(folder.path()).unwrap().position().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_opened_for_another_reason_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        drop(Journal::open(folder.path()).unwrap());
+        let before = std::fs::read(&path).unwrap();
+        let holder = Connection::open(&path).unwrap();
+        holder.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; DELETE FROM nodes;").unwrap();
+        let busy = Connection::open(&path).and_then(|other| other.execute_batch("BEGIN IMMEDIATE"));
+        assert!(!is_damage(&busy.unwrap_err()));
+        drop(holder);
+        assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
+    }
+
+    #[test]
+    fn a_page_that_went_bad_is_damage_and_the_next_journal_is_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let journal = Journal::open(folder.path()).unwrap();
+        let filled = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+            INSERT INTO owed SELECT randomblob(60) FROM n; INSERT INTO looked VALUES (1, zeroblob(16), 0); PRAGMA wal_checkpoint(truncate);";
+        journal.connection().execute_batch(filled).unwrap();
+        drop(journal);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 8192].fill(0x5a);
+        std::fs::write(&path, bytes).unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        let error = journal.marks().unwrap_err();
+        assert!(error.is_damage(), "{error:?}");
+        journal.remove();
+        assert!(Journal::open(folder.path()).unwrap().marks().is_ok());
     }
 }

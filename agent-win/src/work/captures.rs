@@ -66,7 +66,25 @@ impl Agent {
         progress: &Progress,
     ) -> Result<Outcome, CaptureError> {
         let mut journal = Journal::open(&job.folder())?;
-        let prepared = Prepared::new(job, errand, &journal, &self.stop)?;
+        let captured = self.capture_by(&mut journal, session, job, errand, progress);
+        if let Err(CaptureError::Journal(error)) = &captured
+            && error.is_damage()
+        {
+            tracing::warn!(%error, "the journal is damaged and will be recalled from the box");
+            journal.remove();
+        }
+        captured
+    }
+
+    fn capture_by(
+        &self,
+        journal: &mut Journal,
+        session: &mut Session,
+        job: &Job,
+        errand: Errand,
+        progress: &Progress,
+    ) -> Result<Outcome, CaptureError> {
+        let prepared = Prepared::new(job, errand, journal, &self.stop)?;
         let order = CaptureOrder {
             config: job.text.config,
             scope: job.scope.clone(),
@@ -77,9 +95,9 @@ impl Agent {
             target: prepared.look.target.clone(),
             progress,
         };
-        let captured = session.capture(&mut journal, order);
-        prepared.finish(&mut journal, &captured)?;
-        captured
+        let captured = session.capture(journal, order);
+        let finished = prepared.finish(journal, &captured);
+        captured.and_then(|captured| finished.map(|()| captured))
     }
 }
 
