@@ -1,10 +1,13 @@
 //! The end of a batch: every file of it is completed, then all are synced together, then each gets its name.
 
+use std::collections::HashMap;
 use std::io;
+use std::thread::JoinHandle;
 
 use coffer_format::node::NodeMeta;
 
 use super::growing::{Growing, Grown, Spot, discard, is_full};
+use super::links::Link;
 use super::pool::threads;
 use super::put::{Put, put};
 use super::write::{Placed, Restoring};
@@ -19,24 +22,42 @@ struct Completed {
     outcome: io::Result<Grown>,
 }
 
+/// A batch whose files are being completed and synced, while the next one comes.
+pub(super) struct Ending {
+    completing: JoinHandle<Vec<Completed>>,
+    /// Which of its files are streams, and what they're called.
+    streams: HashMap<u32, Vec<u8>>,
+    links: Vec<Link>,
+}
+
 impl Restoring {
-    /// Every node so far has all its bytes.
+    /// Every node so far has all its bytes. The disk takes its time with a batch: what it does with this one is waited for at the
+    /// end of the next.
     pub(super) fn finish_batch(&mut self) {
         let batch = self.take_batch();
-        let streams = std::mem::take(&mut self.batch_streams);
-        let completed = complete_all(batch);
-        let files = completed.iter().filter_map(|one| Some(one.outcome.as_ref().ok()?.entry.file()));
-        let unsynced = platform::sync_all(&files.collect::<Vec<_>>());
-        let mut unsynced = unsynced.into_iter();
+        let ending = Ending {
+            completing: std::thread::spawn(move || sync_completed(complete_all(batch))),
+            streams: std::mem::take(&mut self.batch_streams),
+            links: std::mem::take(&mut self.links),
+        };
+        if let Some(before) = self.ending.replace(ending) {
+            self.name_files(before);
+        }
+    }
+
+    /// Every batch so far has its names.
+    pub(super) fn end_batches(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            self.name_files(ending);
+        }
+    }
+
+    /// Every file of a batch that is on the disk gets its name.
+    fn name_files(&mut self, ending: Ending) {
+        let Ending { completing, streams, links } = ending;
+        let completed = completing.join().expect("completing doesn't panic");
         for Completed { index, shown, written, outcome } in completed {
-            let synced = outcome.and_then(|grown| match unsynced.next().flatten() {
-                None => Ok(grown),
-                Some(error) => {
-                    discard(grown.entry);
-                    Err(error)
-                }
-            });
-            let placed = synced.and_then(|grown| match streams.get(&index) {
+            let placed = outcome.and_then(|grown| match streams.get(&index) {
                 Some(name) => {
                     self.keep_stream(index, grown, name.clone());
                     Ok(())
@@ -48,7 +69,7 @@ impl Restoring {
                 self.not_restored(index, &shown, &error);
             }
         }
-        self.finish_links();
+        self.finish_links(links);
         self.folders.release();
     }
 
@@ -116,6 +137,20 @@ impl Restoring {
             }
         }
     }
+}
+
+/// All of them on the disk, or an error in place of the file.
+fn sync_completed(mut completed: Vec<Completed>) -> Vec<Completed> {
+    let files = completed.iter().filter_map(|one| Some(one.outcome.as_ref().ok()?.entry.file()));
+    let mut unsynced = platform::sync_all(&files.collect::<Vec<_>>()).into_iter();
+    for one in completed.iter_mut().filter(|one| one.outcome.is_ok()) {
+        if let Some(error) = unsynced.next().flatten()
+            && let Ok(grown) = std::mem::replace(&mut one.outcome, Err(error))
+        {
+            discard(grown.entry);
+        }
+    }
+    completed
 }
 
 /// On several threads, in the order they came.

@@ -77,6 +77,7 @@ impl Restoring {
     /// Folders get what belongs to them last, the deepest first: writing into them changes their times.
     pub(super) fn finish(mut self) -> Restored {
         self.drop_batch();
+        self.end_batches();
         self.finish_streams();
         for (place, directory) in std::mem::take(&mut self.directories).into_iter().rev() {
             let Directory { object, is_new, kept: Some(Kept { shown, meta }), .. } = directory else {

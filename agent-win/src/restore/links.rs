@@ -22,8 +22,8 @@ pub(super) struct Link {
 
 impl Restoring {
     /// Every file of the batch has its place, or has none.
-    pub(super) fn finish_links(&mut self) {
-        for link in std::mem::take(&mut self.links) {
+    pub(super) fn finish_links(&mut self, links: Vec<Link>) {
+        for link in links {
             if self.is_full {
                 continue;
             }

@@ -182,6 +182,7 @@ impl Restoring {
             }
             Message::RestoreEnd { failed, .. } => {
                 self.finish_batch();
+                self.end_batches();
                 for line in failed {
                     self.lack(&line.path.0, line.what);
                 }

@@ -8,6 +8,7 @@ use coffer_format::chunk::Compression;
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::wire::{LeftOut, Placement, RestoreNode};
 
+use super::batch::Ending;
 use super::directories::Directory;
 use super::existing::Existing;
 use super::folders::{Folders, working_name};
@@ -44,6 +45,8 @@ pub(super) struct Restoring {
     /// Where each file is in the end, for its other names and its streams.
     pub(super) places: HashMap<u32, Placed>,
     pub(super) links: Vec<Link>,
+    /// The batch before, which the disk is still at work on.
+    pub(super) ending: Option<Ending>,
     pub(super) streams: Vec<Stream>,
     /// What's settled already: the box sends everything again after the line was broken.
     pub(super) decided: HashSet<u32>,
@@ -84,6 +87,7 @@ impl Restoring {
             batch_streams: HashMap::new(),
             places: HashMap::new(),
             links: Vec::new(),
+            ending: None,
             streams: Vec::new(),
             decided: HashSet::new(),
             pool: Pool::start(),
@@ -101,6 +105,7 @@ impl Restoring {
 
     /// Everything comes again, over another line.
     pub(super) fn go_on(&mut self) {
+        self.end_batches();
         self.done.left_out.clear();
         self.drop_batch();
     }
