@@ -1,8 +1,9 @@
 //! How each computer stands, and what there is to say of it.
 
 use coffer_format::wire::WAITS;
-use coffer_format::{ComputerId, ConfigId};
-use coffer_vault::VaultError;
+use coffer_format::{ComputerId, ConfigId, PointSeq};
+use coffer_vault::browse::Point;
+use coffer_vault::{Reading, VaultError};
 use serde::Serialize;
 
 use super::Status;
@@ -54,7 +55,9 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let failure = appliance.live.failure(id);
             let last = points.first().map(|point| point.closed_ms);
             let holds_files = reading.holds_files(id)?;
-            let known = Known { holds_files, looked_ms: looked, failure: failure.as_deref() };
+            let remark = first_remark(reading, id, points.first())?;
+            let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
+            let known = Known { holds_files, looked_ms: looked, failure: failure_said, remark };
             let Judged { standing, at_risk_ms, why } = judge(points.first(), known, now);
             configurations.push(ConfigStatus {
                 config: config.config,
@@ -78,6 +81,31 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
         });
     }
     Ok(computers)
+}
+
+/// The first that an incomplete point's capture had to say, as one line.
+fn first_remark(
+    reading: &Reading,
+    config: ConfigId,
+    newest: Option<&Point>,
+) -> Result<Option<String>, VaultError> {
+    const SHOWN_MAX: usize = 300;
+    let Some(newest) = newest.filter(|point| point.report_lines > 0) else { return Ok(None) };
+    let first = match reading.report(config, PointSeq(newest.point)) {
+        Ok(report) => report.into_iter().next(),
+        // The record itself is damaged, which has a sentence of its own.
+        Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(first.map(|remark| {
+        let whole = match remark.path.is_empty() {
+            true => remark.what,
+            false => format!("{} {}", remark.path, remark.what),
+        };
+        // A computer's words are data: nothing in them may command a terminal.
+        let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+        whole.chars().take(SHOWN_MAX).map(plain).collect()
+    }))
 }
 
 /// Why an agent that's there doesn't capture a configuration, in its own words.

@@ -56,10 +56,12 @@ pub(super) struct Known<'a> {
     pub(super) looked_ms: Option<u64>,
     /// Why captures fail.
     pub(super) failure: Option<&'a str>,
+    /// The newest point's first remark.
+    pub(super) remark: Option<&'a str>,
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure } = known;
+    let Known { holds_files, looked_ms, failure, remark } = known;
     let Some(newest) = newest else {
         let standing = if failure.is_some() { Standing::Failing } else { Standing::Initial };
         return Judged { standing, at_risk_ms: None, why: None };
@@ -67,7 +69,7 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
     let is_future = newest.closed_ms > now_ms + FUTURE_MS;
     let protected_ms = newest.closed_ms.max(looked_ms.unwrap_or(0));
     let at_risk_ms = (!is_future).then(|| now_ms.saturating_sub(protected_ms));
-    let incomplete = lacks(newest, holds_files);
+    let incomplete = lacks(newest, holds_files, remark);
     let standing = match () {
         () if failure.is_some() => Standing::Failing,
         () if incomplete.is_some() => Standing::Incomplete,
@@ -86,11 +88,13 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
 }
 
 /// What the newest point lacks.
-fn lacks(newest: &Point, holds_files: bool) -> Option<String> {
+fn lacks(newest: &Point, holds_files: bool, remark: Option<&str>) -> Option<String> {
     let point = newest.point;
+    let first = remark.unwrap_or("`coffer report` shows what, and why");
     match (newest.report_lines, holds_files) {
-        (lines @ 1.., _) => Some(format!(
-            "restore point {point} lacks something ({lines} remarks): `coffer report` shows what, and why"
+        (1, _) => Some(format!("restore point {point} lacks something: {first}")),
+        (lines @ 2.., _) => Some(format!(
+            "restore point {point} lacks something ({lines} remarks, all of them in `coffer report`): {first}"
         )),
         (0, false) => {
             Some(format!("restore point {point} holds no file at all: check what the configuration includes"))
@@ -121,7 +125,7 @@ mod tests {
         }
     }
 
-    const WHOLE: Known<'_> = Known { holds_files: true, looked_ms: None, failure: None };
+    const WHOLE: Known<'_> = Known { holds_files: true, looked_ms: None, failure: None, remark: None };
 
     #[test]
     fn protected_is_only_what_is_whole_and_fresh() {
