@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use crate::catalog::{self, ChunkLocation, SegmentRow};
 use crate::commit::Work;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, ReadOnlyDisk};
 use crate::identity::{read_or_mend_identity, write_identity};
 use crate::intake::Accepted;
 use crate::keys::{BoxKey, Opener, RecoveryPublic, VaultKeys};
@@ -121,6 +121,12 @@ impl Vault {
         write_identity(disk, dir, &identity)
     }
 
+    /// Whether a key opens the vault in `dir`: an error says why it doesn't.
+    pub fn check_key(disk: &dyn Disk, dir: &Path, opener: &Opener) -> Result<()> {
+        let (identity, _) = read_or_mend_identity(disk, dir, opener)?;
+        VaultKeys::open(opener, &identity.keys).map(drop)
+    }
+
     /// Opens a vault: finishes what a power cut left unfinished and brings the catalog up to the segments.
     pub fn open(
         disk: Arc<dyn Disk>,
@@ -130,9 +136,49 @@ impl Vault {
         options: Options,
     ) -> Result<Vault> {
         let lock = lock(dir)?;
+        let parts = Parts { disk, dir, catalog: catalog_path(dir), lock };
+        let (vault, notes) = Vault::open_parts(parts, opener, clock, options)?;
+        for note in notes {
+            tracing::warn!(note, "when the vault was opened");
+            vault.audit("box", &note)?;
+        }
+        Ok(vault)
+    }
+
+    /// Opens a vault whose disk takes no writes: it can be read, verified and restored from. What opening has to write goes to
+    /// `scratch`, an empty folder on another disk.
+    pub fn open_read_only(
+        dir: &Path,
+        opener: Opener,
+        clock: Arc<dyn Clock>,
+        scratch: &Path,
+    ) -> Result<Vault> {
+        let lock = lock_read_only(dir)?;
+        let (from, catalog) = (catalog_path(dir), scratch.join("catalog.sqlite"));
+        for suffix in ["", "-wal"] {
+            // Without it the catalog is made anew from the segments, which takes longer.
+            if let Err(error) = std::fs::copy(beside(&from, suffix), beside(&catalog, suffix)) {
+                tracing::debug!(%error, suffix, "the catalog isn't taken along");
+            }
+        }
+        let disk = Arc::new(ReadOnlyDisk::new(scratch));
+        let parts = Parts { disk, dir, catalog, lock };
+        let (vault, notes) = Vault::open_parts(parts, opener, clock, Options::default())?;
+        notes.iter().for_each(|note| tracing::warn!(note, "when the vault was opened for reading"));
+        vault.poison();
+        Ok(vault)
+    }
+
+    /// The vault, and what a person should know of how it was found.
+    fn open_parts(
+        parts: Parts<'_>,
+        opener: Opener,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Vault, Vec<String>)> {
+        let Parts { disk, dir, catalog, lock } = parts;
         let (identity, mended) = read_or_mend_identity(&*disk, dir, &opener)?;
         let keys = VaultKeys::open(&opener, &identity.keys)?;
-        let catalog = catalog_path(dir);
         let files = SegmentFiles::new(disk.clone(), dir.into(), opener, keys);
         let opened = catalog::open_writer(&catalog)?;
         let reading = Arc::new(Reading::new(disk, dir, files, &catalog));
@@ -153,11 +199,8 @@ impl Vault {
             _lock: lock,
         };
         let lost = if found.is_new { vault.note_lost()? } else { None };
-        for note in mended.into_iter().chain(found.notes).chain(lost) {
-            tracing::warn!(note, "when the vault was opened");
-            vault.audit("box", &note)?;
-        }
-        Ok(vault)
+        let notes = mended.into_iter().chain(found.notes).chain(lost).collect();
+        Ok((vault, notes))
     }
 
     pub fn id(&self) -> VaultId {
@@ -352,10 +395,34 @@ pub(crate) fn catalog_path(dir: &Path) -> PathBuf {
     dir.join("catalog.sqlite")
 }
 
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What a vault is opened from.
+struct Parts<'a> {
+    disk: Arc<dyn Disk>,
+    dir: &'a Path,
+    catalog: PathBuf,
+    lock: Option<Flock<std::fs::File>>,
+}
+
 /// Takes the vault for this process; a crash gives it back.
 pub(crate) fn lock(dir: &Path) -> Result<Option<Flock<std::fs::File>>> {
     std::fs::create_dir_all(dir).map_err(VaultError::io("create", dir))?;
     let path = dir.join("lock");
     let file = std::fs::File::create(&path).map_err(VaultError::io("create", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Some).map_err(|_| VaultError::Locked { path })
+}
+
+/// The same on a disk that takes no writes.
+fn lock_read_only(dir: &Path) -> Result<Option<Flock<std::fs::File>>> {
+    let path = dir.join("lock");
+    let file = match std::fs::File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(VaultError::io("open", &path))?,
+    };
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Some).map_err(|_| VaultError::Locked { path })
 }

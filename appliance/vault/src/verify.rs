@@ -156,7 +156,10 @@ impl Vault {
             touched: report.touched_count,
             lost: report.lost_count,
         });
-        self.record(events)?;
+        // On a disk that takes no writes it's said, and can't be kept.
+        if !self.is_read_only() {
+            self.record(events)?;
+        }
         Ok(report)
     }
 }

@@ -14,9 +14,7 @@ use coffer_vault::{Vault, VaultError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::layout::Layout;
 use crate::serve::Appliance;
-use crate::settings::Settings;
 
 /// What came of making a restore's segments present on disk.
 #[derive(Debug, Default)]
@@ -174,18 +172,13 @@ fn unlimited() -> String {
     "unlimited".into()
 }
 
-/// The job that sends to HQ; nothing where the box has none.
-pub(crate) fn wan_job(settings: &Settings, layout: &Layout, vault: Arc<Vault>) -> Result<Option<WanJob>> {
-    let Some(table) = settings.hq.clone() else { return Ok(None) };
-    let table: HqTable = table.try_into().context("box.toml: [hq]")?;
-    let identity = Identity::load(&layout.branch())
-        .context("this box has not joined HQ: run `cofferd init` with --hq")?;
-    let Role::Branch(branch) = identity.role() else {
-        bail!("the identity in {} isn't a branch's", layout.branch().display())
-    };
+/// The job that sends to HQ, as `[hq]` says and as the branch that the box has joined as.
+pub(crate) fn wan_job(table: &toml::Table, identity: Identity, vault: Arc<Vault>) -> Result<WanJob> {
+    let table: HqTable = table.clone().try_into().context("box.toml: [hq]")?;
+    let Role::Branch(branch) = identity.role() else { bail!("the identity in `branch` isn't a branch's") };
     let rate: Rate = table.rate.parse().context("box.toml: hq.rate")?;
     let calendar = Calendar::new(rate, table.window).context("box.toml: hq.window")?;
     let wan =
         WanSettings { address: table.address, identity, branch, calendar, patience: Default::default() };
-    Ok(Some(WanJob::new(vault, wan, Arc::new(|| jiff::Zoned::now().datetime()))))
+    Ok(WanJob::new(vault, wan, Arc::new(|| jiff::Zoned::now().datetime())))
 }

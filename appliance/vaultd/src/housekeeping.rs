@@ -64,6 +64,9 @@ fn heal(appliance: &Appliance) {
 }
 
 fn work(appliance: &Appliance, mut due: Due) -> Due {
+    if appliance.only_restores() {
+        return due;
+    }
     // First: what is damaged must not be given up, nor go to tape.
     due.healing.work(appliance);
     let reclaim = appliance.settings.reclaim.every_minutes;

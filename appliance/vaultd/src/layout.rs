@@ -19,7 +19,14 @@ impl Layout {
     }
     /// The box's key, until it's bound to a TPM.
     pub fn box_key(&self) -> PathBuf {
-        self.0.join("keys").join("box.key")
+        self.keys().join("box.key")
+    }
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+    /// Second copies of keys, authority and identities: `spare/keys` and so on.
+    pub fn spare(&self, of: &Path) -> PathBuf {
+        self.0.join("spare").join(of.file_name().unwrap_or_default())
     }
     /// Signs the certificates of this box's computers and operators.
     pub fn authority(&self) -> PathBuf {

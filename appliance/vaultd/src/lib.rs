@@ -22,4 +22,5 @@ mod live;
 mod page;
 mod programs;
 mod restore_jobs;
+mod spare;
 mod updates;

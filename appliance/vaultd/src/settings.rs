@@ -213,10 +213,25 @@ impl Reclaim {
 impl Settings {
     /// Reads and checks a file; every mistake is told, each with its line and what to do.
     pub fn load(path: &Path) -> Result<Settings> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}: run `cofferd init` first", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read {}: put it back, or run `cofferd init` for a new box", path.display())
+        })?;
+        if text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()) {
+            bail!(
+                "{} says nothing, and a box that was set up has settings: put it back from its copy, or write at least the branch's \
+                 name into it and, where the box has them, [tape] and [hq]",
+                path.display()
+            );
+        }
         Settings::parse(&text)
             .with_context(|| format!("{} was not accepted and nothing was started", path.display()))
+    }
+
+    /// Writes the settings to a file, durably.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string_pretty(self)?;
+        coffer_link::write_durable_file(path, text.as_bytes(), &std::fs::OpenOptions::new())
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     pub fn parse(text: &str) -> Result<Settings> {
@@ -299,6 +314,19 @@ mod tests {
         assert!(has("[tape]\nsimulated = true\n"));
         assert!(has("[tape]\nchanger = \"/dev/sg3\"\ndrives = [\"/dev/sg4\"]\n"));
         assert!(!has("[tape]\nenabled = false\nsimulated = true\n"));
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_no_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("box.toml");
+        for text in ["", "\n\n", "# all of it is a comment\n"] {
+            std::fs::write(&path, text).unwrap();
+            let told = Settings::load(&path).unwrap_err().to_string();
+            assert!(told.contains("says nothing"), "{text:?}: {told}");
+        }
+        Settings::default().save(&path).unwrap();
+        assert_eq!(Settings::load(&path).unwrap().name, "branch");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Making a box: keys, authority, vault. Once, by `cofferd init`.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,8 +57,7 @@ pub async fn init(dir: &Path, settings: &Settings, hq: Option<(&str, &EnrolmentC
         table.insert("address".into(), address.into());
         settings.hq.get_or_insert(table);
     }
-    fs::write(layout.settings(), toml::to_string_pretty(&settings)?)?;
-    Ok(())
+    settings.save(&layout.settings())
 }
 
 async fn join(address: &str, code: &EnrolmentCode, name: &str, layout: &Layout) -> Result<Organisation> {
@@ -79,16 +77,12 @@ fn found(layout: &Layout) -> Result<Organisation> {
 
 /// Writes a secret as hex, readable by its owner alone.
 pub fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot create {}", path.display()))?;
+    if path.exists() {
+        bail!("{} is there already: a key is never written over", path.display());
+    }
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(file, "{hex}")?;
-    file.sync_all()?;
-    Ok(())
+    coffer_link::write_durable_file(path, format!("{hex}\n").as_bytes(), &coffer_link::owner_only())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Reads a secret written by [`write_secret`].

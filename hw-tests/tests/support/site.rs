@@ -13,6 +13,8 @@ pub(crate) struct Site {
     daemon: Option<Running>,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) server: String,
+    /// Where its status page is.
+    pub(crate) page: String,
 }
 
 impl Site {
@@ -24,11 +26,13 @@ impl Site {
     /// With more in `box.toml`.
     pub(crate) fn start_with(more: &str) -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let mut site = Site { daemon: None, dir, server: String::new() };
+        let page = free_port();
+        let (server, shown) = (String::new(), format!("https://127.0.0.1:{page}/"));
+        let mut site = Site { daemon: None, dir, server, page: shown };
         fs::create_dir(site.data()).unwrap();
         let port = free_port();
         let settings =
-            format!("listen = \"127.0.0.1:{port}\"\npage = \"127.0.0.1:0\"\nreserve_mib = 16\n{more}");
+            format!("listen = \"127.0.0.1:{port}\"\npage = \"127.0.0.1:{page}\"\nreserve_mib = 16\n{more}");
         fs::write(site.path("start.toml"), settings).unwrap();
         let mut init = program("cofferd");
         init.args(["init", "--name", "site", "--settings"])
@@ -58,9 +62,15 @@ impl Site {
 
     /// Starts the box and waits until it listens.
     pub(crate) fn start_box(&mut self) {
-        let log = self.path("box.log");
         let mut command = program("cofferd");
-        command.args(["run", "--dir"]).arg(self.path("box")).stdout(Stdio::piped());
+        command.args(["run", "--dir"]).arg(self.path("box"));
+        self.start_box_by(command);
+    }
+
+    /// The same, as that command does it.
+    pub(crate) fn start_box_by(&mut self, mut command: Command) {
+        let log = self.path("box.log");
+        command.stdout(Stdio::piped());
         let mut daemon = Running::start_logged(&mut command, &log);
         let Some(line) = daemon.first_line() else {
             panic!("the box ended at once: {}", fs::read_to_string(log).unwrap())

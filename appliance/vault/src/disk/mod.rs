@@ -1,6 +1,7 @@
 //! The file system as a vault sees it: few operations, each of which may fail or be lost in a power cut.
 
 mod crash;
+mod read_only;
 mod real;
 
 use std::io;
@@ -8,13 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use crash::{CrashDisk, PowerCut};
+pub use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 
 /// Files in directories. A created or renamed file survives a power cut only after `sync_dir`.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file; it must not exist.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// Opens an existing file for reading and writing.
+    /// Opens an existing file for reading and writing; for reading alone where the disk takes no writes.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Names of the files in a directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;

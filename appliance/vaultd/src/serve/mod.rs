@@ -5,8 +5,8 @@ mod enrol;
 mod operator;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use coffer_format::wire::{Message, PROTOCOL, RefusalCode};
@@ -14,6 +14,7 @@ use coffer_link::{Advertiser, Authority, ByteBudget, Identity, Link, Listener, R
 use coffer_replicator::WanJob;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault};
+use tempfile::TempDir;
 
 use crate::layout::Layout;
 use crate::live::Live;
@@ -21,7 +22,7 @@ use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::tape::TapeJob;
 use crate::updates::Updates;
-use crate::{housekeeping, page, setup};
+use crate::{housekeeping, page, setup, spare};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -34,6 +35,10 @@ pub struct Appliance {
     pub(crate) updates: Updates,
     pub(crate) tape: Option<TapeJob>,
     pub(crate) wan: Option<Arc<WanJob>>,
+    /// What was wrong at the start and doesn't keep the box from its work, each a sentence.
+    troubles: Mutex<Vec<String>>,
+    /// Where that is written which can't be written to the box's disk: it takes no writes, and all the box can do is restore.
+    scratch: Option<TempDir>,
     connections: AtomicU64,
 }
 
@@ -50,11 +55,31 @@ impl Running {
     pub async fn start(dir: &Path) -> Result<Running> {
         let layout = Layout::new(dir);
         let settings = Settings::load(&layout.settings())?;
-        let identity = Identity::load(&layout.identity())?;
-        let authority = Authority::open(&layout.authority())?;
-        let vault = Arc::new(open_vault(&layout, &settings)?);
-        let tape = TapeJob::of(&settings, &layout)?;
-        let wan = crate::copies::wan_job(&settings, &layout, vault.clone())?.map(Arc::new);
+        let mut troubles = Vec::new();
+        let authority = loaded(&layout, &layout.authority(), &mut troubles, |dir| Ok(Authority::open(dir)?))?;
+        let identity = loaded(&layout, &layout.identity(), &mut troubles, |dir| Ok(Identity::load(dir)?))?;
+        // It may have been moved to the operator's own computer.
+        if layout.operator().exists() {
+            loaded(&layout, &layout.operator(), &mut troubles, |dir| Ok(Identity::load(dir)?))
+                .map(drop)
+                .unwrap_or_else(|error| {
+                    troubles.push(format!("The operator's identity can't be used: {error:#}."))
+                });
+        }
+        let scratch = match takes_writes(&layout.vault()) {
+            true => None,
+            false => Some(tempfile::tempdir().context("there's no room for what restoring needs")?),
+        };
+        let vault = Arc::new(open_vault(&layout, &settings, scratch.as_ref(), &mut troubles)?);
+        let (tape, wan) = match scratch {
+            // What tapes and HQ take and give has to be noted on the disk.
+            Some(_) => (None, None),
+            None => (
+                tape_job(&settings, &layout, &mut troubles),
+                wan_job(&settings, &layout, &vault, &mut troubles),
+            ),
+        };
+        troubles.iter().for_each(|sentence| tracing::error!("{sentence}"));
         let listener = Listener::bind(settings.listen, &identity, &[], ByteBudget::for_server()).await?;
         let advertiser = advertise(&settings, &vault, &authority, listener.local_addr());
         let appliance = Arc::new(Appliance {
@@ -67,10 +92,17 @@ impl Running {
             updates: Updates::of(dir),
             tape,
             wan,
+            troubles: Mutex::new(troubles),
+            scratch,
             connections: AtomicU64::new(0),
         });
         let page = match appliance.settings.page {
-            Some(address) => Some(page::serve(appliance.clone(), address).await?),
+            Some(address) => {
+                page::serve(appliance.clone(), address).await.map(Some).unwrap_or_else(|error| {
+                    appliance.trouble(format!("There is no status page: {error:#}."));
+                    None
+                })
+            }
             None => None,
         };
         Ok(Running { appliance, listener, advertiser, page })
@@ -124,14 +156,102 @@ fn advertise(
     })
 }
 
-fn open_vault(layout: &Layout, settings: &Settings) -> Result<Vault> {
-    let key = BoxKey(setup::read_secret(&layout.box_key())?);
+fn open_vault(
+    layout: &Layout,
+    settings: &Settings,
+    scratch: Option<&TempDir>,
+    troubles: &mut Vec<String>,
+) -> Result<Vault> {
+    let key = loaded(layout, &layout.keys(), troubles, |dir| {
+        let name = layout.box_key();
+        let key = setup::read_secret(&dir.join(name.file_name().unwrap_or_default()))?;
+        let opener = Opener::Box(BoxKey(key));
+        Vault::check_key(&RealDisk, &layout.vault(), &opener).context("the vault can't be opened")?;
+        Ok(opener)
+    })?;
     let options = Options { reserve_bytes: settings.reserve_mib << 20 };
-    Vault::open(Arc::new(RealDisk), &layout.vault(), Opener::Box(key), Arc::new(SystemClock), options)
-        .context("the vault can't be opened")
+    match scratch {
+        Some(scratch) => Vault::open_read_only(&layout.vault(), key, Arc::new(SystemClock), scratch.path()),
+        None => Vault::open(Arc::new(RealDisk), &layout.vault(), key, Arc::new(SystemClock), options),
+    }
+    .context("the vault can't be opened")
+}
+
+/// Whether the disk takes writes: the kernel makes one read-only that has failed.
+fn takes_writes(dir: &Path) -> bool {
+    let probe = dir.join(".probe");
+    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+    !written.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// The job that writes tapes. A box without its library still protects and restores.
+fn tape_job(settings: &Settings, layout: &Layout, troubles: &mut Vec<String>) -> Option<TapeJob> {
+    TapeJob::of(settings, layout).unwrap_or_else(|error| {
+        troubles.push(format!("Nothing is written to tape: {error:#}. Mend that, then restart the box."));
+        None
+    })
+}
+
+/// What a folder of the box's own holds; from its second copy if need be.
+fn loaded<T>(
+    layout: &Layout,
+    dir: &Path,
+    troubles: &mut Vec<String>,
+    load: impl Fn(&Path) -> Result<T>,
+) -> Result<T> {
+    let loaded = spare::load(dir, &layout.spare(dir), load)?;
+    troubles.extend(loaded.mended);
+    Ok(loaded.what)
+}
+
+/// The job that sends to HQ. Where it can't begin, the box goes on without it, and says so.
+fn wan_job(
+    settings: &Settings,
+    layout: &Layout,
+    vault: &Arc<Vault>,
+    troubles: &mut Vec<String>,
+) -> Option<Arc<WanJob>> {
+    let Some(table) = &settings.hq else {
+        if layout.branch().exists() {
+            troubles.push(
+                "Nothing is sent to headquarters: this box has joined one, but box.toml has no [hq]. Put [hq] with its address back, \
+                 or remove the folder `branch` if the box is to be on its own."
+                    .into(),
+            );
+        }
+        return None;
+    };
+    let branch = loaded(layout, &layout.branch(), troubles, |dir| Ok(Identity::load(dir)?));
+    let job = branch
+        .context("the identity of this branch can't be used")
+        .and_then(|branch| crate::copies::wan_job(table, branch, vault.clone()));
+    match job {
+        Ok(job) => Some(Arc::new(job)),
+        Err(error) => {
+            troubles.push(format!(
+                "Nothing is sent to headquarters, and nothing comes from there: {error:#}. Mend that, then restart the box."
+            ));
+            None
+        }
+    }
 }
 
 impl Appliance {
+    /// What was wrong when the box started.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().expect("nothing panics while it lists troubles").clone()
+    }
+
+    /// Whether the box was started on a disk that takes no writes: it restores, and does nothing else.
+    pub(crate) fn only_restores(&self) -> bool {
+        self.scratch.is_some()
+    }
+
+    fn trouble(&self, sentence: String) {
+        tracing::error!("{sentence}");
+        self.troubles.lock().expect("nothing panics while it lists troubles").push(sentence);
+    }
+
     async fn serve(self: Arc<Self>, mut link: Link) -> Result<(), coffer_link::LinkError> {
         let Some(hello) = link.receiver.recv().await? else { return Ok(()) };
         let Some(role) = link.peer.role.clone() else { return enrol::serve(self, link, hello).await };

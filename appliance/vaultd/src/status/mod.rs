@@ -70,8 +70,14 @@ impl Status {
 }
 
 fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, VaultError> {
-    let mut told = Vec::new();
-    if status.read_only {
+    let mut told = appliance.troubles();
+    if appliance.only_restores() {
+        told.push(
+            "The box's disk takes no writes: nothing new is protected on any computer, and nothing goes to tape or headquarters. What \
+             the box holds can be restored and verified. Restore what is needed at once, have the disk checked, then restart the box."
+                .into(),
+        );
+    } else if status.read_only {
         told.push("The box's disk failed while writing: nothing new is protected on any computer. Have the disk checked, then restart the box.".into());
     }
     let reserve = appliance.settings.reserve_mib << 20;

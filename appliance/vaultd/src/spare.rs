@@ -1,0 +1,125 @@
+//! Second copies of the small files that a box can't be without: its key, its authority, its identities. They are kept in step
+//! at each start, and one flipped bit in a first copy costs nothing.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// What was loaded, and a sentence where the second copy had to serve.
+pub(crate) struct Loaded<T> {
+    pub(crate) what: T,
+    pub(crate) mended: Option<String>,
+}
+
+/// Loads what `first` holds by `load`. Where that can't be used and the copy in `second` can, the copy is put back.
+pub(crate) fn load<T>(first: &Path, second: &Path, load: impl Fn(&Path) -> Result<T>) -> Result<Loaded<T>> {
+    match load(first) {
+        Ok(what) => {
+            // A box whose disk takes no more writes still restores.
+            if let Err(error) = copy_files(first, second) {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the second copy of {} isn't up to date",
+                    first.display()
+                );
+            }
+            Ok(Loaded { what, mended: None })
+        }
+        Err(error) => {
+            let Ok(what) = load(second) else { return Err(error) };
+            let why = format!("{error:#}");
+            let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let put_back = copy_files(second, first);
+            let outcome = match &put_back {
+                Ok(()) => "it was put back from its second copy".to_owned(),
+                Err(error) => format!("its second copy is in use, but it can't be put back: {error:#}"),
+            };
+            tracing::warn!(why, "{} couldn't be used: {outcome}", first.display());
+            let mended = format!(
+                "The box's folder `{name}` was damaged ({why}); {outcome}. Have the disk checked: this sentence goes at the next start."
+            );
+            Ok(Loaded { what, mended: Some(mended) })
+        }
+    }
+}
+
+/// Makes the files of `to` those of `from`: only what differs is written.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(to)
+        .with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let (name, facts) = (entry.file_name(), entry.metadata()?);
+        // A new version that isn't in place yet begins with a dot.
+        if !facts.is_file() || name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let (source, target) = (entry.path(), to.join(&name));
+        let bytes = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+        if fs::read(&target).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        let mut options = OpenOptions::new();
+        options.mode(facts.mode() & 0o777);
+        coffer_link::write_durable_file(&target, &bytes, &options)
+            .with_context(|| format!("cannot write {}", target.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use coffer_link::{Authority, Identity, Role};
+
+    use super::*;
+
+    fn identity(dir: &Path) -> Result<Identity> {
+        Ok(Identity::load(dir)?)
+    }
+
+    #[test]
+    fn each_file_of_an_identity_may_be_flipped_cut_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("identity"), dir.path().join("spare/identity"));
+        let authority = Authority::create(&dir.path().join("authority"), "Leeds").unwrap();
+        let role = Role::Operator("local".into());
+        Identity::issue(&authority, role, Duration::from_secs(3600)).unwrap().save(&first).unwrap();
+        let whole = load(&first, &second, identity).unwrap();
+        assert!(whole.mended.is_none());
+        for name in ["key.pem", "certificate.pem", "authority.pem"] {
+            let path = first.join(name);
+            let good = fs::read(&path).unwrap();
+            let mut flipped = good.clone();
+            flipped[good.len() / 2] ^= 1;
+            for bad in [Some(flipped), Some(good[..good.len() / 2].to_vec()), Some(Vec::new()), None] {
+                match bad {
+                    Some(bytes) => fs::write(&path, bytes).unwrap(),
+                    None => fs::remove_file(&path).unwrap(),
+                }
+                let loaded = load(&first, &second, identity).unwrap();
+                assert_eq!(loaded.what.certificate_hash(), whole.what.certificate_hash(), "{name}");
+                if loaded.mended.is_some() {
+                    assert_eq!(fs::read(&path).unwrap(), good, "{name} is put back");
+                } else {
+                    fs::write(&path, &good).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_both_are_damaged_the_first_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let Err(error) = load(&dir.path().join("identity"), &dir.path().join("spare"), identity) else {
+            panic!("nothing was there to be loaded")
+        };
+        assert!(format!("{error:#}").contains("identity"), "{error:#}");
+    }
+}

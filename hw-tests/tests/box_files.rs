@@ -1,0 +1,139 @@
+//! The small files that a box stands on, and the disk that it stands on: what is damaged, missing or takes no writes costs what
+//! hangs on it and no more, and is said.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod restore_site;
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use restore_site::fill;
+use support::{Site, contents, program, said};
+
+/// Starts a box that ends at once.
+fn run_box(site: &Site) -> Output {
+    program("cofferd").args(["run", "--dir"]).arg(site.path("box")).output().unwrap()
+}
+
+fn sentences(site: &Site) -> String {
+    site.status()["sentences"].to_string()
+}
+
+/// A box whose whole folder is on a disk that takes no writes.
+fn start_read_only(site: &mut Site) {
+    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(site.path("box"));
+    command.arg(program("cofferd").get_program()).args(["run", "--dir"]).arg(site.path("box"));
+    site.start_box_by(command);
+}
+
+fn snapshot(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, blake3::Hash> {
+    contents(dir)
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_is_restored_from_and_verified() {
+    let mut site = Site::start();
+    fill(&site, 30, 4);
+    let before = contents(&site.data());
+    // As a power cut leaves it: with open segments, which opening a vault closes.
+    site.kill_box();
+    let kept = snapshot(&site.path("box/vault"));
+    start_read_only(&mut site);
+    assert!(sentences(&site).contains("takes no writes"), "{}", sentences(&site));
+    assert_eq!(contents(&site.restore(&[])), before);
+    let verified = site.try_coffer(&["verify"]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    fs::write(site.data().join("new"), b"new").unwrap();
+    let refused = site.capture();
+    assert!(!refused.status.success() && said(&refused).contains("read-only"), "{}", said(&refused));
+    site.kill_box();
+    assert_eq!(snapshot(&site.path("box/vault")), kept, "nothing was written");
+    // The disk was mended.
+    site.start_box();
+    assert!(!sentences(&site).contains("takes no writes"));
+    fs::write(site.data().join("later"), b"later").unwrap();
+    assert!(site.capture().status.success());
+}
+
+#[test]
+fn settings_that_are_gone_or_say_nothing_stop_the_box_with_a_sentence() {
+    let mut site = Site::start();
+    let settings = site.path("box/box.toml");
+    site.kill_box();
+    let good = fs::read(&settings).unwrap();
+    fs::write(&settings, b"").unwrap();
+    let output = run_box(&site);
+    assert!(!output.status.success() && said(&output).contains("says nothing"), "{}", said(&output));
+    fs::remove_file(&settings).unwrap();
+    let output = run_box(&site);
+    assert!(!output.status.success() && said(&output).contains("put it back"), "{}", said(&output));
+    fs::write(&settings, good).unwrap();
+    site.start_box();
+}
+
+#[test]
+fn each_key_and_identity_of_the_box_comes_back_from_its_second_copy() {
+    let mut site = Site::start();
+    fill(&site, 5, 1);
+    let files = [
+        "keys/box.key",
+        "authority/authority.key",
+        "authority/authority.pem",
+        "identity/key.pem",
+        "identity/certificate.pem",
+        "identity/authority.pem",
+        "operator/key.pem",
+        "operator/certificate.pem",
+    ];
+    for name in files {
+        let path = site.path("box").join(name);
+        let good = fs::read(&path).unwrap();
+        for change in ["flip", "cut", "remove"] {
+            site.kill_box();
+            let mut bytes = good.clone();
+            let middle = bytes.len() / 2;
+            match change {
+                "flip" => bytes[middle] ^= 1,
+                "cut" => bytes.truncate(middle),
+                _ => fs::remove_file(&path).unwrap(),
+            }
+            if change != "remove" {
+                fs::write(&path, &bytes).unwrap();
+            }
+            site.start_box();
+            assert_eq!(fs::read(&path).unwrap(), good, "{name}: {change}");
+            assert!(sentences(&site).contains("second copy"), "{name}: {change}: {}", sentences(&site));
+        }
+    }
+    fs::write(site.data().join("later"), b"later").unwrap();
+    assert!(site.capture().status.success());
+    site.kill_box();
+    site.start_box();
+    assert!(!sentences(&site).contains("second copy"), "said once");
+}
+
+#[test]
+fn a_line_to_headquarters_that_cannot_begin_is_a_sentence_and_the_box_works() {
+    let mut site = Site::start();
+    fill(&site, 5, 1);
+    site.kill_box();
+    let settings = site.path("box/box.toml");
+    let before = fs::read_to_string(&settings).unwrap();
+    let begin = |site: &mut Site, more: &str| {
+        fs::write(&settings, format!("{before}\n{more}")).unwrap();
+        site.start_box();
+        let told = sentences(site);
+        assert!(told.contains("Nothing is sent to headquarters"), "{more}: {told}");
+        assert!(site.try_coffer(&["status"]).status.success());
+        site.restore(&[]);
+        site.kill_box();
+    };
+    begin(&mut site, "[hq]\naddress = \"127.0.0.1:1\"\n");
+    begin(&mut site, "[hq]\naddress = \"127.0.0.1:1\"\nrate = \"as fast as it goes\"\n");
+    fs::create_dir(site.path("box/branch")).unwrap();
+    begin(&mut site, "");
+}
