@@ -1,6 +1,7 @@
 //! Why segments couldn't be brought to HQ or back. Each sentence ends with what to do.
 
 use coffer_format::SegmentId;
+use coffer_format::wire::RefusalCode;
 use coffer_link::LinkError;
 use coffer_vault::VaultError;
 use thiserror::Error;
@@ -42,6 +43,11 @@ pub enum WanError {
 }
 
 impl WanError {
+    /// Whether HQ has no room for more.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self, WanError::Link(LinkError::Refused(refusal)) if refusal.code == RefusalCode::DiskFull)
+    }
+
     /// What a person sees: the error with its causes.
     pub fn sentence(&self) -> String {
         let mut sentence = self.to_string();

@@ -106,6 +106,9 @@ impl WanJob {
                 backoff.reset();
             }
             let sentence = error.sentence();
+            if error.is_full_disk() {
+                self.shared.board.change(|status| status.hq_is_full = true);
+            }
             let wait = backoff.next_wait();
             tracing::warn!(error = %sentence, retry_after_ms = wait.as_millis() as u64, "the connection to HQ ended");
             self.set_connected(false, Some(sentence));

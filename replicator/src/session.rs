@@ -323,6 +323,7 @@ impl<'a> Session<'a> {
         self.shared.board.change(|status| {
             status.receipted_bytes += gained;
             status.last_error = None;
+            status.hq_is_full = false;
         });
         let Some(hash) = hash else { return Ok(()) };
         let known = self.work.state(segment).filter(|state| state.closed).and_then(|state| state.hash);

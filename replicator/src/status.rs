@@ -21,6 +21,8 @@ pub struct WanStatus {
     pub rate_limit: Option<u64>,
     /// Why the last attempt ended, for a person; kept until things go well again.
     pub last_error: Option<String>,
+    /// HQ's disk is full, as it last said.
+    pub hq_is_full: bool,
     /// Segments that are left alone, with the reason.
     pub held_back: Vec<String>,
     /// Per configuration, as HQ last said.

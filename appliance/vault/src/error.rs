@@ -56,11 +56,22 @@ impl VaultError {
         VaultError::Refused { code, sentence: sentence.into() }
     }
 
+    /// Whether there was no room for what was to be written.
+    pub fn is_disk_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            VaultError::Full { .. } => true,
+            VaultError::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            VaultError::Catalog(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
     /// What a peer on the wire is told.
     pub fn refusal(&self) -> Refusal {
         let code = match self {
             VaultError::Refused { code, .. } => *code,
-            VaultError::Full { .. } => RefusalCode::DiskFull,
+            error if error.is_disk_full() => RefusalCode::DiskFull,
             VaultError::ReadOnly => RefusalCode::ReadOnly,
             VaultError::Damaged { .. } => RefusalCode::Damaged,
             VaultError::NotOnDisk(_) => RefusalCode::CopyNeeded,

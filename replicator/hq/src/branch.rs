@@ -28,6 +28,8 @@ pub(crate) struct Branch {
     /// Bytes have come that the catalog may not show yet.
     stale: AtomicBool,
     refreshed: Mutex<Instant>,
+    /// There was no room for what came last.
+    full: AtomicBool,
     /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
     damaged: watch::Sender<u64>,
 }
@@ -59,6 +61,7 @@ impl Branch {
             mirror: Mutex::default(),
             stale: AtomicBool::new(false),
             refreshed: Mutex::new(Instant::now()),
+            full: AtomicBool::new(false),
             damaged: watch::Sender::new(0),
         }
     }
@@ -131,8 +134,27 @@ impl Branch {
         }
     }
 
+    /// Whether HQ's disk had no room for what the branch sent last.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::SeqCst)
+    }
+
     /// Makes a run durable. Bytes of it that are here already are passed over.
     pub(crate) fn append(&self, run: Run) -> Result<Kept> {
+        let kept = self.append_run(run);
+        let full = matches!(&kept, Err(HqError::Vault(error)) if error.is_disk_full());
+        self.full.store(full, Ordering::SeqCst);
+        match kept {
+            Err(error) if full => {
+                tracing::error!(branch = self.name, %error, "the disk is full; nothing more is taken in");
+                let sentence = "headquarters' disk is full, and nothing more is taken in: free space there; then the box goes on by itself";
+                Err(HqError::refused(RefusalCode::DiskFull, sentence))
+            }
+            kept => kept,
+        }
+    }
+
+    fn append_run(&self, run: Run) -> Result<Kept> {
         let mirror = match run.offset {
             0 => self.open_for(&run)?,
             _ => self.mirror()?.ok_or_else(|| out_of_step(&run, 0))?,

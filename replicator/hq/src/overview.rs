@@ -50,7 +50,13 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
         "branch": branch.name,
         "vault": mirror.vault().to_string(),
         "bytes": bytes,
-        "sentence": branch_sentence(&branch.name, &whole, now),
+        "sentence": match branch.is_full() {
+            true => format!(
+                "Branch {}: HQ's disk is full, and nothing more of this branch is taken in. Free space at HQ; then it goes on by itself.",
+                branch.name
+            ),
+            false => branch_sentence(&branch.name, &whole, now),
+        },
         "configurations": configurations,
     }))
 }

@@ -43,7 +43,13 @@ fn library(settings: &Settings) -> Option<String> {
 fn headquarters(line: &WanStatus, now_ms: u64) -> Vec<String> {
     let mut told = Vec::new();
     let away_ms = now_ms.saturating_sub(line.since_ms);
-    if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > HQ_AWAY_MS) {
+    if line.hq_is_full {
+        told.push(
+            "Headquarters' disk is full: it takes nothing more, and what changed since is only here and on tape. Free space at \
+             headquarters; then the box goes on by itself."
+                .into(),
+        );
+    } else if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > HQ_AWAY_MS) {
         told.push(format!(
             "Headquarters hasn't taken anything for {}: what changed since is only here and on tape. {why}.",
             hours(away_ms)
@@ -79,6 +85,8 @@ mod tests {
             WanStatus { last_error: Some("its disk is full".into()), since_ms: 1, ..WanStatus::default() };
         assert!(headquarters(&away, HQ_AWAY_MS + 2)[0].contains("its disk is full"));
         assert_eq!(headquarters(&away, HQ_AWAY_MS), Vec::<String>::new());
+        let full = WanStatus { hq_is_full: true, ..WanStatus::default() };
+        assert!(headquarters(&full, 0)[0].contains("disk is full"));
         let held_back = vec!["segment 4 is longer there".to_owned(), "another".to_owned()];
         let ahead = WanStatus { connected: true, held_back, ..WanStatus::default() };
         let told = headquarters(&ahead, 0);

@@ -8,6 +8,7 @@ mod cuts;
 mod enrolment;
 mod fake;
 mod fetch;
+mod full;
 mod import;
 mod kill;
 mod mirror;
