@@ -342,6 +342,24 @@ fn only_what_was_noticed_is_looked_at() {
 }
 
 #[test]
+fn what_lies_below_a_folder_that_is_looked_at_whole_is_looked_at_once() {
+    let bench = Bench::new();
+    bench.write("a/b/x", "1");
+    bench.capture();
+    let mut target = Target::nothing();
+    let bytes = |name: &str| bench.path(name).into_os_string().into_encoded_bytes();
+    // So many that it isn't worth the while to name them.
+    for number in 0..1500 {
+        bench.write(&format!("a/{number}"), "new");
+        target.notice(bytes("a"), number.to_string().into_bytes());
+    }
+    bench.write("a/b/y", "22");
+    target.notice(bytes("a/b"), b"y".to_vec());
+    bench.try_capture(None, target).unwrap();
+    bench.assert_all_there();
+}
+
+#[test]
 fn exclusions_hold_and_leave_when_they_come_later() {
     let mut bench = Bench::new();
     bench.write("keep.txt", "k");

@@ -18,7 +18,7 @@ use super::reading::{FileRead, Reading};
 use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
-use crate::config::Scope;
+use crate::config::{Scope, below};
 use crate::platform::{Directory, is_gone, stat_path};
 use crate::scan::{Listing, Names, Pending, Walk};
 
@@ -189,6 +189,10 @@ impl<'a> Pass<'a> {
                 path = parent;
             }
         }
+        // All that lies below one that's looked at whole is met on the way; twice would be once too often.
+        let is_all = |(path, names): (&Vec<u8>, &Names)| (*names == Names::All).then(|| path.clone());
+        let all: Vec<Vec<u8>> = wanted.iter().filter_map(is_all).collect();
+        wanted.retain(|path, _| !all.iter().any(|over| below(path, over)));
         for (path, names) in wanted {
             if let Some(node) = self.reading.journal.find(&path)? {
                 walk.push(Pending { names, ..whole(path, node) });

@@ -24,8 +24,8 @@ pub use exclusions::{
 pub use found::FoundFiles;
 pub use manners::{Manners, OnBattery, OnMetered, Priority};
 pub use open_files::{OpenFiles, Quiet};
-pub(crate) use scope::included;
 pub use scope::{Scope, Verdict};
+pub(crate) use scope::{below, included};
 pub use when::When;
 pub use window::{Window, WindowTime};
 

@@ -227,6 +227,6 @@ pub(super) fn clean(path: &[u8]) -> Vec<u8> {
 }
 
 /// Whether `path` lies below `dir`.
-pub(super) fn below(path: &[u8], dir: &[u8]) -> bool {
+pub(crate) fn below(path: &[u8], dir: &[u8]) -> bool {
     path.len() > dir.len() && path.starts_with(dir) && path[dir.len()] == b'/'
 }
