@@ -16,6 +16,13 @@ pub(crate) fn now_ns() -> i64 {
         .map_or(0, |since| since.as_nanos().min(i64::MAX as u128) as i64)
 }
 
+/// A moment for people, to the minute.
+pub(crate) fn utc(ms: u64) -> String {
+    let at =
+        i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// The moment of the week on this computer's clock and calendar.
 pub(crate) fn week_time() -> WindowTime {
     let now = jiff::Zoned::now();

@@ -41,6 +41,9 @@ impl Pass<'_> {
                 return Ok(());
             }
         };
+        let Some(stat) = self.as_expected(walk, here, &entry.name, stat, before.as_ref())? else {
+            return Ok(());
+        };
         let stat = self.as_mounted(&path, stat);
         let Ok(name) = Name::new(&entry.name) else {
             self.reading.report.add(&path, "has a name that's too long to be kept; rename it");
@@ -49,7 +52,10 @@ impl Pass<'_> {
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
         self.met(&path);
         let had_name = before.is_some();
-        let identity = self.identity(here, &stat, before, present)?;
+        let identity = match before {
+            Some(known) if self.is_way_anew(&path, &known, &stat) => self.way_anew(known),
+            before => self.identity(here, &stat, before, present)?,
+        };
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
         if is_replaced {
             self.take_back(here.node, name.clone())?;
@@ -138,6 +144,7 @@ impl Pass<'_> {
             }
         }
         if is_moved {
+            self.moved(node, here.node, name.clone());
             self.reading.outlet.link(here.node, name, node)?;
         }
         Ok(node)

@@ -4,6 +4,7 @@
 //! Every queue between them is bounded, so a slow line slows the reading and nothing piles up. The journal changes
 //! only when the box has committed; whatever goes wrong before that is simply looked at again.
 
+mod absent;
 mod compare;
 mod content;
 mod file_task;
@@ -93,6 +94,10 @@ pub enum CaptureError {
     Stopped,
     #[error("the exclusions can't be used; correct the configuration")]
     Patterns(#[from] globset::Error),
+    #[error(
+        "the system doesn't say what's mounted; without that a volume that's gone would be taken for deleted files"
+    )]
+    Mounts(#[source] io::Error),
     #[error("the agent couldn't start its threads; restart it")]
     Threads(#[source] io::Error),
     #[error("a thread of the agent failed; please report this with the agent's log")]

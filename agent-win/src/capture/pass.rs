@@ -11,6 +11,7 @@ use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
+use super::absent::Absent;
 use super::file_task::FileTask;
 use super::group::{database_of, grouped};
 use super::prefetch::{AHEAD, Prefetch};
@@ -19,7 +20,7 @@ use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, below};
-use crate::platform::{Directory, is_gone, stat_path};
+use crate::platform::{Directory, is_gone};
 use crate::scan::{Listing, Names, Pending, Walk};
 
 const SCAN_THREADS: usize = 3;
@@ -34,7 +35,7 @@ const STREAM_NAMES_MAX: usize = 100_000;
 /// A look in progress.
 pub(super) struct Pass<'a> {
     pub(super) reading: Reading<'a>,
-    scope: Arc<Scope>,
+    pub(super) scope: Arc<Scope>,
     next_node: NodeId,
     /// True for the look at what the agent itself puts into the point: no other look lists that, for it's there only then.
     pub(super) encloses: bool,
@@ -57,9 +58,10 @@ pub(super) struct Pass<'a> {
     pub(super) unsent: HashSet<NodeId>,
     pub(super) torn: Vec<Vec<u8>>,
     /// Something of what was asked for couldn't be read in this look.
-    lacks: bool,
+    pub(super) lacks: bool,
     /// Paths that were asked for by name and haven't been met in this look.
-    awaited: HashSet<Vec<u8>>,
+    pub(super) awaited: HashSet<Vec<u8>>,
+    pub(super) absent: Absent,
 }
 
 type Result<T> = std::result::Result<T, CaptureError>;
@@ -85,6 +87,7 @@ impl<'a> Pass<'a> {
             torn: Vec::new(),
             lacks: false,
             awaited: HashSet::new(),
+            absent: Absent::default(),
         }
     }
 
@@ -95,14 +98,12 @@ impl<'a> Pass<'a> {
         self.taken_over.clear();
         self.stream_names.clear();
         self.lacks = false;
-        self.awaited.clear();
+        // What the agent itself puts into the point is there.
+        let with_absent = if self.encloses { target.clone() } else { self.look_for_absent(target)? };
         let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
         let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
-        match target {
-            Target::Everything => {
-                self.await_includes();
-                walk.push(whole(Vec::new(), NodeId::ROOT));
-            }
+        match &with_absent {
+            Target::Everything => walk.push(whole(Vec::new(), NodeId::ROOT)),
             Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,
         }
         while let Some(listing) = walk.next() {
@@ -111,7 +112,9 @@ impl<'a> Pass<'a> {
             self.reading.outlet.breathe()?;
         }
         self.read_deferred()?;
-        self.missing_includes();
+        if !self.encloses {
+            self.say_absent()?;
+        }
         // A further look finds by itself what has changed since.
         self.reading.hints = &NO_HINTS;
         Ok(std::mem::take(&mut self.torn))
@@ -142,28 +145,10 @@ impl<'a> Pass<'a> {
         node
     }
 
-    /// Each path that's asked for by name must be met. The root always is.
-    fn await_includes(&mut self) {
-        self.awaited = self.scope.includes().filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect();
-    }
-
     /// An entry with this path is there and can be captured.
     pub(super) fn met(&mut self, path: &[u8]) {
         if !self.awaited.is_empty() {
             self.awaited.remove(path);
-        }
-    }
-
-    fn missing_includes(&mut self) {
-        for include in std::mem::take(&mut self.awaited) {
-            self.lacks = true;
-            let why = match stat_path(&self.reading.view.at(&include)) {
-                Err(error) => format!("is included but can't be found ({error}); mount or correct it"),
-                Ok(_) => "is included and there, but couldn't be reached: include it by its path without links, short names and \
-                          mount points"
-                    .to_owned(),
-            };
-            self.reading.report.add(&include, why);
         }
     }
 
@@ -202,9 +187,14 @@ impl<'a> Pass<'a> {
     }
 
     fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
-        let Listing { path, node, names, entries } = listing;
+        let Listing { path, node, names, is_by_path, entries } = listing;
         let (directory, entries) = match entries {
+            Ok((directory, _)) if !self.is_on_its_volume(&path, &directory, is_by_path) => {
+                self.torn.push(path);
+                return Ok(());
+            }
             Ok(listed) => listed,
+            Err(error) if is_gone(&error) && self.is_absent(&path) => return Ok(()),
             // Gone or replaced since its parent was listed: the next look sees that. In a snapshot nothing goes.
             Err(error) if is_gone(&error) => {
                 self.torn.push(path);
@@ -229,14 +219,19 @@ impl<'a> Pass<'a> {
         self.taken_back.clear();
         self.settle_streams()?;
         known.retain(|name, _| !is_stream(name));
-        let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All };
+        self.remember_mount(&path, &directory)?;
+        let is_bare = self.is_bare(&path);
+        let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All, is_bare };
+        self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
         let mut tasks = Vec::new();
         for entry in entries {
             let before = known.remove(&entry.name);
             self.entry(walk, &here, &present, entry, before, &mut tasks)?;
         }
-        let gone: Vec<Vec<u8>> = known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
+        let mut gone: Vec<Vec<u8>> =
+            known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
+        gone.retain(|name| !self.keeps(&here, name));
         for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
             self.take_streams_back(node, name.as_bytes())?;
             self.take_back(node, name)?;
@@ -376,6 +371,8 @@ pub(super) struct Here<'a> {
     pub(super) directory: &'a Arc<Directory>,
     /// All of its entries are looked at, and everything below.
     pub(super) is_whole: bool,
+    /// It belongs to a volume that's gone: what the box has of that stays.
+    pub(super) is_bare: bool,
 }
 
 impl Here<'_> {

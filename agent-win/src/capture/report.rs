@@ -31,6 +31,15 @@ impl Report {
         }
     }
 
+    /// Adds what must be said however much else there is; another line gives way.
+    pub(super) fn add_surely(&mut self, path: &[u8], what: impl Into<String>) {
+        let is_full = self.lines.len() >= REPORT_LINES_MAX - 1 && !self.lines.contains_key(path);
+        if is_full && self.lines.pop_last().is_some() {
+            self.omitted += 1;
+        }
+        self.lines.insert(path.to_vec(), what.into());
+    }
+
     /// Takes what there is of attributes, and says what's lacking.
     pub(super) fn attrs(&mut self, path: &[u8], attrs: Attrs) -> Vec<Attr> {
         if let Some(first) = attrs.lacking.into_iter().next() {

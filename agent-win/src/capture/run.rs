@@ -106,7 +106,7 @@ fn looks(
     stance: &Stance<'_>,
 ) -> Result<Vec<ReportLine>, CaptureError> {
     let consistency = look_until_quiet(&mut pass, target, stance.claim)?;
-    let is_news = pass.reading.outlet.steps() > 0;
+    let is_news = pass.reading.outlet.steps() > 0 || pass.is_absence_news();
     if is_news {
         pass.reading.outlet.settle()?;
         pass.unlink_below_removed()?;
@@ -119,6 +119,7 @@ fn looks(
     report.truncate(REPORT_LINES_MAX);
     let is_draft = start.part > PartNo(0);
     if is_news || is_draft {
+        pass.note_absent()?;
         pass.reading.outlet.close(consistency, report.clone())?;
     } else {
         pass.reading.outlet.flush()?;

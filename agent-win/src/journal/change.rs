@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::known::{Known, MemoryKind, Settled, attrs_hash};
 use super::position::{Position, Totals};
 use super::signatures::{PageSignature, PageSignatures};
-use super::{JournalError, JournalReader, PartAt, schema};
+use super::{JournalError, JournalReader, PartAt, absent, schema};
 use crate::scan::Stat;
 
 /// What is remembered of a node's bytes, to know later which of them changed.
@@ -51,6 +51,18 @@ pub(crate) enum JournalChange {
     /// Something that belongs to the node couldn't be captured: it's looked at again, whatever its times say.
     Distrust {
         node: NodeId,
+    },
+    /// A volume is mounted there, and is captured.
+    Mounted {
+        path: Vec<u8>,
+    },
+    /// What was mounted there isn't asked for any more.
+    Unwanted {
+        path: Vec<u8>,
+    },
+    /// All that isn't there though it's asked for, and since when.
+    Absent {
+        paths: Vec<(Vec<u8>, u64)>,
     },
 }
 
@@ -270,6 +282,9 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
             let mut update = transaction.prepare_cached("UPDATE nodes SET settled = ? WHERE node = ?")?;
             update.execute(params![Settled::No.code(), node.0 as i64]).map(drop)
         }
+        JournalChange::Mounted { path } => absent::put_mount(transaction, path),
+        JournalChange::Unwanted { path } => absent::remove_mount(transaction, path),
+        JournalChange::Absent { paths } => absent::put(transaction, paths),
     }
 }
 

@@ -2,6 +2,7 @@
 //! that's cut in pages. The journal is written only after the box said `Committed`, in the order of the parts. Losing it
 //! loses nothing: the box recalls all of it.
 
+mod absent;
 mod change;
 mod known;
 mod looked;

@@ -28,7 +28,11 @@ impl JournalReader {
         JournalReader { connection, path, pages }
     }
 
-    fn said<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn said<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         result.map_err(|error| JournalError::Database(self.path.clone(), error))
     }
 

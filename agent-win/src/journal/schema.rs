@@ -32,6 +32,12 @@ CREATE TABLE still_open (device INTEGER NOT NULL, inode INTEGER NOT NULL, PRIMAR
 CREATE TABLE owed (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
+/// Facts of this computer rather than of what the box has. Made where they lack, so that older journals go on.
+const ADDED: &str = "
+CREATE TABLE IF NOT EXISTS mounts (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS absent (path BLOB PRIMARY KEY, since_ms INTEGER NOT NULL) WITHOUT ROWID;
+";
+
 /// Opens or makes the journal at `path`; a damaged one is removed first. One that can't be opened for another reason (it's in
 /// use, the disk is full) stays as it is.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -88,6 +94,7 @@ fn prepared(path: &Path) -> rusqlite::Result<Connection> {
     keep_plans(&connection)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == VERSION {
+        connection.execute_batch(ADDED)?;
         return Ok(connection);
     }
     if version != 0 {
@@ -95,7 +102,7 @@ fn prepared(path: &Path) -> rusqlite::Result<Connection> {
         remove(path);
         return prepared_new(path);
     }
-    connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    connection.execute_batch(&format!("BEGIN; {TABLES} {ADDED} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     Ok(connection)
 }
 

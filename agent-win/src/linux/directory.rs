@@ -60,6 +60,19 @@ impl Directory {
         filesystem::is_pseudo(self.handle.as_fd())
     }
 
+    /// The directory itself, described.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        let stat = stat::of(&std::fs::File::from(self.handle.try_clone()?).metadata()?);
+        Ok(if self.is_numbered { stat } else { stat.without_number() })
+    }
+
+    /// The number, in the kernel's table, of the mount that the directory was reached on.
+    pub(super) fn mount_id(&self) -> io::Result<u64> {
+        let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.handle.as_raw_fd()))?;
+        let id = facts.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        id.ok_or_else(|| io::Error::other("the kernel doesn't say what a directory is mounted on"))
+    }
+
     /// All entries, described in the order of their inodes (disks like that).
     pub(crate) fn list(&self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<ListedEntry>> {
         let mut entries = Vec::new();

@@ -45,6 +45,8 @@ pub(crate) struct Listing {
     pub(crate) path: Vec<u8>,
     pub(crate) node: NodeId,
     pub(crate) names: Names,
+    /// It was opened by its path, not from its parent.
+    pub(crate) is_by_path: bool,
     pub(crate) entries: io::Result<(Arc<Directory>, Vec<ListedEntry>)>,
 }
 
@@ -126,8 +128,9 @@ impl Shared {
             let entries = catch_unwind(AssertUnwindSafe(|| self.entries(&pending))).unwrap_or_else(|_| {
                 Err(io::Error::other("the agent failed at listing it; please report this"))
             });
-            let Pending { path, node, names, .. } = pending;
-            if listings.send(Listing { path, node, names, entries }).is_err() {
+            let Pending { path, node, names, from, .. } = pending;
+            let is_by_path = from.is_none();
+            if listings.send(Listing { path, node, names, is_by_path, entries }).is_err() {
                 return;
             }
         }

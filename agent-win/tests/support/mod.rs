@@ -4,7 +4,9 @@
 mod fake_box;
 #[cfg(target_os = "linux")]
 pub mod renumbered;
-mod tree;
+pub mod tree;
+#[cfg(target_os = "linux")]
+pub mod volume;
 
 use std::path::PathBuf;
 use std::sync::Arc;

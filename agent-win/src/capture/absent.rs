@@ -1,0 +1,427 @@
+//! What's asked for by name, or was mounted, and isn't there. That's no deletion: the point keeps what it had of it, as of a
+//! file that can't be read, and says since when. Only what's no longer asked for is given up.
+//!
+//! Where a volume was mounted there's a bare folder once it's gone. What lies in there is captured besides, where the volume
+//! has nothing by that name.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use coffer_format::NodeId;
+use coffer_format::node::NodeKind;
+use coffer_format::op::Name;
+
+use super::identity::{Identity, is_same_here};
+use super::pass::{Here, Pass};
+use super::{CaptureError, Target};
+use crate::clock::{now_ms, utc};
+use crate::config::below;
+use crate::journal::{JournalChange, Known};
+use crate::path::split;
+use crate::platform::{Directory, Mounts, is_gone, stat_path};
+use crate::scan::{ListedEntry, Stat, Walk};
+
+/// Noted with the mount points once all of them are known. An older journal has none, nor has one that was recalled.
+const ALL_KNOWN: &[u8] = b"";
+
+type Result<T> = std::result::Result<T, CaptureError>;
+
+/// What isn't there in a look.
+#[derive(Default)]
+pub(super) struct Absent {
+    mounts: Mounts,
+    /// Where volumes were mounted that were captured.
+    remembered: BTreeSet<Vec<u8>>,
+    are_all_known: bool,
+    is_whole: bool,
+    /// What the newest point says isn't there, and since when.
+    before: BTreeMap<Vec<u8>, u64>,
+    /// Mount points without their volumes, and the device that each volume was.
+    bare: BTreeMap<Vec<u8>, u64>,
+    /// Includes, and folders on the way to one, at which there's nothing.
+    places: BTreeSet<Vec<u8>>,
+    /// Includes that aren't met, and why.
+    includes: BTreeMap<Vec<u8>, String>,
+    /// By mount point: files of the bare folder that stand back behind the volume's, and the first of them.
+    covered: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
+    /// Folders that got another name in this look, and the name.
+    moved: Vec<(NodeId, NodeId, Name)>,
+    /// Since when each of what isn't there hasn't been, once the look is done.
+    since: BTreeMap<Vec<u8>, u64>,
+}
+
+impl Absent {
+    /// Whether a path is, or lies below, one that isn't there.
+    fn has(&self, path: &[u8]) -> bool {
+        let over = |absent: &Vec<u8>| absent == path || below(path, absent);
+        self.places.iter().any(over) || self.bare_over(path).is_some()
+    }
+
+    /// The mount point without its volume that a path is or lies below, and the device that the volume was.
+    fn bare_over(&self, path: &[u8]) -> Option<(&Vec<u8>, &u64)> {
+        self.bare.iter().find(|(bare, _)| *bare == path || below(path, bare))
+    }
+
+    /// Mount points that a path leads to.
+    fn remembered_below(&self, path: &[u8]) -> impl Iterator<Item = &Vec<u8>> {
+        let (own, inside) = (self.remembered.get(path), [path, b"/"].concat());
+        let deeper = self.remembered.range(inside.clone()..);
+        own.into_iter().chain(deeper.take_while(move |mounted| mounted.starts_with(&inside)))
+    }
+
+    fn since_when(&self) -> BTreeMap<Vec<u8>, u64> {
+        let now = now_ms();
+        let paths = self.includes.keys().chain(self.bare.keys().filter(|path| self.is_outermost(path)));
+        paths.map(|path| (path.clone(), self.before.get(path).copied().unwrap_or(now))).collect()
+    }
+
+    fn is_outermost(&self, path: &[u8]) -> bool {
+        !self.bare.keys().any(|other| below(path, other))
+    }
+}
+
+impl Pass<'_> {
+    /// Finds what isn't there before a look; what the look must go to besides.
+    pub(super) fn look_for_absent(&mut self, target: &Target) -> Result<Target> {
+        let mut absent = Absent { before: self.reading.journal.absent()?, ..Absent::default() };
+        let remembered = self.reading.journal.mounts()?;
+        absent.are_all_known = remembered.contains(ALL_KNOWN);
+        absent.before.retain(|path, _| self.scope.is_reachable(path));
+        for path in remembered.into_iter().filter(|path| path != ALL_KNOWN) {
+            match self.scope.is_reachable(&path) {
+                true => absent.remembered.insert(path),
+                false => {
+                    self.reading.outlet.note(JournalChange::Unwanted { path })?;
+                    continue;
+                }
+            };
+        }
+        absent.mounts = self.mounted(&absent.remembered)?;
+        for path in absent.remembered.iter().filter(|path| !absent.mounts.has_volume(path)) {
+            let device = match self.reading.journal.find(path)? {
+                Some(node) => self.reading.journal.node(node)?.map(|known| known.stat.device),
+                None => None,
+            };
+            // Nothing of it is at the box: the folder is captured like any other.
+            absent.bare.extend(device.map(|device| (path.clone(), device)));
+        }
+        absent.places = self.places();
+        absent.is_whole = matches!(target, Target::Everything);
+        let with_returned = self.with_returned(target, &absent);
+        self.awaited = self.to_be_met(&absent);
+        self.absent = absent;
+        Ok(with_returned)
+    }
+
+    fn mounted(&self, remembered: &BTreeSet<Vec<u8>>) -> Result<Mounts> {
+        let mounts = Mounts::read().map_err(CaptureError::Mounts)?;
+        let waiting: Vec<&Vec<u8>> = remembered.iter().filter(|path| mounts.waits_for_a_look(path)).collect();
+        if waiting.is_empty() {
+            return Ok(mounts);
+        }
+        for path in waiting {
+            if let Err(error) = self.reading.view.directory(path) {
+                tracing::debug!(%error, "a volume isn't mounted though somebody looks");
+            }
+        }
+        Mounts::read().map_err(CaptureError::Mounts)
+    }
+
+    /// The first folder on the way to each include that isn't there.
+    fn places(&self) -> BTreeSet<Vec<u8>> {
+        let mut places: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for way in self.scope.ways() {
+            let is_below = places.iter().any(|place| below(way, place));
+            if !way.is_empty()
+                && !is_below
+                && stat_path(&self.reading.view.at(way)).is_err_and(|e| is_gone(&e))
+            {
+                places.insert(way.to_vec());
+            }
+        }
+        places
+    }
+
+    /// Nobody watched what wasn't there: once it is, all of it is looked at.
+    fn with_returned(&self, target: &Target, absent: &Absent) -> Target {
+        let mut target = target.clone();
+        for path in absent.before.keys().filter(|path| !absent.has(path)) {
+            let Some((parent, name)) = split(path) else { continue };
+            target.notice(parent.to_vec(), name.to_vec());
+            if stat_path(&self.reading.view.at(path)).is_ok_and(|stat| stat.kind == NodeKind::Directory) {
+                target.notice_all(path.clone());
+            }
+        }
+        target
+    }
+
+    /// Paths that are asked for by name and must be met: in a look at a part, those that may have come or gone. The root always
+    /// is.
+    fn to_be_met(&self, absent: &Absent) -> HashSet<Vec<u8>> {
+        let is_open = |path: &[u8]| absent.is_whole || absent.before.contains_key(path) || absent.has(path);
+        let includes = self.scope.includes().filter(|path| !path.is_empty() && is_open(path));
+        includes.map(<[u8]>::to_vec).collect()
+    }
+
+    /// Whether nothing else is to be expected than that a folder can't be opened.
+    pub(super) fn is_absent(&self, path: &[u8]) -> bool {
+        self.absent.has(path)
+    }
+
+    /// Whether a path is in a folder whose volume is gone.
+    pub(super) fn is_bare(&self, path: &[u8]) -> bool {
+        self.absent.bare_over(path).is_some()
+    }
+
+    /// Whether an opened folder lies on the volume that's expected there. One that's reached from its parent can only lie
+    /// elsewhere where something is or was mounted.
+    pub(super) fn is_on_its_volume(&self, path: &[u8], directory: &Directory, is_by_path: bool) -> bool {
+        let Absent { mounts, remembered, .. } = &self.absent;
+        let is_asked = is_by_path || mounts.has_volume(path) || remembered.contains(path);
+        !is_asked || mounts.is_still(path, directory).unwrap_or(false)
+    }
+
+    /// Remembers that a volume is mounted where a folder was listed.
+    pub(super) fn remember_mount(&mut self, path: &[u8], directory: &Directory) -> Result<()> {
+        let Absent { mounts, remembered, .. } = &self.absent;
+        if !mounts.has_volume(path) || remembered.contains(path) {
+            return Ok(());
+        }
+        let is_named = self.scope.includes().any(|include| include == path);
+        if is_named || !directory.is_pseudo().unwrap_or(true) {
+            self.absent.remembered.insert(path.to_vec());
+            self.reading.outlet.note(JournalChange::Mounted { path: path.to_vec() })?;
+        }
+        Ok(())
+    }
+
+    /// Where no journal remembers what was mounted: a folder on another device than the one that it's in was.
+    pub(super) fn recall_mounts(
+        &mut self,
+        here: &Here<'_>,
+        known: &HashMap<Vec<u8>, Known>,
+        entries: &[ListedEntry],
+    ) -> Result<()> {
+        if self.absent.are_all_known {
+            return Ok(());
+        }
+        let Some(device) = self.device_then(here.node, known)? else { return Ok(()) };
+        let now = crate::platform::device_of(here.directory);
+        let is_elsewhere =
+            |known: &Known| known.stat.kind == NodeKind::Directory && known.stat.device != device;
+        for (name, known) in known.iter().filter(|(_, known)| is_elsewhere(known)) {
+            let is_there = entries.iter().any(|entry| {
+                entry.name == **name && entry.stat.as_ref().map_or(true, |stat| Some(stat.device) != now)
+            });
+            let path = here.child(name);
+            if !is_there && self.scope.is_reachable(&path) && !self.absent.mounts.has_volume(&path) {
+                self.absent.remembered.insert(path.clone());
+                self.absent.bare.insert(path.clone(), known.stat.device);
+                self.reading.outlet.note(JournalChange::Mounted { path })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The device that a folder lay on; of the root, of which nothing is kept, the one of most of its folders.
+    fn device_then(&self, node: NodeId, known: &HashMap<Vec<u8>, Known>) -> Result<Option<u64>> {
+        if node != NodeId::ROOT {
+            return Ok(self.reading.journal.node(node)?.map(|known| known.stat.device));
+        }
+        let mut devices: BTreeMap<u64, usize> = BTreeMap::new();
+        for known in known.values() {
+            *devices.entry(known.stat.device).or_default() += 1;
+        }
+        Ok(devices.into_iter().max_by_key(|(_, count)| *count).map(|(device, _)| device))
+    }
+
+    /// What an entry is to be compared as where something is or was mounted; `None` where there's nothing to compare.
+    pub(super) fn as_expected(
+        &mut self,
+        walk: &mut Walk,
+        here: &Here<'_>,
+        name: &[u8],
+        stat: Stat,
+        before: Option<&Known>,
+    ) -> Result<Option<Stat>> {
+        let (path, is_folder) = (here.child(name), stat.kind == NodeKind::Directory);
+        let bare = self.absent.bare_over(&path).map(|(bare, device)| (bare.clone(), *device));
+        if let Some((bare, device)) = bare
+            && let Some(known) = before
+            && (bare == path || !is_of_bare(known, &stat, device))
+        {
+            self.met(&path);
+            if is_folder && known.stat.kind == NodeKind::Directory {
+                if here.is_whole {
+                    self.push_directory(walk, here, name, known.node, false);
+                }
+            } else {
+                let (count, _) = self.absent.covered.entry(bare).or_insert_with(|| (0, path));
+                *count += 1;
+            }
+            return Ok(None);
+        }
+        if !is_folder
+            && before.is_some_and(|known| known.stat.kind == NodeKind::Directory)
+            && self.is_way(&path)
+        {
+            let what = "isn't a folder any more, and isn't captured as long as what lay below it is missing";
+            self.reading.report.add_surely(&path, what);
+            self.keep(path);
+            return Ok(None);
+        }
+        if !is_folder || !self.absent.mounts.has_volume(&path) || self.reading.view.is_root(&path) {
+            return Ok(Some(stat));
+        }
+        self.met(&path);
+        match self.absent.mounts.top(&path, here.directory, name, stat) {
+            Ok(Some(top)) => return Ok(Some(top)),
+            Err(error) if !is_gone(&error) => {
+                self.lacks = true;
+                self.reading.report.unreadable(&path, &error);
+            }
+            // Mounted or unmounted this very moment: the next look sees that.
+            Ok(None) | Err(_) => self.torn.push(path),
+        }
+        Ok(None)
+    }
+
+    /// Whether a name that isn't there any more stays in the point.
+    pub(super) fn keeps(&mut self, here: &Here<'_>, name: &[u8]) -> bool {
+        if here.is_bare {
+            return true;
+        }
+        let path = here.child(name);
+        let is_kept = self.scope.leads_over(&path) || self.absent.remembered_below(&path).next().is_some();
+        if is_kept {
+            self.keep(path);
+        }
+        is_kept
+    }
+
+    /// Whether something that's asked for by name, or a volume, lies below a folder.
+    fn is_way(&self, path: &[u8]) -> bool {
+        let is_over = |include: &[u8]| below(include, path);
+        self.scope.includes().any(is_over)
+            || self.absent.remembered_below(path).any(|mounted| is_over(mounted))
+    }
+
+    /// Whether a folder on the way to something was made anew: what the box has below it isn't gone with the old one.
+    pub(super) fn is_way_anew(&self, path: &[u8], before: &Known, now: &Stat) -> bool {
+        let are_folders = before.stat.kind == NodeKind::Directory && now.kind == NodeKind::Directory;
+        let is_elsewhere = || self.absent.moved.iter().any(|(node, _, _)| *node == before.node);
+        are_folders && !is_same_here(&before.stat, now) && self.is_way(path) && !is_elsewhere()
+    }
+
+    /// It goes on as the one that had its name.
+    pub(super) fn way_anew(&mut self, before: Known) -> Identity {
+        self.taken_over.insert(before.node);
+        Identity::Successor(Box::new(before))
+    }
+
+    /// What isn't there any more stays, and all that's asked for below it is missing.
+    fn keep(&mut self, path: Vec<u8>) {
+        let mounts: Vec<Vec<u8>> = self.absent.remembered_below(&path).cloned().collect();
+        let scope = self.scope.clone();
+        let is_over = |include: &[u8]| include == path || below(include, &path);
+        self.awaited.extend(scope.includes().filter(|include| is_over(include)).map(<[u8]>::to_vec));
+        for mounted in mounts {
+            self.absent.bare.entry(mounted).or_insert(0);
+        }
+        self.absent.places.insert(path);
+    }
+
+    /// A folder got another name: where the old one is kept although it isn't there, it has only the new one from now on.
+    pub(super) fn moved(&mut self, node: NodeId, parent: NodeId, name: Name) {
+        self.absent.moved.push((node, parent, name));
+    }
+
+    /// Says what isn't there.
+    pub(super) fn say_absent(&mut self) -> Result<()> {
+        self.take_old_names_back()?;
+        for include in std::mem::take(&mut self.awaited) {
+            let why = self.why_not_met(&include)?;
+            self.absent.includes.insert(include, why);
+        }
+        self.absent.since = self.absent.since_when();
+        for (path, since_ms) in self.absent.since.clone() {
+            let since = utc(since_ms);
+            let covered = self.absent.covered.get(&path);
+            let what = match self.absent.includes.get(&path).filter(|_| !self.absent.bare.contains_key(&path))
+            {
+                Some(why) => why.replace("{since}", &since),
+                None => volume_missing(&since, covered),
+            };
+            self.reading.report.add_surely(&path, what);
+            self.lacks = true;
+        }
+        if self.absent.is_whole && !self.absent.are_all_known {
+            self.reading.outlet.note(JournalChange::Mounted { path: ALL_KNOWN.to_vec() })?;
+        }
+        Ok(())
+    }
+
+    fn take_old_names_back(&mut self) -> Result<()> {
+        let moved = std::mem::take(&mut self.absent.moved);
+        if moved.is_empty() || self.absent.places.is_empty() && self.absent.bare.is_empty() {
+            return Ok(());
+        }
+        // Names that this look took back already must be out of the journal.
+        self.reading.outlet.settle()?;
+        for (node, parent, name) in moved {
+            for (old_parent, old_name) in self.reading.journal.names(node)? {
+                let Some(folder) = self.reading.journal.path(old_parent)? else { continue };
+                let path = [&folder[..], b"/", old_name.as_bytes()].concat();
+                if (old_parent, &old_name) != (parent, &name) && self.absent.has(&path) {
+                    self.reading.outlet.unlink(old_parent, old_name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn why_not_met(&self, include: &[u8]) -> Result<String> {
+        let is_kept = self.reading.journal.find(include)?.is_some();
+        Ok(match stat_path(&self.reading.view.at(include)) {
+            Err(error) if is_kept => format!(
+                "is included and has been missing since {{since}} ({error}); the point keeps what the last one had of it. Mount \
+                 it or put it back; if it's gone for good, take it out of the configuration"
+            ),
+            Err(error) => format!("is included but can't be found ({error}); mount or correct it"),
+            Ok(_) => "is included and there, but couldn't be reached: include it by its path without links, short names and \
+                      mount points"
+                .to_owned(),
+        })
+    }
+
+    /// Whether something has gone or come back since the newest point: that's news, though nothing else has changed.
+    pub(super) fn is_absence_news(&self) -> bool {
+        !self.absent.since.keys().eq(self.absent.before.keys())
+    }
+
+    /// For the journal, with the point that says it.
+    pub(super) fn note_absent(&mut self) -> Result<()> {
+        let paths = self.absent.since.clone().into_iter().collect();
+        self.reading.outlet.note(JournalChange::Absent { paths })
+    }
+}
+
+/// Whether something was captured from a bare folder already, and isn't the volume's.
+fn is_of_bare(known: &Known, stat: &Stat, volume: u64) -> bool {
+    let before = &known.stat;
+    let is_here = before.device == stat.device;
+    let is_numbered_alike =
+        before.inode != 0 && (before.inode, before.fixed_birth()) == (stat.inode, stat.fixed_birth());
+    let is_same = is_numbered_alike && (is_here || stat.fixed_birth() != 0);
+    before.kind == stat.kind && (is_same || is_here && volume != stat.device)
+}
+
+fn volume_missing(since: &str, covered: Option<&(u64, Vec<u8>)>) -> String {
+    let besides = covered.map_or_else(String::new, |(count, first)| {
+        let first = String::from_utf8_lossy(first);
+        format!("; {count} files in the bare folder have names of the volume's files and aren't captured (the first: {first})")
+    });
+    format!(
+        "the volume that's mounted here has been missing since {since}; the point keeps what the last one had of it{besides}. \
+         Mount it; if it's gone for good, exclude this folder in the configuration"
+    )
+}

@@ -1,0 +1,43 @@
+//! Where volumes were mounted, and what isn't there though it's asked for. It's no part of what the box has, and stays where
+//! that's recalled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Transaction, params};
+
+use super::{JournalError, JournalReader};
+
+impl JournalReader {
+    /// Where volumes were mounted that were captured.
+    pub(crate) fn mounts(&self) -> Result<BTreeSet<Vec<u8>>, JournalError> {
+        let read = self.connection().prepare_cached("SELECT path FROM mounts").and_then(|mut query| {
+            let rows = query.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<_>>()
+        });
+        self.said(read)
+    }
+
+    /// What the newest point says isn't there, and since when.
+    pub(crate) fn absent(&self) -> Result<BTreeMap<Vec<u8>, u64>, JournalError> {
+        let read =
+            self.connection().prepare_cached("SELECT path, since_ms FROM absent").and_then(|mut query| {
+                let rows = query.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+                rows.collect::<rusqlite::Result<_>>()
+            });
+        self.said(read)
+    }
+}
+
+pub(super) fn put_mount(transaction: &Transaction<'_>, path: &[u8]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("INSERT OR IGNORE INTO mounts VALUES (?)")?.execute([path]).map(drop)
+}
+
+pub(super) fn remove_mount(transaction: &Transaction<'_>, path: &[u8]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM mounts WHERE path = ?")?.execute([path]).map(drop)
+}
+
+pub(super) fn put(transaction: &Transaction<'_>, paths: &[(Vec<u8>, u64)]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM absent")?.execute([])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO absent VALUES (?, ?)")?;
+    paths.iter().try_for_each(|(path, since_ms)| insert.execute(params![path, *since_ms as i64]).map(drop))
+}

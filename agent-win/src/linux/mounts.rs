@@ -1,0 +1,183 @@
+//! What's mounted where (proc_pid_mountinfo(5)).
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::Directory;
+use crate::config::below;
+use crate::scan::Stat;
+
+const TABLE: &str = "/proc/self/mountinfo";
+
+/// What's only another way to look at files that lie elsewhere, or never changes: nothing is lost where it's unmounted, and
+/// containers and packages come and go with it.
+const ONLY_SHOWN: [&str; 6] =
+    ["overlay", "squashfs", "nsfs", "fuse.portal", "fuse.gvfsd-fuse", "fuse.snapfuse"];
+/// A place at which something is mounted as soon as somebody looks.
+const AT_A_LOOK: &str = "autofs";
+
+/// What was mounted at one moment, by the path at which it's seen. The root of all is left off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mounts(BTreeMap<Vec<u8>, Mount>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mount {
+    id: u64,
+    kind: String,
+}
+
+/// One line of the table.
+struct Line {
+    parent: u64,
+    path: Vec<u8>,
+    kind: String,
+}
+
+impl Mounts {
+    pub(crate) fn read() -> io::Result<Mounts> {
+        Ok(Mounts::parse(&std::fs::read(TABLE)?))
+    }
+
+    /// Lines that can't be read are of a kernel that nobody knows yet; what they tell isn't missed.
+    fn parse(table: &[u8]) -> Mounts {
+        Mounts::seen(&table.split(|byte| *byte == b'\n').filter_map(line).collect())
+    }
+
+    /// Leaves off what something else is mounted over.
+    fn seen(lines: &BTreeMap<u64, Line>) -> Mounts {
+        let mut seen = BTreeMap::new();
+        let is_top = |id: &u64, line: &Line| line.parent == *id || !lines.contains_key(&line.parent);
+        let mut pending: Vec<u64> =
+            lines.iter().filter(|(id, line)| is_top(id, line)).map(|(id, _)| *id).collect();
+        while let Some(id) = pending.pop() {
+            let Some(Line { path, kind, .. }) = lines.get(&id) else { continue };
+            seen.insert(path.clone(), Mount { id, kind: kind.clone() });
+            let on_it = || lines.iter().filter(|(child, line)| line.parent == id && **child != id);
+            let is_bare = |line: &Line| !on_it().any(|(_, other)| below(&line.path, &other.path));
+            pending.extend(on_it().filter(|(_, line)| is_bare(line)).map(|(child, _)| *child));
+        }
+        seen.remove(&b""[..]);
+        Mounts(seen)
+    }
+
+    /// Whether something that keeps files of its own is mounted at a path.
+    pub(crate) fn has_volume(&self, path: &[u8]) -> bool {
+        self.0.get(path).is_some_and(Mount::is_volume)
+    }
+
+    /// Paths of all that keep files of their own.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter(|(_, mount)| mount.is_volume()).map(|(path, _)| &path[..])
+    }
+
+    /// Whether something is mounted at a path as soon as somebody looks, and isn't yet.
+    pub(crate) fn waits_for_a_look(&self, path: &[u8]) -> bool {
+        self.0.get(path).is_some_and(|mount| mount.kind == AT_A_LOOK)
+    }
+
+    /// The top of what's mounted at `path`, described as it's found by opening it; `None` where that's something else by now.
+    pub(crate) fn top(
+        &self,
+        path: &[u8],
+        parent: &Directory,
+        name: &[u8],
+        _listed: Stat,
+    ) -> io::Result<Option<Stat>> {
+        let top = parent.open_child(name)?;
+        if self.is_still(path, &top)? { top.stat().map(Some) } else { Ok(None) }
+    }
+
+    /// Whether a directory that was opened at `path` lies on what was mounted there at that moment: meanwhile something may
+    /// have come or gone.
+    pub(crate) fn is_still(&self, path: &[u8], directory: &Directory) -> io::Result<bool> {
+        let over = |mounted: &[u8]| mounted == path || below(path, mounted);
+        let expected = self.0.iter().filter(|(mounted, _)| over(mounted)).map(|(_, mount)| mount.id).last();
+        match expected {
+            Some(id) => Ok(directory.mount_id()? == id),
+            // On what's mounted at the root; nothing else is known of that.
+            None => {
+                let found = directory.mount_id()?;
+                Ok(self.0.values().all(|mount| mount.id != found))
+            }
+        }
+    }
+}
+
+impl Mount {
+    fn is_volume(&self) -> bool {
+        self.kind != AT_A_LOOK && !ONLY_SHOWN.contains(&&self.kind[..])
+    }
+}
+
+/// Number, number of what it's mounted on, device, root, path, options, more of them, a dash, and the kind.
+fn line(line: &[u8]) -> Option<(u64, Line)> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let number = |at: usize| std::str::from_utf8(fields.get(at)?).ok()?.parse().ok();
+    let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
+    let kind = String::from_utf8_lossy(fields.get(dash + 1)?).into_owned();
+    let path = unescaped(fields.get(4)?);
+    let path = if path == b"/" { Vec::new() } else { path };
+    Some((number(0)?, Line { parent: number(1)?, path, kind }))
+}
+
+/// Spaces and their like are written as three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(field.len()), field);
+    while let [first, after @ ..] = rest {
+        let octal = after.first_chunk::<3>().filter(|_| *first == b'\\');
+        let code = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw
+23 22 0:21 / /proc rw shared:5 - proc proc rw
+30 22 8:17 / /srv/two\\040words rw shared:9 master:3 - xfs /dev/sdb1 rw
+31 22 8:33 / /mnt rw - ext4 /dev/sdc1 rw
+32 31 8:49 / /mnt rw - ext4 /dev/sdd1 rw
+33 31 8:65 / /mnt/hidden rw - ext4 /dev/sde1 rw
+34 32 8:81 / /mnt/seen rw - ext4 /dev/sdf1 rw
+35 22 0:50 / /net/home rw - autofs auto rw
+36 22 0:51 / /var/lib/x/merged rw - overlay overlay rw
+37 22 8:97 / /srv/covered/below rw - ext4 /dev/sdg1 rw
+38 22 8:98 / /srv/covered rw - ext4 /dev/sdh1 rw
+an unknown line
+";
+
+    #[test]
+    fn only_what_can_be_seen_counts() {
+        let mounts = Mounts::parse(TABLE.as_bytes());
+        let volumes: Vec<&[u8]> = mounts.volumes().collect();
+        assert_eq!(
+            volumes,
+            [&b"/mnt"[..], b"/mnt/seen", b"/proc", b"/srv/covered", b"/srv/two words"],
+            "{mounts:?}"
+        );
+        assert_eq!(mounts.0[&b"/mnt"[..]].id, 32, "the one below");
+        assert!(mounts.waits_for_a_look(b"/net/home") && !mounts.has_volume(b"/net/home"));
+        assert!(!mounts.has_volume(b""), "the root is missed by nobody");
+    }
+
+    #[test]
+    fn a_directory_tells_what_it_lies_on() {
+        let mounts = Mounts::read().unwrap();
+        let open = |path: &[u8]| Directory::open_path(path).unwrap();
+        assert!(mounts.has_volume(b"/proc"), "{mounts:?}");
+        assert!(mounts.is_still(b"/proc", &open(b"/proc")).unwrap());
+        assert!(mounts.is_still(b"/proc/self", &open(b"/proc")).unwrap());
+        assert!(!mounts.is_still(b"/proc", &open(b"")).unwrap());
+        assert!(!mounts.is_still(b"", &open(b"/proc")).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_code_stays_as_it_is() {
+        assert_eq!(unescaped(br"a\040b\134\\9\01"), br"a b\\\9\01");
+    }
+}

@@ -1,0 +1,48 @@
+//! Which drives there are. What's mounted at folders is found where a view is made.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::{Directory, drives};
+use crate::scan::Stat;
+
+/// The drives of one moment, by their paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mounts(BTreeSet<Vec<u8>>);
+
+impl Mounts {
+    pub(crate) fn read() -> io::Result<Mounts> {
+        Ok(Mounts(drives::names().into_iter().map(|name| [b"/", &name[..]].concat()).collect()))
+    }
+
+    /// Whether it's a drive.
+    pub(crate) fn has_volume(&self, path: &[u8]) -> bool {
+        self.0.contains(path)
+    }
+
+    /// Paths of all drives.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// No drive waits for somebody to look.
+    pub(crate) fn waits_for_a_look(&self, _path: &[u8]) -> bool {
+        false
+    }
+
+    /// Nothing lies below a drive that's gone.
+    pub(crate) fn top(
+        &self,
+        _path: &[u8],
+        _parent: &Directory,
+        _name: &[u8],
+        listed: Stat,
+    ) -> io::Result<Option<Stat>> {
+        Ok(Some(listed))
+    }
+
+    /// An open folder stays on its drive, and there's none below a drive that's gone.
+    pub(crate) fn is_still(&self, _path: &[u8], _directory: &Directory) -> io::Result<bool> {
+        Ok(true)
+    }
+}

@@ -1,0 +1,304 @@
+//! A volume that isn't mounted any more is no deletion of what lies on it. Needs root, and says so where it isn't.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use coffer_agent::capture::{Closed, Outcome, Target};
+use coffer_format::entry::Consistency;
+use support::volume::{Volume, in_own_mounts, unmount};
+use support::{Bench, closed, noise};
+
+const BYTES: usize = 200_000;
+
+/// A computer with a volume mounted below what's included, or at it, or above it.
+struct Site {
+    bench: Bench,
+    volume: Volume,
+    at: PathBuf,
+}
+
+impl Site {
+    fn new(include: &[&str], is_disk: bool) -> Site {
+        Site::on(include, |store| if is_disk { Volume::disk(store) } else { Volume::folder(store) })
+    }
+
+    fn on(include: &[&str], volume: impl FnOnce(&Path) -> Volume) -> Site {
+        let mut bench = Bench::new();
+        bench.only_includes = include.iter().map(|name| (*name).to_owned()).collect();
+        let (at, store) = (bench.path("mnt/vol"), bench.folder.path().join("store"));
+        fs::create_dir_all(&at).unwrap();
+        bench.write("there/x", "x");
+        let volume = volume(&store);
+        let site = Site { bench, volume, at };
+        site.volume.mount(&site.at);
+        fs::remove_dir(site.at.join("lost+found")).ok();
+        for number in 0..4 {
+            site.bench.write(&format!("mnt/vol/share/{number}"), noise(BYTES / 4, number));
+        }
+        site
+    }
+
+    fn unmount(&self) {
+        unmount(&self.at);
+    }
+
+    fn mount(&self) {
+        self.volume.mount(&self.at);
+    }
+
+    /// The point has what's on the volume, bit for bit.
+    fn assert_kept(&self) {
+        let state = self.bench.state();
+        for number in 0..4u64 {
+            let file = state.file(&self.at.join(format!("share/{number}")));
+            assert!(file.unwrap() == noise(BYTES / 4, number), "{number}");
+        }
+    }
+
+    fn noticed(&self, name: &str) -> Target {
+        let mut target = Target::nothing();
+        let path = self.bench.path(name);
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        target.notice(bytes(path.parent().unwrap()), path.file_name().unwrap().as_bytes().to_vec());
+        target
+    }
+
+    fn capture_of(&self, target: Target) -> Closed {
+        closed(self.bench.try_capture(None, target).unwrap())
+    }
+}
+
+fn assert_missing(point: &Closed, path: &Path) {
+    assert_eq!(point.consistency, Consistency::PerFile);
+    let line = point.report.iter().find(|line| &line.path.0[..] == path.as_os_str().as_bytes());
+    let line = line.unwrap_or_else(|| panic!("nothing is said of {}: {:?}", path.display(), point.report));
+    assert!(line.what.contains("has been missing since 2"), "{line:?}");
+}
+
+fn is_unchanged(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unchanged { .. })
+}
+
+/// Includes that lie above the mount point, at it, and below.
+const INCLUDES: [&str; 3] = ["", "mnt/vol", "mnt/vol/share"];
+
+#[test]
+fn a_volume_that_is_gone_is_kept_and_costs_nothing_when_it_comes_back() {
+    in_own_mounts("a_volume_that_is_gone_is_kept_and_costs_nothing_when_it_comes_back", || {
+        for (include, is_disk) in INCLUDES.into_iter().flat_map(|include| [(include, true), (include, false)])
+        {
+            for is_whole in [true, false] {
+                println!("include {include:?}, disk: {is_disk}, whole looks: {is_whole}");
+                goes_and_comes(&Site::new(&[include, "there"], is_disk), include, is_whole);
+            }
+        }
+    });
+}
+
+fn goes_and_comes(site: &Site, include: &str, is_whole: bool) {
+    let look = |name: &str| if is_whole { Target::Everything } else { site.noticed(name) };
+    let claim = closed(site.bench.capture()).consistency;
+    let before = site.bench.received();
+    assert!(is_unchanged(&site.bench.capture()));
+
+    site.unmount();
+    let point = site.capture_of(look("mnt/vol"));
+    let named = if include.is_empty() { site.at.clone() } else { site.bench.path(include) };
+    assert_missing(&point, &named);
+    site.assert_kept();
+    assert!(is_unchanged(&site.bench.try_capture(None, look("mnt/vol")).unwrap()), "{point:?}");
+    site.bench.write("there/x", "changed meanwhile");
+    let again = site.capture_of(look("there/x"));
+    assert_eq!(again.report, point.report, "the time since when it's missing stays");
+    assert_missing(&again, &named);
+    site.assert_kept();
+
+    site.mount();
+    site.bench.write("mnt/vol/share/new", "came before anybody looked");
+    let point = site.capture_of(look("there/x"));
+    assert_eq!(point.report, []);
+    let came = ["changed meanwhile", "came before anybody looked"].map(str::len);
+    assert_eq!(site.bench.received() - before, came.iter().sum::<usize>() as u64);
+    assert_eq!(site.bench.state().sent_again, 0);
+    support::tree::assert_same(&site.bench.state(), &site.bench.path("mnt/vol/share"));
+    assert!(is_unchanged(&site.bench.capture()));
+    if is_whole {
+        assert_eq!(point.consistency, claim);
+    }
+    site.unmount();
+}
+
+#[test]
+fn a_mount_point_that_goes_with_its_volume_is_kept() {
+    in_own_mounts("a_mount_point_that_goes_with_its_volume_is_kept", || {
+        let site = Site::new(&["", "there"], true);
+        site.bench.capture();
+        let before = site.bench.received();
+        site.unmount();
+        fs::remove_dir_all(site.bench.path("mnt")).unwrap();
+        assert_missing(&site.capture_of(site.noticed("mnt")), &site.at);
+        site.assert_kept();
+        assert!(is_unchanged(&site.bench.capture()));
+        fs::create_dir_all(&site.at).unwrap();
+        site.mount();
+        let point = closed(site.bench.capture());
+        assert_eq!(point.report, []);
+        assert_eq!(site.bench.received(), before);
+        site.bench.assert_all_there();
+        site.unmount();
+    });
+}
+
+#[test]
+fn a_volume_below_a_folder_that_was_made_anew_is_kept() {
+    in_own_mounts("a_volume_below_a_folder_that_was_made_anew_is_kept", || {
+        for include in ["", "mnt/vol"] {
+            let site = Site::new(&[include, "there"], true);
+            site.bench.capture();
+            site.unmount();
+            fs::remove_dir_all(site.bench.path("mnt")).unwrap();
+            site.bench.write("mnt/other", "no folder of that time");
+            assert_missing(&closed(site.bench.capture()), &site.at);
+            site.assert_kept();
+            fs::remove_dir_all(site.bench.path("mnt")).unwrap();
+            fs::write(site.bench.path("mnt"), "not even a folder").unwrap();
+            let outcome = site.bench.capture();
+            let said = outcome.report().iter().map(|line| &line.path.0[..]).collect::<Vec<_>>();
+            assert_eq!(
+                said,
+                ["mnt", "mnt/vol"].map(|name| site.bench.path(name).into_os_string().into_encoded_bytes())
+            );
+            site.assert_kept();
+
+            fs::remove_file(site.bench.path("mnt")).unwrap();
+            fs::create_dir_all(&site.at).unwrap();
+            site.mount();
+            let before = site.bench.received();
+            assert_eq!(closed(site.bench.capture()).report, []);
+            assert_eq!(site.bench.received(), before);
+            support::tree::assert_same(&site.bench.state(), &site.bench.path("mnt"));
+            site.unmount();
+        }
+    });
+}
+
+#[test]
+fn what_lies_in_the_bare_folder_is_captured_besides_and_replaces_nothing() {
+    in_own_mounts("what_lies_in_the_bare_folder_is_captured_besides_and_replaces_nothing", || {
+        for is_disk in [true, false] {
+            let site = Site::new(&["", "there"], is_disk);
+            site.bench.capture();
+            site.unmount();
+            site.bench.write("mnt/vol/stray", "written by a program that didn't notice");
+            site.bench.write("mnt/vol/share/3", "another file by that name");
+            site.bench.write("mnt/vol/share/stray", "also written");
+            let point = closed(site.bench.capture());
+            assert_missing(&point, &site.at);
+            assert!(point.report[0].what.contains("share/3"), "{:?}", point.report);
+            site.assert_kept();
+            let stray = |name: &str| site.bench.state().file(&site.at.join(name));
+            assert_eq!(stray("stray").unwrap(), b"written by a program that didn't notice");
+            assert_eq!(stray("share/stray").unwrap(), b"also written");
+            assert!(is_unchanged(&site.bench.capture()));
+
+            site.bench.write("mnt/vol/stray", "and changed");
+            let point = site.capture_of(site.noticed("mnt/vol/stray"));
+            assert_missing(&point, &site.at);
+            assert_eq!(stray("stray").unwrap(), b"and changed");
+            let outcome = site.bench.try_capture(None, site.noticed("mnt/vol/share/3")).unwrap();
+            assert!(is_unchanged(&outcome));
+            site.assert_kept();
+
+            let before = site.bench.received();
+            site.mount();
+            let point = closed(site.bench.capture());
+            assert_eq!((point.report, site.bench.received()), (Vec::new(), before));
+            site.bench.assert_all_there();
+            site.unmount();
+        }
+    });
+}
+
+#[test]
+fn a_volume_that_is_no_longer_asked_for_is_deleted() {
+    in_own_mounts("a_volume_that_is_no_longer_asked_for_is_deleted", || {
+        let mut site = Site::new(&["", "there"], true);
+        site.bench.capture();
+        site.unmount();
+        assert_missing(&closed(site.bench.capture()), &site.at);
+        site.bench.toml_more = format!("exclude = [{:?}]\n", site.at);
+        let point = closed(site.bench.capture());
+        assert_eq!(point.report, []);
+        assert_eq!(site.bench.state().find(&site.at), None);
+        site.bench.toml_more.clear();
+        // Asked for again: by now it's a folder like any other.
+        assert_eq!(closed(site.bench.capture()).report, []);
+    });
+}
+
+#[test]
+fn a_volume_that_was_never_there_is_a_remark_only() {
+    in_own_mounts("a_volume_that_was_never_there_is_a_remark_only", || {
+        let site = Site::new(&["mnt/vol/share", "there"], true);
+        site.unmount();
+        let point = closed(site.bench.capture());
+        assert_eq!(point.consistency, Consistency::PerFile);
+        assert!(point.report[0].what.contains("can't be found"), "{:?}", point.report);
+        assert!(is_unchanged(&site.bench.capture()));
+        site.mount();
+        assert_eq!(closed(site.bench.capture()).report, []);
+        site.assert_kept();
+        site.unmount();
+    });
+}
+
+#[test]
+fn where_the_journal_is_lost_or_an_older_one_the_volume_is_known_by_its_device() {
+    in_own_mounts("where_the_journal_is_lost_or_an_older_one_the_volume_is_known_by_its_device", || {
+        for is_lost in [true, false] {
+            let site = Site::new(&["", "there"], true);
+            site.bench.capture();
+            let before = site.bench.received();
+            site.unmount();
+            if is_lost {
+                site.bench.forget();
+            } else {
+                let journal = rusqlite::Connection::open(site.bench.state_dir.join("journal.db")).unwrap();
+                journal.execute_batch("DROP TABLE mounts; DROP TABLE absent;").unwrap();
+            }
+            assert_missing(&closed(site.bench.capture()), &site.at);
+            site.assert_kept();
+            assert!(is_unchanged(&site.bench.capture()));
+            site.mount();
+            assert_eq!(closed(site.bench.capture()).report, []);
+            assert_eq!(site.bench.received(), before);
+            site.bench.assert_all_there();
+            site.unmount();
+        }
+    });
+}
+
+#[test]
+fn a_volume_that_moved_within_what_is_asked_for_has_one_name() {
+    in_own_mounts("a_volume_that_moved_within_what_is_asked_for_has_one_name", || {
+        let site = Site::on(&["", "there"], |store| Volume::disk(store).attached());
+        site.bench.capture();
+        let before = site.bench.received();
+        site.unmount();
+        let elsewhere = site.bench.path("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        site.volume.mount(&elsewhere);
+        let point = closed(site.bench.capture());
+        assert_eq!(site.bench.received(), before);
+        assert_missing(&point, &site.at);
+        support::tree::assert_same(&site.bench.state(), &elsewhere);
+        let outcome = site.bench.capture();
+        assert!(is_unchanged(&outcome), "{outcome:?}");
+        unmount(&elsewhere);
+    });
+}
