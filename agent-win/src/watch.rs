@@ -21,6 +21,12 @@ pub(crate) const RESCAN_EVERY: Duration = Duration::from_secs(15 * 60);
 pub(crate) enum Noticed {
     /// Something happened to `name` in the directory at `directory`.
     Name { directory: Vec<u8>, name: Vec<u8> },
+    /// A volume was mounted at a path: all of it is to be looked at.
+    #[cfg_attr(windows, allow(dead_code, reason = "folders are watched by volumes that are there"))]
+    All(Vec<u8>),
+    /// The volume at a path was unmounted.
+    #[cfg_attr(windows, allow(dead_code, reason = "folders are watched by volumes that are there"))]
+    Gone(Vec<u8>),
     /// Events were lost: everything must be looked at.
     Overflow,
 }
@@ -68,9 +74,13 @@ impl Watch {
     /// Whatever is captured next tries them as well, so that every point names what it lacks.
     fn take_up_locked(&mut self) {
         for path in std::mem::take(&mut self.locked) {
-            if let Some((directory, name)) = split(&path) {
-                self.gathered.notice(directory.to_vec(), name.to_vec());
-            }
+            self.notice_path(&path);
+        }
+    }
+
+    fn notice_path(&mut self, path: &[u8]) {
+        if let Some((directory, name)) = split(path) {
+            self.gathered.notice(directory.to_vec(), name.to_vec());
         }
     }
 
@@ -96,6 +106,11 @@ impl Watch {
         self.first.get_or_insert(now);
         match noticed {
             Noticed::Name { directory, name } => self.gathered.notice(directory, name),
+            Noticed::Gone(path) => self.notice_path(&path),
+            Noticed::All(path) => {
+                self.notice_path(&path);
+                self.gathered.notice_all(path);
+            }
             Noticed::Overflow => self.gathered = Target::Everything,
         }
     }

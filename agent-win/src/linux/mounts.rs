@@ -1,13 +1,13 @@
 //! What's mounted where (proc_pid_mountinfo(5)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::Directory;
 use crate::config::below;
 use crate::scan::Stat;
 
-const TABLE: &str = "/proc/self/mountinfo";
+pub(super) const TABLE: &str = "/proc/self/mountinfo";
 
 /// What's only another way to look at files that lie elsewhere, or never changes: nothing is lost where it's unmounted, and
 /// containers and packages come and go with it.
@@ -65,9 +65,12 @@ impl Mounts {
         self.0.get(path).is_some_and(Mount::is_volume)
     }
 
-    /// Paths of all that keep files of their own.
-    pub(crate) fn volumes(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().filter(|(_, mount)| mount.is_volume()).map(|(path, _)| &path[..])
+    /// Paths at which a volume is, or was before, and not the same.
+    pub(super) fn others_than(&self, before: &Mounts) -> Vec<Vec<u8>> {
+        let is_other = |path: &&Vec<u8>| self.0.get(*path) != before.0.get(*path);
+        let paths: BTreeSet<&Vec<u8>> = self.0.keys().chain(before.0.keys()).filter(is_other).collect();
+        let has_volume = |path: &&Vec<u8>| self.has_volume(path) || before.has_volume(path);
+        paths.into_iter().filter(has_volume).cloned().collect()
     }
 
     /// Whether something is mounted at a path as soon as somebody looks, and isn't yet.
@@ -154,12 +157,16 @@ an unknown line
     #[test]
     fn only_what_can_be_seen_counts() {
         let mounts = Mounts::parse(TABLE.as_bytes());
-        let volumes: Vec<&[u8]> = mounts.volumes().collect();
+        let volumes = mounts.others_than(&Mounts::default());
         assert_eq!(
             volumes,
             [&b"/mnt"[..], b"/mnt/seen", b"/proc", b"/srv/covered", b"/srv/two words"],
             "{mounts:?}"
         );
+        let left = TABLE.lines().filter(|line| !line.starts_with("32 ") && !line.starts_with("34 "));
+        let unmounted = Mounts::parse(left.collect::<Vec<_>>().join("\n").as_bytes());
+        assert_eq!(unmounted.others_than(&mounts), [&b"/mnt"[..], b"/mnt/hidden", b"/mnt/seen"]);
+        assert_eq!(mounts.others_than(&mounts), [b""; 0]);
         assert_eq!(mounts.0[&b"/mnt"[..]].id, 32, "the one below");
         assert!(mounts.waits_for_a_look(b"/net/home") && !mounts.has_volume(b"/net/home"));
         assert!(!mounts.has_volume(b""), "the root is missed by nobody");

@@ -1,7 +1,9 @@
-//! A recursive watch by inotify(7): which directories and names have something new in them.
+//! A recursive watch by inotify(7): which directories and names have something new in them. What's mounted and unmounted is no
+//! event of inotify's; the kernel's table of mounts tells of that (proc_pid_mountinfo(5)).
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use super::Directory;
+use super::mounts::{Mounts, TABLE};
 use crate::config::{Scope, Verdict};
 use crate::watch::Noticed;
 use coffer_format::node::NodeKind;
@@ -29,6 +32,9 @@ pub(crate) enum WatchError {
 pub(crate) struct DirectoryWatcher {
     inotify: Inotify,
     paths: HashMap<WatchDescriptor, Vec<u8>>,
+    /// Whoever polls it is woken when something is mounted or unmounted.
+    table: File,
+    mounts: Mounts,
 }
 
 const EVENTS: AddWatchFlags = AddWatchFlags::IN_MODIFY
@@ -46,7 +52,9 @@ impl DirectoryWatcher {
     pub(crate) fn start(scope: &Scope) -> Result<DirectoryWatcher, WatchError> {
         let inotify =
             Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io::Error::from)?;
-        let mut watcher = DirectoryWatcher { inotify, paths: HashMap::new() };
+        // Opened before it's read: what happens in between is told.
+        let table = File::open(TABLE)?;
+        let mut watcher = DirectoryWatcher { inotify, paths: HashMap::new(), table, mounts: Mounts::read()? };
         watcher.add_tree(scope, Vec::new())?;
         Ok(watcher)
     }
@@ -54,21 +62,41 @@ impl DirectoryWatcher {
     /// Waits up to `timeout` for something to happen; returns what did, oldest first.
     pub(crate) fn wait(&mut self, scope: &Scope, timeout: Duration) -> Result<Vec<Noticed>, WatchError> {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [
+            PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.table.as_fd(), PollFlags::POLLPRI),
+        ];
         match poll(&mut fds, timeout) {
             Ok(0) | Err(Errno::EINTR) => return Ok(Vec::new()),
             Ok(_) => {}
             Err(error) => return Err(io::Error::from(error).into()),
         }
+        let are_others_mounted = fds[1].any().unwrap_or(true);
+        let mut noticed = Vec::new();
+        if are_others_mounted {
+            self.mounts(scope, &mut noticed)?;
+        }
         let events = match self.inotify.read_events() {
-            Err(Errno::EAGAIN) => return Ok(Vec::new()),
+            Err(Errno::EAGAIN) => return Ok(noticed),
             events => events.map_err(io::Error::from)?,
         };
-        let mut noticed = Vec::new();
         for event in events {
             self.event(scope, event, &mut noticed)?;
         }
         Ok(noticed)
+    }
+
+    /// What came is looked at whole; what's gone, and the bare folder that's seen in its place, is watched and looked for.
+    fn mounts(&mut self, scope: &Scope, out: &mut Vec<Noticed>) -> Result<(), WatchError> {
+        let before = std::mem::replace(&mut self.mounts, Mounts::read()?);
+        for path in self.mounts.others_than(&before).into_iter().filter(|path| scope.is_noticed(path)) {
+            self.add_tree(scope, path.clone())?;
+            out.push(match self.mounts.has_volume(&path) {
+                true => Noticed::All(path),
+                false => Noticed::Gone(path),
+            });
+        }
+        Ok(())
     }
 
     fn event(
@@ -146,11 +174,64 @@ fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#[path = "../../tests/support/volume.rs"]
+mod volume;
+
+#[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::volume::{Volume, in_own_mounts, unmount};
     use super::*;
     use crate::config::BackupConfig;
+
+    /// What's told until that is.
+    fn wait_for(watcher: &mut DirectoryWatcher, scope: &Scope, expected: &Noticed) {
+        let mut told = Vec::new();
+        while !told.contains(expected) {
+            let more = watcher.wait(scope, Duration::from_secs(20)).unwrap();
+            assert!(!more.is_empty(), "{expected:?} isn't told, but {told:?}");
+            told.extend(more);
+        }
+    }
+
+    #[test]
+    fn a_volume_that_goes_or_comes_is_told_and_watched() {
+        in_own_mounts("linux::watcher::tests::a_volume_that_goes_or_comes_is_told_and_watched", || {
+            let dir = tempfile::tempdir().unwrap();
+            let (at, store) = (dir.path().join("data/vol"), dir.path().join("store"));
+            fs::create_dir_all(&at).unwrap();
+            let volume = Volume::folder(&store);
+            fs::create_dir(store.join("deep")).unwrap();
+            let config = BackupConfig::parse(&format!("include = [{:?}]", dir.path().join("data"))).unwrap();
+            let scope = Scope::new(&config, &[]).unwrap();
+            let mut watcher = DirectoryWatcher::start(&scope).unwrap();
+            let path = |of: &std::path::Path| crate::platform::path_bytes(of);
+            let name = |folder: &std::path::Path, name: &str| Noticed::Name {
+                directory: path(folder),
+                name: name.as_bytes().to_vec(),
+            };
+            for _ in 0..2 {
+                volume.mount(&at);
+                wait_for(&mut watcher, &scope, &Noticed::All(path(&at)));
+                fs::write(at.join("deep/file"), "on the volume").unwrap();
+                wait_for(&mut watcher, &scope, &name(&at.join("deep"), "file"));
+                unmount(&at);
+                wait_for(&mut watcher, &scope, &Noticed::Gone(path(&at)));
+                fs::write(at.join("stray"), "in the bare folder").unwrap();
+                wait_for(&mut watcher, &scope, &name(&at, "stray"));
+            }
+            // What's none of the scope's isn't told.
+            let other = dir.path().join("other");
+            fs::create_dir(&other).unwrap();
+            volume.mount(&other);
+            fs::write(dir.path().join("data/last"), "").unwrap();
+            let told = watcher.wait(&scope, Duration::from_secs(20)).unwrap();
+            assert!(!told.contains(&Noticed::All(path(&other))), "{told:?}");
+            unmount(&other);
+        });
+    }
 
     #[test]
     fn a_folder_with_the_name_of_files_that_are_left_out_is_noticed_and_they_are_not() {

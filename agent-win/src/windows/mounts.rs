@@ -20,11 +20,6 @@ impl Mounts {
         self.0.contains(path)
     }
 
-    /// Paths of all drives.
-    pub(crate) fn volumes(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(Vec::as_slice)
-    }
-
     /// No drive waits for somebody to look.
     pub(crate) fn waits_for_a_look(&self, _path: &[u8]) -> bool {
         false
