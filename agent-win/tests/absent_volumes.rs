@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use coffer_agent::capture::{Closed, Outcome, Target};
 use coffer_format::entry::Consistency;
+use support::renumbered::Renumbered;
 use support::volume::{Volume, in_own_mounts, unmount};
 use support::{Bench, closed, noise};
 
@@ -220,6 +221,41 @@ fn what_lies_in_the_bare_folder_is_captured_besides_and_replaces_nothing() {
             assert_eq!((point.report, site.bench.received()), (Vec::new(), before));
             site.bench.assert_all_there();
             site.unmount();
+        }
+    });
+}
+
+#[test]
+fn a_volume_whose_server_is_gone_is_kept_though_it_is_mounted() {
+    let name = "a_volume_whose_server_is_gone_is_kept_though_it_is_mounted";
+    if !Renumbered::is_possible(name) {
+        return;
+    }
+    in_own_mounts(name, || {
+        for include in INCLUDES {
+            let site = Site::new(&[include, "there"], false);
+            let store = site.bench.folder.path().join("store");
+            site.unmount();
+            let server = Renumbered::mount(&store, &site.at, 1);
+            site.bench.capture();
+            let before = site.bench.received();
+            server.abort(&site.at);
+            site.bench.write("there/x", "changed meanwhile");
+            let point = site.capture_of(site.noticed("there/x"));
+            let named = if include.is_empty() { site.at.clone() } else { site.bench.path(include) };
+            assert_missing(&point, &named);
+            site.assert_kept();
+            site.bench.write("there/x", "and again");
+            assert_missing(&closed(site.bench.capture()), &named);
+            site.assert_kept();
+
+            site.unmount();
+            let server = Renumbered::mount(&store, &site.at, 2);
+            let point = closed(site.bench.capture());
+            let came = ["changed meanwhile", "and again"].map(str::len).iter().sum::<usize>();
+            assert_eq!((point.report, site.bench.received() - before), (Vec::new(), came as u64));
+            site.assert_kept();
+            server.unmount();
         }
     });
 }

@@ -123,6 +123,14 @@ fn what_is_mounted_on_the_way_to_an_included_folder_is_followed_and_nothing_else
     assert_eq!(file(around.join("mnt/wanted/file")).unwrap(), b"changed there");
     let again = bench.capture_on(stance(view(), Claim::None), Target::Everything).unwrap();
     assert!(matches!(again, Outcome::Unchanged { .. }), "{again:?}");
+
+    // The volume is gone, and the mount point leads nowhere.
+    let before = bench.received();
+    let gone = bench.capture_on(stance(View::default(), Claim::None), Target::Everything).unwrap();
+    assert_eq!(closed(gone).consistency, Consistency::PerFile);
+    assert_eq!(file(around.join("mnt/wanted/file")).unwrap(), b"changed there");
+    let back = closed(bench.capture_on(stance(view(), Claim::None), Target::Everything).unwrap());
+    assert_eq!((back.report, bench.received()), (Vec::new(), before));
 }
 
 #[test]

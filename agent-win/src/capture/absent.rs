@@ -96,7 +96,11 @@ impl Pass<'_> {
             };
         }
         absent.mounts = self.mounted(&absent.remembered)?;
-        for path in absent.remembered.iter().filter(|path| !absent.mounts.has_volume(path)) {
+        // One whose server or disk is gone may be mounted still.
+        let is_gone = |path: &Vec<u8>| {
+            !absent.mounts.has_volume(path) || stat_path(&self.reading.view.at(path)).is_err()
+        };
+        for path in absent.remembered.iter().filter(|path| is_gone(path)) {
             let device = match self.reading.journal.find(path)? {
                 Some(node) => self.reading.journal.node(node)?.map(|known| known.stat.device),
                 None => None,
@@ -131,10 +135,7 @@ impl Pass<'_> {
         let mut places: BTreeSet<Vec<u8>> = BTreeSet::new();
         for way in self.scope.ways() {
             let is_below = places.iter().any(|place| below(way, place));
-            if !way.is_empty()
-                && !is_below
-                && stat_path(&self.reading.view.at(way)).is_err_and(|e| is_gone(&e))
-            {
+            if !way.is_empty() && !is_below && stat_path(&self.reading.view.at(way)).is_err() {
                 places.insert(way.to_vec());
             }
         }
@@ -239,48 +240,48 @@ impl Pass<'_> {
         &mut self,
         walk: &mut Walk,
         here: &Here<'_>,
-        name: &[u8],
+        (path, name): (&[u8], &[u8]),
         stat: Stat,
         before: Option<&Known>,
     ) -> Result<Option<Stat>> {
-        let (path, is_folder) = (here.child(name), stat.kind == NodeKind::Directory);
-        let bare = self.absent.bare_over(&path).map(|(bare, device)| (bare.clone(), *device));
+        let is_folder = stat.kind == NodeKind::Directory;
+        let bare = self.absent.bare_over(path).map(|(bare, device)| (bare.clone(), *device));
         if let Some((bare, device)) = bare
             && let Some(known) = before
             && (bare == path || !is_of_bare(known, &stat, device))
         {
-            self.met(&path);
+            self.met(path);
             if is_folder && known.stat.kind == NodeKind::Directory {
                 if here.is_whole {
                     self.push_directory(walk, here, name, known.node, false);
                 }
             } else {
-                let (count, _) = self.absent.covered.entry(bare).or_insert_with(|| (0, path));
+                let (count, _) = self.absent.covered.entry(bare).or_insert_with(|| (0, path.to_vec()));
                 *count += 1;
             }
             return Ok(None);
         }
         if !is_folder
             && before.is_some_and(|known| known.stat.kind == NodeKind::Directory)
-            && self.is_way(&path)
+            && self.is_way(path)
         {
             let what = "isn't a folder any more, and isn't captured as long as what lay below it is missing";
-            self.reading.report.add_surely(&path, what);
-            self.keep(path);
+            self.reading.report.add_surely(path, what);
+            self.keep(path.to_vec());
             return Ok(None);
         }
-        if !is_folder || !self.absent.mounts.has_volume(&path) || self.reading.view.is_root(&path) {
+        if !is_folder || !self.absent.mounts.has_volume(path) || self.reading.view.is_root(path) {
             return Ok(Some(stat));
         }
-        self.met(&path);
-        match self.absent.mounts.top(&path, here.directory, name, stat) {
+        self.met(path);
+        match self.absent.mounts.top(path, here.directory, name, stat) {
             Ok(Some(top)) => return Ok(Some(top)),
             Err(error) if !is_gone(&error) => {
                 self.lacks = true;
-                self.reading.report.unreadable(&path, &error);
+                self.reading.report.unreadable(path, &error);
             }
             // Mounted or unmounted this very moment: the next look sees that.
-            Ok(None) | Err(_) => self.torn.push(path),
+            Ok(None) | Err(_) => self.torn.push(path.to_vec()),
         }
         Ok(None)
     }

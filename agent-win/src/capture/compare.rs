@@ -15,7 +15,7 @@ use super::reading::says_the_same;
 use super::streams::{Host, is_stream};
 use crate::config::Verdict;
 use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, Settled, attrs_hash};
-use crate::platform::{HAS_STREAMS, TIMES_TELL_WRITES, attrs_of_path, stat_path};
+use crate::platform::{HAS_STREAMS, TIMES_TELL_WRITES, attrs_of_path, is_gone, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
 type Result<T> = std::result::Result<T, CaptureError>;
@@ -36,15 +36,21 @@ impl Pass<'_> {
         }
         let stat = match entry.stat {
             Ok(stat) => stat,
+            // Gone since it was listed.
+            Err(error) if is_gone(&error) => {
+                self.torn.push(path);
+                return Ok(());
+            }
             Err(error) => {
+                self.lacks = true;
                 self.reading.report.unreadable(&path, &error);
                 return Ok(());
             }
         };
-        let Some(stat) = self.as_expected(walk, here, &entry.name, stat, before.as_ref())? else {
+        let stat = self.as_mounted(&path, stat);
+        let Some(stat) = self.as_expected(walk, here, (&path, &entry.name), stat, before.as_ref())? else {
             return Ok(());
         };
-        let stat = self.as_mounted(&path, stat);
         let Ok(name) = Name::new(&entry.name) else {
             self.reading.report.add(&path, "has a name that's too long to be kept; rename it");
             return Ok(());

@@ -31,6 +31,17 @@ impl Renumbered {
         Renumbered(fuser::spawn_mount(Shown::new(folder, seed), at, &config).unwrap())
     }
 
+    /// Its server stops without a word; what's mounted stays.
+    pub fn abort(self, at: &Path) {
+        let device = std::fs::metadata(at).unwrap().dev();
+        let all = Path::new("/sys/fs/fuse/connections");
+        // Seldom mounted in a test's own table.
+        std::process::Command::new("mount").args(["-t", "fusectl", "fusectl"]).arg(all).output().unwrap();
+        let connection = all.join((device & 0xff | device >> 12 & 0xfff_ff00).to_string());
+        std::fs::write(connection.join("abort"), "1").unwrap();
+        std::mem::forget(self);
+    }
+
     pub fn unmount(self) {
         self.0.umount_and_join().unwrap();
     }
