@@ -171,10 +171,11 @@ impl Session {
 
     fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
         self.wire.send(Message::Begin { config })?;
-        let mut resend = Vec::new();
+        let (mut resend, mut is_forgotten) = (Vec::new(), false);
         let (begun, head, draft, next_node) = loop {
             match self.answer()? {
                 Message::Resend { nodes, .. } => resend.extend(nodes),
+                Message::Recall { .. } => is_forgotten = true,
                 Message::Begun { config, head, draft, next_node } => break (config, head, draft, next_node),
                 _ => return Err(WireError::Unexpected("the capture was not begun").into()),
             }
@@ -182,7 +183,10 @@ impl Session {
         if begun != config {
             return Err(WireError::Unexpected("another configuration was begun").into());
         }
-        let standing = Position::standing(journal.position()?, self.vault, head, draft);
+        let standing = match is_forgotten {
+            true => Standing::Astray,
+            false => Position::standing(journal.position()?, self.vault, head, draft),
+        };
         match standing {
             Standing::InStep => {}
             Standing::Behind(from) => self.catch_up(journal, config, from, head)?,

@@ -27,7 +27,7 @@ pub async fn fetch_segments<S>(
 where
     S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
 {
-    let mut fetch = Fetch { settings, throttle, link: None, attempts_max: ATTEMPTS_MAX };
+    let mut fetch = Fetch { settings, throttle, of: Of::Segments, link: None, attempts_max: ATTEMPTS_MAX };
     for segment in segments.iter().copied() {
         let bytes = fetch.whole(segment).await?;
         let (returned, outcome) = hand_over(sink, segment, bytes).await?;
@@ -43,12 +43,32 @@ pub async fn fetch_what_can<S>(
     settings: &WanSettings,
     throttle: Option<Throttle>,
     segments: &[SegmentId],
+    sink: S,
+) -> BTreeMap<SegmentId, String>
+where
+    S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
+{
+    fetch_each_that_can(settings, throttle, Of::Segments, segments, sink).await
+}
+
+/// What is fetched of each segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    Segments,
+    Outlines,
+}
+
+pub(crate) async fn fetch_each_that_can<S>(
+    settings: &WanSettings,
+    throttle: Option<Throttle>,
+    of: Of,
+    segments: &[SegmentId],
     mut sink: S,
 ) -> BTreeMap<SegmentId, String>
 where
     S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
 {
-    let mut fetch = Fetch { settings, throttle, link: None, attempts_max: ATTEMPTS_WAITED_FOR };
+    let mut fetch = Fetch { settings, throttle, of, link: None, attempts_max: ATTEMPTS_WAITED_FOR };
     let mut lacking = BTreeMap::new();
     let mut waiting = segments.iter().copied();
     while let Some(segment) = waiting.next() {
@@ -96,6 +116,7 @@ where
 struct Fetch<'a> {
     settings: &'a WanSettings,
     throttle: Option<Throttle>,
+    of: Of,
     link: Option<Link>,
     attempts_max: u32,
 }
@@ -132,7 +153,12 @@ impl Fetch<'_> {
                 connect(address, identity, Role::Hq, self.throttle.clone()).await?
             }
         };
-        link.sender.send(Message::SegmentWanted { segment, offset: bytes.len() as u64 }).await?;
+        let offset = bytes.len() as u64;
+        let wanted = match self.of {
+            Of::Segments => Message::SegmentWanted { segment, offset },
+            Of::Outlines => Message::OutlineWanted { segment, offset },
+        };
+        link.sender.send(wanted).await?;
         loop {
             let message = timeout(stall, link.receiver.recv()).await;
             let message = message.map_err(|_| WanError::Stalled { seconds: stall.as_secs() })??;

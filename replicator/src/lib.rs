@@ -7,6 +7,7 @@
 
 mod backoff;
 mod calendar;
+mod continuing;
 mod error;
 mod fetch;
 mod job;
@@ -19,6 +20,7 @@ mod status;
 mod work;
 
 pub use calendar::{Calendar, CalendarError, Window};
+pub use continuing::{fetch_outlines, take_over};
 pub use error::WanError;
 pub use fetch::{fetch_segments, fetch_what_can};
 pub use job::WanJob;

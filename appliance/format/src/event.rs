@@ -95,5 +95,12 @@ kinds! {
         17 = StretchDamaged { segment: SegmentId, offset: u64, len: u64, detail: Blob },
         /// Everything was read back. `touched` versions couldn't be restored from this disk, `lost` of them from nowhere.
         18 = Verified { segments: u64, bytes: u64, touched: u64, lost: u64 },
+        /// What a new box needs to go on as this one, sealed for the organisation (HPKE): only its recovery key opens it. `digest`
+        /// tells whether it's still what should be kept.
+        19 = Escrowed { digest: FileHash, encapsulated: [u8; 32], sealed: Blob },
+        /// Another line of this vault's history was left, and this one counts: what agents know may be of the other.
+        20 = LineLeft,
+        /// The agent has forgotten what it knew of that line.
+        21 = JournalRecalled { config: ConfigId },
     }
 }

@@ -12,6 +12,7 @@ mod codec;
 pub mod chunk;
 pub mod container;
 pub mod entry;
+pub mod escrow;
 pub mod event;
 pub mod ids;
 pub mod limits;

@@ -210,6 +210,13 @@ layout! {
 }
 
 layout! {
+    /// What HQ holds of a segment; `hash`, the one in its trailer, once it's whole. The salt, which is random, tells it from one that
+    /// got the same number elsewhere.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SegmentHeld { pub segment: SegmentId, pub stream: Stream, pub bytes: u64, pub hash: Option<FileHash>, pub salt: [u8; 16] }
+}
+
+layout! {
     /// A pattern of paths that a computer leaves out, or that is recommended to be.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Exclusion { pub pattern: String, pub why: String, pub is_applied: bool }
@@ -268,6 +275,8 @@ kinds! {
         /// From the box, before `Begun`: content of these nodes is damaged in its newest version. The agent reads them again and
         /// sends what the box lacks.
         46 = Resend { config: ConfigId, nodes: Vec<NodeId> },
+        /// From the box, before `Begun`: nothing that the agent knows of this configuration counts, all of it is recalled.
+        47 = Recall { config: ConfigId },
         /// From the agent: why captures of a configuration fail; an empty sentence once one ended well. Said again on each connection.
         48 = CaptureFailed { config: ConfigId, sentence: String },
 
@@ -311,5 +320,10 @@ kinds! {
         75 = SegmentForgotten { segment: SegmentId },
         /// From a box, before anything about its segments: whose they are. Refused where they don't belong.
         76 = BranchVault { vault: VaultId, org: OrgId },
+        /// From a box that takes the branch over. HQ cuts off what doesn't decrypt at the end of open segments, then answers.
+        77 = BranchContinues,
+        78 = BranchHolds { segments: Vec<SegmentHeld> },
+        /// Answered with `SegmentBytes`, whose `closed_len` is the outline's; of a segment that isn't whole at HQ all there is.
+        79 = OutlineWanted { segment: SegmentId, offset: u64 },
     }
 }

@@ -26,6 +26,7 @@ const REQUEST_MAX: usize = 8 << 10;
 /// A certificate and its key, and the right to sign others with it.
 pub struct Authority {
     der: Vec<u8>,
+    key: Vec<u8>,
     spki: FileHash,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -45,15 +46,26 @@ impl Authority {
             return Err(IdentityError::Exists { path });
         }
         let key = new_key()?;
-        let der = self_signed(name, &key)?;
+        let authority = Self::from_parts(self_signed(name, &key)?, key)?;
+        authority.save(dir)?;
+        Ok(authority)
+    }
+
+    /// An authority from its certificate and private key (PKCS#8), both DER.
+    pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Authority, IdentityError> {
+        let key = KeyPair::try_from(key).map_err(making)?;
+        Self::from_parts(certificate.to_vec(), key)
+    }
+
+    /// Writes the authority to `dir`, durably, in place of one that is there.
+    pub fn save(&self, dir: &Path) -> Result<(), IdentityError> {
         files::write_pem_files(
             dir,
             &[
-                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, blocks: &[key.serialized_der()] },
-                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, blocks: &[&der] },
+                PemFile { name: KEY_FILE, tag: PRIVATE_KEY, blocks: &[&self.key] },
+                PemFile { name: AUTHORITY_FILE, tag: CERTIFICATE, blocks: &[&self.der] },
             ],
-        )?;
-        Self::from_parts(der, key)
+        )
     }
 
     /// The authority that `dir` holds.
@@ -72,8 +84,9 @@ impl Authority {
             return Err(IdentityError::KeyMismatch);
         }
         check_issued_by(&der, &der)?;
+        let key_der = key.serialize_der();
         let issuer = Issuer::from_ca_cert_der(&der.as_slice().into(), key).map_err(making)?;
-        Ok(Authority { der, spki, issuer })
+        Ok(Authority { der, key: key_der, spki, issuer })
     }
 
     /// Certifies the public key of a request (PKCS#10, DER) for `role`, as a DER certificate valid from
@@ -101,6 +114,11 @@ impl Authority {
 
     pub fn certificate_der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The private key (PKCS#8, DER): for its escrow.
+    pub fn key_der(&self) -> &[u8] {
+        &self.key
     }
 
     /// What a typed code names this authority by.

@@ -8,8 +8,9 @@ use coffer_format::wire::RefusalCode;
 use coffer_format::{SegmentId, from_bytes, to_bytes};
 
 use crate::disk::Disk;
-use crate::keys::{Opener, VaultKeys};
+use crate::keys::{BoxKey, Opener, RecoveryKey, VaultKeys};
 use crate::segment::{parse_name, segments_dir};
+use crate::vault::lock;
 use crate::{Result, VaultError};
 
 fn identity_path(dir: &Path) -> PathBuf {
@@ -59,6 +60,19 @@ pub(crate) fn read_or_mend_identity(
         header.segment
     );
     Ok((identity, Some(sentence)))
+}
+
+/// Wraps the vault's keys for another box; the one before can't open what is written from then on with its own key's wrap. Nothing
+/// may have the vault open.
+pub fn give_box_key(disk: &dyn Disk, dir: &Path, recovery: &RecoveryKey, box_key: &BoxKey) -> Result<()> {
+    let opener = Opener::Organisation(recovery.clone());
+    let _held = lock(dir)?;
+    let (identity, mended) = read_or_mend_identity(disk, dir, &opener)?;
+    if let Some(note) = mended {
+        tracing::warn!(note, "before a new box takes the vault over");
+    }
+    let keys = VaultKeys::open(&opener, &identity.keys)?.rewrapped(box_key)?;
+    replace_identity(disk, dir, &SegmentHeader { keys, ..identity })
 }
 
 fn is_missing_or_short(error: &std::io::Error) -> bool {

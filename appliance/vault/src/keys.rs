@@ -17,6 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::{Result, VaultError};
 
 const WRAP_INFO: &[u8] = b"coffer vault keys 1";
+const ESCROW_INFO: &[u8] = b"coffer escrow 1";
 
 /// Fills an array with random bytes from the operating system.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
@@ -49,6 +50,13 @@ impl RecoveryKey {
     pub fn generate() -> Result<(RecoveryKey, RecoveryPublic)> {
         let (private, public) = X25519HkdfSha256::derive_keypair(&random::<32>()?);
         Ok((RecoveryKey(private.to_bytes().into()), RecoveryPublic(public.to_bytes().into())))
+    }
+
+    /// The half that a box may have.
+    pub fn public(&self) -> RecoveryPublic {
+        let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&self.0)
+            .expect("any 32 bytes are a private key of X25519");
+        RecoveryPublic(X25519HkdfSha256::sk_to_pk(&private).to_bytes().into())
     }
 }
 
@@ -102,6 +110,20 @@ impl VaultKeys {
         Ok(keys)
     }
 
+    /// The same keys, wrapped for another box. The organisation's wrap stays as it is: by it, segments of the box before are known
+    /// to have these keys.
+    pub(crate) fn rewrapped(&self, box_key: &BoxKey) -> Result<KeyEnvelope> {
+        let mut both = [0; 64];
+        both[..32].copy_from_slice(&self.data);
+        both[32..].copy_from_slice(&self.chunk);
+        Ok(KeyEnvelope { for_box: wrap_for_box(box_key, &both)?, ..self.envelope })
+    }
+
+    /// Whether a segment with this envelope has these keys.
+    pub(crate) fn are_of(&self, envelope: &KeyEnvelope) -> bool {
+        (self.envelope.epoch, &self.envelope.for_hq) == (envelope.epoch, &envelope.for_hq)
+    }
+
     /// The key that one segment's records are sealed with.
     pub(crate) fn segment_key(&self, salt: &[u8; 16]) -> LessSafeKey {
         let mut material = [0; 48];
@@ -152,34 +174,67 @@ fn unwrap_for_box(key: &BoxKey, wrapped: &[u8; BOX_WRAP_LEN]) -> Result<Vec<u8>>
 }
 
 fn wrap_for_hq(public: &RecoveryPublic, both: &[u8; 64]) -> Result<[u8; HQ_WRAP_LEN]> {
+    let (encapsulated, sealed) = seal_for(public, WRAP_INFO, b"", both)?;
+    let mut out = [0; HQ_WRAP_LEN];
+    out[..32].copy_from_slice(&encapsulated);
+    out[32..].copy_from_slice(&sealed);
+    Ok(out)
+}
+
+fn unwrap_for_hq(key: &RecoveryKey, wrapped: &[u8; HQ_WRAP_LEN]) -> Result<Vec<u8>> {
+    open_with(key, WRAP_INFO, b"", &wrapped[..32], &wrapped[32..])
+}
+
+/// Seals an escrow of this vault; gives the encapsulated key and the ciphertext.
+pub(crate) fn seal_escrow(
+    public: &RecoveryPublic,
+    vault: VaultId,
+    plain: &[u8],
+) -> Result<([u8; 32], Vec<u8>)> {
+    seal_for(public, ESCROW_INFO, &vault.0, plain)
+}
+
+pub(crate) fn open_escrow(
+    key: &RecoveryKey,
+    vault: VaultId,
+    encapsulated: &[u8; 32],
+    sealed: &[u8],
+) -> Result<Vec<u8>> {
+    open_with(key, ESCROW_INFO, &vault.0, encapsulated, sealed)
+}
+
+fn seal_for(public: &RecoveryPublic, info: &[u8], aad: &[u8], plain: &[u8]) -> Result<([u8; 32], Vec<u8>)> {
     const BAD: VaultError =
         VaultError::Key("the organisation's recovery key is not an X25519 public key: join HQ again");
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public.0).map_err(|_| BAD)?;
     let (encapsulated, sealed) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
         &public,
-        WRAP_INFO,
-        both,
-        b"",
+        info,
+        plain,
+        aad,
     )
     .map_err(|_| BAD)?;
-    let mut out = [0; HQ_WRAP_LEN];
-    out[..32].copy_from_slice(&encapsulated.to_bytes());
-    out[32..].copy_from_slice(&sealed);
-    Ok(out)
+    Ok((encapsulated.to_bytes().into(), sealed))
 }
 
-fn unwrap_for_hq(key: &RecoveryKey, wrapped: &[u8; HQ_WRAP_LEN]) -> Result<Vec<u8>> {
+fn open_with(
+    key: &RecoveryKey,
+    info: &[u8],
+    aad: &[u8],
+    encapsulated: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>> {
     let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&key.0).map_err(|_| BAD_KEY)?;
     let encapsulated =
-        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&wrapped[..32]).map_err(|_| BAD_KEY)?;
+        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| BAD_KEY)?;
     hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         &private,
         &encapsulated,
-        WRAP_INFO,
-        &wrapped[32..],
-        b"",
+        info,
+        sealed,
+        aad,
     )
     .map_err(|_| BAD_KEY)
 }

@@ -6,6 +6,7 @@
 //! Locks are taken in this order: tails, catalog, what is here.
 
 mod append;
+mod held;
 mod take;
 mod whole;
 

@@ -131,7 +131,10 @@ fn catch_up(
     remove_left_over(reading, db, &forms)?;
     list_missing(reading, db)?;
     let highest: Option<u64> = db.query_row(
-        "SELECT MAX(segment) FROM (SELECT segment FROM segments UNION ALL SELECT segment FROM dropped)",
+        // A point's data may lie in a segment that this disk never had.
+        "SELECT MAX(segment) FROM (SELECT segment FROM segments UNION ALL SELECT segment FROM dropped
+           UNION ALL SELECT fresh_segment FROM points WHERE fresh_bytes > 0
+           UNION ALL SELECT bulk_segment FROM points WHERE bulk_bytes > 0)",
         [],
         |row| row.get(0),
     )?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use coffer_format::entry::Body;
+use coffer_format::event::Event;
 use coffer_format::limits::PAGE;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::op::Op;
@@ -13,6 +14,7 @@ use rusqlite::params;
 use crate::catalog::{self, ChunkLocation};
 use crate::provable::readable;
 use crate::reading::Reading;
+use crate::vault::Vault;
 use crate::{Result, VaultError};
 
 /// Pages in one message, and chunks in one message.
@@ -21,7 +23,27 @@ const MESSAGE_CHUNKS: usize = 16 << 10;
 /// Stands for a page that can't be read.
 const UNREADABLE_PAGE: [u8; PAGE_SIGNATURE_LEN] = [0xff; PAGE_SIGNATURE_LEN];
 
+impl Vault {
+    /// This line of the vault's history counts from now on, and another was left: agents forget what they know of that.
+    pub fn leave_line(&self) -> Result<()> {
+        self.record(vec![Event::LineLeft])
+    }
+
+    /// The agent has begun to recall the configuration anew.
+    pub fn note_recalled(&self, config: ConfigId) -> Result<()> {
+        self.record(vec![Event::JournalRecalled { config }])
+    }
+}
+
 impl Reading {
+    /// Whether what the agent knows of a configuration may be of another line of history.
+    pub fn must_recall(&self, config: ConfigId) -> Result<bool> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT 1 FROM state WHERE key = ?1 || ?2")?;
+            Ok(query.exists(params![catalog::RECALL, config.0])?)
+        })
+    }
+
     /// Sends every part from that one on, drafts included, then `CatchupEnd`.
     pub fn recall(
         &self,

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+const SET_ASIDE: &str = "vault.set-aside-";
+
 /// A box's directory.
 #[derive(Debug, Clone)]
 pub struct Layout(pub PathBuf);
@@ -16,6 +18,18 @@ impl Layout {
     }
     pub fn vault(&self) -> PathBuf {
         self.0.join("vault")
+    }
+    /// A line of the vault's history that the box doesn't go on with.
+    pub fn set_aside(&self, now_ms: u64) -> PathBuf {
+        self.0.join(format!("{SET_ASIDE}{now_ms}"))
+    }
+    /// All of those that are still there.
+    pub fn all_set_aside(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(SET_ASIDE));
+        let mut all: Vec<PathBuf> = named.map(|entry| entry.path()).collect();
+        all.sort();
+        all
     }
     /// The box's key, until it's bound to a TPM.
     pub fn box_key(&self) -> PathBuf {
@@ -47,6 +61,10 @@ impl Layout {
     /// The recovery key of a box without HQ: to be moved off the box.
     pub fn recovery_key(&self) -> PathBuf {
         self.0.join("recovery.key")
+    }
+    /// The recovery key's public half: what the escrow is sealed for.
+    pub fn recovery_public(&self) -> PathBuf {
+        self.0.join("keys").join("recovery.pub")
     }
     /// What the robot is about to do.
     pub fn library_journal(&self) -> PathBuf {

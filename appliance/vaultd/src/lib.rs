@@ -4,18 +4,22 @@
 //! the WAN job pull. Every part works on the vault alone; none knows of another.
 
 pub mod client;
+pub mod joining;
 pub mod layout;
 pub mod operator;
+pub mod replacement;
 pub mod restore_on;
 pub mod restorer;
 pub mod serve;
 pub mod settings;
 pub mod setup;
 pub mod status;
+pub mod taking_over;
 pub mod tape;
 pub mod units;
 
 mod copies;
+mod escrow;
 mod healing;
 mod housekeeping;
 mod live;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use coffer_format::{OrgId, VaultId};
-use coffer_link::{Authority, EnrolmentCode, Identity, Role, enrol_branch};
+use coffer_link::{Authority, EnrolmentCode, Identity, Role};
 use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, RecoveryKey, RecoveryPublic, SystemClock, Vault, random};
 
+use crate::joining;
 use crate::layout::Layout;
 use crate::settings::Settings;
 
@@ -34,34 +35,43 @@ pub async fn init(dir: &Path, settings: &Settings, hq: Option<(&str, &EnrolmentC
             dir.display()
         );
     }
-    let mut private = fs::DirBuilder::new();
-    private.recursive(true).mode(0o700);
-    private.create(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    private.create(layout.box_key().parent().context("the layout has a keys directory")?)?;
+    make_private(&layout)?;
+    let mut settings = settings.clone();
     let organisation = match hq {
-        Some((address, code)) => join(address, code, &settings.name, &layout).await?,
+        Some((address, code)) => join(address, code, &mut settings, &layout).await?,
         None => found(&layout)?,
     };
     let vault = VaultId(random()?);
     let box_key = BoxKey::generate()?;
     write_secret(&layout.box_key(), &box_key.0)?;
     let Organisation { org, chunk_key, recovery } = organisation;
+    write_secret(&layout.recovery_public(), &recovery.0)?;
     Vault::create(&RealDisk, &layout.vault(), vault, org, chunk_key, &box_key, &recovery, &SystemClock)?;
     let authority = Authority::create(&layout.authority(), &format!("coffer box {}", settings.name))?;
     Identity::issue(&authority, Role::Box(vault), LIFETIME)?.save(&layout.identity())?;
     Identity::issue(&authority, Role::Operator("local".into()), LIFETIME)?.save(&layout.operator())?;
     // Last: its presence says that the box is whole.
-    let mut settings = settings.clone();
-    if let Some((address, _)) = hq {
-        let mut table = toml::Table::new();
-        table.insert("address".into(), address.into());
-        settings.hq.get_or_insert(table);
-    }
     settings.save(&layout.settings())
 }
 
-async fn join(address: &str, code: &EnrolmentCode, name: &str, layout: &Layout) -> Result<Organisation> {
-    let joined = enrol_branch(address, code, name, &layout.branch()).await.context("joining HQ failed")?;
+/// The box's directory, and the one for its keys in it.
+pub(crate) fn make_private(layout: &Layout) -> Result<()> {
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    let dir = &layout.0;
+    private.create(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let keys = layout.box_key();
+    private.create(keys.parent().context("the layout has a keys directory")?)?;
+    Ok(())
+}
+
+async fn join(
+    address: &str,
+    code: &EnrolmentCode,
+    settings: &mut Settings,
+    layout: &Layout,
+) -> Result<Organisation> {
+    let joined = joining::enrol(layout, settings, address, code).await?;
     Ok(Organisation {
         org: joined.org,
         chunk_key: joined.chunk_key,

@@ -25,7 +25,11 @@ impl Site {
 
     /// With more in `box.toml`.
     pub(crate) fn start_with(more: &str) -> Site {
-        let dir = tempfile::tempdir().unwrap();
+        Site::start_in(tempfile::tempdir().unwrap(), more, &[])
+    }
+
+    /// The same in a folder, with more words for `cofferd init`.
+    pub(crate) fn start_in(dir: tempfile::TempDir, more: &str, words: &[&str]) -> Site {
         let page = free_port();
         let (server, shown) = (String::new(), format!("https://127.0.0.1:{page}/"));
         let mut site = Site { daemon: None, dir, server, page: shown };
@@ -38,7 +42,8 @@ impl Site {
         init.args(["init", "--name", "site", "--settings"])
             .arg(site.path("start.toml"))
             .arg("--dir")
-            .arg(site.path("box"));
+            .arg(site.path("box"))
+            .args(words);
         succeed(&mut init);
         site.start_box();
         let code = site.coffer(&["computer", "code", "alpha"]);

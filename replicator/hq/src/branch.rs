@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coffer_format::segment::SegmentHeader;
-use coffer_format::wire::{RefusalCode, SegmentHas};
+use coffer_format::wire::{RefusalCode, SegmentHas, SegmentHeld};
 use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
 use coffer_vault::RecoveryKey;
 use coffer_vault::disk::RealDisk;
@@ -118,6 +118,21 @@ impl Branch {
 
     pub(crate) fn has(&self) -> Result<Vec<SegmentHas>> {
         Ok(self.mirror()?.map_or_else(Vec::new, |mirror| mirror.has()))
+    }
+
+    /// What is here for a box that takes the branch over.
+    pub(crate) fn held(&self) -> Result<Vec<SegmentHeld>> {
+        let held = self.mirror()?.map_or_else(|| Ok(Vec::new()), |mirror| mirror.held())?;
+        self.stale.store(true, Ordering::SeqCst);
+        Ok(held)
+    }
+
+    /// A segment's outline, or all there is of one that isn't whole; `None` where nothing is.
+    pub(crate) fn outline(&self, segment: SegmentId) -> Result<Option<Vec<u8>>> {
+        match self.mirror()? {
+            Some(mirror) => Ok(mirror.outline(segment)?),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn whole(&self) -> Result<Vec<Whole>> {

@@ -151,6 +151,13 @@ impl Service {
                 self.check_admitted()?;
                 return self.shared.in_background(move || branch.forget(segment)).await;
             }
+            Message::BranchContinues => {
+                tracing::warn!(branch = branch.name, "a box takes the branch over");
+                self.shared
+                    .in_background(move || Ok(Message::BranchHolds { segments: branch.held()? }))
+                    .await?
+            }
+            Message::OutlineWanted { segment, offset } => return self.send_outline(segment, offset).await,
             Message::SegmentWanted { segment, offset } => return self.send_back(segment, offset).await,
             Message::Ask { json } if json.0 == br#""whole""# => {
                 let whole = self.shared.in_background(move || branch.whole()).await?;
@@ -167,6 +174,25 @@ impl Service {
         Ok(self.sender.send(answer).await?)
     }
 
+    /// Sends a segment's outline from an offset, or says that nothing of it is here.
+    async fn send_outline(&self, segment: SegmentId, from: u64) -> Result<()> {
+        let branch = self.branch.clone();
+        let found = self.shared.in_background(move || branch.outline(segment)).await?;
+        let Some(outline) = found else {
+            return Ok(self.sender.send(Message::SegmentForgotten { segment }).await?);
+        };
+        let closed_len = outline.len() as u64;
+        check_reaches(segment, from, closed_len)?;
+        let mut offset = from;
+        for bytes in outline[from as usize..].chunks(BACK_LEN as usize) {
+            self.sender
+                .send(Message::SegmentBytes { segment, offset, closed_len, bytes: bytes.into() })
+                .await?;
+            offset += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Sends a whole segment from an offset, or says that it isn't here.
     async fn send_back(&self, segment: SegmentId, from: u64) -> Result<()> {
         let branch = self.branch.clone();
@@ -174,10 +200,7 @@ impl Service {
         let Some((reading, whole_len)) = found else {
             return Ok(self.sender.send(Message::SegmentForgotten { segment }).await?);
         };
-        if from >= whole_len {
-            let sentence = format!("segment {segment} has no byte {from}: fetch it from its start");
-            return Err(HqError::refused(RefusalCode::BadRequest, sentence));
-        }
+        check_reaches(segment, from, whole_len)?;
         let mut offset = from;
         while offset < whole_len {
             let reading = reading.clone();
@@ -196,6 +219,14 @@ impl Service {
         }
         Ok(())
     }
+}
+
+fn check_reaches(segment: SegmentId, from: u64, len: u64) -> Result<()> {
+    if from < len {
+        return Ok(());
+    }
+    let sentence = format!("segment {segment} has no byte {from}: fetch it from its start");
+    Err(HqError::refused(RefusalCode::BadRequest, sentence))
 }
 
 /// Where a whole segment can be read, and its length; `None` where it isn't whole here.

@@ -5,6 +5,7 @@ use coffer_format::container::{
     BlockHeader, BlockKind, ContainerEntry, ContainerIndex, Label, decode_block, encode_block,
 };
 use coffer_format::entry::{Body, Consistency, DataUpTo, Entry, PointStats, ReportLine, Watermark};
+use coffer_format::escrow::Escrow;
 use coffer_format::event::{CartridgeState, DropReason, Event, Place, Whereabouts};
 use coffer_format::manifest::{Map, Range, Source};
 use coffer_format::node::{Attr, AttrKind, NodeKind, NodeMeta};
@@ -213,6 +214,12 @@ fn events() -> Vec<(&'static str, Event)> {
             Event::StretchDamaged { segment, offset: 512, len: 4096, detail: "no tag".into() },
         ),
         ("verified", Event::Verified { segments: 5, bytes: 6, touched: 2, lost: 1 }),
+        ("line-left", Event::LineLeft),
+        ("journal-recalled", Event::JournalRecalled { config: ConfigId(3) }),
+        (
+            "escrowed",
+            Event::Escrowed { digest: hash, encapsulated: [5; 32], sealed: Blob(b"ciphertext".to_vec()) },
+        ),
     ]
 }
 
@@ -290,6 +297,14 @@ pub(crate) fn durable() -> Vec<Sample> {
         sample("container-index", ContainerIndex { container: 2, entries: vec![container_entry] }),
         sample("catalog-page", catalog_page()),
         sample("update-head", update_head()),
+        sample(
+            "escrow",
+            Escrow {
+                certificate: Blob(b"certificate".to_vec()),
+                key: Blob(b"key".to_vec()),
+                settings: "name = \"leeds\"\n".into(),
+            },
+        ),
     ];
     all.extend(bodies().into_iter().map(|(name, body)| sample(format!("entry-{name}"), entry(body))));
     all.extend(

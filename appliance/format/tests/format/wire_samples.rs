@@ -59,6 +59,7 @@ fn kind(message: &Message) -> &'static str {
         UpToDate { .. } => "up-to-date",
         Exclusions { .. } => "exclusions",
         Resend { .. } => "resend",
+        Recall { .. } => "recall",
         CaptureFailed { .. } => "capture-failed",
         RestoreAsked { .. } => "restore-asked",
         RestoreReported { .. } => "restore-reported",
@@ -82,11 +83,14 @@ fn kind(message: &Message) -> &'static str {
         SegmentWanted { .. } => "segment-wanted",
         SegmentForgotten { .. } => "segment-forgotten",
         BranchVault { .. } => "branch-vault",
+        BranchContinues => "branch-continues",
+        BranchHolds { .. } => "branch-holds",
+        OutlineWanted { .. } => "outline-wanted",
     }
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 50;
+const KINDS: usize = 54;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -170,6 +174,7 @@ fn capture() -> Vec<Message> {
         ConfigsChanged,
         UpToDate { config },
         Resend { config, nodes: vec![node] },
+        Recall { config },
         CaptureFailed { config, sentence: "can't be read: check the disk".into() },
         Exclusions {
             config,
@@ -265,5 +270,16 @@ fn branch() -> Vec<Message> {
         SegmentWanted { segment, offset: 3 },
         SegmentForgotten { segment },
         BranchVault { vault: VaultId([3; 16]), org: OrgId([4; 16]) },
+        BranchContinues,
+        BranchHolds {
+            segments: vec![SegmentHeld {
+                segment,
+                stream: Stream::Bulk,
+                bytes: 7,
+                hash: Some(FileHash([8; 32])),
+                salt: [5; 16],
+            }],
+        },
+        OutlineWanted { segment, offset: 3 },
     ]
 }

@@ -199,6 +199,16 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
             note.execute(params![super::TOUCHED, touched])?;
             note.execute(params!["verified_lost", lost])?
         }
+        Event::LineLeft => db.execute(
+            "INSERT OR REPLACE INTO state SELECT ?1 || config, ?2 FROM configurations",
+            params![super::RECALL, lsn.0],
+        )?,
+        Event::JournalRecalled { config } => {
+            db.execute("DELETE FROM state WHERE key = ?1 || ?2", params![super::RECALL, config.0])?
+        }
+        Event::Escrowed { .. } => db
+            .prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?
+            .execute(params![super::ESCROW, lsn.0])?,
     };
     Ok(())
 }

@@ -107,6 +107,12 @@ pub(crate) fn ask_for_rebuild(db: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Key of the Lsn of the newest escrow.
+pub(crate) const ESCROW: &str = "escrow";
+
+/// What the key of a configuration begins with whose agent must forget what it knows; its number follows.
+pub(crate) const RECALL: &str = "recall:";
+
 /// Key of the number of versions that couldn't be restored from here when that was last looked at.
 pub(crate) const TOUCHED: &str = "verified_touched";
 

@@ -19,7 +19,7 @@ const READ_LEN: usize = 1 << 20;
 
 /// A segment that is growing.
 pub(super) struct Tail {
-    file: Arc<dyn DiskFile>,
+    pub(super) file: Arc<dyn DiskFile>,
     len: u64,
     hasher: blake3::Hasher,
     /// Bytes that the hasher has seen.
@@ -91,7 +91,7 @@ impl Mirror {
         Ok(())
     }
 
-    fn open_tail(&self, segment: SegmentId) -> Result<Tail> {
+    pub(super) fn open_tail(&self, segment: SegmentId) -> Result<Tail> {
         let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
         let disk = &self.reading.disk;
         let file = match disk.open(&path) {
@@ -119,7 +119,7 @@ impl Mirror {
     }
 
     /// Cuts a segment off where its records stop to decrypt, so that only that is sent again. Returns what is left.
-    fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
+    pub(super) fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
         let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
         let db = self.db()?;
         let kept = self.sound_len(segment, file)?;

@@ -47,7 +47,7 @@ impl SegmentFiles {
     pub(crate) fn keys_of(&self, header: &SegmentHeader) -> Result<VaultKeys> {
         self.segment_key(header)?;
         let keys = self.keys.lock().expect("nothing panics while it holds keys");
-        let known = keys.iter().find(|known| known.envelope == header.keys);
+        let known = keys.iter().find(|known| known.are_of(&header.keys));
         Ok(known.expect("they were opened above").clone())
     }
 
@@ -88,7 +88,7 @@ impl SegmentFiles {
 
     fn segment_key(&self, header: &SegmentHeader) -> Result<LessSafeKey> {
         let mut keys = self.keys.lock().expect("nothing panics while it holds keys");
-        if let Some(known) = keys.iter().find(|known| known.envelope == header.keys) {
+        if let Some(known) = keys.iter().find(|known| known.are_of(&header.keys)) {
             return Ok(known.segment_key(&header.salt));
         }
         let opened = VaultKeys::open(&self.opener, &header.keys)?;

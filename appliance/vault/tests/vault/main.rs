@@ -10,6 +10,7 @@ mod borders;
 mod copies;
 mod crash;
 mod damage;
+mod escrow;
 mod failing_disk;
 mod goes_on;
 mod many;

@@ -1,12 +1,16 @@
 //! `cofferd`: the box.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use coffer_link::EnrolmentCode;
+use coffer_vault::RecoveryKey;
+use coffer_vaultd::joining;
+use coffer_vaultd::layout::Layout;
+use coffer_vaultd::replacement::{self, Replaced, Replacement};
 use coffer_vaultd::serve::Running;
 use coffer_vaultd::settings::Settings;
 use coffer_vaultd::setup;
@@ -37,6 +41,49 @@ enum Command {
         #[arg(long, requires = "hq")]
         code: Option<String>,
     },
+    /// Go on with the vault of a box that is no more: DIR/vault, copied or made from tape, and what HQ has of it. Computers need not be
+    /// enrolled again.
+    Replace {
+        #[arg(long)]
+        dir: PathBuf,
+        /// The organisation's recovery key file.
+        #[arg(long)]
+        recovery_key: PathBuf,
+        /// Settings in place of those of the box before (TOML).
+        #[arg(long)]
+        settings: Option<PathBuf>,
+        /// HQ's address, HOST:PORT.
+        #[arg(long)]
+        hq: Option<String>,
+        /// HQ's code for the replacement, from `coffer-hq code --replace`.
+        #[arg(long, requires = "hq")]
+        code: Option<String>,
+        /// Go on although HQ can't give everything that it should have.
+        #[arg(long, requires = "hq")]
+        incomplete: bool,
+        /// Go on although the vault has no escrow: all computers have to be enrolled again.
+        #[arg(long)]
+        new_authority: bool,
+    },
+    /// Make a box, which isn't running, a branch of its organisation's HQ.
+    Join {
+        #[arg(long)]
+        dir: PathBuf,
+        /// The code that HQ gave out for this branch.
+        #[arg(long)]
+        code: String,
+        /// HQ's address, HOST:PORT, unless the settings have it.
+        #[arg(long)]
+        hq: Option<String>,
+    },
+    /// Tell a box made by an older version its organisation's recovery key, of which it keeps the public half.
+    Escrow {
+        #[arg(long)]
+        dir: PathBuf,
+        /// The organisation's recovery key file.
+        #[arg(long)]
+        recovery_key: PathBuf,
+    },
     /// Run the box.
     Run {
         #[arg(long)]
@@ -63,6 +110,45 @@ fn say(line: &str) {
     }
 }
 
+fn tell_replaced(dir: &Path, done: &Replaced) {
+    println!(
+        "The box goes on as {} with {} computers and {} restore points.",
+        done.name, done.computers, done.points
+    );
+    if let Some(from_hq) = &done.from_hq {
+        println!("{} segments came from HQ.", from_hq.segments);
+        for (segment, why) in &from_hq.lacking {
+            println!("! segment {segment} couldn't be had: {why}");
+        }
+        if let Some(set_aside) = &from_hq.set_aside {
+            println!(
+                "! The vault here had gone another way than the one that HQ knows. HQ's counts; this one's is kept in {}.",
+                set_aside.display()
+            );
+        }
+    }
+    match done.is_known {
+        true => println!(
+            "Its computers know it: start it where they find it, with `cofferd run --dir {}`.",
+            dir.display()
+        ),
+        false => println!(
+            "No computer knows it: start it with `cofferd run --dir {}`, then enrol each again under its name.",
+            dir.display()
+        ),
+    }
+    println!(
+        "A new operator's identity is {}/operator; the operators' identities before count too.",
+        dir.display()
+    );
+    if done.lacks_hq {
+        println!(
+            "The box before was a branch of an HQ; this one isn't yet. Get a code with `coffer-hq code --replace`, then run \
+             `cofferd join`."
+        );
+    }
+}
+
 #[tokio::main]
 async fn run(cli: Cli) -> Result<()> {
     match cli.command {
@@ -86,6 +172,31 @@ async fn run(cli: Cli) -> Result<()> {
                     dir.display()
                 );
             }
+            Ok(())
+        }
+        Command::Replace { dir, recovery_key, settings, hq, code, incomplete, new_authority } => {
+            let code: Option<EnrolmentCode> =
+                code.map(|code| code.parse()).transpose().context("the code for HQ")?;
+            let with = Replacement {
+                recovery: RecoveryKey(setup::read_secret(&recovery_key)?),
+                settings: settings.map(|path| Settings::load(&path)).transpose()?,
+                hq: hq.as_deref().map(|address| (address, code.as_ref())),
+                new_authority,
+                incomplete,
+            };
+            tell_replaced(&dir, &replacement::replace(&dir, with).await?);
+            Ok(())
+        }
+        Command::Join { dir, code, hq } => {
+            let code: EnrolmentCode = code.parse().context("the code for HQ")?;
+            let branch = joining::join(&dir, hq.as_deref(), &code).await?;
+            println!("The box is branch {branch} now: start it with `cofferd run --dir {}`.", dir.display());
+            Ok(())
+        }
+        Command::Escrow { dir, recovery_key } => {
+            let recovery = RecoveryKey(setup::read_secret(&recovery_key)?);
+            setup::write_secret(&Layout::new(&dir).recovery_public(), &recovery.public().0)?;
+            println!("Noted: the escrow is sealed for it when the box starts next.");
             Ok(())
         }
         Command::Run { dir } => {

@@ -99,6 +99,9 @@ impl Serving<'_> {
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
                 let standing = session.begin(config)?;
+                if reading.must_recall(config)? {
+                    self.link.sender.blocking_send(Message::Recall { config })?;
+                }
                 let nodes = reading.damaged_nodes(config, RESEND_MAX)?;
                 if !nodes.is_empty() {
                     self.link.sender.blocking_send(Message::Resend { config, nodes })?;
@@ -117,6 +120,10 @@ impl Serving<'_> {
             }
             Message::CatchupWanted { config, point, part } => {
                 reading.check_owner(self.computer, config)?;
+                if point == PointSeq(0) && reading.must_recall(config)? {
+                    // It has cleared its journal before it asked.
+                    vault.note_recalled(config)?;
+                }
                 self.streamed(|send| reading.recall(config, point, part, send))?;
             }
             Message::SignatureWanted { config, node, kind } => {

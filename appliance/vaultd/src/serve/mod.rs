@@ -22,7 +22,7 @@ use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::tape::TapeJob;
 use crate::updates::Updates;
-use crate::{housekeeping, page, setup, spare};
+use crate::{escrow, housekeeping, page, setup, spare};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -71,6 +71,9 @@ impl Running {
             false => Some(tempfile::tempdir().context("there's no room for what restoring needs")?),
         };
         let vault = Arc::new(open_vault(&layout, &settings, scratch.as_ref(), &mut troubles)?);
+        if scratch.is_none() {
+            troubles.extend(escrow::keep(&layout, &settings, &authority, &vault));
+        }
         let (tape, wan) = match scratch {
             // What tapes and HQ take and give has to be noted on the disk.
             Some(_) => (None, None),

@@ -1,0 +1,317 @@
+//! A vault's folder that goes on where HQ's mirror of it is: what it lacks comes from there before anything new is written, so that no
+//! number that HQ knows is ever given out again.
+//!
+//! The folder may be empty, hold an older copy, or what came from cartridges. Where it has gone its own way since, HQ's line
+//! counts, and the folder's own is set aside whole.
+
+use std::path::{Path, PathBuf};
+
+use coffer_format::segment::{SegmentHeader, Stream, Trailer};
+use coffer_format::wire::{RefusalCode, SegmentHeld};
+use coffer_format::{FileHash, SegmentId, from_bytes};
+use ring::aead::LessSafeKey;
+
+use crate::disk::{Disk, RealDisk};
+use crate::identity::{read_identity, write_identity};
+use crate::keys::{Opener, VaultKeys};
+use crate::segment::{FileForm, parse_name, scan, segment_path, segments_dir};
+use crate::vault::{catalog_path, lock};
+use crate::{Result, VaultError};
+
+/// What the folder needs of HQ.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Segments of which the outline will do.
+    pub outlines: Vec<SegmentId>,
+    /// Data that is here in part.
+    pub whole: Vec<SegmentId>,
+    /// Files of another line than HQ's.
+    apart: Vec<SegmentId>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.outlines.is_empty() && self.whole.is_empty() && self.apart.is_empty()
+    }
+
+    /// Whether the folder has gone its own way since HQ last heard of this vault.
+    pub fn has_own_line(&self) -> bool {
+        !self.apart.is_empty()
+    }
+}
+
+/// A vault's folder that nobody has open.
+pub struct Continuation {
+    dir: PathBuf,
+    opener: Opener,
+    held: Vec<SegmentHeld>,
+    keys: Option<VaultKeys>,
+    _lock: Option<nix::fcntl::Flock<std::fs::File>>,
+}
+
+/// A segment's file as it is here.
+enum Local {
+    None,
+    Stub {
+        header: SegmentHeader,
+        hash: FileHash,
+    },
+    /// `end`: its trailer if it's closed.
+    File {
+        header: SegmentHeader,
+        path: PathBuf,
+        end: Option<Trailer>,
+    },
+    /// Not even its header can be read.
+    Unreadable,
+}
+
+impl Continuation {
+    /// Begins with what HQ holds.
+    pub fn begin(dir: &Path, opener: Opener, held: Vec<SegmentHeld>) -> Result<Continuation> {
+        let segments = segments_dir(dir);
+        RealDisk.create_dir(&segments).map_err(VaultError::io("create", &segments))?;
+        let lock = lock(dir)?;
+        let keys = match read_identity(&RealDisk, dir) {
+            Ok(identity) => Some(VaultKeys::open(&opener, &identity.keys)?),
+            Err(_) => None,
+        };
+        Ok(Continuation { dir: dir.into(), opener, held, keys, _lock: lock })
+    }
+
+    /// Compares the folder with what HQ holds.
+    pub fn plan(&self) -> Result<Plan> {
+        let mut plan = Plan::default();
+        for held in &self.held {
+            match self.local(held.segment)? {
+                Local::None | Local::Unreadable => plan.outlines.push(held.segment),
+                Local::Stub { header, .. } | Local::File { header, .. } if header.salt != held.salt => {
+                    plan.apart.push(held.segment);
+                }
+                Local::Stub { hash, .. } => {
+                    if held.hash.is_some_and(|at_hq| at_hq != hash) {
+                        plan.outlines.push(held.segment);
+                    }
+                }
+                Local::File { header, path, end } => {
+                    if self.lacks_of(held, &header, &path, end)? {
+                        let outline_is_all = held.hash.is_none() || held.stream == Stream::Meta;
+                        let list = if outline_is_all { &mut plan.outlines } else { &mut plan.whole };
+                        list.push(held.segment);
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Sets the folder's own line aside in `to`: a whole vault of its own, which shares with this one what was before they parted. Returns
+    /// how many segments were its alone.
+    pub fn set_aside(&self, plan: &Plan, to: &Path) -> Result<usize> {
+        let Some(first) = plan.apart.iter().min() else { return Ok(0) };
+        let (from, beside) = (segments_dir(&self.dir), segments_dir(to));
+        std::fs::create_dir_all(&beside).map_err(VaultError::io("create", &beside))?;
+        let names = RealDisk.list(&from).map_err(VaultError::io("list", &from))?;
+        for name in &names {
+            let path = beside.join(name);
+            match std::fs::hard_link(from.join(name), &path) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(VaultError::io("link", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        let identity = read_identity(&RealDisk, &self.dir)?;
+        if read_identity(&RealDisk, to).is_err() {
+            write_identity(&RealDisk, to, &identity)?;
+        }
+        RealDisk.sync_dir(&beside).map_err(VaultError::io("sync", &beside))?;
+        let own = names.iter().filter(|name| parse_name(name).is_some_and(|(segment, _)| segment >= *first));
+        let mut count = 0;
+        for name in own {
+            let path = from.join(name);
+            RealDisk.remove(&path).map_err(VaultError::io("remove", &path))?;
+            count += 1;
+        }
+        RealDisk.sync_dir(&from).map_err(VaultError::io("sync", &from))?;
+        Ok(count)
+    }
+
+    /// Puts in its place what HQ gave of a segment: its outline, all of it, or as much as there is.
+    pub fn put(&mut self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
+        let damaged = |what: &str| VaultError::Damaged { segment, offset: 0, what: what.into() };
+        let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
+        let Some(held) = self.held.iter().find(|held| held.segment == segment) else {
+            return Err(damaged("HQ sent what it doesn't hold"));
+        };
+        if header.segment != segment || header.salt != held.salt {
+            return Err(damaged("HQ sent another segment"));
+        }
+        let (form, is_sound) = if held.hash.is_none() {
+            let found = scan(bytes, &self.key_of(&header)?, SegmentHeader::LEN as u64);
+            (FileForm::Whole, found.damaged.is_empty() && found.end == bytes.len() as u64)
+        } else if bytes.len() as u64 == held.bytes {
+            (FileForm::Whole, hashes_to_its_end(bytes))
+        } else {
+            (FileForm::Stub, header.stream != Stream::Meta && is_outline(bytes))
+        };
+        if !is_sound {
+            return Err(damaged("what HQ sent isn't whole"));
+        }
+        self.take_identity(&header)?;
+        self.check_goes_on(segment, bytes)?;
+        self.write(segment, form, bytes)
+    }
+
+    /// The folder is complete: its catalog is made anew when it's opened.
+    pub fn finish(self) -> Result<()> {
+        let catalog = catalog_path(&self.dir);
+        for ending in ["", "-wal", "-shm"] {
+            let mut path = catalog.clone().into_os_string();
+            path.push(ending);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(VaultError::io("remove", Path::new(&path))(error));
+                }
+                _ => {}
+            }
+        }
+        RealDisk.sync_dir(&self.dir).map_err(VaultError::io("sync", &self.dir))
+    }
+
+    fn local(&self, segment: SegmentId) -> Result<Local> {
+        for form in [FileForm::Whole, FileForm::Stub] {
+            let path = segment_path(&self.dir, segment, form);
+            let file = match RealDisk.open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.map_err(VaultError::io("open", &path))?,
+            };
+            let size = file.size().map_err(VaultError::io("read", &path))?;
+            let mut bytes = [0; SegmentHeader::LEN];
+            let read =
+                file.read_at(0, &mut bytes).ok().and_then(|()| from_bytes::<SegmentHeader>(&bytes).ok());
+            let Some(header) = read else { return Ok(Local::Unreadable) };
+            let mut end = [0; Trailer::LEN];
+            let at = size.saturating_sub(Trailer::LEN as u64);
+            let end = file.read_at(at, &mut end).ok().and_then(|()| from_bytes::<Trailer>(&end).ok());
+            return Ok(match (form, end) {
+                (FileForm::Stub, None) => Local::Unreadable,
+                (FileForm::Stub, Some(end)) => Local::Stub { header, hash: end.hash },
+                (FileForm::Whole, end) => {
+                    Local::File { header, path, end: end.filter(|end| end.file_len == size) }
+                }
+            });
+        }
+        Ok(Local::None)
+    }
+
+    /// Whether HQ has of a segment what isn't here. A segment that two runs closed has another end in each, and HQ's counts.
+    fn lacks_of(
+        &self,
+        held: &SegmentHeld,
+        header: &SegmentHeader,
+        path: &Path,
+        end: Option<Trailer>,
+    ) -> Result<bool> {
+        Ok(match (held.hash, end) {
+            (Some(at_hq), Some(end)) => at_hq != end.hash,
+            (Some(_), None) => true,
+            (None, Some(end)) => held.bytes > end.index_offset,
+            (None, None) => held.bytes > self.sound_len(header, path)?,
+        })
+    }
+
+    /// How far a file's records decrypt without a gap.
+    fn sound_len(&self, header: &SegmentHeader, path: &Path) -> Result<u64> {
+        let bytes = std::fs::read(path).map_err(VaultError::io("read", path))?;
+        let found = scan(&bytes, &self.key_of(header)?, SegmentHeader::LEN as u64);
+        Ok(found.damaged.first().map_or(found.end, |(offset, _)| *offset))
+    }
+
+    fn key_of(&self, header: &SegmentHeader) -> Result<LessSafeKey> {
+        match &self.keys {
+            Some(keys) if keys.are_of(&header.keys) => Ok(keys.segment_key(&header.salt)),
+            _ => Ok(VaultKeys::open(&self.opener, &header.keys)?.segment_key(&header.salt)),
+        }
+    }
+
+    /// The first segment of an empty folder says whose it is.
+    fn take_identity(&mut self, header: &SegmentHeader) -> Result<()> {
+        match read_identity(&RealDisk, &self.dir) {
+            Ok(identity) if identity.vault != header.vault => Err(VaultError::refused(
+                RefusalCode::OtherBox,
+                "HQ's branch is another vault: ask for the right branch's code",
+            )),
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let identity = SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..*header };
+                self.keys = Some(VaultKeys::open(&self.opener, &identity.keys)?);
+                write_identity(&RealDisk, &self.dir, &identity)
+            }
+        }
+    }
+
+    /// What is here of a segment must be the beginning of what HQ sent.
+    fn check_goes_on(&self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
+        let Local::File { header, path, .. } = self.local(segment)? else { return Ok(()) };
+        let here = std::fs::read(&path).map_err(VaultError::io("read", &path))?;
+        let found = scan(&here, &self.key_of(&header)?, SegmentHeader::LEN as u64);
+        let end = found
+            .index
+            .records
+            .last()
+            .map_or(SegmentHeader::LEN as u64, |last| last.offset + last.record_len);
+        let sound = found.damaged.first().map_or(end, |(offset, _)| end.min(*offset)) as usize;
+        if bytes.get(..sound) == here.get(..sound) {
+            return Ok(());
+        }
+        Err(VaultError::refused(
+            RefusalCode::Conflict,
+            format!("segment {segment} has gone another way here than at HQ: nothing was changed"),
+        ))
+    }
+
+    fn write(&self, segment: SegmentId, form: FileForm, bytes: &[u8]) -> Result<()> {
+        let path = segment_path(&self.dir, segment, form);
+        let new = path.with_extension("new");
+        match RealDisk.remove(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(VaultError::io("remove", &new)(error));
+            }
+            _ => {}
+        }
+        let file = RealDisk.create(&new).map_err(VaultError::io("create", &new))?;
+        file.write_at(0, bytes).map_err(VaultError::io("write", &new))?;
+        file.sync().map_err(VaultError::io("sync", &new))?;
+        RealDisk.rename(&new, &path).map_err(VaultError::io("rename", &path))?;
+        if form == FileForm::Stub {
+            // One whose header couldn't be read.
+            let file = segment_path(&self.dir, segment, FileForm::Whole);
+            match RealDisk.remove(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(VaultError::io("remove", &file)(error));
+                }
+                _ => {}
+            }
+        }
+        let segments = segments_dir(&self.dir);
+        RealDisk.sync_dir(&segments).map_err(VaultError::io("sync", &segments))
+    }
+}
+
+fn hashes_to_its_end(bytes: &[u8]) -> bool {
+    let (body, end) = bytes.split_at(bytes.len().saturating_sub(Trailer::LEN));
+    let trailer = from_bytes::<Trailer>(end).ok().filter(|trailer| trailer.file_len == bytes.len() as u64);
+    trailer.is_some_and(|trailer| trailer.hash == FileHash(*blake3::hash(body).as_bytes()))
+}
+
+fn is_outline(bytes: &[u8]) -> bool {
+    let end = &bytes[bytes.len().saturating_sub(Trailer::LEN)..];
+    let fits = |trailer: Trailer| {
+        trailer
+            .file_len
+            .checked_sub(trailer.index_offset)
+            .is_some_and(|tail| SegmentHeader::LEN as u64 + tail == bytes.len() as u64)
+    };
+    from_bytes::<Trailer>(end).is_ok_and(fits)
+}

@@ -1,0 +1,122 @@
+//! Going on where HQ's mirror is: what the vault's folder lacks comes from there, before the vault is opened.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail};
+use coffer_format::event::Place;
+use coffer_format::wire::SegmentHeld;
+use coffer_format::{OrgId, SegmentId};
+use coffer_link::{EnrolmentCode, Identity, Role};
+use coffer_replicator::{Calendar, Rate, WanSettings, fetch_outlines, fetch_what_can, take_over};
+use coffer_vault::continuing::Continuation;
+use coffer_vault::{Clock, VaultError};
+use coffer_vault::{Opener, SystemClock, Vault};
+
+use crate::joining;
+use crate::layout::Layout;
+use crate::settings::Settings;
+
+/// The branch that a box is at HQ.
+pub(crate) struct Branch {
+    wan: WanSettings,
+    /// HQ's organisation, where it has just been joined.
+    org: Option<OrgId>,
+}
+
+/// What came from HQ.
+#[derive(Debug)]
+pub struct FromHq {
+    pub segments: usize,
+    /// What couldn't be had, and why.
+    pub lacking: BTreeMap<SegmentId, String>,
+    /// Where the folder's own line is, if it had gone its own way.
+    pub set_aside: Option<PathBuf>,
+    held: Vec<SegmentHeld>,
+}
+
+impl Branch {
+    /// Joins with the code; without one the box must have joined before.
+    pub(crate) async fn of(layout: &Layout, address: &str, code: Option<&EnrolmentCode>) -> Result<Branch> {
+        let org = match code {
+            Some(code) => Some(joining::ask(address, code, "replacement", &layout.branch()).await?.org),
+            None => None,
+        };
+        let identity = Identity::load(&layout.branch())
+            .context("this box hasn't joined HQ: give --code, from `coffer-hq code --replace`")?;
+        let Role::Branch(branch) = identity.role() else {
+            bail!("the identity in {} isn't a branch's", layout.branch().display())
+        };
+        let calendar = Calendar::always(Rate::UNLIMITED);
+        let wan = WanSettings {
+            address: address.to_owned(),
+            identity,
+            branch,
+            calendar,
+            patience: Default::default(),
+        };
+        Ok(Branch { wan, org })
+    }
+
+    pub(crate) fn check_org(&self, vault: OrgId) -> Result<()> {
+        if self.org.is_some_and(|org| org != vault) {
+            bail!("this HQ is of another organisation than the vault: ask the right HQ for a code");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn note(&self, settings: &mut Settings) {
+        joining::note_address(settings, &self.wan.address);
+    }
+}
+
+/// Completes the vault's folder from HQ: all metadata, and of data that isn't here the outlines. The data itself comes when it's needed.
+pub(crate) async fn from_hq(
+    layout: &Layout,
+    branch: &Branch,
+    opener: Opener,
+    incomplete: bool,
+) -> Result<FromHq> {
+    let held = take_over(&branch.wan).await.context("HQ")?;
+    let continuation = Continuation::begin(&layout.vault(), opener, held.clone())?;
+    let mut plan = continuation.plan()?;
+    let mut set_aside = None;
+    if plan.has_own_line() {
+        let to = layout.set_aside(SystemClock.now_ms());
+        continuation.set_aside(&plan, &to)?;
+        set_aside = Some(to);
+        plan = continuation.plan()?;
+    }
+    let continuation = Arc::new(Mutex::new(continuation));
+    let sink = || {
+        let continuation = continuation.clone();
+        move |segment: SegmentId, bytes: &[u8]| {
+            continuation.lock().map_err(|_| VaultError::ReadOnly)?.put(segment, bytes)
+        }
+    };
+    let mut lacking = fetch_outlines(&branch.wan, &plan.outlines, sink()).await;
+    lacking.extend(fetch_what_can(&branch.wan, None, &plan.whole, sink()).await);
+    if let (false, Some((segment, why))) = (incomplete, lacking.first_key_value()) {
+        bail!(
+            "{} segments couldn't be had from HQ (segment {segment}: {why}). Try again; --incomplete goes on without them",
+            lacking.len()
+        );
+    }
+    let segments = plan.outlines.len() + plan.whole.len() - lacking.len();
+    let continuation = Arc::into_inner(continuation).and_then(|held| held.into_inner().ok());
+    continuation.context("taking over from HQ ended badly: start it again")?.finish()?;
+    Ok(FromHq { segments, lacking, set_aside, held })
+}
+
+/// Records which segments HQ has whole: the vault may have been copied before it heard of it.
+pub(crate) fn record_copies(vault: &Vault, branch: &Branch, from_hq: &FromHq) -> Result<()> {
+    let whole: HashSet<SegmentId> =
+        from_hq.held.iter().filter(|held| held.hash.is_some()).map(|held| held.segment).collect();
+    let ours = Place::Hq { name: branch.wan.branch.clone() };
+    let without = vault.reading().without_copy(|place| *place == ours)?;
+    // What is on disk gets its receipt over the line, against which its hash is held.
+    let away = without.into_iter().filter(|state| !state.on_disk && whole.contains(&state.segment));
+    let copies = away.filter_map(|state| Some((state.segment, state.hash?, ours.clone()))).collect();
+    Ok(vault.record_copies(copies)?)
+}

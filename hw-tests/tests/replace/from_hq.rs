@@ -1,0 +1,143 @@
+//! From headquarters: alone, and beside an older copy of the vault.
+
+use std::fs;
+
+use crate::folder::{capture, change, copy, fill, replace};
+use crate::headquarters::{Headquarters, code};
+use crate::support::{Site, contents, said};
+
+fn replace_from(hq: &Headquarters, site: &Site) -> String {
+    let code = code(site.dir.path(), &["--replace"]);
+    let output = replace(site, &["--hq", &hq.address, "--code", &code]);
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+/// The box dies with everything on it.
+fn lose_box(site: &mut Site) {
+    site.kill_box();
+    fs::rename(site.path("box"), site.path("dead")).unwrap();
+    fs::create_dir(site.path("box")).unwrap();
+}
+
+#[test]
+fn a_dead_box_is_replaced_from_headquarters_alone() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    let first = contents(&site.data());
+    // Starting anew closes what was open: some segments are whole at HQ, the others in part.
+    site.kill_box();
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    let second = contents(&site.data());
+    hq.wait_until_whole(&site, 2);
+    lose_box(&mut site);
+
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("1 computers and 2 restore points"), "{told}");
+    site.start_box();
+    let again = site.capture();
+    assert!(said(&again).contains("nothing") || again.status.success(), "{}", said(&again));
+    assert_eq!(site.points("alpha/files").len(), 2, "an unchanged computer sent something: {}", said(&again));
+    change(&site, 2);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&["--point", "1"])), first);
+    assert_eq!(contents(&site.restore(&["--point", "2"])), second);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    hq.wait_until_whole(&site, 3);
+    hq.wait_until_level(&site);
+    let status = site.status();
+    assert_eq!(status["sentences"].to_string().matches("damage").count(), 0, "{status}");
+    assert_eq!(status["hq"]["held_back"].as_array().map_or(0, Vec::len), 0, "{status}");
+}
+
+#[test]
+fn an_older_copy_and_headquarters_together_give_what_headquarters_knows() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    let first = contents(&site.data());
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("older"));
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    change(&site, 2);
+    capture(&site);
+    let third = contents(&site.data());
+    hq.wait_until_whole(&site, 3);
+    lose_box(&mut site);
+    copy(&site.path("older"), &site.path("box/vault"));
+
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("1 computers and 3 restore points"), "{told}");
+    assert!(!told.contains("another way"), "{told}");
+    site.start_box();
+    change(&site, 3);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&["--point", "1"])), first);
+    assert_eq!(contents(&site.restore(&["--point", "3"])), third);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    site.coffer(&["verify"]);
+    hq.wait_until_whole(&site, 4);
+}
+
+#[test]
+fn a_copy_that_went_its_own_way_is_set_aside_and_headquarters_counts() {
+    let (mut hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("older"));
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    let second = contents(&site.data());
+    hq.wait_until_whole(&site, 2);
+    // The older copy ran for a while, and HQ couldn't be reached.
+    site.kill_box();
+    hq.stop();
+    fs::rename(site.path("box/vault"), site.path("newer")).unwrap();
+    copy(&site.path("older"), &site.path("box/vault"));
+    site.start_box();
+    change(&site, 2);
+    capture(&site);
+    let own = contents(&site.data());
+    site.kill_box();
+    hq.start(site.dir.path());
+    let vault = site.path("its-vault");
+    fs::rename(site.path("box/vault"), &vault).unwrap();
+    lose_box(&mut site);
+    fs::rename(&vault, site.path("box/vault")).unwrap();
+
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("another way"), "{told}");
+    site.start_box();
+    assert_eq!(contents(&site.restore(&["--point", "2"])), second);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&[])), own, "the computer's newest state wasn't taken in again");
+    site.coffer(&["verify"]);
+}
+
+#[test]
+fn a_replacement_can_join_headquarters_later() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    hq.wait_until_whole(&site, 1);
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("vault"));
+    lose_box(&mut site);
+    copy(&site.path("vault"), &site.path("box/vault"));
+    let output = replace(&site, &[]);
+    assert!(said(&output).contains("cofferd join"), "{}", said(&output));
+    let mut join = crate::support::program("cofferd");
+    join.args(["join", "--hq", &hq.address, "--code", &code(site.dir.path(), &["--replace"]), "--dir"]);
+    crate::support::succeed(join.arg(site.path("box")));
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    hq.wait_until_whole(&site, 2);
+}
