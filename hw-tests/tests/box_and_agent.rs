@@ -286,6 +286,24 @@ fn files_come_from_cartridges_on_a_machine_without_the_box() {
 }
 
 #[test]
+fn a_simulated_library_that_is_left_lets_nothing_leave_the_disk() {
+    let mut site = Site::start_with(SIMULATED_LIBRARY);
+    fill(&site, 20, 2);
+    capture(&site);
+    site.coffer(&["tape", "run"]);
+    let evictable = |site: &Site| site.coffer(&["reclaim", "plan", "--evict", "--json"]).contains("evict\"");
+    assert!(evictable(&site));
+    site.kill_box();
+    let settings = site.path("box/box.toml");
+    let text = fs::read_to_string(&settings).unwrap().replace("simulated = true", "simulated = false");
+    fs::write(&settings, text).unwrap();
+    site.start_box();
+    assert!(!evictable(&site));
+    assert!(site.coffer(&["audit"]).contains("simulated library"), "{}", site.coffer(&["audit"]));
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
 fn wrong_input_gets_a_sentence_and_its_own_exit_code_and_changes_nothing() {
     let site = Site::start();
     fill(&site, 5, 1);

@@ -26,4 +26,4 @@ pub use fetch::{fetch_segments, fetch_what_can};
 pub use job::WanJob;
 pub use rate::{BadRate, Rate};
 pub use settings::{LocalTime, Patience, WanSettings};
-pub use status::{WanStatus, WholeAtHq};
+pub use status::{ClockTold, WanStatus, WholeAtHq};

@@ -7,7 +7,6 @@ use coffer_format::event::Place;
 use coffer_format::wire::{Message, PROTOCOL, SegmentHas};
 use coffer_format::{FileHash, SegmentId};
 use coffer_link::{Link, LinkError, Receiver, Role, connect};
-use coffer_vault::Vault;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +15,7 @@ use crate::WanError;
 use crate::job::{Shared, in_background};
 use crate::pace::Pace;
 use crate::progress::{Misfit, Progress};
-use crate::status::WholeAtHq;
+use crate::status::{ClockTold, WholeAtHq};
 use crate::work::{Piece, Work};
 
 /// The work list is derived anew when it's older than this: on a thin line that is before every piece.
@@ -66,7 +65,7 @@ impl<'a> Session<'a> {
         let throttle = Some(shared.board.throttle.clone());
         let mut link = connect(&settings.address, &settings.identity, Role::Hq, throttle).await?;
         let patience = settings.patience.stall;
-        let greeting = greet(&mut link, &shared.vault);
+        let greeting = greet(&mut link, shared);
         let has = timeout(patience, greeting).await.map_err(|_| stalled(patience))??;
         let Link { sender, receiver, .. } = link;
         let (outbox, mut to_send) = mpsc::channel(OUTBOX_MAX);
@@ -360,14 +359,18 @@ fn stalled(patience: Duration) -> WanError {
     WanError::Stalled { seconds: patience.as_secs() }
 }
 
-async fn greet(link: &mut Link, vault: &Vault) -> Result<Vec<SegmentHas>, WanError> {
+async fn greet(link: &mut Link, shared: &Shared) -> Result<Vec<SegmentHas>, WanError> {
+    let vault = &shared.vault;
     let (program, clock_ms) = (format!("cofferd {}", env!("CARGO_PKG_VERSION")), vault.now_ms());
     link.sender.send(Message::Hello { protocol: PROTOCOL, program, clock_ms }).await?;
     link.sender.send(Message::BranchVault { vault: vault.id(), org: vault.org() }).await?;
     link.sender.send(Message::BranchSegments).await?;
     loop {
         match link.receiver.recv().await? {
-            Some(Message::Welcome { .. }) => {}
+            Some(Message::Welcome { vault_ms, .. }) => {
+                let told = ClockTold { ms: vault_ms, heard: std::time::Instant::now() };
+                shared.board.change(|status| status.clock = Some(told));
+            }
             Some(Message::BranchHas { segments }) => return Ok(segments),
             Some(Message::Refused { refusal }) => return Err(LinkError::Refused(refusal).into()),
             Some(_) => return Err(WanError::OutOfTurn),

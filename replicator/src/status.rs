@@ -1,5 +1,7 @@
 //! What the WAN job shows of itself.
 
+use std::time::Instant;
+
 use coffer_link::Throttle;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -29,6 +31,23 @@ pub struct WanStatus {
     pub whole: Vec<WholeAtHq>,
     /// When HQ last said so; 0 before the first time.
     pub whole_asked_ms: u64,
+    /// What HQ's clock showed when the line was last made; [`WanStatus::clock_ms`] says what it shows now.
+    #[serde(skip)]
+    pub clock: Option<ClockTold>,
+}
+
+/// What HQ's clock showed, and when that was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockTold {
+    pub ms: u64,
+    pub heard: Instant,
+}
+
+impl WanStatus {
+    /// What HQ's clock shows now, going by what it said when the line was last made. Nothing here that's set changes that.
+    pub fn clock_ms(&self) -> Option<u64> {
+        self.clock.map(|told| told.ms + told.heard.elapsed().as_millis() as u64)
+    }
 }
 
 /// How far a configuration's history is whole at HQ.

@@ -102,5 +102,7 @@ kinds! {
         20 = LineLeft,
         /// The agent has forgotten what it knew of that line.
         21 = JournalRecalled { config: ConfigId },
+        /// This cartridge is a simulated library's: a file on the box's own disk. So until it's labelled anew.
+        22 = CartridgeSimulated { barcode: String },
     }
 }

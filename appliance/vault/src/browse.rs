@@ -127,6 +127,16 @@ impl Reading {
         })
     }
 
+    /// What the vault's clock showed when the newest record was written; 0 where there's none that can be read.
+    pub fn newest_record_ms(&self) -> Result<u64> {
+        let newest = self.readers.with(crate::catalog::applied)?;
+        match self.entry(newest) {
+            Ok(entry) => Ok(entry.vault_ms),
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the newest point of a configuration holds any file.
     pub fn holds_files(&self, config: ConfigId) -> Result<bool> {
         self.readers.with(|db| {

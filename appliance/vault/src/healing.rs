@@ -161,7 +161,7 @@ impl Vault {
         Ok(missing)
     }
 
-    /// After the catalog was made anew: finds what kept versions lack, so that it's said.
+    /// After the catalog was made anew, or copies were given up: finds what kept versions lack, so that it's said.
     pub(crate) fn note_lost(&self) -> Result<Option<String>> {
         let report = self.reading.prove()?;
         let touched = report.touched_count;
@@ -169,6 +169,6 @@ impl Vault {
             return Ok(None);
         }
         self.transact(move |batch| catalog::note_touched(batch.db(), touched))?;
-        Ok(Some(format!("the catalog was made again from the segments: {}", report.sentence())))
+        Ok(Some(report.sentence()))
     }
 }

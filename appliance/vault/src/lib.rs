@@ -41,6 +41,7 @@ pub mod restore;
 pub mod retention;
 mod seal;
 mod segment;
+mod simulated;
 mod soundness;
 mod takeover;
 mod vault;

@@ -36,6 +36,14 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Whether it would keep no history at all: a mistake, wherever it's written.
+    pub fn keeps_nothing(&self) -> bool {
+        let Policy { all_hours, hourly, daily, weekly, monthly } = self;
+        [all_hours, hourly, daily, weekly, monthly].into_iter().all(|count| *count == 0)
+    }
+}
+
 /// Newest points that never expire.
 const KEPT_ALWAYS: usize = 3;
 /// The most that the time between two points counts for, in milliseconds.

@@ -199,6 +199,7 @@ impl Vault {
             _lock: lock,
         };
         let lost = if found.is_new { vault.note_lost()? } else { None };
+        let lost = lost.map(|lost| format!("the catalog was made again from the segments: {lost}"));
         let notes = mended.into_iter().chain(found.notes).chain(lost).collect();
         Ok((vault, notes))
     }

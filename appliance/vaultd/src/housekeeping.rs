@@ -63,10 +63,21 @@ fn heal(appliance: &Appliance) {
     }
 }
 
+/// Looks whether the clock can still be believed.
+fn look_at_clock(appliance: &Appliance) {
+    let hq_ms = appliance.wan.as_ref().and_then(|wan| wan.status().borrow().clock_ms());
+    let Some(told) = appliance.clock.look(appliance.vault.now_ms(), hq_ms) else { return };
+    tracing::warn!(told, "clock");
+    if let Err(error) = appliance.vault.audit("box", &told) {
+        tracing::warn!(%error, "that couldn't be audited");
+    }
+}
+
 fn work(appliance: &Appliance, mut due: Due) -> Due {
     if appliance.only_restores() {
         return due;
     }
+    look_at_clock(appliance);
     // First: what is damaged must not be given up, nor go to tape.
     due.healing.work(appliance);
     let reclaim = appliance.settings.reclaim.every_minutes;

@@ -70,6 +70,10 @@ impl Layout {
     pub fn library_journal(&self) -> PathBuf {
         self.0.join("library.journal")
     }
+    /// What is known of the box's clock.
+    pub fn clock(&self) -> PathBuf {
+        self.0.join("clock")
+    }
     /// The simulated library, where the settings ask for one.
     pub fn simulated_library(&self) -> PathBuf {
         self.0.join("simulated-library")

@@ -18,6 +18,7 @@ pub mod taking_over;
 pub mod tape;
 pub mod units;
 
+mod clock_watch;
 mod copies;
 mod escrow;
 mod healing;
@@ -26,5 +27,6 @@ mod live;
 mod page;
 mod programs;
 mod restore_jobs;
+mod simulated;
 mod spare;
 mod updates;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coffer_agent::config::BackupConfig;
+use coffer_agent::config::{BackupConfig, Keep};
 use coffer_format::wire::{Exclusion, Message, RefusalCode};
 use coffer_format::{ComputerId, ConfigId};
 use coffer_link::{EnrolmentCode, secret_hash};
@@ -87,6 +87,8 @@ pub enum Request {
         barcode: String,
     },
     HqStatus,
+    /// Believes the box's clock as it is.
+    ClockAccept,
     /// Which program each computer runs, and the updates that wait.
     Agents,
     /// Takes in the update that was brought on this link, for one computer or for all.
@@ -143,6 +145,9 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         }
         Request::RetentionPlan => json!(retention_plans(appliance)?),
         Request::RetentionApply => {
+            if let Some(doubt) = appliance.clock.sentence(vault.now_ms()) {
+                return Err(refused(RefusalCode::Busy, doubt));
+            }
             let plans = retention_plans(appliance)?;
             plans.iter().try_for_each(|plan| vault.apply_retention(plan, who))?;
             json!(plans)
@@ -175,6 +180,14 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
             let count = appliance.updates.withdraw()?;
             vault.audit(who, "took back the updates of agents")?;
             json!({ "withdrawn": count })
+        }
+        Request::ClockAccept => {
+            let now_ms = vault.now_ms();
+            appliance.clock.accept(now_ms).map_err(|error| {
+                refused(RefusalCode::Internal, format!("the box couldn't note it: {error:#}"))
+            })?;
+            vault.audit(who, "said that the box's clock is right")?;
+            json!({ "now_ms": now_ms })
         }
         Request::HqStatus => match &appliance.wan {
             Some(wan) => json!(*wan.status().borrow()),
@@ -252,13 +265,21 @@ fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64)
 }
 
 fn config_set(appliance: &Appliance, who: &str, computer: &str, name: &str, toml: &str) -> Outcome {
-    BackupConfig::parse(toml).map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let not_accepted = |why: &str| {
         refused(
             RefusalCode::BadConfiguration,
-            format!("the configuration was not accepted and nothing changed:\n{}", lines.join("\n")),
+            format!("the configuration was not accepted and nothing changed:\n{why}"),
         )
+    };
+    let config = BackupConfig::parse(toml).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        not_accepted(&lines.join("\n"))
     })?;
+    if config.keep.is_some_and(|keep| policy_of(keep).keeps_nothing()) {
+        return Err(not_accepted(
+            "keep: all of it is 0, so no history would be kept. Give at least one number above 0, or remove keep",
+        ));
+    }
     let computer = computer_named(appliance, computer)?;
     let config = appliance.vault.set_configuration(computer, name, toml, who)?;
     let told = appliance.live.tell(computer, Message::ConfigsChanged);
@@ -317,17 +338,23 @@ fn retention_plans(appliance: &Appliance) -> Result<Vec<retention::Plan>, VaultE
     Ok(plans)
 }
 
-/// A configuration's own `keep`, where it has one.
+/// A configuration's own `keep`, where it has one. One from before it was refused to keep nothing doesn't count.
 fn keep_of(toml: &str) -> Option<retention::Policy> {
     let keep = BackupConfig::parse(toml).ok()?.keep?;
-    let coffer_agent::config::Keep { all_hours, hourly, daily, weekly, monthly } = keep;
-    Some(retention::Policy { all_hours, hourly, daily, weekly, monthly })
+    Some(policy_of(keep)).filter(|policy| !policy.keeps_nothing())
 }
 
-/// Runs retention and reclaim as the box does by itself.
+fn policy_of(keep: Keep) -> retention::Policy {
+    let Keep { all_hours, hourly, daily, weekly, monthly } = keep;
+    retention::Policy { all_hours, hourly, daily, weekly, monthly }
+}
+
+/// Runs retention and reclaim as the box does by itself. While its clock is in doubt, no point is given up.
 pub fn housekeep(appliance: &Appliance) -> Result<u64, VaultError> {
-    for plan in retention_plans(appliance)? {
-        appliance.vault.apply_retention(&plan, "box")?;
+    if !appliance.clock.is_in_doubt() {
+        for plan in retention_plans(appliance)? {
+            appliance.vault.apply_retention(&plan, "box")?;
+        }
     }
     let plan = appliance.vault.plan_reclaim(reclaim_policy(appliance, false))?;
     appliance.vault.apply_reclaim(&plan, "box")

@@ -86,6 +86,9 @@ fn render(status: &Status) -> String {
     for sentence in &status.sentences {
         out.push_str(&format!("<p class=bad>{}</p>", escape(sentence)));
     }
+    for note in &status.notes {
+        out.push_str(&format!("<p>{}</p>", escape(note)));
+    }
     out.push_str("<table><tr><th>Computer</th><th>Backup</th><th>State</th><th>Data at risk</th><th>Restore points</th><th>Now</th></tr>");
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
         for config in &computer.configurations {
@@ -111,6 +114,7 @@ fn render(status: &Status) -> String {
     }
     out.push_str("</table>");
     let tape = match status.not_on_tape {
+        _ if !status.has_library => String::new(),
         0 => "Everything is on tape.".into(),
         count => format!("{count} segments ({}) wait for the next tape run.", size(status.not_on_tape_bytes)),
     };

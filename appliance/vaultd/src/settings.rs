@@ -239,6 +239,12 @@ impl Settings {
         if settings.name.trim().is_empty() {
             mistakes.push("name: is empty. Give the branch's name".into());
         }
+        if settings.retention.keeps_nothing() {
+            mistakes.push(
+                "retention: all of it is 0, so no history would be kept. Give at least one number above 0, or remove the table"
+                    .into(),
+            );
+        }
         mistakes.extend(settings.tape.mistakes());
         if settings.reclaim.compact_below_percent > 90 {
             mistakes.push("reclaim.compact_below_percent: is above 90. Choose 0 to 90".into());
@@ -297,6 +303,13 @@ mod tests {
         {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[test]
+    fn a_retention_that_keeps_nothing_is_refused() {
+        let nothing = "[retention]\nall_hours = 0\nhourly = 0\ndaily = 0\nweekly = 0\nmonthly = 0\n";
+        assert!(Settings::parse(nothing).unwrap_err().to_string().contains("retention: all of it is 0"));
+        assert!(Settings::parse(&nothing.replace("daily = 0", "daily = 1")).is_ok());
     }
 
     #[test]

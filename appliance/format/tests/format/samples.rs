@@ -220,6 +220,7 @@ fn events() -> Vec<(&'static str, Event)> {
             "escrowed",
             Event::Escrowed { digest: hash, encapsulated: [5; 32], sealed: Blob(b"ciphertext".to_vec()) },
         ),
+        ("cartridge-simulated", Event::CartridgeSimulated { barcode: "CF0001L8".into() }),
     ]
 }
 

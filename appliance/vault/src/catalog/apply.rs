@@ -1,7 +1,7 @@
 //! Folds one durable entry into the catalog. The same code runs at commit, after a crash, and in a rebuild.
 
 use coffer_format::entry::{Body, Entry};
-use coffer_format::event::{DropReason, Event, Place, Whereabouts};
+use coffer_format::event::{CartridgeState, DropReason, Event, Place, Whereabouts};
 use coffer_format::{ConfigId, FileHash, Locator, Lsn, PartNo, PointSeq, to_bytes};
 use rusqlite::{Connection, params};
 
@@ -125,8 +125,11 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
         Event::CopyLost { segment, place } => db
             .prepare_cached("DELETE FROM copies WHERE segment = ?1 AND place = ?2")?
             .execute(params![segment.0, to_bytes(place)])?,
-        Event::CartridgeSet { barcode, state, set, number, containers, written } => db
-            .prepare_cached(
+        Event::CartridgeSet { barcode, state, set, number, containers, written } => {
+            if *state == CartridgeState::Filling && *containers == 0 {
+                db.execute("UPDATE simulated SET is_current = 0 WHERE barcode = ?1", [barcode])?;
+            }
+            db.prepare_cached(
                 "INSERT INTO cartridges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?7, 0, 0, 0)
                  ON CONFLICT (barcode) DO UPDATE SET state = ?2, media_set = ?3, number = ?4, containers = ?5, written = ?6,
                    changed_ms = ?7, labelled_ms = CASE WHEN ?5 = 0 THEN ?7 ELSE labelled_ms END",
@@ -140,7 +143,8 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
                 written,
                 now,
                 to_bytes(&Whereabouts::Library)[0]
-            ])?,
+            ])?
+        }
         Event::CopiesGone { barcode } => {
             let place = Place::Tape { barcode: barcode.clone(), container: 0, block: 0 };
             let place = to_bytes(&place);
@@ -184,14 +188,16 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
                 .execute(params![lsn.0, now, who, what, hash.0])?
         }
         Event::RecordDamaged { segment, offset, detail } => {
-            let stretch =
-                Stretch { segment: *segment, offset: *offset, len: 1, kind: DamageKind::Changed };
+            let stretch = Stretch { segment: *segment, offset: *offset, len: 1, kind: DamageKind::Changed };
             put_damage(db, &stretch, &detail.0, now)?
         }
         Event::StretchDamaged { segment, offset, len, detail } => {
             let stretch =
                 Stretch { segment: *segment, offset: *offset, len: *len, kind: DamageKind::Changed };
             put_damage(db, &stretch, &detail.0, now)?
+        }
+        Event::CartridgeSimulated { barcode } => {
+            db.execute("INSERT OR REPLACE INTO simulated VALUES (?1, 1)", [barcode])?
         }
         Event::Verified { touched, lost, .. } => {
             let mut note = db.prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?;

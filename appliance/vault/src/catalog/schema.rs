@@ -65,6 +65,12 @@ CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE audit (lsn INTEGER PRIMARY KEY, ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, hash BLOB NOT NULL);
 ";
 
+/// Tables that a catalog of this layout may lack: what they hold is written only since they're there.
+const ADDED: &str = "
+-- Cartridges of a simulated library. is_current: it wasn't labelled in another library since.
+CREATE TABLE IF NOT EXISTS simulated (barcode TEXT PRIMARY KEY, is_current INTEGER NOT NULL) WITHOUT ROWID;
+";
+
 /// The catalog, open for writing.
 pub(crate) struct Opened {
     pub(crate) db: Connection,
@@ -103,7 +109,10 @@ fn try_open(path: &Path) -> Result<Opened> {
     let layout: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if layout == LAYOUT {
         return match wrong(&db)? {
-            None => Ok(Opened { db, is_new: false, why: None, durable: HashMap::new() }),
+            None => {
+                db.execute_batch(ADDED)?;
+                Ok(Opened { db, is_new: false, why: None, durable: HashMap::new() })
+            }
             Some(why) => {
                 drop(db);
                 remake(path, why)
@@ -118,7 +127,7 @@ fn try_open(path: &Path) -> Result<Opened> {
         db = Connection::open(path)?;
         configure(&db)?;
     }
-    db.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
+    db.execute_batch(&format!("BEGIN; {TABLES} {ADDED} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
     sum_orders(&db)?;
     Ok(Opened { db, is_new: true, why: None, durable })
 }

@@ -90,3 +90,67 @@ fn evicted_data_that_nothing_needs_is_dropped_with_its_stub() {
     assert!(!stub.exists());
     assert_eq!(vault.needed_bytes().unwrap().get(&evicted[0].segment), None);
 }
+
+#[test]
+fn copies_in_a_simulated_library_that_was_left_let_nothing_leave_the_disk() {
+    let fixture = Fixture::real();
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    agent.make_file(NodeId::ROOT, "big.db", Random::new(3).bytes(40 * PAGE));
+    agent.close().unwrap();
+    agent.leave();
+    vault.roll().unwrap();
+    let label = |barcode: &str, containers| {
+        let (set, state) = ("branch".into(), CartridgeState::Filling);
+        let number = 1;
+        Event::CartridgeSet { barcode: barcode.into(), state, set, number, containers, written: 9 }
+    };
+    vault.record(vec![label("COF001L6", 0), label("COF002L6", 0)]).unwrap();
+    let seen = ["COF001L6".to_owned(), "COF009L6".to_owned()].into();
+    vault.note_simulated(&seen).unwrap();
+    vault.record(vec![label("COF001L6", 1)]).unwrap();
+    let copied = copy_all(&vault, "COF001L6");
+    let evictable = || vault.plan_reclaim(EVICT).unwrap().steps.len();
+    assert!(evictable() > 0, "while the library is used, its copies count");
+
+    drop(vault);
+    fixture.delete_catalog();
+    let vault = fixture.open();
+    assert_eq!(vault.give_up_simulated().unwrap(), ["COF001L6"]);
+    assert_eq!(vault.plan_reclaim(EVICT).unwrap().steps.len(), 0);
+    assert_eq!(vault.reading().copies(copied[0]).unwrap(), []);
+    let lost = vault.reading().cartridges().unwrap();
+    assert_eq!(lost[0].state, Some(CartridgeState::Lost), "should it come back, it's read again");
+    assert_eq!(vault.give_up_simulated().unwrap(), [""; 0]);
+
+    // A real cartridge that carries the same barcode counts.
+    vault.record(vec![label("COF001L6", 0), label("COF001L6", 1)]).unwrap();
+    copy_all(&vault, "COF001L6");
+    assert_eq!(vault.give_up_simulated().unwrap(), [""; 0]);
+    assert!(vault.plan_reclaim(EVICT).unwrap().steps.len() > 0);
+}
+
+#[test]
+fn what_lay_on_simulated_cartridges_alone_is_named_once_they_are_left() {
+    let fixture = Fixture::real();
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    agent.make_file(NodeId::ROOT, "big.db", Random::new(4).bytes(40 * PAGE));
+    agent.close().unwrap();
+    agent.leave();
+    vault.roll().unwrap();
+    let (set, state) = ("branch".into(), CartridgeState::Filling);
+    let barcode = "COF001L6".to_owned();
+    vault
+        .record(vec![Event::CartridgeSet { barcode, state, set, number: 1, containers: 1, written: 9 }])
+        .unwrap();
+    vault.note_simulated(&["COF001L6".to_owned()].into()).unwrap();
+    copy_all(&vault, "COF001L6");
+    vault.apply_reclaim(&vault.plan_reclaim(EVICT).unwrap(), "test").unwrap();
+    assert_eq!(vault.reading().touched_by_damage(5).unwrap().1, 0);
+    vault.give_up_simulated().unwrap();
+    let (touched, count) = vault.reading().touched_by_damage(5).unwrap();
+    assert!(count == 1 && touched[0].is_lost && touched[0].path == "/big.db", "{touched:?}");
+}

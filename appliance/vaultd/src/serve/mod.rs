@@ -16,13 +16,14 @@ use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault};
 use tempfile::TempDir;
 
+use crate::clock_watch::ClockWatch;
 use crate::layout::Layout;
 use crate::live::Live;
 use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::tape::TapeJob;
 use crate::updates::Updates;
-use crate::{escrow, housekeeping, page, setup, spare};
+use crate::{escrow, housekeeping, page, setup, simulated, spare};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -39,6 +40,7 @@ pub struct Appliance {
     troubles: Mutex<Vec<String>>,
     /// Where that is written which can't be written to the box's disk: it takes no writes, and all the box can do is restore.
     scratch: Option<TempDir>,
+    pub(crate) clock: Arc<ClockWatch>,
     connections: AtomicU64,
 }
 
@@ -73,12 +75,19 @@ impl Running {
         let vault = Arc::new(open_vault(&layout, &settings, scratch.as_ref(), &mut troubles)?);
         if scratch.is_none() {
             troubles.extend(escrow::keep(&layout, &settings, &authority, &vault));
+            if let Err(error) = simulated::leave(&settings, &layout, &vault) {
+                troubles.push(format!(
+                    "Copies in the simulated library may still count, though it isn't used now: {error:#}. Mend that, then restart the box."
+                ));
+            }
         }
+        let newest_ms = vault.reading().newest_record_ms()?;
+        let clock = Arc::new(ClockWatch::start(layout.clock(), newest_ms, vault.now_ms()));
         let (tape, wan) = match scratch {
             // What tapes and HQ take and give has to be noted on the disk.
             Some(_) => (None, None),
             None => (
-                tape_job(&settings, &layout, &mut troubles),
+                tape_job(&settings, &layout, &clock, &mut troubles),
                 wan_job(&settings, &layout, &vault, &mut troubles),
             ),
         };
@@ -97,6 +106,7 @@ impl Running {
             wan,
             troubles: Mutex::new(troubles),
             scratch,
+            clock,
             connections: AtomicU64::new(0),
         });
         let page = match appliance.settings.page {
@@ -188,8 +198,13 @@ fn takes_writes(dir: &Path) -> bool {
 }
 
 /// The job that writes tapes. A box without its library still protects and restores.
-fn tape_job(settings: &Settings, layout: &Layout, troubles: &mut Vec<String>) -> Option<TapeJob> {
-    TapeJob::of(settings, layout).unwrap_or_else(|error| {
+fn tape_job(
+    settings: &Settings,
+    layout: &Layout,
+    clock: &Arc<ClockWatch>,
+    troubles: &mut Vec<String>,
+) -> Option<TapeJob> {
+    TapeJob::of(settings, layout, clock.clone()).unwrap_or_else(|error| {
         troubles.push(format!("Nothing is written to tape: {error:#}. Mend that, then restart the box."));
         None
     })

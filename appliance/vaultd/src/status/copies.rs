@@ -20,6 +20,13 @@ pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
     told
 }
 
+/// What is as it was meant to be, and still good to know.
+pub(super) fn notes(settings: &Settings) -> Vec<String> {
+    let has_note = !settings.tape.has_library() && settings.hq.is_some();
+    let note = "This box has no tape library: what it keeps is on its own disk and at headquarters.";
+    has_note.then(|| note.to_owned()).into_iter().collect()
+}
+
 /// What there is to say of a library that isn't there, or isn't one.
 fn library(settings: &Settings) -> Option<String> {
     let tape = &settings.tape;
@@ -77,6 +84,15 @@ mod tests {
         assert_eq!(said("[tape]\nenabled = false\n"), "");
         assert_eq!(said("[hq]\naddress = \"hq:7443\"\n"), "");
         assert_eq!(said("[tape]\nchanger = \"/dev/sg3\"\ndrives = [\"/dev/sg4\"]\n"), "");
+    }
+
+    #[test]
+    fn a_box_with_headquarters_alone_says_so_calmly() {
+        let noted = |text: &str| notes(&Settings::parse(text).unwrap());
+        let hq = "[hq]\naddress = \"hq:7443\"\n";
+        assert!(noted(hq)[0].contains("no tape library"));
+        assert_eq!(noted(&format!("{hq}[tape]\nsimulated = true\n")), Vec::<String>::new());
+        assert_eq!(noted(""), Vec::<String>::new(), "that is a sentence");
     }
 
     #[test]

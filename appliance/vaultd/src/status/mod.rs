@@ -25,6 +25,7 @@ pub struct Status {
     pub free_bytes: u64,
     pub stored_bytes: u64,
     pub segments: u64,
+    pub has_library: bool,
     /// Segments that have no verified copy on tape, those among them that are still being written to.
     pub not_on_tape: u64,
     pub not_on_tape_bytes: u64,
@@ -35,6 +36,8 @@ pub struct Status {
     pub hq: Option<serde_json::Value>,
     /// What a person should know, worst first. Empty when all is well.
     pub sentences: Vec<String>,
+    /// What is good to know and calls for nothing.
+    pub notes: Vec<String>,
 }
 
 impl Status {
@@ -54,6 +57,7 @@ impl Status {
             free_bytes: vault.free_bytes()?,
             stored_bytes: segments.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum(),
             segments: segments.len() as u64,
+            has_library: appliance.tape.is_some(),
             not_on_tape: (not_on_tape.len() + open.len()) as u64,
             not_at_hq: reading
                 .without_copy(|place| matches!(place, coffer_format::event::Place::Hq { .. }))?
@@ -63,6 +67,7 @@ impl Status {
             doing: appliance.live.doing(),
             hq: appliance.wan.as_ref().map(|wan| serde_json::json!(*wan.status().borrow())),
             sentences: Vec::new(),
+            notes: copies::notes(&appliance.settings),
         };
         status.sentences = sentences(appliance, &status)?;
         Ok(status)
@@ -88,6 +93,7 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
         ));
     }
     told.extend(damage::sentences(appliance)?);
+    told.extend(appliance.clock.sentence(status.now_ms));
     told.extend(copies::sentences(appliance, status.now_ms));
     let programs = appliance.live.programs();
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {

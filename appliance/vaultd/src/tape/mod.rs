@@ -24,7 +24,7 @@ mod tending;
 mod trouble;
 mod writing;
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
 use coffer_tape::{Library, TapeError};
@@ -41,6 +41,7 @@ use self::robot::{Held, Moves, Opener, Robot};
 pub use self::tending::Pace;
 use self::trouble::Trouble;
 pub use self::writing::Written;
+use crate::clock_watch::ClockWatch;
 use crate::layout::Layout;
 use crate::settings::Settings;
 pub use coffer_tape::Source;
@@ -51,11 +52,18 @@ pub struct TapeJob {
     right_of_way: RightOfWay,
     rules: Rules,
     moves: Moves,
+    /// While it's in doubt, nothing is given up by age.
+    clock: Option<Arc<ClockWatch>>,
+    is_simulated: bool,
     state: Mutex<Memory>,
 }
 impl TapeJob {
     /// The library that the settings name, opened when it's first needed; nothing where they name none.
-    pub(crate) fn of(settings: &Settings, layout: &Layout) -> Result<Option<TapeJob>> {
+    pub(crate) fn of(
+        settings: &Settings,
+        layout: &Layout,
+        clock: Arc<ClockWatch>,
+    ) -> Result<Option<TapeJob>> {
         if !settings.tape.has_library() {
             return Ok(None);
         }
@@ -65,7 +73,12 @@ impl TapeJob {
         let rules = settings.tape.rules(settings.reclaim.copies_before_eviction)?;
         let moves = Moves::default();
         let opener = Opener { source, journal: layout.library_journal(), moves: moves.clone() };
-        Ok(Some(TapeJob::with(Robot::closed(opener), rules, moves)))
+        let is_simulated = settings.tape.simulated;
+        Ok(Some(TapeJob {
+            is_simulated,
+            clock: Some(clock),
+            ..TapeJob::with(Robot::closed(opener), rules, moves)
+        }))
     }
 
     /// A job over an open library.
@@ -79,6 +92,8 @@ impl TapeJob {
             right_of_way: RightOfWay::default(),
             rules,
             moves,
+            clock: None,
+            is_simulated: false,
             state: Mutex::default(),
         }
     }

@@ -26,6 +26,9 @@ impl TapeJob {
     pub(super) fn take_stock(&self, library: &mut Library, vault: &Vault) -> Result<Taken, Trouble> {
         let inventory = library.inventory()?;
         let outgoing: Vec<Barcode> = library.outgoing()?.into_iter().filter_map(|one| one.barcode).collect();
+        if self.is_simulated {
+            vault.note_simulated(&inventory.barcodes().iter().map(ToString::to_string).collect())?;
+        }
         let known = vault.reading().cartridges()?;
         let moved = moves(&inventory, &outgoing, &known);
         if !moved.is_empty() {
@@ -53,6 +56,7 @@ impl TapeJob {
             .count();
         let mut stock = Stock {
             now_ms: vault.now_ms(),
+            is_clock_in_doubt: self.clock.as_ref().is_some_and(|clock| clock.is_in_doubt()),
             // The place that a cartridge in a drive goes back to is taken.
             free_slots: free(&inventory.slots).saturating_sub(in_drives),
             mail_slots: inventory.mail_slots.len(),

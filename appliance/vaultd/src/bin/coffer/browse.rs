@@ -96,6 +96,9 @@ fn show_status(status: &Value) {
     for sentence in sentences {
         println!("! {}", sentence.as_str().unwrap_or_default());
     }
+    for note in status["notes"].as_array().into_iter().flatten() {
+        println!("{}", note.as_str().unwrap_or_default());
+    }
     println!();
     let mut lines = Vec::new();
     for computer in status["computers"].as_array().into_iter().flatten() {
@@ -111,11 +114,14 @@ fn show_status(status: &Value) {
         }
     }
     table(&["CONFIGURATION", "STATE", "CONNECTED", "POINTS", "AT RISK SINCE"], &lines);
-    println!(
-        "\nNot on tape yet: {} in {} segments",
-        size_of(status, "not_on_tape_bytes"),
-        text(status, "not_on_tape")
-    );
+    println!();
+    if status["has_library"] == true {
+        println!(
+            "Not on tape yet: {} in {} segments",
+            size_of(status, "not_on_tape_bytes"),
+            text(status, "not_on_tape")
+        );
+    }
     match status["hq"]["behind_bytes"].as_u64() {
         Some(behind) => println!("Not at HQ yet: {}", show::size(behind)),
         None if status["hq"].is_null() => {}

@@ -37,6 +37,15 @@ pub(crate) enum Command {
     /// How far headquarters is.
     #[command(subcommand)]
     Hq(Hq),
+    /// The box's clock.
+    #[command(subcommand)]
+    Clock(Clock),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Clock {
+    /// Say that the box's clock is right after it leapt, so that what is old is given up again.
+    Accept,
 }
 
 #[derive(Subcommand)]
@@ -141,6 +150,9 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> Done {
             })
         }
         Command::Tape(command) => crate::tape::run(cli, command),
+        Command::Clock(Clock::Accept) => simple(cli, json!({ "do": "clock_accept" }), |answer| {
+            println!("The box's clock ({}) counts as right.", time_of(answer, "now_ms"))
+        }),
         Command::Hq(Hq::Status) => simple(cli, json!({ "do": "hq_status" }), |answer| println!("{answer:#}")),
         Command::Hq(Hq::Branches) => {
             let answer = connect_hq(cli)?.ask(json!({ "hq": "branches" }))?;

@@ -34,9 +34,13 @@ pub(super) fn to_recall(stock: &Stock, rules: &Rules) -> Vec<Barcode> {
     back.into_iter().map(|(barcode, _)| barcode.clone()).collect()
 }
 
-/// A cartridge of the set on which nothing is kept any more.
+/// A cartridge of the set on which nothing is kept any more. While the clock is in doubt none has.
 pub(super) fn has_expired(stock: &Stock, rules: &Rules, tape: &Tape) -> bool {
-    rules.is_offsite(tape) && tape.counts() && tape.containers > 0 && !stock.holds_anything(tape)
+    !stock.is_clock_in_doubt
+        && rules.is_offsite(tape)
+        && tape.counts()
+        && tape.containers > 0
+        && !stock.holds_anything(tape)
 }
 
 fn is_superseded(stock: &Stock, barcode: &Barcode, tape: &Tape) -> bool {

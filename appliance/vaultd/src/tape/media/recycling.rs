@@ -42,7 +42,8 @@ pub(super) fn to_recycle(stock: &Stock, rules: &Rules) -> Vec<Barcode> {
             Some(CartridgeState::Emptying | CartridgeState::Damaged) => true,
             // It may hold what is nowhere else.
             Some(CartridgeState::Lost) => stock.orphans().is_empty(),
-            Some(CartridgeState::Full) if after.spares() < rules.spare_tapes => true,
+            // The oldest goes first; which that is, a clock in doubt can't tell.
+            Some(CartridgeState::Full) if after.spares() < rules.spare_tapes => !stock.is_clock_in_doubt,
             _ => super::offsite::has_expired(stock, rules, &tape),
         };
         if wanted && is_free(&after, rules, &barcode) {
@@ -167,6 +168,20 @@ mod tests {
         }
         let rules = Rules { spare_tapes: 9, ..rules() };
         assert_eq!(to_recycle(&stock, &rules), [barcode("COF001L6")]);
+    }
+
+    #[test]
+    fn while_the_clock_is_in_doubt_none_is_reused_by_its_age() {
+        let mut stock = stock();
+        stock.add("COF001L6", Some(CartridgeState::Full), "branch");
+        let away = stock.add("COF002L6", Some(CartridgeState::Filling), "branch");
+        (away.spot, away.moved_ms) = (Spot::Away, 0);
+        stock.now_ms = rules().missing_ms;
+        assert_eq!(to_recycle(&stock, &rules()), [barcode("COF001L6")]);
+        assert_eq!(super::super::health::lost(&stock, &rules()), [barcode("COF002L6")]);
+        stock.is_clock_in_doubt = true;
+        assert_eq!(to_recycle(&stock, &rules()), []);
+        assert_eq!(super::super::health::lost(&stock, &rules()), []);
     }
 
     #[test]

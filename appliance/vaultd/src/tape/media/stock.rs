@@ -54,6 +54,8 @@ pub struct Tape {
 #[derive(Debug, Clone, Default)]
 pub struct Stock {
     pub now_ms: u64,
+    /// Whether `now_ms` may be wrong: nothing is given up by age then.
+    pub is_clock_in_doubt: bool,
     /// Data cartridges that the catalog knows or the robot sees.
     pub tapes: BTreeMap<Barcode, Tape>,
     pub segments: BTreeMap<SegmentId, Segment>,
