@@ -25,6 +25,8 @@ pub struct Point {
     pub sent: u64,
     pub stored: u64,
     pub report_lines: u64,
+    /// When the last of what its restore needs was read back; `None` where some of it wasn't yet.
+    pub read_back_ms: Option<u64>,
 }
 
 /// One thing that a capture had to say of a path; an empty path: of all.
@@ -106,8 +108,8 @@ impl Reading {
     pub fn points(&self, config: ConfigId) -> Result<Vec<Point>> {
         self.readers.with(|db| {
             let mut query = db.prepare_cached(
-                "SELECT point, closed_ms, captured_ms, consistency, files, bytes, sent, stored, report_lines FROM points
-                 WHERE config = ?1 AND closed_ms IS NOT NULL AND expired_ms IS NULL ORDER BY point DESC",
+                "SELECT point, closed_ms, captured_ms, consistency, files, bytes, sent, stored, report_lines, ms
+                 FROM points LEFT JOIN point_dates USING (config, point) WHERE config = ?1 AND closed_ms IS NOT NULL AND expired_ms IS NULL ORDER BY point DESC",
             )?;
             let rows = query.query_map([config.0], |row| {
                 Ok(Point {
@@ -121,6 +123,7 @@ impl Reading {
                     sent: row.get(6)?,
                     stored: row.get(7)?,
                     report_lines: row.get(8)?,
+                    read_back_ms: row.get(9)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

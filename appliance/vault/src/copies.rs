@@ -251,12 +251,13 @@ impl Vault {
         })
     }
 
-    /// Everything in the catalog, as text, in a fixed order: two catalogs that say the same give the same.
+    /// Everything in the catalog that follows from the segments, as text, in a fixed order: two catalogs that say the same give
+    /// the same.
     pub fn dump_catalog(&self) -> Result<String> {
         self.reading.readers.with(|db| {
             let mut out = String::new();
             let mut tables =
-                db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
+                db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('read_back', 'point_dates', 'trials') ORDER BY name")?;
             let tables: Vec<String> =
                 tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for table in tables {

@@ -5,19 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coffer_format::event::Event;
-use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream, Trailer};
-use coffer_format::{ConfigId, FileHash, NodeId, PointSeq, SegmentId};
+use coffer_format::segment::Stream;
+use coffer_format::{ConfigId, NodeId, PointSeq, SegmentId};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
+use crate::Result;
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::provable::Hit;
 use crate::reading::Reading;
-use crate::seal::open_record;
-use crate::segment::{FileForm, read_contents, scan};
 use crate::soundness::{Soundness, Standing};
 use crate::vault::Vault;
-use crate::{Result, VaultError};
 
 /// Most versions that a report names; the others are counted.
 pub const TOUCHED_MAX: usize = 10_000;
@@ -118,8 +116,29 @@ impl Vault {
     /// Reads everything back and looks up what every kept version needs. Damage that is found is recorded: its chunks
     /// count as not here, so that they're stored anew when they come again. What is whole again is recorded too.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
+        let (report, read) = self.reading.look(progress)?;
+        // On a disk that takes no writes it's said, and can't be kept.
+        if self.is_read_only() {
+            return Ok(report);
+        }
+        let found: Vec<Damage> = report.damage.iter().filter(|one| one.what != CLOSED_SO).cloned().collect();
+        self.record_found(&found, &read.iter().map(|(segment, _)| *segment).collect())?;
+        self.record(vec![Event::Verified {
+            segments: report.segments,
+            bytes: report.bytes,
+            touched: report.touched_count,
+            lost: report.lost_count,
+        }])?;
+        let is_sound = |segment| !found.iter().any(|one| one.segment == segment);
+        let read: Vec<_> =
+            read.into_iter().map(|(segment, bytes)| (segment, bytes, is_sound(segment))).collect();
+        self.note_read_back(&read)?;
+        Ok(report)
+    }
+
+    /// Records what reading segments back showed: damage that isn't known, and that what was known isn't there any more.
+    pub(crate) fn record_found(&self, found: &[Damage], looked_at: &BTreeSet<SegmentId>) -> Result<()> {
         let known = self.reading.readers.with(catalog::all_damage)?;
-        let (report, looked_at) = self.reading.look(progress)?;
         let is_known = |one: &Damage| {
             known.iter().any(|(stretch, _)| {
                 stretch.segment == one.segment
@@ -127,7 +146,7 @@ impl Vault {
                     && stretch.offset + stretch.len >= one.offset + one.len
             })
         };
-        let fresh = report.damage.iter().filter(|one| !is_known(one));
+        let fresh = found.iter().filter(|one| !is_known(one));
         let mut events: Vec<_> = fresh
             .map(|one| Event::StretchDamaged {
                 segment: one.segment,
@@ -140,27 +159,10 @@ impl Vault {
             .iter()
             .filter(|(stretch, _)| stretch.kind != DamageKind::Closed && looked_at.contains(&stretch.segment))
             .map(|(stretch, _)| stretch.segment)
+            .filter(|segment| !found.iter().any(|one| one.segment == *segment))
             .collect();
-        let still = |segment: &SegmentId| {
-            report.damage.iter().any(|one| one.segment == *segment && one.what != CLOSED_SO)
-        };
-        events.extend(
-            whole_again
-                .into_iter()
-                .filter(|segment| !still(segment))
-                .map(|segment| Event::SegmentReturned { segment }),
-        );
-        events.push(Event::Verified {
-            segments: report.segments,
-            bytes: report.bytes,
-            touched: report.touched_count,
-            lost: report.lost_count,
-        });
-        // On a disk that takes no writes it's said, and can't be kept.
-        if !self.is_read_only() {
-            self.record(events)?;
-        }
-        Ok(report)
+        events.extend(whole_again.into_iter().map(|segment| Event::SegmentReturned { segment }));
+        if events.is_empty() { Ok(()) } else { self.record(events) }
     }
 }
 
@@ -189,14 +191,14 @@ impl Reading {
         Ok(report)
     }
 
-    /// As [`Reading::inspect`]; names the segments too whose files were read.
-    fn look(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<(Report, BTreeSet<SegmentId>)> {
+    /// As [`Reading::inspect`]; names the segments too whose files were read, and how much of each.
+    fn look(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<(Report, Vec<(SegmentId, u64)>)> {
         let mut report = Report::default();
-        let mut looked_at = BTreeSet::new();
+        let mut read = Vec::new();
         self.forget_entries();
         for state in self.segments()? {
             let found = match state.on_disk {
-                true => self.check_segment(state.segment, state.bytes)?,
+                true => self.check_segment(state.segment, state.bytes, &mut |_| true)?.unwrap_or_default(),
                 false => self.check_stub(state.segment)?,
             };
             if !found.is_empty() && state.on_disk && !self.is_on_disk(state.segment)? {
@@ -206,14 +208,14 @@ impl Reading {
             if state.on_disk {
                 report.segments += 1;
                 report.bytes += state.bytes;
-                looked_at.insert(state.segment);
+                read.push((state.segment, state.bytes));
                 progress(report.bytes);
             }
             report.damage.extend(found);
         }
         self.add_known(&mut report)?;
         self.judge(&mut report)?;
-        Ok((report, looked_at))
+        Ok((report, read))
     }
 
     /// Damage that reading doesn't show: what was closed with a segment, and gaps in the order of records.
@@ -271,80 +273,14 @@ impl Reading {
         Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
     }
 
-    /// Checks what is kept of a segment that isn't on disk.
-    fn check_stub(&self, segment: SegmentId) -> Result<Vec<Damage>> {
-        let damage = |what: String| vec![Damage { segment, offset: 0, len: catalog::WHOLE_FILE, what }];
-        let stub = match self.files.open(segment, FileForm::Stub) {
-            Ok(stub) => stub,
-            Err(VaultError::NotOnDisk(_)) => {
-                return Ok(damage("neither its file nor its stub is there".into()));
-            }
-            Err(VaultError::Damaged { what, .. }) => return Ok(damage(format!("its stub: {what}"))),
-            Err(error) => return Err(error),
-        };
-        match read_contents(&*stub.file, &stub.key) {
-            Ok(Some(_)) => Ok(Vec::new()),
-            Ok(None) | Err(VaultError::Decode(_) | VaultError::Io { .. }) => {
-                Ok(damage("its stub can't be read".into()))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Checks the first `durable` bytes of a segment.
-    fn check_segment(&self, segment: SegmentId, durable: u64) -> Result<Vec<Damage>> {
-        let damage = |offset, len, what: &str| Damage { segment, offset, len, what: what.to_owned() };
-        self.files.forget(segment);
-        let readable = match self.files.get(segment) {
-            Ok(readable) => readable,
-            // Without the header nothing of it can be read.
-            Err(VaultError::NotOnDisk(_)) => return Ok(vec![damage(0, durable, "the file is missing")]),
-            Err(VaultError::Damaged { what, .. }) => return Ok(vec![damage(0, durable, &what)]),
-            Err(error) => return Err(error),
-        };
-        let size = readable.file.size().map_err(VaultError::io("read", "a segment"))?.min(durable);
-        let mut bytes = vec![0; size as usize];
-        if let Err(error) = readable.file.read_at(0, &mut bytes) {
-            return Ok(vec![damage(0, size, &format!("the disk can't read it: {error}"))]);
-        }
-        let mut found = Vec::new();
-        if size < durable {
-            found.push(damage(size, durable - size, "the file is shorter than it was"));
-        }
-        let contents = match read_contents(&*readable.file, &readable.key) {
-            Err(VaultError::Decode(_)) => None,
-            other => other?,
-        };
-        let Some(contents) = contents else {
-            // Still open, or its end is damaged: the records speak for themselves.
-            let scanned = scan(&bytes, &readable.key, SegmentHeader::LEN as u64);
-            found.extend(
-                scanned.damaged.iter().map(|(at, len)| damage(*at, *len, "a record doesn't decrypt")),
-            );
-            if scanned.end < size {
-                found.push(damage(scanned.end, size - scanned.end, "the end of the segment doesn't decrypt"));
-            }
-            return Ok(found);
-        };
-        let body = bytes.len().saturating_sub(Trailer::LEN);
-        if FileHash(*blake3::hash(&bytes[..body]).as_bytes()) == contents.trailer.hash {
-            return Ok(found);
-        }
-        let is_torn = |record: &IndexEntry| record.kind == RecordKind::Pack && record.chunks.is_empty();
-        for record in contents.index.records.iter().filter(|record| !is_torn(record)) {
-            let range = record.offset as usize..(record.offset + record.record_len) as usize;
-            if bytes.get_mut(range).is_none_or(|sealed| open_record(&readable.key, sealed).is_none()) {
-                found.push(damage(record.offset, record.record_len, "a record doesn't decrypt"));
-            }
-        }
-        if found.is_empty() {
-            found.push(damage(0, SegmentHeader::LEN as u64, "bytes outside the records changed"));
-        }
-        Ok(found)
-    }
-
     /// A path that a node had at a point. Slow: for reports on damage.
     pub(crate) fn path_of(&self, config: ConfigId, node: NodeId, point: PointSeq) -> Result<String> {
+        let names = self.names_of(config, node, point)?;
+        Ok(format!("/{}", String::from_utf8_lossy(&names.join(&b'/'))))
+    }
+
+    /// The names from the root down to a node at a point. Slow.
+    pub(crate) fn names_of(&self, config: ConfigId, node: NodeId, point: PointSeq) -> Result<Vec<Vec<u8>>> {
         self.readers.with(|db| {
             let mut names: Vec<Vec<u8>> = Vec::new();
             let mut at = node;
@@ -360,7 +296,7 @@ impl Reading {
                 at = parent;
             }
             names.reverse();
-            Ok(format!("/{}", String::from_utf8_lossy(&names.join(&b'/'))))
+            Ok(names)
         })
     }
 

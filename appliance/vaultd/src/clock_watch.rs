@@ -5,14 +5,12 @@
 //! be off. A leap is over as soon as the clock shows what was expected, headquarters' clock agrees with it, an operator accepts it
 //! (`coffer clock accept`), or it has run on evenly for a week: a disk that nothing is given up on fills.
 
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use coffer_link::write_durable_file;
 use serde::{Deserialize, Serialize};
 
 use crate::units::hours;
@@ -157,6 +155,8 @@ struct State {
     watch: Watch,
     looked: Instant,
     noted_ms: u64,
+    /// What is to be audited.
+    told: Option<String>,
 }
 
 impl ClockWatch {
@@ -169,27 +169,22 @@ impl ClockWatch {
             tracing::warn!(now_ms, newest_ms, "the clock isn't believed: nothing is given up by age");
         }
         note(&path, &watch.known);
-        let state = Mutex::new(State { watch, looked: Instant::now(), noted_ms: now_ms });
+        let state = Mutex::new(State { watch, looked: Instant::now(), noted_ms: now_ms, told: None });
         ClockWatch { path, state }
     }
 
-    /// Looks at the clock; what there is to be audited comes back.
+    /// Looks at the clock, and at headquarters' where it's known; what there is to be audited comes back.
     pub(crate) fn look(&self, now_ms: u64, hq_ms: Option<u64>) -> Option<String> {
         let mut state = self.state();
-        let elapsed = state.looked.elapsed();
-        state.looked += elapsed;
-        let seen = state.watch.look(now_ms, millis(elapsed), hq_ms);
-        if seen != Seen::Nothing || now_ms.abs_diff(state.noted_ms) >= NOTE_MS {
-            state.noted_ms = now_ms;
-            note(&self.path, &state.watch.known);
-        }
-        match seen {
-            Seen::Nothing => None,
-            Seen::Leapt => {
-                Some("the box's clock leapt: nothing is given up by age before that is settled".into())
-            }
-            Seen::Over(why) => Some(format!("the box's clock is believed again: {why}")),
-        }
+        state.look(&self.path, now_ms, hq_ms);
+        state.told.take()
+    }
+
+    /// Whether nothing may be given up by this time.
+    pub(crate) fn is_in_doubt(&self, now_ms: u64) -> bool {
+        let mut state = self.state();
+        state.look(&self.path, now_ms, None);
+        state.watch.known.leap.is_some()
     }
 
     /// An operator says that the clock is right.
@@ -199,10 +194,6 @@ impl ClockWatch {
         save(&self.path, &state.watch.known)
     }
 
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.state().watch.known.leap.is_some()
-    }
-
     /// What a person should know.
     pub(crate) fn sentence(&self, now_ms: u64) -> Option<String> {
         self.state().watch.sentence(now_ms)
@@ -210,6 +201,26 @@ impl ClockWatch {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn look(&mut self, path: &Path, now_ms: u64, hq_ms: Option<u64>) {
+        let elapsed = self.looked.elapsed();
+        self.looked += elapsed;
+        let seen = self.watch.look(now_ms, millis(elapsed), hq_ms);
+        if seen != Seen::Nothing || now_ms.abs_diff(self.noted_ms) >= NOTE_MS {
+            self.noted_ms = now_ms;
+            note(path, &self.watch.known);
+        }
+        match seen {
+            Seen::Nothing => {}
+            Seen::Leapt => {
+                let told = "the box's clock leapt: nothing is given up by age before that is settled";
+                self.told = Some(told.into());
+            }
+            Seen::Over(why) => self.told = Some(format!("the box's clock is believed again: {why}")),
+        }
     }
 }
 
@@ -226,7 +237,7 @@ fn note(path: &Path, known: &Known) {
 
 fn save(path: &Path, known: &Known) -> Result<()> {
     let text = toml::to_string(known)?;
-    write_durable_file(path, text.as_bytes(), File::options().mode(0o644))
+    coffer_link::write_durable_file(path, text.as_bytes(), &OpenOptions::new())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -332,14 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn whoever_decides_by_the_clock_looks_at_it_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ClockWatch::start(dir.path().join("clock"), START_MS, START_MS);
+        assert!(!clock.is_in_doubt(START_MS + MINUTE_MS));
+        assert!(clock.is_in_doubt(START_MS + 30 * DAY_MS));
+        assert!(clock.look(START_MS + 30 * DAY_MS, None).unwrap().contains("leapt"));
+        assert_eq!(clock.look(START_MS + 30 * DAY_MS, None), None, "that is audited once");
+    }
+
+    #[test]
     fn what_is_known_outlasts_the_program() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("clock");
         let clock = ClockWatch::start(path.clone(), START_MS, START_MS - DAY_MS);
-        assert!(clock.is_in_doubt());
+        assert!(clock.is_in_doubt(START_MS - DAY_MS));
         let clock = ClockWatch::start(path.clone(), START_MS - DAY_MS, START_MS - DAY_MS);
-        assert!(clock.is_in_doubt(), "the newest record is of the wrong time by now");
+        assert!(clock.is_in_doubt(START_MS - DAY_MS), "the newest record is of the wrong time by now");
         clock.accept(START_MS - DAY_MS).unwrap();
-        assert!(!ClockWatch::start(path, START_MS - DAY_MS, START_MS - DAY_MS).is_in_doubt());
+        assert!(
+            !ClockWatch::start(path, START_MS - DAY_MS, START_MS - DAY_MS).is_in_doubt(START_MS - DAY_MS)
+        );
     }
 }

@@ -145,7 +145,9 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         }
         Request::RetentionPlan => json!(retention_plans(appliance)?),
         Request::RetentionApply => {
-            if let Some(doubt) = appliance.clock.sentence(vault.now_ms()) {
+            if appliance.clock.is_in_doubt(vault.now_ms())
+                && let Some(doubt) = appliance.clock.sentence(vault.now_ms())
+            {
                 return Err(refused(RefusalCode::Busy, doubt));
             }
             let plans = retention_plans(appliance)?;
@@ -351,7 +353,7 @@ fn policy_of(keep: Keep) -> retention::Policy {
 
 /// Runs retention and reclaim as the box does by itself. While its clock is in doubt, no point is given up.
 pub fn housekeep(appliance: &Appliance) -> Result<u64, VaultError> {
-    if !appliance.clock.is_in_doubt() {
+    if !appliance.clock.is_in_doubt(appliance.vault.now_ms()) {
         for plan in retention_plans(appliance)? {
             appliance.vault.apply_retention(&plan, "box")?;
         }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::tape::media::{self, Calendar, Rules};
 
+/// Longest that anything may lie on the disk without being read back.
+const SCRUB_DAYS_MAX: u64 = 365;
+
 /// Everything that can be set on a box.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +28,7 @@ pub struct Settings {
     pub reserve_mib: u64,
     pub retention: retention::Policy,
     pub reclaim: Reclaim,
+    pub scrub: Scrub,
     pub tape: Tape,
     /// Headquarters: `[hq]` is checked by the replicator.
     pub hq: Option<toml::Table>,
@@ -41,6 +45,16 @@ pub struct Reclaim {
     pub compact_below_percent: u32,
     /// Retention and reclaim run by themselves this often; 0 turns that off.
     pub every_minutes: u64,
+}
+
+/// `[scrub]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrub {
+    /// Whether the box reads its disk back, and restores a file of each computer each day, by itself.
+    pub enabled: bool,
+    /// Everything on the disk is read back within so many days.
+    pub days: u64,
 }
 
 /// `[tape]`
@@ -97,6 +111,7 @@ impl Default for Settings {
             reserve_mib: 512,
             retention: retention::Policy::default(),
             reclaim: Reclaim::default(),
+            scrub: Scrub::default(),
             tape: Tape::default(),
             hq: None,
         }
@@ -111,6 +126,12 @@ impl Default for Reclaim {
             compact_below_percent: 40,
             every_minutes: 60,
         }
+    }
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Scrub { enabled: true, days: 30 }
     }
 }
 
@@ -245,6 +266,12 @@ impl Settings {
                     .into(),
             );
         }
+        if !(1..=SCRUB_DAYS_MAX).contains(&settings.scrub.days) {
+            mistakes.push(format!(
+                "scrub.days: is {}. Choose 1 to {SCRUB_DAYS_MAX}; only enabled = false has the box read nothing back",
+                settings.scrub.days
+            ));
+        }
         mistakes.extend(settings.tape.mistakes());
         if settings.reclaim.compact_below_percent > 90 {
             mistakes.push("reclaim.compact_below_percent: is above 90. Choose 0 to 90".into());
@@ -310,6 +337,15 @@ mod tests {
         let nothing = "[retention]\nall_hours = 0\nhourly = 0\ndaily = 0\nweekly = 0\nmonthly = 0\n";
         assert!(Settings::parse(nothing).unwrap_err().to_string().contains("retention: all of it is 0"));
         assert!(Settings::parse(&nothing.replace("daily = 0", "daily = 1")).is_ok());
+    }
+
+    #[test]
+    fn reading_back_is_turned_off_by_its_name_alone() {
+        let told = |text: &str| Settings::parse(text).map_err(|error| error.to_string());
+        assert!(told("[scrub]\ndays = 0\n").unwrap_err().contains("scrub.days: is 0"));
+        assert!(told("[scrub]\ndays = 366\n").is_err());
+        assert!(!told("[scrub]\nenabled = false\n").unwrap().scrub.enabled);
+        assert_eq!(told("").unwrap().scrub.days, 30);
     }
 
     #[test]

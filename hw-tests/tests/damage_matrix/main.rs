@@ -10,6 +10,7 @@
 mod support;
 
 mod action;
+mod by_itself;
 mod cell;
 mod fleet;
 mod verdict;

@@ -112,11 +112,14 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
             db.execute("DELETE FROM chunks WHERE segment = ?1", [segment.0])?;
             db.execute("DELETE FROM copies WHERE segment = ?1", [segment.0])?;
             db.execute("DELETE FROM damage WHERE segment = ?1", [segment.0])?;
+            db.execute("DELETE FROM read_back WHERE segment = ?1", [segment.0])?;
             db.execute("DELETE FROM segments WHERE segment = ?1", [segment.0])?;
             db.execute("INSERT OR REPLACE INTO dropped VALUES (?1)", [segment.0])?
         }
         Event::SegmentReturned { segment } => {
             clear_damage(db, *segment)?;
+            // It came from elsewhere, or is whole again: it's read back soon.
+            db.execute("DELETE FROM read_back WHERE segment = ?1", [segment.0])?;
             db.execute("UPDATE segments SET on_disk = 1 WHERE segment = ?1", [segment.0])?
         }
         Event::CopyRecorded { segment, hash, place } => db

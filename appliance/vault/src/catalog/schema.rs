@@ -69,6 +69,12 @@ CREATE TABLE audit (lsn INTEGER PRIMARY KEY, ms INTEGER NOT NULL, who TEXT NOT N
 const ADDED: &str = "
 -- Cartridges of a simulated library. is_current: it wasn't labelled in another library since.
 CREATE TABLE IF NOT EXISTS simulated (barcode TEXT PRIMARY KEY, is_current INTEGER NOT NULL) WITHOUT ROWID;
+-- When segments were last read back, as far as bytes; and what follows for points: when all that they need had been.
+CREATE TABLE IF NOT EXISTS read_back (segment INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, ms INTEGER NOT NULL, is_sound INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS point_dates (config INTEGER, point INTEGER, ms INTEGER NOT NULL, PRIMARY KEY (config, point)) WITHOUT ROWID;
+-- What the last trial restore of each computer's files showed; why: what was wrong.
+CREATE TABLE IF NOT EXISTS trials (computer INTEGER PRIMARY KEY, ms INTEGER NOT NULL, config INTEGER NOT NULL, point INTEGER NOT NULL,
+  path BLOB NOT NULL, why TEXT, tried INTEGER NOT NULL, right_count INTEGER NOT NULL);
 ";
 
 /// The catalog, open for writing.

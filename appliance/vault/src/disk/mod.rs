@@ -36,4 +36,6 @@ pub trait DiskFile: Send + Sync {
     fn size(&self) -> io::Result<u64>;
     fn truncate(&self, size: u64) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
+    /// Has what is read next come from the medium, not from memory, as far as it's durable.
+    fn forget_cached(&self) -> io::Result<()>;
 }

@@ -144,6 +144,8 @@ impl Mirror {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.open_tail(segment)?.file,
             other => other.map_err(VaultError::io("open", &path))?,
         };
+        // What lies in memory says nothing of the medium.
+        file.forget_cached().map_err(VaultError::io("read", &path))?;
         let len = file.size().map_err(VaultError::io("read", &path))?;
         let mut tail = Tail { file, len, hasher: blake3::Hasher::new(), hashed: 0 };
         // A disk that can't read it has lost it just as well.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use coffer_format::SegmentId;
 
 pub(crate) use files::{ReadableSegment, SegmentFiles};
-pub(crate) use scan::{Scanned, read_contents, scan};
+pub(crate) use scan::{Contents, Scanned, read_contents, scan};
 pub(crate) use writer::{Closed, OpenSegment};
 
 /// How a segment is on disk.

@@ -19,4 +19,5 @@ mod mending;
 mod mirror;
 mod model;
 mod round_trip;
+mod scrubbing;
 mod takeover;

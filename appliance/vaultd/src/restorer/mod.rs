@@ -1,6 +1,7 @@
 //! What takes the messages of a restore: a file system, written to by the agent's own restorer, or a tar stream.
 
 mod archive;
+mod comparing;
 mod paths;
 mod pool;
 
@@ -12,6 +13,7 @@ use coffer_format::entry::ReportLine;
 use coffer_format::wire::{LeftOut, Message};
 
 pub use archive::Archive;
+pub(crate) use comparing::Comparison;
 
 /// What happens where something is already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

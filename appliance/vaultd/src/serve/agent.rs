@@ -113,8 +113,12 @@ impl Serving<'_> {
                     next_node: standing.next_node,
                 })?;
             }
-            Message::PackData { stream, pack } => self.session()?.put_pack(stream, pack)?,
+            Message::PackData { stream, pack } => {
+                self.appliance.traffic.passes();
+                self.session()?.put_pack(stream, pack)?;
+            }
             Message::Part { config, point, part, steps, close } => {
+                self.appliance.traffic.passes();
                 let prepared = self.session()?.prepare_part(config, point, part, steps, close)?;
                 self.queue.send((config, prepared)).map_err(|_| out_of_turn())?;
             }

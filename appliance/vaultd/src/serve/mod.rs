@@ -22,8 +22,9 @@ use crate::live::Live;
 use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::tape::TapeJob;
+use crate::traffic::Traffic;
 use crate::updates::Updates;
-use crate::{escrow, housekeeping, page, setup, simulated, spare};
+use crate::{escrow, housekeeping, page, scrubbing, setup, simulated, spare};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -41,6 +42,7 @@ pub struct Appliance {
     /// Where that is written which can't be written to the box's disk: it takes no writes, and all the box can do is restore.
     scratch: Option<TempDir>,
     pub(crate) clock: Arc<ClockWatch>,
+    pub(crate) traffic: Traffic,
     connections: AtomicU64,
 }
 
@@ -107,6 +109,7 @@ impl Running {
             troubles: Mutex::new(troubles),
             scratch,
             clock,
+            traffic: Traffic::default(),
             connections: AtomicU64::new(0),
         });
         let page = match appliance.settings.page {
@@ -129,6 +132,7 @@ impl Running {
     pub async fn run(self, stop: tokio::sync::watch::Receiver<bool>) -> Result<()> {
         let mut jobs = tokio::task::JoinSet::new();
         jobs.spawn(housekeeping::run(self.appliance.clone(), stop.clone()));
+        jobs.spawn(scrubbing::run(self.appliance.clone(), stop.clone()));
         if let Some(wan) = self.appliance.wan.clone() {
             let mut stop = stop.clone();
             jobs.spawn(async move {

@@ -82,7 +82,13 @@ pub(super) fn send_restore(
 ) -> Result<u64, Failed> {
     let fetched = copies::fetch_for(appliance, wanted, working)?;
     let reading = appliance.vault.reading();
-    let done = stream(sender, |send| reading.restore_naming(wanted, &fetched.away, send))?;
+    let done = stream(sender, |send| {
+        let mut send = |message| {
+            appliance.traffic.passes();
+            send(message)
+        };
+        reading.restore_naming(wanted, &fetched.away, &mut send)
+    })?;
     let line = |what| ReportLine { path: Blob(Vec::new()), what };
     sender.blocking_send(Message::RestoreEnd {
         nodes: done.nodes,

@@ -3,6 +3,7 @@
 use coffer_format::wire::WAITS;
 use coffer_format::{ComputerId, ConfigId, PointSeq};
 use coffer_vault::browse::Point;
+use coffer_vault::trial::Trial;
 use coffer_vault::{Reading, VaultError};
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ pub struct ComputerStatus {
     pub name: String,
     pub connected: bool,
     pub revoked: bool,
+    /// What the last trial restore of one of its files showed.
+    pub trial: Option<Trial>,
     pub configurations: Vec<ConfigStatus>,
 }
 
@@ -45,6 +48,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
     let reading = appliance.vault.reading();
     let now = appliance.vault.now_ms();
     let all = reading.configurations()?;
+    let trials = reading.trials()?;
     let mut computers = Vec::new();
     for computer in reading.computers()? {
         let mut configurations = Vec::new();
@@ -73,6 +77,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             });
         }
         computers.push(ComputerStatus {
+            trial: trials.iter().find(|trial| trial.computer == computer.computer).cloned(),
             computer: computer.computer,
             connected: appliance.live.is_connected(ComputerId(computer.computer)),
             name: computer.name,
@@ -194,6 +199,7 @@ mod tests {
             name: "PC1".into(),
             connected,
             revoked: false,
+            trial: None,
             configurations: vec![config],
         }
     }

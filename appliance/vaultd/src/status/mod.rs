@@ -3,10 +3,12 @@
 mod computers;
 mod copies;
 mod damage;
+mod proof;
 mod standing;
 
 use coffer_format::ComputerId;
 use coffer_vault::VaultError;
+use coffer_vault::scrub::Progress;
 use serde::Serialize;
 
 pub use self::computers::{ComputerStatus, ConfigStatus};
@@ -34,6 +36,8 @@ pub struct Status {
     pub computers: Vec<ComputerStatus>,
     pub doing: Vec<Doing>,
     pub hq: Option<serde_json::Value>,
+    /// How far reading the disk back is; none where it's turned off.
+    pub scrub: Option<Progress>,
     /// What a person should know, worst first. Empty when all is well.
     pub sentences: Vec<String>,
     /// What is good to know and calls for nothing.
@@ -65,11 +69,13 @@ impl Status {
             not_on_tape_bytes: not_on_tape.iter().chain(&open).map(|one| one.bytes).sum(),
             computers: computers::of(appliance)?,
             doing: appliance.live.doing(),
+            scrub: proof::progress(appliance)?,
             hq: appliance.wan.as_ref().map(|wan| serde_json::json!(*wan.status().borrow())),
             sentences: Vec::new(),
             notes: copies::notes(&appliance.settings),
         };
         status.sentences = sentences(appliance, &status)?;
+        status.notes.extend(proof::notes(&status));
         Ok(status)
     }
 }
@@ -93,6 +99,7 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
         ));
     }
     told.extend(damage::sentences(appliance)?);
+    told.extend(proof::sentences(&appliance.settings.scrub, status));
     told.extend(appliance.clock.sentence(status.now_ms));
     told.extend(copies::sentences(appliance, status.now_ms));
     let programs = appliance.live.programs();

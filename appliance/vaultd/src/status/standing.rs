@@ -122,6 +122,7 @@ mod tests {
             sent: 1,
             stored: 1,
             report_lines,
+            read_back_ms: None,
         }
     }
 

@@ -56,7 +56,7 @@ impl TapeJob {
             .count();
         let mut stock = Stock {
             now_ms: vault.now_ms(),
-            is_clock_in_doubt: self.clock.as_ref().is_some_and(|clock| clock.is_in_doubt()),
+            is_clock_in_doubt: self.clock.as_ref().is_some_and(|clock| clock.is_in_doubt(vault.now_ms())),
             // The place that a cartridge in a drive goes back to is taken.
             free_slots: free(&inventory.slots).saturating_sub(in_drives),
             mail_slots: inventory.mail_slots.len(),

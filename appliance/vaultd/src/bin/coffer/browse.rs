@@ -154,10 +154,11 @@ fn show_points(list: &Value) {
             size_of(one, "sent"),
             size_of(one, "stored"),
             text(one, "report_lines"),
+            show::day_of(one, "read_back_ms"),
         ]
     };
     table(
-        &["POINT", "TIME", "CONSISTENT", "FILES", "CHANGED", "SENT", "STORED", "REMARKS"],
+        &["POINT", "TIME", "CONSISTENT", "FILES", "CHANGED", "SENT", "STORED", "REMARKS", "READ BACK ON"],
         &rows(list, row),
     );
 }

@@ -51,6 +51,13 @@ pub(crate) fn time_of(value: &Value, name: &str) -> String {
     value[name].as_i64().map_or_else(|| "-".into(), time)
 }
 
+/// Milliseconds since 1970 as the local day.
+pub(crate) fn day_of(value: &Value, name: &str) -> String {
+    value[name]
+        .as_i64()
+        .map_or_else(|| "-".into(), |ms| time(ms).chars().take_while(|one| *one != ' ').collect())
+}
+
 pub(crate) fn time(ms: i64) -> String {
     Timestamp::from_millisecond(ms).map_or_else(
         |_| "-".into(),

@@ -1,0 +1,134 @@
+//! What there is to say of what was proven: that the disk is read back, and that trial restores come out right.
+
+use coffer_vault::VaultError;
+use coffer_vault::scrub::Progress;
+use coffer_vault::trial::Trial;
+
+use super::{ComputerStatus, Status};
+use crate::serve::Appliance;
+use crate::settings::Scrub;
+use crate::units::hours;
+
+/// A computer's files should be tried more often than this.
+const UNTRIED_MS: u64 = 2 * 24 * 3_600_000;
+/// Computers whose trials are told one by one.
+const NAMED_MAX: usize = 8;
+
+pub(super) fn progress(appliance: &Appliance) -> Result<Option<Progress>, VaultError> {
+    let (scrub, vault) = (&appliance.settings.scrub, &appliance.vault);
+    let progress = |scrub: &Scrub| vault.reading().read_back_progress(vault.now_ms(), scrub.bound_ms());
+    Some(scrub).filter(|scrub| scrub.enabled).map(progress).transpose()
+}
+
+pub(super) fn sentences(scrub: &Scrub, status: &Status) -> Vec<String> {
+    let mut told: Vec<String> =
+        tried(status).filter_map(|(computer, trial)| failed(computer, trial)).collect();
+    match status.scrub {
+        None => told.push(
+            "Nothing on the box's disk is read back by itself, and no trial restores are made (scrub.enabled = false in box.toml): damage shows only \
+             when something is needed. Remove that line, or run `coffer verify` often."
+                .into(),
+        ),
+        Some(progress) if progress.late > 0 => told.push(format!(
+            "{} of {} segments on the box's disk weren't read back within {} days: damage there may not be known. The box is reading them; if this \
+             stays, its disk is too slow for so much data: choose more days ([scrub] in box.toml), or have the disk checked.",
+            progress.late, progress.segments, scrub.days
+        )),
+        Some(_) => {}
+    }
+    told
+}
+
+/// What is good to know where all is well.
+pub(super) fn notes(status: &Status) -> Vec<String> {
+    let right: Vec<_> = tried(status).filter(|(_, trial)| trial.why.is_none()).collect();
+    let mut told: Vec<String> = match right.len() {
+        ..=NAMED_MAX => right.iter().map(|(computer, trial)| note(computer, trial, status.now_ms)).collect(),
+        count => {
+            let oldest_ms = right.iter().map(|(_, trial)| trial.ms).min().unwrap_or(status.now_ms);
+            let oldest = hours(status.now_ms.saturating_sub(oldest_ms));
+            vec![format!(
+                "Last trial restores of {count} computers: all of them right, the oldest {oldest} ago."
+            )]
+        }
+    };
+    told.extend(untried(status));
+    told
+}
+
+/// What there is to say of computers of which no file is being tried.
+fn untried(status: &Status) -> Option<String> {
+    let since_ms = status.now_ms.saturating_sub(UNTRIED_MS);
+    let is_old = |ms: Option<u64>| ms.is_some_and(|ms| ms < since_ms);
+    let mut names = status.computers.iter().filter(|computer| {
+        let has_points = computer.configurations.iter().any(|config| is_old(config.last_point_ms));
+        status.scrub.is_some()
+            && has_points
+            && computer.trial.as_ref().is_none_or(|trial| trial.ms < since_ms)
+    });
+    let first = names.next()?;
+    let more = match names.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "No file of {}{more} was restored for a trial lately: what was chosen lies on tape or at headquarters alone, or the box was too busy.",
+        first.name
+    ))
+}
+
+fn tried(status: &Status) -> impl Iterator<Item = (&ComputerStatus, &Trial)> {
+    status.computers.iter().filter_map(|computer| Some((computer, computer.trial.as_ref()?)))
+}
+
+fn note(computer: &ComputerStatus, trial: &Trial, now_ms: u64) -> String {
+    format!(
+        "Last trial restore of {}: {} ago, {} of {} right.",
+        computer.name,
+        hours(now_ms.saturating_sub(trial.ms)),
+        trial.right,
+        trial.tried
+    )
+}
+
+fn failed(computer: &ComputerStatus, trial: &Trial) -> Option<String> {
+    let why = trial.why.as_ref()?;
+    let path: String = String::from_utf8_lossy(&trial.path).chars().filter(|one| !one.is_control()).collect();
+    Some(format!(
+        "{}: a trial restore of /{path} at point {} didn't give what was stored: {why}. It's tried again by itself; `coffer verify` says what else is \
+         touched. Have the disk checked.",
+        computer.name, trial.point
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn computer(name: &str, why: Option<&str>) -> ComputerStatus {
+        let (why, right) = (why.map(str::to_owned), u64::from(why.is_none()));
+        let trial =
+            Trial { computer: 1, ms: 0, config: 1, point: 7, path: b"a/b".to_vec(), why, tried: 1, right };
+        ComputerStatus {
+            computer: 1,
+            name: name.into(),
+            connected: true,
+            revoked: false,
+            trial: Some(trial),
+            configurations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_trial_that_failed_is_a_sentence_and_one_that_came_right_a_note() {
+        let (right, wrong) = (computer("PC1", None), computer("PC2", Some("it's short")));
+        let trial = |one: &ComputerStatus| one.trial.clone().unwrap();
+        assert_eq!(failed(&right, &trial(&right)), None);
+        assert_eq!(
+            note(&right, &trial(&right), 3 * 3_600_000),
+            "Last trial restore of PC1: 3 h ago, 1 of 1 right."
+        );
+        let told = failed(&wrong, &trial(&wrong)).unwrap();
+        assert!(told.contains("/a/b at point 7") && told.contains("it's short"), "{told}");
+    }
+}
