@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use crate::pace::Pace;
 use crate::serve::Appliance;
 use crate::settings::Scrub;
-use crate::trials::Trials;
 
 /// How often it's looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -46,7 +45,6 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
 #[derive(Default)]
 struct Scrubbing {
     has_begun: bool,
-    trials: Trials,
     /// When points were last dated, and whether something was read since.
     dated: Option<Instant>,
     has_read: bool,
@@ -63,7 +61,7 @@ impl Scrubbing {
     }
 
     fn try_work(&mut self, appliance: &Appliance, stop: &watch::Receiver<bool>) -> Result<(), VaultError> {
-        self.trials.work(appliance, stop)?;
+        appliance.trials.work(appliance, stop)?;
         let (vault, bound_ms) = (&appliance.vault, appliance.settings.scrub.bound_ms());
         let reading = vault.reading();
         if !self.has_begun {

@@ -1,6 +1,7 @@
 //! Trial restores: a file of each computer each day, chosen at random, is restored and compared with what was stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use coffer_format::{ComputerId, SegmentId};
@@ -25,7 +26,7 @@ const PICK_AGAIN: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(crate) struct Trials {
     /// Computers of whose files none was on the disk, and when that was found.
-    away: BTreeMap<ComputerId, Instant>,
+    away: Mutex<BTreeMap<ComputerId, Instant>>,
 }
 
 /// How a trial ended.
@@ -37,22 +38,26 @@ enum Ended {
 }
 
 impl Trials {
+    /// Whether no file of a computer was found whose data is on the disk.
+    pub(crate) fn is_away(&self, computer: ComputerId) -> bool {
+        self.away().contains_key(&computer)
+    }
+
+    fn away(&self) -> MutexGuard<'_, BTreeMap<ComputerId, Instant>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes the trials that are due.
-    pub(crate) fn work(
-        &mut self,
-        appliance: &Appliance,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), VaultError> {
+    pub(crate) fn work(&self, appliance: &Appliance, stop: &watch::Receiver<bool>) -> Result<(), VaultError> {
         let reading = appliance.vault.reading();
         let is_damaged = !reading.known_damage()?.is_empty();
         let now_ms = appliance.vault.now_ms();
         let last: BTreeMap<u32, Trial> =
             reading.trials()?.into_iter().map(|trial| (trial.computer, trial)).collect();
-        self.away.retain(|_, since| since.elapsed() < PICK_AGAIN);
+        self.away().retain(|_, since| since.elapsed() < PICK_AGAIN);
         for computer in reading.computers()?.into_iter().map(|one| ComputerId(one.computer)) {
             let last = last.get(&computer.0);
-            if self.away.contains_key(&computer) || last.is_some_and(|last| !is_due(last, now_ms, is_damaged))
-            {
+            if self.is_away(computer) || last.is_some_and(|last| !is_due(last, now_ms, is_damaged)) {
                 continue;
             }
             let Some(version) = self.choose(appliance, computer, last)? else { continue };
@@ -70,7 +75,7 @@ impl Trials {
 
     /// What failed is tried until it's right; else it's any file whose data is here.
     fn choose(
-        &mut self,
+        &self,
         appliance: &Appliance,
         computer: ComputerId,
         last: Option<&Trial>,
@@ -82,13 +87,18 @@ impl Trials {
         {
             return Ok(Some(failed));
         }
+        let mut has_files = false;
         for _ in 0..PICKS_MAX {
             let Some(version) = reading.random_version(computer)? else { continue };
+            has_files = true;
             if reading.missing_for(&version.wanted())?.is_empty() {
                 return Ok(Some(version));
             }
         }
-        self.away.insert(computer, Instant::now());
+        if !has_files {
+            return Ok(None);
+        }
+        self.away().insert(computer, Instant::now());
         Ok(None)
     }
 }

@@ -169,6 +169,9 @@ impl DiskFile for CopiedFile {
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+    fn forget_cached(&self) -> io::Result<()> {
+        self.reading().forget_cached()
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::tape::TapeJob;
 use crate::traffic::Traffic;
+use crate::trials::Trials;
 use crate::updates::Updates;
 use crate::{escrow, housekeeping, page, scrubbing, setup, simulated, spare};
 
@@ -43,6 +44,7 @@ pub struct Appliance {
     scratch: Option<TempDir>,
     pub(crate) clock: Arc<ClockWatch>,
     pub(crate) traffic: Traffic,
+    pub(crate) trials: Trials,
     connections: AtomicU64,
 }
 
@@ -110,6 +112,7 @@ impl Running {
             scratch,
             clock,
             traffic: Traffic::default(),
+            trials: Trials::default(),
             connections: AtomicU64::new(0),
         });
         let page = match appliance.settings.page {

@@ -21,6 +21,8 @@ pub struct ComputerStatus {
     pub revoked: bool,
     /// What the last trial restore of one of its files showed.
     pub trial: Option<Trial>,
+    /// Whether no file was found to try: those that were chosen have their data elsewhere.
+    pub is_untried: bool,
     pub configurations: Vec<ConfigStatus>,
 }
 
@@ -77,6 +79,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             });
         }
         computers.push(ComputerStatus {
+            is_untried: appliance.trials.is_away(ComputerId(computer.computer)),
             trial: trials.iter().find(|trial| trial.computer == computer.computer).cloned(),
             computer: computer.computer,
             connected: appliance.live.is_connected(ComputerId(computer.computer)),
@@ -200,6 +203,7 @@ mod tests {
             connected,
             revoked: false,
             trial: None,
+            is_untried: false,
             configurations: vec![config],
         }
     }

@@ -9,8 +9,6 @@ use crate::serve::Appliance;
 use crate::settings::Scrub;
 use crate::units::hours;
 
-/// A computer's files should be tried more often than this.
-const UNTRIED_MS: u64 = 2 * 24 * 3_600_000;
 /// Computers whose trials are told one by one.
 const NAMED_MAX: usize = 8;
 
@@ -56,23 +54,16 @@ pub(super) fn notes(status: &Status) -> Vec<String> {
     told
 }
 
-/// What there is to say of computers of which no file is being tried.
+/// What there is to say of computers of which no file could be tried.
 fn untried(status: &Status) -> Option<String> {
-    let since_ms = status.now_ms.saturating_sub(UNTRIED_MS);
-    let is_old = |ms: Option<u64>| ms.is_some_and(|ms| ms < since_ms);
-    let mut names = status.computers.iter().filter(|computer| {
-        let has_points = computer.configurations.iter().any(|config| is_old(config.last_point_ms));
-        status.scrub.is_some()
-            && has_points
-            && computer.trial.as_ref().is_none_or(|trial| trial.ms < since_ms)
-    });
+    let mut names = status.computers.iter().filter(|computer| computer.is_untried);
     let first = names.next()?;
     let more = match names.count() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     Some(format!(
-        "No file of {}{more} was restored for a trial lately: what was chosen lies on tape or at headquarters alone, or the box was too busy.",
+        "No file of {}{more} could be restored for a trial: what was chosen lies on tape or at headquarters alone.",
         first.name
     ))
 }
@@ -115,6 +106,7 @@ mod tests {
             connected: true,
             revoked: false,
             trial: Some(trial),
+            is_untried: false,
             configurations: Vec::new(),
         }
     }
