@@ -21,12 +21,9 @@ pub(crate) const RESCAN_EVERY: Duration = Duration::from_secs(15 * 60);
 pub(crate) enum Noticed {
     /// Something happened to `name` in the directory at `directory`.
     Name { directory: Vec<u8>, name: Vec<u8> },
-    /// A volume was mounted at a path: all of it is to be looked at.
-    #[cfg_attr(windows, allow(dead_code, reason = "folders are watched by volumes that are there"))]
-    All(Vec<u8>),
-    /// The volume at a path was unmounted.
-    #[cfg_attr(windows, allow(dead_code, reason = "folders are watched by volumes that are there"))]
-    Gone(Vec<u8>),
+    /// Something was mounted or unmounted at a path: all that's seen there now is to be looked at.
+    #[cfg_attr(windows, allow(dead_code, reason = "folders are watched on volumes that are there"))]
+    Mount(Vec<u8>),
     /// Events were lost: everything must be looked at.
     Overflow,
 }
@@ -106,8 +103,7 @@ impl Watch {
         self.first.get_or_insert(now);
         match noticed {
             Noticed::Name { directory, name } => self.gathered.notice(directory, name),
-            Noticed::Gone(path) => self.notice_path(&path),
-            Noticed::All(path) => {
+            Noticed::Mount(path) => {
                 self.notice_path(&path);
                 self.gathered.notice_all(path);
             }

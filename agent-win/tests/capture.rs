@@ -359,6 +359,44 @@ fn what_lies_below_a_folder_that_is_looked_at_whole_is_looked_at_once() {
     bench.assert_all_there();
 }
 
+/// What a watch tells when something happened to these.
+fn noticed(bench: &Bench, names: &[&str]) -> Target {
+    let mut target = Target::nothing();
+    let bytes = |path: &std::path::Path| path.as_os_str().as_encoded_bytes().to_vec();
+    for name in names {
+        let path = bench.path(name);
+        target.notice(bytes(path.parent().unwrap()), bytes(path.file_name().unwrap().as_ref()));
+    }
+    target
+}
+
+#[test]
+fn a_folder_that_took_another_ones_name_is_not_taken_for_it() {
+    let bench = Bench::new();
+    bench.write("old/x", "x");
+    bench.capture();
+    fs::rename(bench.path("old"), bench.path("kept")).unwrap();
+    bench.write("old/y", "y");
+    bench.write("old/deep/z", "z");
+    bench.try_capture(None, noticed(&bench, &["old", "kept", "old/y", "old/deep"])).unwrap();
+    bench.assert_all_there();
+}
+
+#[test]
+fn a_folder_that_moved_into_one_that_took_its_parents_name_is_looked_at_once() {
+    let bench = Bench::new();
+    bench.write("old/deep/deeper/x", "x");
+    bench.capture();
+    fs::rename(bench.path("old"), bench.path("kept")).unwrap();
+    fs::create_dir(bench.path("old")).unwrap();
+    fs::rename(bench.path("kept/deep"), bench.path("old/deep")).unwrap();
+    bench.write("old/deep/new", "y");
+    bench.write("old/deep/deeper/new", "z");
+    let told = ["old", "kept", "kept/deep", "old/deep", "old/deep/new", "old/deep/deeper/new"];
+    bench.try_capture(None, noticed(&bench, &told)).unwrap();
+    bench.assert_all_there();
+}
+
 #[test]
 fn exclusions_hold_and_leave_when_they_come_later() {
     let mut bench = Bench::new();

@@ -142,10 +142,12 @@ impl Pass<'_> {
         places
     }
 
-    /// Nobody watched what wasn't there: once it is, all of it is looked at.
+    /// Nobody watched what wasn't there: once it is, all of it is looked at. So is a bare folder once it's seen.
     fn with_returned(&self, target: &Target, absent: &Absent) -> Target {
         let mut target = target.clone();
-        for path in absent.before.keys().filter(|path| !absent.has(path)) {
+        let returned = absent.before.keys().filter(|path| !absent.has(path));
+        let bared = absent.bare.keys().filter(|path| !absent.before.contains_key(*path));
+        for path in returned.chain(bared) {
             let Some((parent, name)) = split(path) else { continue };
             target.notice(parent.to_vec(), name.to_vec());
             if stat_path(&self.reading.view.at(path)).is_ok_and(|stat| stat.kind == NodeKind::Directory) {
@@ -168,9 +170,10 @@ impl Pass<'_> {
         self.absent.has(path)
     }
 
-    /// Whether a path is in a folder whose volume is gone.
-    pub(super) fn is_bare(&self, path: &[u8]) -> bool {
-        self.absent.bare_over(path).is_some()
+    /// The folder whose volume is gone that a path is or lies in. It's looked at as one: what lies in there got mixed up with what
+    /// the volume has.
+    pub(super) fn bare_over(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.absent.bare_over(path).map(|(bare, _)| bare.clone())
     }
 
     /// Whether an opened folder lies on the volume that's expected there. One that's reached from its parent can only lie
@@ -418,11 +421,11 @@ fn is_of_bare(known: &Known, stat: &Stat, volume: u64) -> bool {
 
 fn volume_missing(since: &str, covered: Option<&(u64, Vec<u8>)>) -> String {
     let besides = covered.map_or_else(String::new, |(count, first)| {
-        let first = String::from_utf8_lossy(first);
-        format!("; {count} files in the bare folder have names of the volume's files and aren't captured (the first: {first})")
+        format!(" ({count} files aren't captured, the first: {})", String::from_utf8_lossy(first))
     });
     format!(
-        "the volume that's mounted here has been missing since {since}; the point keeps what the last one had of it{besides}. \
-         Mount it; if it's gone for good, exclude this folder in the configuration"
+        "the volume that's mounted here has been missing since {since}; the point keeps what the last one had of it, and of what \
+         lies in the bare folder only what takes none of its names{besides}. Mount it; if it's gone for good, exclude this \
+         folder in the configuration"
     )
 }

@@ -14,6 +14,7 @@ use coffer_format::op::Name;
 use super::absent::Absent;
 use super::file_task::FileTask;
 use super::group::{database_of, grouped};
+use super::identity::is_same_here;
 use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, Reading};
 use super::streams::{Host, StreamNames, is_stream};
@@ -155,25 +156,35 @@ impl<'a> Pass<'a> {
     /// Directories in which something was noticed; one that isn't known yet is reached from the nearest that is.
     fn push_dirty(&mut self, walk: &mut Walk, dirty: &BTreeMap<Vec<u8>, Names>) -> Result<()> {
         let mut wanted: BTreeMap<Vec<u8>, Names> = BTreeMap::new();
+        let mut known = HashMap::new();
         let is_meant = |path: &[u8]| match self.encloses {
             true => self.scope.is_reachable(path),
             false => self.scope.is_noticed(path),
         };
         for (path, names) in dirty.iter().filter(|(path, _)| is_meant(path)) {
+            if let Some(bare) = self.bare_over(path) {
+                merge(&mut wanted, bare, Names::All);
+                continue;
+            }
             let mut path = path.clone();
-            if self.reading.journal.find(&path)?.is_some() {
+            if self.is_known_there(&path, &mut known)? {
                 merge(&mut wanted, path.clone(), names.clone());
             }
             // Its own times have changed as well.
             while let Some((parent, name)) = crate::path::split(&path) {
                 merge(&mut wanted, parent.to_vec(), Names::These(vec![name.to_vec()]));
-                let (parent, known) = (parent.to_vec(), self.reading.journal.find(parent)?.is_some());
-                if known {
+                path = parent.to_vec();
+                if self.is_known_there(&path, &mut known)? {
                     break;
                 }
-                path = parent;
             }
         }
+        let mut is_there = Vec::new();
+        for path in wanted.keys() {
+            is_there.push(self.bare_over(path).is_some() || self.is_known_there(path, &mut known)?);
+        }
+        let mut is_there = is_there.into_iter();
+        wanted.retain(|_, _| is_there.next().unwrap_or(true));
         // All that lies below one that's looked at whole is met on the way; twice would be once too often.
         let is_all = |(path, names): (&Vec<u8>, &Names)| (*names == Names::All).then(|| path.clone());
         let all: Vec<Vec<u8>> = wanted.iter().filter_map(is_all).collect();
@@ -184,6 +195,40 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the directory at a path, and each on the way to it, is the one that the journal knows by that path. Where another
+    /// took its name, what's in there isn't the known one's: it's met from the directory that both are in.
+    fn is_known_there(&self, path: &[u8], known: &mut HashMap<Vec<u8>, bool>) -> Result<bool> {
+        let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for way in slashes.chain([path.len()]).map(|end| &path[..end]) {
+            let is_known = match known.get(way) {
+                Some(is_known) => *is_known,
+                None => {
+                    let is_known = self.is_named_so(way)?;
+                    known.insert(way.to_vec(), is_known);
+                    is_known
+                }
+            };
+            if !is_known {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_named_so(&self, path: &[u8]) -> Result<bool> {
+        let Some(node) = self.reading.journal.find(path)? else { return Ok(false) };
+        if self.reading.view.is_root(path) {
+            return Ok(true);
+        }
+        Ok(match (self.reading.journal.node(node)?, self.reading.view.directory(path)) {
+            (Some(known), Ok(directory)) => {
+                directory.stat().is_ok_and(|stat| is_same_here(&known.stat, &stat))
+            }
+            // The root; and what can't be opened is told of when it's listed.
+            _ => true,
+        })
     }
 
     fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
@@ -220,7 +265,7 @@ impl<'a> Pass<'a> {
         self.settle_streams()?;
         known.retain(|name, _| !is_stream(name));
         self.remember_mount(&path, &directory)?;
-        let is_bare = self.is_bare(&path);
+        let is_bare = self.bare_over(&path).is_some();
         let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All, is_bare };
         self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();

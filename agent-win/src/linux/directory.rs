@@ -61,7 +61,7 @@ impl Directory {
     }
 
     /// The directory itself, described.
-    pub(super) fn stat(&self) -> io::Result<Stat> {
+    pub(crate) fn stat(&self) -> io::Result<Stat> {
         let stat = stat::of(&std::fs::File::from(self.handle.try_clone()?).metadata()?);
         Ok(if self.is_numbered { stat } else { stat.without_number() })
     }

@@ -86,15 +86,12 @@ impl DirectoryWatcher {
         Ok(noticed)
     }
 
-    /// What came is looked at whole; what's gone, and the bare folder that's seen in its place, is watched and looked for.
+    /// What came is watched, and the bare folder that's seen in the place of what's gone.
     fn mounts(&mut self, scope: &Scope, out: &mut Vec<Noticed>) -> Result<(), WatchError> {
         let before = std::mem::replace(&mut self.mounts, Mounts::read()?);
         for path in self.mounts.others_than(&before).into_iter().filter(|path| scope.is_noticed(path)) {
             self.add_tree(scope, path.clone())?;
-            out.push(match self.mounts.has_volume(&path) {
-                true => Noticed::All(path),
-                false => Noticed::Gone(path),
-            });
+            out.push(Noticed::Mount(path));
         }
         Ok(())
     }
@@ -214,11 +211,11 @@ mod tests {
             };
             for _ in 0..2 {
                 volume.mount(&at);
-                wait_for(&mut watcher, &scope, &Noticed::All(path(&at)));
+                wait_for(&mut watcher, &scope, &Noticed::Mount(path(&at)));
                 fs::write(at.join("deep/file"), "on the volume").unwrap();
                 wait_for(&mut watcher, &scope, &name(&at.join("deep"), "file"));
                 unmount(&at);
-                wait_for(&mut watcher, &scope, &Noticed::Gone(path(&at)));
+                wait_for(&mut watcher, &scope, &Noticed::Mount(path(&at)));
                 fs::write(at.join("stray"), "in the bare folder").unwrap();
                 wait_for(&mut watcher, &scope, &name(&at, "stray"));
             }
@@ -228,7 +225,7 @@ mod tests {
             volume.mount(&other);
             fs::write(dir.path().join("data/last"), "").unwrap();
             let told = watcher.wait(&scope, Duration::from_secs(20)).unwrap();
-            assert!(!told.contains(&Noticed::All(path(&other))), "{told:?}");
+            assert!(!told.contains(&Noticed::Mount(path(&other))), "{told:?}");
             unmount(&other);
         });
     }

@@ -68,6 +68,14 @@ impl Directory {
         Ok(Directory::Folder { handle, device: facts.device })
     }
 
+    /// The folder itself, described.
+    pub(crate) fn stat(&self) -> io::Result<Stat> {
+        match self {
+            Directory::Computer => Err(io::ErrorKind::Unsupported.into()),
+            Directory::Folder { handle, .. } => stat::of_file(handle),
+        }
+    }
+
     /// True where nothing is kept (a drive without a medium).
     pub(crate) fn is_pseudo(&self) -> io::Result<bool> {
         Ok(false)

@@ -55,6 +55,11 @@ impl Volume {
         Volume { what: folder.to_owned(), options: "bind", is_attached: false }
     }
 
+    /// Whether it's on the device that its mount point is on.
+    pub fn is_folder(&self) -> bool {
+        self.options == "bind"
+    }
+
     pub fn mount(&self, at: &Path) {
         run(Command::new("mount").args(["-o", self.options]).arg(&self.what).arg(at));
     }
