@@ -11,7 +11,7 @@ use coffer_format::node::NodeKind;
 use super::CaptureError;
 use super::pass::{Here, Pass};
 use crate::journal::Known;
-use crate::platform::{IS_BIRTH_FIXED, is_gone, stat_path};
+use crate::platform::{IS_BIRTH_FIXED, IS_DEVICE_LASTING, is_gone, stat_path};
 use crate::scan::Stat;
 
 /// At most so many second names of new files are remembered.
@@ -143,10 +143,11 @@ impl Pass<'_> {
     }
 }
 
-/// Whether what has the same name as before is the same object. A device's number says nothing: it changes from one start of
-/// the computer to the next, and from one mount to the next.
+/// Whether what has the same name as before is the same object. Where a device has another number from one start of the computer
+/// to the next, that says nothing; elsewhere files of two devices have no numbers that could be compared.
 pub(super) fn is_same_here(before: &Stat, now: &Stat) -> bool {
-    let has_numbers = before.inode != 0 && now.inode != 0;
+    let is_comparable = !IS_DEVICE_LASTING || before.device == now.device;
+    let has_numbers = before.inode != 0 && now.inode != 0 && is_comparable;
     before.kind == now.kind
         && (!has_numbers || (before.inode, before.fixed_birth()) == (now.inode, now.fixed_birth()))
 }

@@ -52,7 +52,7 @@ pub(crate) use replace::{REPLACES_AT_RESTART, has_attributes, is_folder, is_in_u
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;
 pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, found_files, save_hives, take_snapshot};
-pub(crate) use stat::{IS_BIRTH_FIXED, TIMES_TELL_WRITES, stat_path};
+pub(crate) use stat::{IS_BIRTH_FIXED, IS_DEVICE_LASTING, TIMES_TELL_WRITES, stat_path};
 pub(crate) use stop::asked_to_stop;
 pub(crate) use system::{computer_name, prepare, system_name};
 pub(crate) use volume_journal::{VolumeJournal, volume_journals};

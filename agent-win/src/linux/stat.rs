@@ -13,6 +13,9 @@ use crate::scan::Stat;
 /// An object keeps the birth time that it was given.
 pub(crate) const IS_BIRTH_FIXED: bool = true;
 
+/// A device has another number after each start of the computer, and at each place that it's mounted at.
+pub(crate) const IS_DEVICE_LASTING: bool = false;
+
 /// Every write leaves its trace in a file's times at once.
 pub(crate) const TIMES_TELL_WRITES: bool = true;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use windows_sys::Win32::Foundation::ERROR_NO_MORE_FILES;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_BACKUP_SEMANTICS, FILE_LIST_DIRECTORY, FILE_READ_ATTRIBUTES, FileIdBothDirectoryInfo,
-    FileIdBothDirectoryRestartInfo,
+    FileIdBothDirectoryRestartInfo, FileIdExtdDirectoryInfo, FileIdExtdDirectoryRestartInfo,
 };
 
 use super::failure::{has_code, is_gone};
@@ -17,9 +17,9 @@ use super::listing::{self, Record};
 use super::open_below::{Purpose, open_below};
 use super::path::below;
 use super::stat::{self, SHARE_ALL};
-use super::{drives, final_name, query};
+use super::{drives, final_name, numbering, query};
 use crate::path::as_path;
-use crate::scan::{ListedEntry, Stat};
+use crate::scan::{FileNumbers, ListedEntry, Stat};
 
 /// Bytes of a listing asked for at a time, in units of 8.
 const BUFFER: usize = (64 << 10) / 8;
@@ -34,6 +34,7 @@ pub(crate) enum Directory {
     Folder {
         handle: File,
         device: u64,
+        numbers: FileNumbers,
     },
 }
 
@@ -65,7 +66,8 @@ impl Directory {
         if facts.is_surrogate() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Directory::Folder { handle, device: facts.device })
+        let numbers = numbering::of(&handle);
+        Ok(Directory::Folder { handle, device: facts.device, numbers })
     }
 
     /// The folder itself, described.
@@ -89,15 +91,18 @@ impl Directory {
         };
         let mut buffer = vec![0u64; BUFFER];
         let mut entries = Vec::new();
-        let mut class = FileIdBothDirectoryRestartInfo;
+        let (layout, mut class, next) = match numbers {
+            FileNumbers::Long => (listing::EXTENDED, FileIdExtdDirectoryRestartInfo, FileIdExtdDirectoryInfo),
+            _ => (listing::BOTH, FileIdBothDirectoryRestartInfo, FileIdBothDirectoryInfo),
+        };
         loop {
             match query::entries(handle, class, &mut buffer) {
                 Err(error) if has_code(&error, &[ERROR_NO_MORE_FILES]) => return Ok(entries),
                 filled => filled?,
             }
-            class = FileIdBothDirectoryInfo;
+            class = next;
             let bytes: Vec<u8> = buffer.iter().flat_map(|word| word.to_le_bytes()).collect();
-            let records = listing::records(&bytes, *device)?;
+            let records = listing::records(&bytes, layout, *device)?;
             entries.extend(
                 records.into_iter().filter(|record| wanted(&record.name)).map(|one| self.described(one)),
             );
@@ -108,8 +113,16 @@ impl Directory {
         let listed = record.facts.stat();
         let is_large = listed.as_ref().is_ok_and(|stat| stat.size >= PRECISE_FROM);
         let precise = if is_large { self.precise(&record.name) } else { None };
-        let stat = precise.unwrap_or(listed);
+        let stat = precise.unwrap_or(listed).map(|stat| self.worth(stat));
         ListedEntry { name: record.name, stat }
+    }
+
+    /// With a number only where that means something.
+    fn worth(&self, stat: Stat) -> Stat {
+        match self {
+            Directory::Folder { numbers: FileNumbers::Unknown, .. } => stat.without_number(),
+            _ => stat,
+        }
     }
 
     fn precise(&self, name: &[u8]) -> Option<io::Result<Stat>> {
@@ -129,7 +142,8 @@ impl Directory {
             Err(error) => Some(ListedEntry { name: name.to_vec(), stat: Err(error) }),
             Ok(file) => {
                 let own = final_name::last(&file).filter(|_| matches!(self, Directory::Folder { .. }));
-                Some(ListedEntry { name: own.unwrap_or_else(|| name.to_vec()), stat: stat::of_file(&file) })
+                let stat = stat::of_file(&file).map(|stat| self.worth(stat));
+                Some(ListedEntry { name: own.unwrap_or_else(|| name.to_vec()), stat })
             }
         }
     }

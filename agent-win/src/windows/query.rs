@@ -9,8 +9,9 @@ use std::os::windows::io::AsRawHandle;
 
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_CASE_SENSITIVE_INFO,
-    FILE_INFO_BY_HANDLE_CLASS, FILE_STANDARD_INFO, FileAttributeTagInfo, FileBasicInfo,
-    FileCaseSensitiveInfo, FileStandardInfo, GetFileInformationByHandle, GetFileInformationByHandleEx,
+    FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_STANDARD_INFO, FileAttributeTagInfo, FileBasicInfo,
+    FileCaseSensitiveInfo, FileIdInfo, FileStandardInfo, GetFileInformationByHandle,
+    GetFileInformationByHandleEx,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
@@ -26,6 +27,10 @@ impl Info for FILE_STANDARD_INFO {
 }
 impl Info for FILE_ATTRIBUTE_TAG_INFO {
     const CLASS: FILE_INFO_BY_HANDLE_CLASS = FileAttributeTagInfo;
+}
+
+impl Info for FILE_ID_INFO {
+    const CLASS: FILE_INFO_BY_HANDLE_CLASS = FileIdInfo;
 }
 
 impl Info for FILE_CASE_SENSITIVE_INFO {

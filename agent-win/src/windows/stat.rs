@@ -10,16 +10,19 @@ use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_OFFLINE, FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS, FILE_ATTRIBUTE_RECALL_ON_OPEN, FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SPARSE_FILE, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS,
-    FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE,
-    FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_STANDARD_INFO,
+    FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_ID_INFO, FILE_READ_ATTRIBUTES,
+    FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_STANDARD_INFO,
 };
 
 use super::query;
-use crate::scan::{Elsewhere, ObjectId, Stat};
+use crate::scan::{Elsewhere, ObjectId, Stat, is_long, narrowed};
 
 /// Programs may set the birth time, and Windows gives a new file its predecessor's. The number of a file on NTFS isn't
 /// given to another, so nothing else is needed to tell objects apart.
 pub(crate) const IS_BIRTH_FIXED: bool = false;
+
+/// A volume keeps its serial number: a file on one with another is another.
+pub(crate) const IS_DEVICE_LASTING: bool = true;
 
 /// A file that a program keeps open may be written to for weeks without any sign of it in its times or its size.
 pub(crate) const TIMES_TELL_WRITES: bool = false;
@@ -64,12 +67,20 @@ pub(super) fn open_to_describe(path: &Path) -> io::Result<File> {
 }
 
 pub(super) fn object(file: &File) -> io::Result<ObjectId> {
-    query::by_handle(file).map(|found| numbered(&found))
+    query::by_handle(file).map(|found| numbered(file, &found))
 }
 
-fn numbered(found: &BY_HANDLE_FILE_INFORMATION) -> ObjectId {
-    let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
-    ObjectId { device: found.dwVolumeSerialNumber.into(), number }
+/// Of 128 bits where there are more than 64; not every file system and version of Windows tells those.
+fn numbered(file: &File, found: &BY_HANDLE_FILE_INFORMATION) -> ObjectId {
+    let short = u128::from(found.nFileIndexHigh) << 32 | u128::from(found.nFileIndexLow);
+    match query::info::<FILE_ID_INFO>(file) {
+        Ok(long) if is_long(u128::from_le_bytes(long.FileId.Identifier)) => ObjectId {
+            // Never the same as by the shorter number, which isn't to be compared with this one.
+            device: long.VolumeSerialNumber | 1 << 63,
+            number: narrowed(u128::from_le_bytes(long.FileId.Identifier)),
+        },
+        _ => ObjectId { device: found.dwVolumeSerialNumber.into(), number: narrowed(short) },
+    }
 }
 
 pub(super) fn of_file(file: &File) -> io::Result<Stat> {
@@ -86,7 +97,7 @@ pub(super) fn of_stream(file: &File) -> io::Result<Stat> {
 
 pub(super) fn facts(file: &File) -> io::Result<Facts> {
     let handle = query::by_handle(file)?;
-    let ObjectId { device, number: inode } = numbered(&handle);
+    let ObjectId { device, number: inode } = numbered(file, &handle);
     let basic: FILE_BASIC_INFO = query::info(file)?;
     let standard: FILE_STANDARD_INFO = query::info(file)?;
     let is_reparse = basic.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
