@@ -44,6 +44,8 @@ mod usn;
 #[cfg_attr(not(windows), allow(dead_code, unused_imports, reason = "only Windows has it; tested everywhere"))]
 mod vss;
 mod watch;
+mod way;
+mod windows_name;
 pub mod wire;
 pub mod work;
 #[cfg_attr(not(windows), allow(dead_code, reason = "only Windows has such names; tested everywhere"))]

@@ -117,6 +117,40 @@ fn changes_are_captured_as_they_happen_and_a_locked_file_as_soon_as_it_is_free()
 }
 
 #[test]
+fn an_included_folder_renamed_in_case_alone_keeps_its_files_at_each_moment() {
+    let windows = WindowsSite::start("continuous");
+    let data = windows.data();
+    let agent = windows.start_agent();
+    windows.wait_until("the first point", || !windows.points().is_empty());
+    let has = |name: &str, words: &[&str]| {
+        let restored = contents(&windows.restore_of("C:", words)).into_keys();
+        let wanted = Path::new("data").join(name);
+        restored.into_iter().any(|path| path.to_string_lossy().to_lowercase() == wanted.to_string_lossy())
+    };
+    fs::create_dir(data.join("below")).unwrap();
+    fs::write(data.join("below/one.txt"), b"1").unwrap();
+    windows.wait_until("the first file is captured", || has("below/one.txt", &[]));
+    let before = windows.points().len();
+
+    let renamed = data.with_file_name("DATA");
+    fs::rename(&data, &renamed).unwrap();
+    fs::write(renamed.join("two.txt"), b"2").unwrap();
+    windows.wait_until("a file is captured after that", || has("two.txt", &[]));
+    fs::write(renamed.join("three.txt"), b"3").unwrap();
+    windows.wait_until("and another", || has("three.txt", &[]));
+    let points = windows.points().len();
+    assert!(points > before);
+    for point in before..=points {
+        assert!(has("below/one.txt", &["--point", &point.to_string()]), "point {point} lost a file");
+    }
+    drop(agent);
+    // A new start looks at everything, and finds the folder in its new case.
+    succeeded(&windows.capture());
+    assert!(has("below/one.txt", &[]) && has("two.txt", &[]) && has("three.txt", &[]));
+    assert!(windows.restore_of("C:/DATA", &[]).join("two.txt").exists());
+}
+
+#[test]
 fn points_are_made_when_the_schedule_says() {
     let windows = WindowsSite::start("every 3 seconds");
     let data = windows.data();

@@ -4,7 +4,7 @@
 //! Where a volume was mounted there's a bare folder once it's gone. What lies in there is captured besides, where the volume
 //! has nothing by that name.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
@@ -16,7 +16,7 @@ use super::{CaptureError, Target};
 use crate::clock::{now_ms, utc};
 use crate::config::below;
 use crate::journal::{JournalChange, Known};
-use crate::path::split;
+use crate::path::{folded, split, within};
 use crate::platform::{Directory, Mounts, is_gone, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
@@ -52,8 +52,7 @@ pub(super) struct Absent {
 impl Absent {
     /// Whether a path is, or lies below, one that isn't there.
     fn has(&self, path: &[u8]) -> bool {
-        let over = |absent: &Vec<u8>| absent == path || below(path, absent);
-        self.places.iter().any(over) || self.bare_over(path).is_some()
+        self.places.iter().any(|absent| within(path, absent).is_some()) || self.bare_over(path).is_some()
     }
 
     /// The mount point without its volume that a path is or lies below, and the device that the volume was.
@@ -159,10 +158,10 @@ impl Pass<'_> {
 
     /// Paths that are asked for by name and must be met: in a look at a part, those that may have come or gone. The root always
     /// is.
-    fn to_be_met(&self, absent: &Absent) -> HashSet<Vec<u8>> {
+    fn to_be_met(&self, absent: &Absent) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let is_open = |path: &[u8]| absent.is_whole || absent.before.contains_key(path) || absent.has(path);
         let includes = self.scope.includes().filter(|path| !path.is_empty() && is_open(path));
-        includes.map(<[u8]>::to_vec).collect()
+        includes.map(compared).collect()
     }
 
     /// Whether nothing else is to be expected than that a folder can't be opened.
@@ -190,8 +189,7 @@ impl Pass<'_> {
         if !mounts.has_volume(path) || remembered.contains(path) {
             return Ok(());
         }
-        let is_named = self.scope.includes().any(|include| include == path);
-        if is_named || !directory.is_pseudo().unwrap_or(true) {
+        if self.scope.is_included(path) || !directory.is_pseudo().unwrap_or(true) {
             self.absent.remembered.insert(path.to_vec());
             self.reading.outlet.note(JournalChange::Mounted { path: path.to_vec() })?;
         }
@@ -304,7 +302,7 @@ impl Pass<'_> {
 
     /// Whether something that's asked for by name, or a volume, lies below a folder.
     fn is_way(&self, path: &[u8]) -> bool {
-        let is_over = |include: &[u8]| below(include, path);
+        let is_over = |include: &[u8]| within(include, path).is_some_and(|rest| !rest.is_empty());
         self.scope.includes().any(is_over)
             || self.absent.remembered_below(path).any(|mounted| is_over(mounted))
     }
@@ -326,8 +324,8 @@ impl Pass<'_> {
     fn keep(&mut self, path: Vec<u8>) {
         let mounts: Vec<Vec<u8>> = self.absent.remembered_below(&path).cloned().collect();
         let scope = self.scope.clone();
-        let is_over = |include: &[u8]| include == path || below(include, &path);
-        self.awaited.extend(scope.includes().filter(|include| is_over(include)).map(<[u8]>::to_vec));
+        let is_over = |include: &[u8]| within(include, &path).is_some();
+        self.awaited.extend(scope.includes().filter(|include| is_over(include)).map(compared));
         for mounted in mounts {
             self.absent.bare.entry(mounted).or_insert(0);
         }
@@ -342,7 +340,7 @@ impl Pass<'_> {
     /// Says what isn't there.
     pub(super) fn say_absent(&mut self) -> Result<()> {
         self.take_old_names_back()?;
-        for include in std::mem::take(&mut self.awaited) {
+        for include in std::mem::take(&mut self.awaited).into_values() {
             let why = self.why_not_met(&include)?;
             self.absent.includes.insert(include, why);
         }
@@ -407,6 +405,11 @@ impl Pass<'_> {
         let paths = self.absent.since.clone().into_iter().collect();
         self.reading.outlet.note(JournalChange::Absent { paths })
     }
+}
+
+/// A path by what it's compared by.
+fn compared(path: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    (folded(path).into_owned(), path.to_vec())
 }
 
 /// Whether something was captured from a bare folder already, and isn't the volume's.

@@ -15,6 +15,7 @@ use super::reading::says_the_same;
 use super::streams::{Host, is_stream};
 use crate::config::Verdict;
 use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, Settled, attrs_hash};
+use crate::path::folded;
 use crate::platform::{HAS_STREAMS, TIMES_TELL_WRITES, attrs_of_path, is_gone, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
@@ -99,7 +100,11 @@ impl Pass<'_> {
         stat: Stat,
         identity: Identity,
     ) -> Result<()> {
-        let is_known_here = matches!(identity, Identity::Same(_));
+        let is_known_here = match &identity {
+            Identity::Same(_) => true,
+            Identity::Moved(known) => self.is_in_another_case(here, known.node, &name)?,
+            _ => false,
+        };
         let last_name = name.as_bytes().to_vec();
         let node = self.bare(here, &path, name, stat, identity)?;
         if here.is_whole || !is_known_here {
@@ -108,6 +113,14 @@ impl Pass<'_> {
             self.push_directory(walk, here, &last_name, node, is_mount);
         }
         Ok(())
+    }
+
+    /// Whether it had this name before, in another case: then what's in it has moved nowhere.
+    fn is_in_another_case(&self, here: &Here<'_>, node: NodeId, name: &Name) -> Result<bool> {
+        let is_same = |(parent, other): (NodeId, Name)| {
+            parent == here.node && folded(other.as_bytes()) == folded(name.as_bytes())
+        };
+        Ok(self.reading.journal.names(node)?.into_iter().any(is_same))
     }
 
     /// Anything without bytes of its own.

@@ -21,7 +21,8 @@ use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, below};
-use crate::platform::{Directory, is_gone};
+use crate::path::folded;
+use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone};
 use crate::scan::{Listing, Names, Pending, Walk};
 
 const SCAN_THREADS: usize = 3;
@@ -60,8 +61,8 @@ pub(super) struct Pass<'a> {
     pub(super) torn: Vec<Vec<u8>>,
     /// Something of what was asked for couldn't be read in this look.
     pub(super) lacks: bool,
-    /// Paths that were asked for by name and haven't been met in this look.
-    pub(super) awaited: HashSet<Vec<u8>>,
+    /// Paths that were asked for by name and haven't been met in this look, by what they're compared by.
+    pub(super) awaited: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) absent: Absent,
 }
 
@@ -87,7 +88,7 @@ impl<'a> Pass<'a> {
             unsent: HashSet::new(),
             torn: Vec::new(),
             lacks: false,
-            awaited: HashSet::new(),
+            awaited: BTreeMap::new(),
             absent: Absent::default(),
         }
     }
@@ -149,7 +150,7 @@ impl<'a> Pass<'a> {
     /// An entry with this path is there and can be captured.
     pub(super) fn met(&mut self, path: &[u8]) {
         if !self.awaited.is_empty() {
-            self.awaited.remove(path);
+            self.awaited.remove(&*folded(path));
         }
     }
 
@@ -167,14 +168,17 @@ impl<'a> Pass<'a> {
                 continue;
             }
             let mut path = path.clone();
-            if self.is_known_there(&path, &mut known)? {
-                merge(&mut wanted, path.clone(), names.clone());
+            if let Some(own) = self.own_path(&path)?
+                && self.is_known_there(&own, &mut known)?
+            {
+                merge(&mut wanted, own, names.clone());
             }
             // Its own times have changed as well.
             while let Some((parent, name)) = crate::path::split(&path) {
-                merge(&mut wanted, parent.to_vec(), Names::These(vec![name.to_vec()]));
+                let own = self.own_path(parent)?.unwrap_or_else(|| parent.to_vec());
+                merge(&mut wanted, own.clone(), Names::These(vec![name.to_vec()]));
                 path = parent.to_vec();
-                if self.is_known_there(&path, &mut known)? {
+                if self.is_known_there(&own, &mut known)? {
                     break;
                 }
             }
@@ -195,6 +199,14 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The path that a known folder has, by whatever case it was told: each is listed once.
+    fn own_path(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.reading.journal.find(path)? {
+            Some(node) if !IS_CASE_SENSITIVE => Ok(self.reading.journal.path(node)?),
+            found => Ok(found.map(|_| path.to_vec())),
+        }
     }
 
     /// Whether the directory at a path, and each on the way to it, is the one that the journal knows by that path. Where another
@@ -255,7 +267,8 @@ impl<'a> Pass<'a> {
             Names::All => self.reading.journal.children(node)?,
             Names::These(names) => {
                 let mut known = HashMap::new();
-                for name in names {
+                // Where names are folded, one that was told may be another than the entry's own.
+                for name in names.iter().chain(entries.iter().map(|entry| &entry.name)) {
                     known.extend(self.reading.journal.child(node, name)?.map(|found| (name.clone(), found)));
                 }
                 known
@@ -269,6 +282,10 @@ impl<'a> Pass<'a> {
         let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All, is_bare };
         self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
+        let in_any_case: HashSet<Vec<u8>> = match IS_CASE_SENSITIVE {
+            true => HashSet::new(),
+            false => entries.iter().map(|entry| folded(&entry.name).into_owned()).collect(),
+        };
         let mut tasks = Vec::new();
         for entry in entries {
             let before = known.remove(&entry.name);
@@ -276,7 +293,8 @@ impl<'a> Pass<'a> {
         }
         let mut gone: Vec<Vec<u8>> =
             known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
-        gone.retain(|name| !self.keeps(&here, name));
+        // What's there in another case isn't missing.
+        gone.retain(|name| in_any_case.contains(&*folded(name)) || !self.keeps(&here, name));
         for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
             self.take_streams_back(node, name.as_bytes())?;
             self.take_back(node, name)?;
@@ -330,7 +348,7 @@ impl<'a> Pass<'a> {
             return;
         }
         // Asked for by name: captured whatever it lies on.
-        let is_mount = is_mount && !self.scope.includes().any(|include| include == path);
+        let is_mount = is_mount && !self.scope.is_included(&path);
         let from = Some((here.directory.clone(), name.to_vec()));
         walk.push(Pending { path, node, from, is_mount, names: Names::All });
     }

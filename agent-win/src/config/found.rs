@@ -1,13 +1,12 @@
-//! Files that an application says are its own: a folder, a pattern of names, and whether folders below count.
+//! Files that an application says are its own: a folder, a pattern of names, and whether folders below count. Only Windows has
+//! such applications, and they write names as somebody once typed them: they're compared as Windows compares names.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-use globset::{Candidate, GlobSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Verdict;
-use super::scope::{clean, set};
+use super::scope::clean;
 use crate::path::split;
-use crate::platform;
+use crate::windows_name::{is_match, upcased};
 
 /// As the application says it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,52 +21,63 @@ pub struct FoundFiles {
     pub is_log: bool,
 }
 
+impl FoundFiles {
+    /// Whether several names may be meant, or none.
+    pub(crate) fn has_wildcards(&self) -> bool {
+        self.pattern.contains(['*', '?'])
+    }
+
+    pub(crate) fn is_called(&self, name: &[u8]) -> bool {
+        is_match(&upcased(self.pattern.as_bytes()), &upcased(name))
+    }
+}
+
 /// All of them, ready to be asked: a system names thousands.
 #[derive(Debug, Default)]
 pub(super) struct FoundFolders {
-    folders: BTreeMap<Vec<u8>, InFolder>,
+    /// By their paths as they're compared.
+    folders: HashMap<Vec<u8>, InFolder>,
     /// Folders above those.
-    above: BTreeSet<Vec<u8>>,
+    above: HashSet<Vec<u8>>,
 }
 
 /// What counts in one folder.
 #[derive(Debug, Default)]
 struct InFolder {
+    /// As it was said.
+    path: Vec<u8>,
     names: HashSet<Vec<u8>>,
-    patterns: GlobSet,
+    patterns: BTreeSet<Vec<u8>>,
     /// Everything below it as well.
     is_whole: bool,
     has_logs: bool,
 }
 
 impl FoundFolders {
-    pub(super) fn new(all: &[FoundFiles]) -> Result<FoundFolders, globset::Error> {
-        let (mut folders, mut patterns) = (BTreeMap::<_, InFolder>::new(), BTreeMap::<_, BTreeSet<_>>::new());
+    pub(super) fn new(all: &[FoundFiles]) -> FoundFolders {
+        let mut folders = HashMap::<_, InFolder>::new();
         for files in all {
-            let folder = clean(&files.folder);
-            let one = folders.entry(folder.clone()).or_default();
+            let path = clean(&files.folder);
+            let one = folders.entry(upcased(&path).into_owned()).or_default();
+            one.path = path;
             one.is_whole |= files.is_recursive;
             one.has_logs |= files.is_log;
-            if files.pattern.contains(['*', '?', '[', '{', '\\']) {
-                // To Windows, `*.*` means names without a dot as well.
-                let pattern = if files.pattern == "*.*" { "*" } else { &files.pattern };
-                patterns.entry(folder).or_default().insert(pattern);
+            let name = upcased(files.pattern.as_bytes()).into_owned();
+            if files.has_wildcards() {
+                one.patterns.insert(name)
             } else {
-                one.names.insert(folded(files.pattern.as_bytes()));
-            }
-        }
-        for (folder, patterns) in patterns {
-            let built = set(patterns.into_iter())?;
-            folders.entry(folder).or_default().patterns = built;
+                one.names.insert(name)
+            };
         }
         let above = folders.keys().flat_map(|folder| those_above(folder)).map(<[u8]>::to_vec).collect();
-        Ok(FoundFolders { folders, above })
+        FoundFolders { folders, above }
     }
 
     pub(super) fn verdict(&self, path: &[u8]) -> Verdict {
         if self.folders.is_empty() {
             return Verdict::Outside;
         }
+        let path = &*upcased(path);
         let is_named = split(path)
             .is_some_and(|(parent, name)| self.folders.get(parent).is_some_and(|folder| folder.has(name)));
         let is_below_whole =
@@ -80,18 +90,19 @@ impl FoundFolders {
     }
 
     pub(super) fn folders(&self) -> impl Iterator<Item = &[u8]> {
-        self.folders.keys().map(Vec::as_slice)
+        self.folders.values().map(|one| &one.path[..])
     }
 
     /// Those in which an application keeps logs.
     pub(super) fn of_logs(&self) -> impl Iterator<Item = &[u8]> {
-        self.folders.iter().filter(|(_, one)| one.has_logs).map(|(folder, _)| &folder[..])
+        self.folders.values().filter(|one| one.has_logs).map(|one| &one.path[..])
     }
 }
 
 impl InFolder {
+    /// A name as it's compared.
     fn has(&self, name: &[u8]) -> bool {
-        self.names.contains(&folded(name)) || self.patterns.is_match_candidate(&Candidate::from_bytes(name))
+        self.names.contains(name) || self.patterns.iter().any(|pattern| is_match(pattern, name))
     }
 }
 
@@ -100,14 +111,6 @@ fn those_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(split(path).map(|(parent, _)| parent), |above| {
         split(above).map(|(parent, _)| parent)
     })
-}
-
-/// As names are compared here.
-fn folded(name: &[u8]) -> Vec<u8> {
-    match platform::IS_CASE_SENSITIVE {
-        true => name.to_vec(),
-        false => String::from_utf8_lossy(name).to_lowercase().into_bytes(),
-    }
 }
 
 #[cfg(test)]
@@ -123,7 +126,7 @@ mod tests {
             is_log: false,
         };
         let verdict = |files: &FoundFiles, path: &str| {
-            FoundFolders::new(std::slice::from_ref(files)).unwrap().verdict(path.as_bytes())
+            FoundFolders::new(std::slice::from_ref(files)).verdict(path.as_bytes())
         };
         let logs = files("E00*.log", false);
         assert_eq!(verdict(&logs, "/C:"), Verdict::Toward);
@@ -148,7 +151,7 @@ mod tests {
             .map(|number| files(&format!("/C:/W/{}", number % 300), &format!("f{number}.dll"), false))
             .chain([files("/C:/W/7/whole", "*", true), files("/C:/W/8", "*.cat", false)])
             .collect();
-        let found = FoundFolders::new(&all).unwrap();
+        let found = FoundFolders::new(&all);
         let verdict = |path: &str| found.verdict(path.as_bytes());
         assert_eq!(verdict("/C:/W/7/f7.dll"), Verdict::Within);
         assert_eq!(verdict("/C:/W/7/f8.dll"), Verdict::Outside);
@@ -159,8 +162,32 @@ mod tests {
             (verdict("/C:/W/7/whole"), verdict("/C:/W"), verdict("/C:")),
             (Verdict::Toward, Verdict::Toward, Verdict::Toward)
         );
-        let other_case = if platform::IS_CASE_SENSITIVE { Verdict::Outside } else { Verdict::Within };
-        assert_eq!(verdict("/C:/W/7/F7.DLL"), other_case);
+        assert_eq!(verdict("/C:/W/7/F7.DLL"), Verdict::Within);
         assert_eq!(found.folders().count(), 301);
+    }
+    #[test]
+    fn names_are_compared_as_windows_compares_them() {
+        let files = |folder: &str, pattern: &str| FoundFiles {
+            folder: folder.as_bytes().to_vec(),
+            pattern: pattern.to_owned(),
+            is_recursive: false,
+            is_log: false,
+        };
+        let found = FoundFolders::new(&[
+            files("/S:/SqlData", "Sales.MDF"),
+            files("/s:/SQLDATA", "büro[1].mdf"),
+            files("/S:/Bücher", "{A}*"),
+        ]);
+        for (path, verdict) in [
+            ("/S:/sqldata", Verdict::Toward),
+            ("/S:/sqldata/sales.mdf", Verdict::Within),
+            ("/S:/sqldata/BÜRO[1].mdf", Verdict::Within),
+            ("/S:/sqldata/büro1.mdf", Verdict::Outside),
+            ("/S:/BÜCHER/{a}.dat", Verdict::Within),
+            ("/S:/BÜCHER/a.dat", Verdict::Outside),
+        ] {
+            assert_eq!(found.verdict(path.as_bytes()), verdict, "{path}");
+        }
+        assert_eq!(found.folders().count(), 2);
     }
 }

@@ -2,6 +2,7 @@
 //! No file is opened here, so the box uses the same parser to refuse a mistake where it's made.
 
 mod bandwidth;
+mod coverage;
 mod database;
 mod exclusions;
 mod found;
@@ -17,6 +18,7 @@ mod window;
 use std::time::Duration;
 
 pub use bandwidth::{Bandwidth, BandwidthRule, Limit};
+pub(crate) use coverage::Coverage;
 pub use database::{Application, Database};
 pub use exclusions::{
     AUTOMATIC_EXCLUSIONS, AutomaticExclusion, LINUX_EXCLUSIONS, LeavesOut, WINDOWS_EXCLUSIONS,

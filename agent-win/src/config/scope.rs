@@ -7,7 +7,8 @@ use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::found::FoundFolders;
 use super::left_out::LeftOut;
-use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, FoundFiles, LeavesOut};
+use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, Coverage, FoundFiles, LeavesOut};
+use crate::path::{folded, split, within};
 use crate::platform;
 
 /// What to do with a path.
@@ -32,12 +33,16 @@ enum Wanted {
     Not,
 }
 
-/// A configuration's includes and exclusions, ready to be asked.
+/// A configuration's includes and exclusions, ready to be asked. What's included is compared as the system compares paths.
 #[derive(Debug)]
 pub struct Scope {
     includes: Vec<Vec<u8>>,
+    /// Those in the case that they're compared in.
+    folded: Vec<Vec<u8>>,
     left_out: LeftOut,
+    automatic: LeftOut,
     listed: LeftOut,
+    /// Folded, as the next but one.
     own: Vec<Vec<u8>>,
     pages: GlobSet,
     found: FoundFolders,
@@ -57,11 +62,14 @@ impl Scope {
         let own_words = config.exclude.iter().map(|pattern| (pattern.as_str(), LeavesOut::Anything));
         let automatic = AUTOMATIC_EXCLUSIONS.iter().filter(|_| config.automatic_exclusions);
         let automatic = automatic.map(|exclusion| (exclusion.pattern, exclusion.leaves_out));
+        let includes = included(config);
         Ok(Scope {
-            includes: included(config),
-            left_out: LeftOut::new(own_words.chain(automatic))?,
+            folded: includes.iter().map(|path| folded(path).into_owned()).collect(),
+            includes,
+            left_out: LeftOut::new(own_words)?,
+            automatic: LeftOut::new(automatic)?,
             listed: LeftOut::default(),
-            own: own.iter().map(|path| clean(&platform::path_bytes(path))).collect(),
+            own: own.iter().map(|path| folded_bytes(path)).collect(),
             pages: set(config.page_patterns.iter().map(String::as_str))?,
             found: FoundFolders::default(),
             enclosed: None,
@@ -78,14 +86,14 @@ impl Scope {
     }
 
     /// Includes what an application says are its files as well.
-    pub fn with_found(mut self, files: &[FoundFiles]) -> Result<Scope, globset::Error> {
-        self.found = FoundFolders::new(files)?;
-        Ok(self)
+    pub fn with_found(mut self, files: &[FoundFiles]) -> Scope {
+        self.found = FoundFolders::new(files);
+        self
     }
 
     /// Includes a folder that the agent itself fills while it captures, though it lies among its own.
     pub fn with_enclosed(mut self, folder: &Path) -> Scope {
-        self.enclosed = Some(clean(&platform::path_bytes(folder)));
+        self.enclosed = Some(folded_bytes(folder));
         self
     }
 
@@ -94,7 +102,7 @@ impl Scope {
     pub fn verdict(&self, path: &[u8]) -> Verdict {
         match self.wanted(path) {
             Wanted::ByName => Verdict::Within,
-            Wanted::Below if self.left_out.has(path) || self.listed.has(path) => self.toward_or_out(path),
+            Wanted::Below if self.exclusions().any(|one| one.has(path)) => self.toward_or_out(path),
             Wanted::Below => Verdict::Within,
             Wanted::Above => Verdict::Toward,
             Wanted::Not => Verdict::Outside,
@@ -103,8 +111,42 @@ impl Scope {
 
     /// Whether a file is left out whose path, if it were a folder's, may not be.
     pub fn leaves_out_file(&self, path: &[u8]) -> bool {
-        let is_named = self.left_out.has_file(path) || self.listed.has_file(path);
-        is_named && self.wanted(path) == Wanted::Below
+        self.exclusions().any(|one| one.has_file(path)) && self.wanted(path) == Wanted::Below
+    }
+
+    /// Whether the configuration itself leaves it out, or what it lies in: neither the agent nor an application does.
+    pub(crate) fn is_excluded_by_name(&self, path: &[u8]) -> bool {
+        self.wanted(path) == Wanted::Below && ends(path).any(|end| self.left_out.has(&path[..end]))
+    }
+
+    fn exclusions(&self) -> impl Iterator<Item = &LeftOut> {
+        [&self.left_out, &self.automatic, &self.listed].into_iter()
+    }
+
+    /// How much of what an application names is captured.
+    #[cfg_attr(
+        not(windows),
+        allow(dead_code, reason = "only Windows has such applications; tested everywhere")
+    )]
+    pub(crate) fn coverage(&self, files: &FoundFiles) -> Coverage {
+        let folder = clean(&files.folder);
+        // A pattern is looked for as if it were a name: what's left out of those that it stands for, a capture finds.
+        let name = [&folder[..], b"/", files.pattern.as_bytes()].concat();
+        let is_within = self.is_reachable(&name) && self.verdict(&name) == Verdict::Within;
+        let is_way = || self.is_reachable(&folder) && self.verdict(&folder) == Verdict::Toward;
+        match () {
+            () if is_within && !self.leaves_out_file(&name) => Coverage::Whole,
+            () if (files.is_recursive || self.has_one_of(files, &folder)) && is_way() => Coverage::Part,
+            () => Coverage::Nothing,
+        }
+    }
+
+    /// Whether something is included that a pattern stands for.
+    fn has_one_of(&self, files: &FoundFiles, folder: &[u8]) -> bool {
+        let is_one = |include: &[u8]| {
+            split(include).is_some_and(|(parent, name)| parent == &*folded(folder) && files.is_called(name))
+        };
+        files.has_wildcards() && self.folded.iter().any(|include| is_one(include))
     }
 
     fn wanted(&self, path: &[u8]) -> Wanted {
@@ -113,7 +155,8 @@ impl Scope {
             Verdict::Toward => Wanted::Above,
             Verdict::Outside => Wanted::Not,
         };
-        if self.own.iter().any(|own| own == path) {
+        let compared = &*folded(path);
+        if self.own.iter().any(|own| own == compared) {
             return wanted;
         }
         match self.found.verdict(path) {
@@ -121,13 +164,13 @@ impl Scope {
             Verdict::Toward => wanted = Wanted::Above,
             Verdict::Outside => {}
         }
-        for include in &self.includes {
-            if include == path {
+        for include in &self.folded {
+            if include == compared {
                 return Wanted::ByName;
             }
-            if below(path, include) {
+            if below(compared, include) {
                 wanted = Wanted::Below;
-            } else if wanted == Wanted::Not && below(include, path) {
+            } else if wanted == Wanted::Not && below(include, compared) {
                 wanted = Wanted::Above;
             }
         }
@@ -135,16 +178,18 @@ impl Scope {
     }
 
     fn of_enclosed(&self, path: &[u8]) -> Verdict {
-        match &self.enclosed {
-            Some(folder) if folder == path || below(path, folder) => Verdict::Within,
-            Some(folder) if below(folder, path) => Verdict::Toward,
-            _ => Verdict::Outside,
+        let Some(folder) = &self.enclosed else { return Verdict::Outside };
+        let path = &*folded(path);
+        match () {
+            () if folder == path || below(path, folder) => Verdict::Within,
+            () if below(folder, path) => Verdict::Toward,
+            () => Verdict::Outside,
         }
     }
 
     /// Whether it's the folder that the agent itself fills.
     pub(crate) fn is_enclosed(&self, path: &[u8]) -> bool {
-        self.enclosed.as_ref().is_some_and(|folder| folder == path)
+        self.enclosed.as_ref().is_some_and(|folder| *folder == *folded(path))
     }
 
     /// Whether something that happens to a path is news: in what the agent writes itself, nothing is.
@@ -154,22 +199,20 @@ impl Scope {
 
     /// An excluded directory may still hold an included one, or an application's files.
     fn toward_or_out(&self, path: &[u8]) -> Verdict {
-        let holds = self.includes.iter().any(|include| below(include, path))
+        let holds = self.includes.iter().any(|include| is_below(include, path))
             || self.found.verdict(path) != Verdict::Outside;
         if holds { Verdict::Toward } else { Verdict::Outside }
     }
 
     /// True for a path below one that's left out as well.
     pub fn is_reachable(&self, path: &[u8]) -> bool {
-        let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        ends.chain([path.len()]).all(|end| self.verdict(&path[..end]) != Verdict::Outside)
+        ends(path).all(|end| self.verdict(&path[..end]) != Verdict::Outside)
     }
 
     /// Whether a pattern of the configuration says that this file changes in place.
     pub fn is_cut_in_pages(&self, path: &[u8]) -> bool {
         let is_match = |bytes: &[u8]| self.pages.is_match_candidate(&Candidate::from_bytes(bytes));
-        !self.pages.is_empty()
-            && (is_match(path) || crate::path::split(path).is_some_and(|(_, name)| is_match(name)))
+        !self.pages.is_empty() && (is_match(path) || split(path).is_some_and(|(_, name)| is_match(name)))
     }
 
     /// Folders in which an application keeps logs.
@@ -179,21 +222,22 @@ impl Scope {
 
     /// Whether a path is included by name or on the way to one that is.
     pub(crate) fn leads_over(&self, path: &[u8]) -> bool {
-        self.includes().any(|include| include == path || below(include, path))
+        self.includes().any(|include| within(include, path).is_some())
+    }
+
+    /// Whether a path is asked for by its own name.
+    pub(crate) fn is_included(&self, path: &[u8]) -> bool {
+        self.includes().any(|include| folded(include) == folded(path))
     }
 
     /// Whether a path lies below an included one other than the root.
     pub(crate) fn is_below_include(&self, path: &[u8]) -> bool {
-        self.includes.iter().any(|include| !include.is_empty() && below(path, include))
+        self.includes.iter().any(|include| !include.is_empty() && is_below(path, include))
     }
 
     /// Folders on the way to what's included, and those themselves: the nearest to the root first.
     pub(crate) fn ways(&self) -> BTreeSet<&[u8]> {
-        let ends = |path: &[u8]| {
-            let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
-            slashes.map(|(at, _)| at).chain([path.len()]).collect::<Vec<_>>()
-        };
-        self.includes().flat_map(|path| ends(path).into_iter().map(|end| &path[..end])).collect()
+        self.includes().flat_map(|path| ends(path).map(|end| &path[..end])).collect()
     }
 
     /// Paths that are asked for by name, those of an application's files among them.
@@ -216,6 +260,20 @@ pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet
     builder.build()
 }
 
+fn folded_bytes(path: &Path) -> Vec<u8> {
+    folded(&clean(&platform::path_bytes(path))).into_owned()
+}
+
+/// Where each folder on the way to a path ends, and the path itself.
+fn ends(path: &[u8]) -> impl Iterator<Item = usize> {
+    let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(at, _)| at).chain([path.len()])
+}
+
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    within(path, dir).is_some_and(|rest| !rest.is_empty())
+}
+
 /// One slash between components, none at the end.
 pub(super) fn clean(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
@@ -229,4 +287,66 @@ pub(super) fn clean(path: &[u8]) -> Vec<u8> {
 /// Whether `path` lies below `dir`.
 pub(crate) fn below(path: &[u8], dir: &[u8]) -> bool {
     path.len() > dir.len() && path.starts_with(dir) && path[dir.len()] == b'/'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(toml: &str) -> Scope {
+        Scope::new(&BackupConfig::parse(toml).unwrap(), &[]).unwrap()
+    }
+
+    fn files(folder: &str, pattern: &str, is_recursive: bool) -> FoundFiles {
+        let (folder, pattern) = (folder.as_bytes().to_vec(), pattern.to_owned());
+        FoundFiles { folder, pattern, is_recursive, is_log: false }
+    }
+
+    #[test]
+    fn of_what_an_application_names_all_is_captured_or_a_part_or_nothing() {
+        let scope = scope(
+            "include = [\"/srv/mail\", \"/srv/sql/sales.mdf\", \"/srv/odd/[1].log\"]\nexclude = [\"**/*.old\", \"/srv/mail/tmp\"]",
+        );
+        for (named, coverage) in [
+            (files("/srv/mail", "*", true), Coverage::Whole),
+            (files("/srv/mail/deep", "store.edb", false), Coverage::Whole),
+            (files("/srv/sql", "sales.mdf", false), Coverage::Whole),
+            (files("/srv/sql", "sales.ldf", false), Coverage::Nothing),
+            (files("/srv/sql", "*.mdf", false), Coverage::Part),
+            (files("/srv/sql", "*.ldf", false), Coverage::Nothing),
+            (files("/srv/odd", "[1].log", false), Coverage::Whole),
+            (files("/srv", "*", true), Coverage::Part),
+            (files("/srv", "*.mdf", false), Coverage::Nothing),
+            (files("/srv/mail", "last.old", false), Coverage::Nothing),
+            (files("/srv/mail/tmp", "*", true), Coverage::Nothing),
+            (files("/elsewhere", "*", true), Coverage::Nothing),
+        ] {
+            assert_eq!(scope.coverage(&named), coverage, "{named:?}");
+        }
+        let named = [files("/srv/sql", "sales.ldf", false)];
+        let scope = scope.with_found(&named);
+        assert_eq!(scope.coverage(&named[0]), Coverage::Whole);
+        assert_eq!(Coverage::of_all([Coverage::Whole, Coverage::Nothing].into_iter()), Coverage::Part);
+        assert_eq!(Coverage::of_all([Coverage::Nothing, Coverage::Nothing].into_iter()), Coverage::Nothing);
+        assert_eq!(Coverage::of_all(std::iter::empty()), Coverage::Whole);
+    }
+
+    #[test]
+    fn what_is_included_is_compared_as_the_system_compares_names() {
+        let include = if cfg!(windows) { r"C:\Bücher\Neu" } else { "/C:/Bücher/Neu" };
+        let scope = scope(&format!("include = ['{include}']"));
+        for (path, verdict) in [
+            ("/C:/BÜCHER", Verdict::Toward),
+            ("/C:/bücher/NEU", Verdict::Within),
+            ("/C:/bücher/neu/x", Verdict::Within),
+            ("/C:/bücher/neuer", Verdict::Outside),
+        ] {
+            let expected = if platform::IS_CASE_SENSITIVE { Verdict::Outside } else { verdict };
+            assert_eq!(scope.verdict(path.as_bytes()), expected, "{path}");
+        }
+        let is_one = !platform::IS_CASE_SENSITIVE;
+        assert_eq!(scope.is_included("/C:/BÜCHER/neu".as_bytes()), is_one);
+        assert_eq!(scope.leads_over("/C:/BÜCHER".as_bytes()), is_one);
+        assert_eq!(scope.is_below_include("/C:/BÜCHER/neu/x".as_bytes()), is_one);
+    }
 }

@@ -151,7 +151,7 @@ impl Job {
         let listed = self.listed.patterns().filter(|_| self.config.automatic_exclusions);
         let scope = Scope::new(&self.config, &[self.state.path()])
             .and_then(|scope| scope.with_listed(listed))
-            .and_then(|scope| scope.with_found(&found));
+            .map(|scope| scope.with_found(&found));
         let scope = scope.map_err(CaptureError::from)?;
         self.scope_id = scope_id(&self.config, &self.listed, &found);
         self.scope = Arc::new(if CAN_SNAPSHOT { scope.with_enclosed(&self.enclosed()) } else { scope });

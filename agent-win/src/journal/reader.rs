@@ -11,6 +11,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::JournalError;
 use super::known::{self, COLUMNS, Known, MemoryKind};
 use super::signatures::PageSignatures;
+use crate::path::folded;
+use crate::platform::IS_CASE_SENSITIVE;
 use crate::scan::Stat;
 
 /// A journal open for reading.
@@ -183,16 +185,39 @@ impl JournalReader {
         self.said(read)
     }
 
-    /// The node at a path from the root.
+    /// The node at a path from the root; where names are folded, in whatever case.
     pub(crate) fn find(&self, path: &[u8]) -> Result<Option<NodeId>> {
         let mut node = NodeId::ROOT;
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            match self.child(node, name)? {
+            let found = match self.child(node, name)? {
+                None if !IS_CASE_SENSITIVE => self.child_in_another_case(node, name)?,
+                found => found,
+            };
+            match found {
                 Some(known) => node = known.node,
                 None => return Ok(None),
             }
         }
         Ok(Some(node))
+    }
+
+    fn child_in_another_case(&self, parent: NodeId, name: &[u8]) -> Result<Option<Known>> {
+        let read = self.connection.prepare_cached("SELECT name FROM links WHERE parent = ?").and_then(
+            |mut query| {
+                let mut rows = query.query([parent.0 as i64])?;
+                while let Some(row) = rows.next()? {
+                    let own: Vec<u8> = row.get(0)?;
+                    if folded(&own) == folded(name) {
+                        return Ok(Some(own));
+                    }
+                }
+                Ok(None)
+            },
+        );
+        match self.said(read)? {
+            Some(own) => self.child(parent, &own),
+            None => Ok(None),
+        }
     }
 
     /// Lengths and ids of a node's chunks.

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use crate::way::{self, Step};
 
 /// The path that the system knows it by; the root is empty.
 pub(crate) fn as_path(path: &[u8]) -> Cow<'_, Path> {

@@ -2,6 +2,7 @@
 //! says which directories come next. Last in, first out, so that what's pending stays as small as the tree is deep.
 //! At most `LISTINGS_MAX` listings wait for the consumer.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -173,7 +174,14 @@ impl Shared {
         let mut entries = match &pending.names {
             Names::All => directory.list(wanted)?,
             Names::These(names) => {
-                names.iter().filter(|name| wanted(name)).filter_map(|name| directory.entry(name)).collect()
+                let entries =
+                    names.iter().filter(|name| wanted(name)).filter_map(|name| directory.entry(name));
+                // A name in two cases, or its short form as well, is one entry.
+                entries
+                    .map(|entry| (entry.name.clone(), entry))
+                    .collect::<BTreeMap<_, _>>()
+                    .into_values()
+                    .collect()
             }
         };
         entries

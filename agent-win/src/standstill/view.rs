@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Scope;
-use crate::path::as_path;
+use crate::path::{as_path, within};
 use crate::platform::{self, Directory};
 
 /// A way of looking at the file system.
@@ -74,14 +74,11 @@ impl View {
 
     /// Whether another root than its parent's is seen at this very path.
     pub(crate) fn is_root(&self, path: &[u8]) -> bool {
-        self.mounts.iter().any(|mount| mount.path == path)
+        self.mounts.iter().any(|mount| within(path, &mount.path).is_some_and(<[u8]>::is_empty))
     }
 
     fn mount_of<'p>(&self, path: &'p [u8]) -> Option<(&Mount, &'p [u8])> {
-        self.mounts.iter().find_map(|mount| {
-            let below = path.strip_prefix(&mount.path[..])?;
-            (below.is_empty() || below[0] == b'/').then_some((mount, below))
-        })
+        self.mounts.iter().find_map(|mount| Some((mount, within(path, &mount.path)?)))
     }
 }
 

@@ -85,9 +85,10 @@ impl Directory {
 
     /// All entries, described.
     pub(crate) fn list(&self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<ListedEntry>> {
-        let Directory::Folder { handle, device } = self else {
-            let names = drives::names().into_iter().filter(|name| wanted(name));
-            return Ok(names.filter_map(|name| self.entry(&name)).collect());
+        let Directory::Folder { handle, device, numbers } = self else {
+            // A drive that Windows doesn't list may be there all the same; it's one where it can be opened.
+            let names = drives::names().into_iter().chain(drives::unlisted());
+            return Ok(names.filter(|name| wanted(name)).filter_map(|name| self.entry(&name)).collect());
         };
         let mut buffer = vec![0u64; BUFFER];
         let mut entries = Vec::new();

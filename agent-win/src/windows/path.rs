@@ -6,6 +6,14 @@ use std::ffi::OsString;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use coffer_format::node::NodeKind;
+
+use super::final_name;
+use super::mount_point::mounted_at;
+use super::stat::{self, open_to_describe};
+use crate::path::split;
+use crate::way::{self, Step};
+use crate::windows_name::upcased;
 use crate::wtf8;
 
 /// Whether two names that differ in case alone are two files.
@@ -51,7 +59,7 @@ pub(crate) fn include_bytes(include: &str) -> Vec<u8> {
     let Ok(found) = std::fs::canonicalize(as_path(&written)) else { return written };
     let found = path_bytes(&found);
     // A path over a junction leads elsewhere: it stays as it was written.
-    let is_same = folded(&found) == folded(&written);
+    let is_same = upcased(&found) == upcased(&written);
     if is_same { found } else { written }
 }
 
@@ -80,10 +88,6 @@ fn rooted(path: &[u8]) -> Vec<u8> {
         out[1].make_ascii_uppercase();
     }
     out
-}
-
-fn folded(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).to_lowercase()
 }
 
 #[cfg(test)]
