@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::sync::Arc;
 
-use coffer_agent::capture::{Outcome, Target};
-use coffer_agent::standstill::{Claim, Enclosures, Stance, View};
+use coffer_agent::capture::{CaptureError, Outcome, Target};
+use coffer_agent::config::FoundFiles;
+use coffer_agent::standstill::{Claim, Enclosures, NamedFiles, Stance, View};
 use coffer_format::entry::{Consistency, ReportLine};
 use support::{Bench, closed, noise};
 

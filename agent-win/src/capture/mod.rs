@@ -11,6 +11,7 @@ mod file_task;
 mod group;
 mod identity;
 mod item;
+mod named_files;
 mod outlet;
 mod pages;
 mod pass;

@@ -105,7 +105,7 @@ fn looks(
     start: Start,
     stance: &Stance<'_>,
 ) -> Result<Vec<ReportLine>, CaptureError> {
-    let consistency = look_until_quiet(&mut pass, target, stance.claim)?;
+    let mut consistency = look_until_quiet(&mut pass, target, stance.claim)?;
     let is_news = pass.reading.outlet.steps() > 0 || pass.is_absence_news();
     if is_news {
         pass.reading.outlet.settle()?;
@@ -113,6 +113,11 @@ fn looks(
     }
     let mut report = stance.said.clone();
     report.extend(pass.reading.report.lines());
+    let lacking = pass.lacking_of(stance.named)?;
+    if !lacking.is_empty() && consistency == Consistency::Application {
+        consistency = Consistency::Crash;
+    }
+    report.extend(lacking);
     if is_news && let Some(enclosures) = stance.enclosures {
         report.extend(enclose(&mut pass, enclosures)?);
     }

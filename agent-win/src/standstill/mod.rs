@@ -5,6 +5,7 @@
 
 mod commands;
 mod enclosures;
+mod named_files;
 mod quiet;
 mod stance;
 mod view;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coffer_format::entry::ReportLine;
 
 pub use enclosures::Enclosures;
+pub use named_files::NamedFiles;
 pub use stance::Stance;
 pub use view::View;
 pub(crate) use wanted::{NoSnapshot, SnapshotWanted, StandstillWanted};
@@ -44,6 +46,8 @@ pub(crate) struct Standstill {
     /// What a person should know of it.
     pub(crate) said: Vec<ReportLine>,
     pub(crate) enclosures: Option<Enclosures>,
+    /// What applications count on that made ready.
+    named: Vec<NamedFiles>,
     snapshot: Option<Snapshot>,
     /// Still to be run.
     after: Option<String>,
@@ -57,6 +61,7 @@ impl Standstill {
             claim: Claim::None,
             said: Vec::new(),
             enclosures: None,
+            named: Vec::new(),
             snapshot: None,
             after: None,
         }
@@ -87,6 +92,7 @@ impl Standstill {
             claim: self.claim,
             said: self.said.clone(),
             enclosures: self.enclosures.as_ref(),
+            named: &self.named,
         }
     }
 
@@ -117,6 +123,7 @@ impl Standstill {
             self.claim = Claim::None;
             self.say(b"", format!("{sentence}; it's captured as it is"));
         }
+        self.named = snapshot.named_files();
         let mut mounts = snapshot.mounts();
         if let Some(enclosures) = &mut self.enclosures {
             enclosures.enclose(snapshot.documents());

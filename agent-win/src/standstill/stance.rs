@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coffer_format::entry::ReportLine;
 
-use super::{Claim, Enclosures, View};
+use super::{Claim, Enclosures, NamedFiles, View};
 
 /// How the files were made ready. By itself: nothing was done, and they're read as they are.
 #[derive(Debug, Clone)]
@@ -15,10 +15,13 @@ pub struct Stance<'a> {
     pub said: Vec<ReportLine>,
     /// Written and sent where there's a new point.
     pub enclosures: Option<&'a Enclosures>,
+    /// Without these no point is as the applications want it.
+    pub named: &'a [NamedFiles],
 }
 
 impl Default for Stance<'_> {
     fn default() -> Self {
-        Stance { view: Arc::default(), claim: Claim::None, said: Vec::new(), enclosures: None }
+        let (view, said) = (Arc::default(), Vec::new());
+        Stance { view, claim: Claim::None, said, enclosures: None, named: &[] }
     }
 }

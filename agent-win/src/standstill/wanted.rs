@@ -21,6 +21,7 @@ pub(crate) struct StandstillWanted<'a> {
 pub(crate) struct SnapshotWanted<'a> {
     /// Path bytes of what's captured.
     pub(crate) paths: Vec<Vec<u8>>,
+    pub(crate) scope: &'a Scope,
     pub(crate) database: Option<&'a Database>,
 }
 
@@ -38,6 +39,7 @@ impl StandstillWanted<'_> {
     pub(super) fn snapshot(&self) -> SnapshotWanted<'_> {
         SnapshotWanted {
             paths: self.scope.includes().map(<[u8]>::to_vec).collect(),
+            scope: &self.scope,
             database: self.config.database.as_ref(),
         }
     }

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use super::volume::is_remote;
 use super::{Application, Code, Component, FileSpec, Refusal, Volume, Volumes};
+use crate::config::{Coverage, FoundFiles};
 
 /// Which components take part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Writers {
-    /// All that have files on a volume of the set.
+    /// All that have files among what's captured.
     All,
     /// Only those of writers with one of these names (compared without case), such as "SqlServerWriter".
     Named {
@@ -23,10 +24,14 @@ pub(crate) enum Writers {
 }
 
 /// A component that takes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pick<'a> {
     pub(crate) application: &'a Application,
     pub(crate) component: &'a Component,
+    /// All of its files are to be captured.
+    pub(crate) is_whole: bool,
+    /// Where its files are, and those of everything below it.
+    pub(crate) files: Vec<FoundFiles>,
 }
 
 #[derive(Debug, Default)]
@@ -38,30 +43,39 @@ pub(crate) struct Choice<'a> {
     pub(crate) refusals: Vec<Refusal>,
 }
 
-/// Chooses among what the applications have. `asked` are the volumes of what's captured, whether or not they can have a
-/// snapshot.
+/// Chooses among what the applications have. `find` tells where files are that are named, whatever links lead there, and
+/// `coverage` how many of those of one component are captured.
 pub(crate) fn choose<'a>(
     applications: &'a [Application],
     writers: &Writers,
     volumes: &'a Volumes,
-    asked: &BTreeSet<&'a Volume>,
+    find: impl Fn(&FileSpec) -> FoundFiles,
+    coverage: impl Fn(&[FoundFiles]) -> Coverage,
     mut can_snapshot: impl FnMut(&Volume) -> bool,
 ) -> Choice<'a> {
     let mut choice = Choice { refusals: absent(applications, writers), ..Choice::default() };
     for application in applications.iter().filter(|application| writers.has(application)) {
         for component in application.components.iter().filter(|one| writers.picks(application, one)) {
-            let files = files(application, component);
-            let needed: BTreeSet<&Volume> = files.iter().filter_map(|file| volumes.of(&file.path)).collect();
-            if *writers == Writers::All && needed.is_disjoint(asked) {
+            let named = files(application, component);
+            let files: Vec<FoundFiles> = named.iter().map(|file| find(file)).collect();
+            // What has no files has nothing to lose, and takes part where it's asked for.
+            let coverage = coverage(&files);
+            if coverage == Coverage::Nothing || *writers == Writers::All && files.is_empty() {
                 continue;
             }
-            let is_elsewhere = files.iter().any(|file| is_remote(&file.path));
+            let volume_of = |file: &FoundFiles| volumes.of(&String::from_utf8_lossy(&file.folder));
+            let needed: BTreeSet<&Volume> = files.iter().filter_map(volume_of).collect();
+            let is_elsewhere = named.iter().any(|file| is_remote(&file.path));
             if is_elsewhere || !needed.iter().all(|volume| can_snapshot(volume)) {
                 choice.refusals.push(left_out(application, component));
                 continue;
             }
+            let is_whole = coverage == Coverage::Whole;
+            if !is_whole {
+                choice.refusals.push(taken_in_part(application, component));
+            }
             choice.volumes.extend(needed);
-            choice.picks.push(Pick { application, component });
+            choice.picks.push(Pick { application, component, is_whole, files });
         }
     }
     choice
@@ -138,6 +152,18 @@ fn left_out(application: &Application, component: &Component) -> Refusal {
     }
 }
 
+fn taken_in_part(application: &Application, component: &Component) -> Refusal {
+    Refusal {
+        writer: application.name.clone(),
+        code: Code::OBJECT_NOT_FOUND,
+        sentence: format!(
+            "only a part of its {} \"{}\" is included, and it isn't told that it's safe; include all of its files, or none",
+            component.kind,
+            component.full_name()
+        ),
+    }
+}
+
 fn is_same(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
@@ -195,12 +221,18 @@ mod tests {
         ]
     }
 
-    fn chosen(writers: &Writers, asked: &str) -> (Vec<String>, Vec<String>, Vec<Refusal>) {
+    /// What takes part where these paths are captured; with a `?` what does in part.
+    fn chosen(writers: &Writers, captured: &str) -> (Vec<String>, Vec<String>, Vec<Refusal>) {
         let (applications, computer) = (applications(), computer());
-        let asked = asked.split(' ').flat_map(|path| computer.under(path)).collect();
+        let of_one = |files: &FoundFiles| {
+            let is_captured = captured.split(' ').any(|path| files.folder.starts_with(path.as_bytes()));
+            if is_captured { Coverage::Whole } else { Coverage::Nothing }
+        };
+        let coverage = |files: &[FoundFiles]| Coverage::of_all(files.iter().map(of_one));
         let can_snapshot = |volume: &Volume| volume.mounts[0] != r"U:\";
-        let choice = choose(&applications, writers, &computer, &asked, can_snapshot);
-        let names = choice.picks.iter().map(|pick| pick.component.full_name()).collect();
+        let choice = choose(&applications, writers, &computer, FileSpec::found, coverage, can_snapshot);
+        let mark = |pick: &Pick<'_>| if pick.is_whole { "" } else { "?" };
+        let names = choice.picks.iter().map(|pick| pick.component.full_name() + mark(pick)).collect();
         let volumes = choice.volumes.iter().map(|volume| volume.mounts[0].clone()).collect();
         (names, volumes, choice.refusals)
     }
@@ -211,30 +243,43 @@ mod tests {
     }
 
     #[test]
-    fn all_that_has_files_on_what_is_captured_takes_part_with_all_its_volumes() {
-        let (names, volumes, refusals) = chosen(&Writers::All, "/D:/sql");
-        assert_eq!(names, [r"PC\sales", "store", "must"]);
+    fn all_of_which_files_are_captured_take_part_with_all_their_volumes() {
+        let (names, volumes, refusals) = chosen(&Writers::All, "/D:/sql /L:/logs");
+        assert_eq!(names, [r"PC\sales"]);
         assert_eq!(volumes, [r"D:\", r"L:\"]);
         assert_eq!(refusals, []);
         let (names, volumes, _) = chosen(&Writers::All, "/C:");
         assert_eq!((names, volumes), (vec![r"PC\master".to_owned()], vec![r"C:\".to_owned()]));
-        // The logs of a database are enough, and so is what lies below a component.
-        assert_eq!(chosen(&Writers::All, "/L:").0, [r"PC\sales", "store"]);
+        assert_eq!(chosen(&Writers::All, "/D:/other").0, [""; 0]);
+        assert_eq!(chosen(&Writers::All, "/D: /L:").0, [r"PC\sales", "store", "must"]);
     }
 
     #[test]
-    fn named_ones_take_part_wherever_they_are() {
-        assert_eq!(chosen(&named(&["sqlserverwriter"], &[]), "/C:").0, [r"PC\sales", r"PC\master"]);
-        assert_eq!(chosen(&named(&["SqlServerWriter"], &["SALES"]), "/C:").0, [r"PC\sales"]);
-        assert_eq!(chosen(&named(&["SqlServerWriter"], &[r"pc\master"]), "/C:").0, [r"PC\master"]);
+    fn what_is_captured_in_part_takes_part_and_is_never_safe() {
+        let (names, volumes, refusals) = chosen(&Writers::All, "/D:");
+        assert_eq!(names, [r"PC\sales?", "store?", "must"]);
+        assert_eq!(volumes, [r"D:\", r"L:\"]);
+        let said: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+        assert!(said.len() == 2 && said[0].contains("only a part of its database \"PC\\sales\""), "{said:?}");
+        // What lies below a component is its own.
+        assert_eq!(chosen(&Writers::All, "/L:/deep").0, ["store?"]);
+    }
+
+    #[test]
+    fn named_ones_take_part_where_they_are_captured() {
+        let all = "/C: /D: /L:";
+        assert_eq!(chosen(&named(&["sqlserverwriter"], &[]), all).0, [r"PC\sales", r"PC\master"]);
+        assert_eq!(chosen(&named(&["SqlServerWriter"], &["SALES"]), all).0, [r"PC\sales"]);
+        assert_eq!(chosen(&named(&["SqlServerWriter"], &[r"pc\master"]), all).0, [r"PC\master"]);
         // A part by itself, with what the writer lets nobody choose; a part and its whole are the whole.
-        assert_eq!(chosen(&named(&["Tree"], &["part"]), "/C:").0, [r"store\part", "must"]);
-        assert_eq!(chosen(&named(&["Tree"], &["part", "store"]), "/C:").0, ["store", "must"]);
+        assert_eq!(chosen(&named(&["Tree"], &["part"]), all).0, [r"store\part", "must"]);
+        assert_eq!(chosen(&named(&["Tree"], &["part", "store"]), all).0, ["store", "must"]);
+        assert_eq!(chosen(&named(&["Tree"], &["part"]), "/D:/store /L:").0, [r"store\part"]);
     }
 
     #[test]
     fn what_cannot_take_part_is_named() {
-        let (names, _, refusals) = chosen(&Writers::All, "/D: /U:");
+        let (names, _, refusals) = chosen(&Writers::All, "/D: /L: /U:");
         assert_eq!(names, [r"PC\sales", "store", "must"]);
         assert_eq!(refusals.len(), 1);
         assert!(
@@ -242,7 +287,7 @@ mod tests {
             "{}",
             refusals[0]
         );
-        let (_, _, refusals) = chosen(&named(&["Nobody", "Tree"], &["store", "nothing"]), "/D:");
+        let (_, _, refusals) = chosen(&named(&["Nobody", "Tree"], &["store", "nothing"]), "/D: /L:");
         let names: Vec<&str> = refusals.iter().map(|one| one.writer.as_str()).collect();
         assert_eq!(names, ["Nobody, Tree"], "one of an application's names is enough");
         assert!(refusals[0].sentence.contains("\"nothing\""));

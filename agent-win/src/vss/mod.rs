@@ -12,7 +12,7 @@ mod status;
 mod volume;
 
 pub(crate) use application::{Application, Component, ComponentKind, Selection, Usage};
-pub(crate) use choice::{Choice, Writers, choose};
+pub(crate) use choice::{Choice, Pick, Writers, choose};
 pub(crate) use code::Code;
 pub(crate) use error::{Step, VssError};
 pub(crate) use file_spec::{FileSpec, expanded};

@@ -1,13 +1,12 @@
 //! Snapshots of volumes for a capture, by the volume shadow copy service; and what applications tell it of their files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use super::path::path_bytes;
-use super::vss::{self, Wanted};
-use crate::config::{Database, FoundFiles};
-use crate::standstill::{NoSnapshot, SnapshotWanted};
-use crate::vss::{Application, Component, FileSpec, Refusal, Usage, VssError, Writers};
+use super::vss::{self, Wanted, Whereabouts};
+use crate::config::{Coverage, Database, FoundFiles};
+use crate::standstill::{NamedFiles, NoSnapshot, SnapshotWanted};
+use crate::vss::{Application, Component, Refusal, Usage, VssError, Writers};
 
 pub(crate) const CAN_SNAPSHOT: bool = true;
 
@@ -28,6 +27,11 @@ impl Snapshot {
     /// What's captured without a snapshot: a sentence for each place.
     pub(crate) fn live(&self) -> Vec<String> {
         self.0.live().to_vec()
+    }
+
+    /// What the applications count on that made ready.
+    pub(crate) fn named_files(&self) -> Vec<NamedFiles> {
+        self.0.named_files().to_vec()
     }
 
     /// What a restore of an application needs besides its files.
@@ -54,7 +58,10 @@ pub(crate) fn take_snapshot(wanted: &SnapshotWanted<'_>, stop: &AtomicBool) -> R
         _ => Writers::All,
     };
     let truncate_logs = wanted.database.is_some_and(|database| database.truncate_logs);
-    let taken = vss::take(&Wanted { paths: &wanted.paths, writers: &writers, truncate_logs }, stop);
+    let coverage =
+        |files: &[FoundFiles]| Coverage::of_all(files.iter().map(|files| wanted.scope.coverage(files)));
+    let wanted = Wanted { paths: &wanted.paths, coverage: &coverage, writers: &writers, truncate_logs };
+    let taken = vss::take(&wanted, stop);
     taken.map(Snapshot).map_err(no_snapshot)
 }
 
@@ -69,24 +76,29 @@ pub(crate) fn found_files(
         Err(VssError::NotHere) if database.is_none() => Vec::new(),
         asked => asked.map_err(no_snapshot)?,
     };
+    let whereabouts = Whereabouts::default();
     let mut found = match database {
-        Some(database) => database_files(database, &applications)?,
+        Some(database) => database_files(database, &applications, &whereabouts)?,
         None => Vec::new(),
     };
     if system_state {
-        found.extend(system_state_files(&applications));
+        found.extend(system_state_files(&applications, &whereabouts));
     }
     Ok(found)
 }
 
-fn database_files(database: &Database, applications: &[Application]) -> Result<Vec<FoundFiles>, NoSnapshot> {
+fn database_files(
+    database: &Database,
+    applications: &[Application],
+    whereabouts: &Whereabouts,
+) -> Result<Vec<FoundFiles>, NoSnapshot> {
     let names = database.application.writers();
     let is_meant = |one: &&Application| names.iter().any(|name| name.eq_ignore_ascii_case(&one.name));
     let components: Vec<&Component> =
         applications.iter().filter(is_meant).flat_map(|one| chosen(database, one)).collect();
     let files = |one: &&Component| {
-        let data = one.files.iter().map(|spec| found(spec, false));
-        data.chain(one.logs.iter().map(|spec| found(spec, true))).collect::<Vec<_>>()
+        let data = one.files.iter().flat_map(|spec| whereabouts.find_all(spec, false));
+        data.chain(one.logs.iter().flat_map(|spec| whereabouts.find_all(spec, true))).collect::<Vec<_>>()
     };
     let files: Vec<FoundFiles> = components.iter().flat_map(files).collect();
     if files.is_empty() {
@@ -105,11 +117,14 @@ fn chosen<'a>(database: &Database, application: &'a Application) -> Vec<&'a Comp
     all.iter().filter(|one| is_named(database, one) || is_below(one)).collect()
 }
 
-fn system_state_files(applications: &[Application]) -> impl Iterator<Item = FoundFiles> {
+fn system_state_files(
+    applications: &[Application],
+    whereabouts: &Whereabouts,
+) -> impl Iterator<Item = FoundFiles> {
     let is_state =
         |one: &&Application| matches!(one.usage, Usage::BootableSystemState | Usage::SystemService);
     let components = applications.iter().filter(is_state).flat_map(|one| &one.components);
-    components.flat_map(Component::all_files).map(|spec| found(spec, false))
+    components.flat_map(Component::all_files).flat_map(move |spec| whereabouts.find_all(spec, false))
 }
 
 fn named(database: &Database) -> Writers {
@@ -119,15 +134,6 @@ fn named(database: &Database) -> Writers {
 
 fn is_named(database: &Database, component: &Component) -> bool {
     database.names.is_empty() || database.names.iter().any(|name| component.is_called(name))
-}
-
-fn found(spec: &FileSpec, is_log: bool) -> FoundFiles {
-    FoundFiles {
-        folder: path_bytes(Path::new(&spec.path)),
-        pattern: spec.pattern.clone(),
-        is_recursive: spec.recursive,
-        is_log,
-    }
 }
 
 fn said(refusals: Vec<Refusal>) -> Vec<(String, String)> {

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicBool;
 use super::selftest::{TrialError, Tried, must};
 use super::vss::{Snapshot, Wanted, Writers, applications_within, take_within};
 use super::{below, path_bytes};
+use crate::config::{Coverage, FoundFiles};
+use crate::path::within;
 use crate::standstill::View;
 use crate::vss::{Application, Patience, Refusal, VssError};
 
@@ -31,7 +33,15 @@ fn snapshot(folder: &Path, patience: &Patience) -> Result<(String, Vec<Refusal>)
     let path = std::path::absolute(folder.join("in a snapshot")).map_err(|error| early(error.into()))?;
     fs::write(&path, b"as it was").map_err(|error| early(error.into()))?;
     let paths = [path_bytes(&path)];
-    let wanted = Wanted { paths: &paths, writers: &Writers::All, truncate_logs: false };
+    let drive = [b"/".to_vec(), paths[0].iter().skip(1).take_while(|byte| **byte != b'/').copied().collect()]
+        .concat();
+    // Whatever has something on the folder's drive takes part, as if all of it were captured.
+    let coverage = |files: &[FoundFiles]| match files.iter().any(|one| within(&one.folder, &drive).is_some())
+    {
+        true => Coverage::Whole,
+        false => Coverage::Nothing,
+    };
+    let wanted = Wanted { paths: &paths, coverage: &coverage, writers: &Writers::All, truncate_logs: false };
     let snapshot =
         take_within(&wanted, patience, &AtomicBool::new(false)).map_err(|error| early(error.into()))?;
     let mut refusals = snapshot.refusals();

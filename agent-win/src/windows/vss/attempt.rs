@@ -12,9 +12,12 @@ use super::com::Com;
 use super::pending::pause;
 use super::snapshot::{Parts, Snapshot};
 use super::system_volumes;
+use super::whereabouts::Whereabouts;
 use super::writer::Writer;
+use crate::standstill::NamedFiles;
 use crate::vss::{
-    Application, Choice, Code, Guid, Patience, Step, Volume, Volumes, VssError, Writers, choose,
+    Application, Choice, Code, FileSpec, Guid, Patience, Pick, Step, Volume, Volumes, VssError, Writers,
+    choose,
 };
 use crate::windows::path_bytes;
 
@@ -77,9 +80,16 @@ fn plan(
     if set.is_empty() {
         return Err(VssError::NoVolume(live.join("; ")));
     }
-    let components = picks.iter().map(|pick| ComponentName::new(pick.application, pick.component)).collect();
+    let components = picks.iter().map(ComponentName::new).collect();
+    let named = picks.into_iter().filter(|pick| pick.is_whole).map(named_files).collect();
     let described = applications.iter().map(|application| application.instance).collect();
-    Ok((set, Parts { components, described, refusals, live }))
+    Ok((set, Parts { components, named, described, refusals, live }))
+}
+
+fn named_files(pick: Pick<'_>) -> NamedFiles {
+    let Pick { application, component, files, .. } = pick;
+    let whose = format!("the {} \"{}\" of {}", component.kind, component.full_name(), application.name);
+    NamedFiles { whose, files }
 }
 
 /// The volumes of what's captured.

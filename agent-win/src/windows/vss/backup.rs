@@ -15,9 +15,7 @@ use super::pending::finished;
 use super::table::{BackupTable, SnapshotProperties};
 use super::text;
 use super::writer::{Writer, kind_number};
-use crate::vss::{
-    Application, Code, Component, ComponentKind, Guid, Status, Step, Volume, VssError, WriterState,
-};
+use crate::vss::{Code, ComponentKind, Guid, Pick, Status, Step, Volume, VssError, WriterState};
 use crate::windows::wide::wide;
 
 /// Ends with the process at the latest, and asks the applications (`VSS_CTX_BACKUP`).
@@ -47,6 +45,8 @@ pub(super) enum Partners {
 #[derive(Debug)]
 pub(super) struct ComponentName {
     pub(super) instance: Guid,
+    /// All of its files are to be captured: it may be told that they are.
+    pub(super) is_whole: bool,
     writer: Guid,
     kind: ComponentKind,
     logical_path: Option<Vec<u16>>,
@@ -54,9 +54,11 @@ pub(super) struct ComponentName {
 }
 
 impl ComponentName {
-    pub(super) fn new(application: &Application, component: &Component) -> ComponentName {
+    pub(super) fn new(pick: &Pick<'_>) -> ComponentName {
+        let Pick { application, component, is_whole, .. } = *pick;
         ComponentName {
             instance: application.instance,
+            is_whole,
             writer: application.id,
             kind: component.kind,
             logical_path: component.logical_path.as_deref().map(wide),

@@ -17,22 +17,26 @@ mod table;
 mod text;
 #[cfg(test)]
 mod trials;
+mod whereabouts;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
 
 pub(crate) use snapshot::Snapshot;
+pub(crate) use whereabouts::Whereabouts;
 
 use self::backup::{Backup, BackupType, Partners};
 use self::com::Com;
+use crate::config::{Coverage, FoundFiles};
 pub(crate) use crate::vss::{Application, Patience, VssError, Writers};
 
 /// What's to be in a snapshot set.
-#[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     /// Path bytes of what's captured (`/C:/Users`): each one's volume is in the set, and so is every volume mounted
     /// below it, and every volume that a chosen component's files lie on.
     pub(crate) paths: &'a [Vec<u8>],
+    /// How many of a component's files are captured.
+    pub(crate) coverage: &'a dyn Fn(&[FoundFiles]) -> Coverage,
     pub(crate) writers: &'a Writers,
     /// Lets applications such as Exchange begin their logs anew once `finish(true)` is called; only for somebody who
     /// wants that and has no other backup of them.

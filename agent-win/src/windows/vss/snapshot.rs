@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::backup::{Backup, ComponentName};
 use super::com::Com;
+use crate::standstill::NamedFiles;
 use crate::vss::{Guid, Patience, Refusal, Status, VssError};
 
 /// Volumes as they were at one moment. It must be given up on the thread that took it; a process that ends without
@@ -18,6 +19,7 @@ pub(crate) struct Snapshot {
     set: Guid,
     patience: Patience,
     components: Vec<ComponentName>,
+    named: Vec<NamedFiles>,
     /// Writers that are in the applications' descriptions.
     described: Vec<Guid>,
     mounts: Vec<(Vec<u8>, PathBuf)>,
@@ -40,6 +42,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) components: Vec<ComponentName>,
+    pub(super) named: Vec<NamedFiles>,
     pub(super) described: Vec<Guid>,
     pub(super) refusals: Vec<Refusal>,
     pub(super) live: Vec<String>,
@@ -47,10 +50,22 @@ pub(super) struct Parts {
 
 impl Snapshot {
     pub(super) fn new(backup: Backup, com: Com, patience: Patience, parts: Parts) -> Snapshot {
-        let Parts { components, described, refusals, live } = parts;
+        let Parts { components, named, described, refusals, live } = parts;
         let refusals = refusals.into_iter().map(|refusal| (None, refusal)).collect();
         let (stage, set, mounts) = (Stage::Chosen, Guid::NONE, Vec::new());
-        Snapshot { backup, _com: com, stage, set, patience, components, described, mounts, live, refusals }
+        Snapshot {
+            backup,
+            _com: com,
+            stage,
+            set,
+            patience,
+            components,
+            named,
+            described,
+            mounts,
+            live,
+            refusals,
+        }
     }
 
     pub(super) fn backup(&self) -> &Backup {
@@ -84,6 +99,11 @@ impl Snapshot {
     /// Path bytes of each volume (its drive letter or mount point: `/C:`, `/C:/mnt/data`) and the root to read instead.
     pub(crate) fn mounts(&self) -> &[(Vec<u8>, PathBuf)] {
         &self.mounts
+    }
+
+    /// What the applications count on, of all that's to be captured whole.
+    pub(crate) fn named_files(&self) -> &[NamedFiles] {
+        &self.named
     }
 
     /// What can't have a snapshot and has to be read as it is: a sentence for each.
@@ -124,7 +144,7 @@ impl Snapshot {
     fn tell(&mut self, succeeded: bool) -> Result<(), VssError> {
         for component in &self.components {
             let refused = self.refusals.iter().any(|(writer, _)| *writer == Some(component.instance));
-            self.backup.set_succeeded(component, succeeded && !refused)?;
+            self.backup.set_succeeded(component, succeeded && component.is_whole && !refused)?;
         }
         if !succeeded {
             return self.backup.abort();

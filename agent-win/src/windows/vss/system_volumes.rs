@@ -40,6 +40,11 @@ pub(super) fn all() -> Result<Volumes, VssError> {
     Ok(Volumes::new(volumes))
 }
 
+/// One place that a volume is mounted at.
+pub(super) fn place_of(name: &str) -> Option<String> {
+    places(name).into_iter().next()
+}
+
 fn names() -> Result<Vec<String>, VssError> {
     let mut name = [0u16; NAME_MAX];
     // SAFETY: the buffer is as long as said.

@@ -52,12 +52,17 @@ impl Fake {
     fn take(&self, paths: &[&str], writers: &Writers, truncate_logs: bool) -> Result<Snapshot, VssError> {
         let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
         let patience = Patience::within(Duration::from_millis(500));
-        take_within(&Wanted { paths: &paths, writers, truncate_logs }, &patience, &AtomicBool::new(false))
+        let coverage = |files: &[FoundFiles]| covered(&paths, files);
+        let wanted = Wanted { paths: &paths, coverage: &coverage, writers, truncate_logs };
+        take_within(&wanted, &patience, &AtomicBool::new(false))
     }
 
     /// With all the time that a snapshot has, while somebody wants to stop.
     fn take_while_stopping(&self) -> Result<Snapshot, VssError> {
-        let wanted = Wanted { paths: &[b"/S:".to_vec()], writers: &Writers::All, truncate_logs: false };
+        let coverage = |_: &[FoundFiles]| Coverage::Whole;
+        let paths = [b"/S:".to_vec()];
+        let wanted =
+            Wanted { paths: &paths, coverage: &coverage, writers: &Writers::All, truncate_logs: false };
         take(&wanted, &AtomicBool::new(true))
     }
 
@@ -84,6 +89,15 @@ impl Drop for Fake {
     fn drop(&mut self) {
         // SAFETY: as above.
         unsafe { std::env::remove_var("COFFER_FAKE_VSS_SCRIPT") };
+    }
+}
+
+/// All of a component is captured where one of its files is on a drive of these paths.
+fn covered(paths: &[Vec<u8>], files: &[FoundFiles]) -> Coverage {
+    let is_on = |path: &Vec<u8>, one: &FoundFiles| one.folder.get(..3) == path.get(..3);
+    match files.iter().any(|one| paths.iter().any(|path| is_on(path, one))) {
+        true => Coverage::Whole,
+        false => Coverage::Nothing,
     }
 }
 

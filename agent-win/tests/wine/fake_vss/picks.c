@@ -51,9 +51,14 @@ HRESULT STDMETHODCALLTYPE add_component(IVssBackupComponents *face, VSS_ID insta
 
 static BOOL is_in_set(struct backup *backup, const WCHAR *path)
 {
-    for (UINT index = 0; index < backup->volume_count; index++)
-        if (!_wcsnicmp(path, backup->volumes[index].root, wcslen(backup->volumes[index].root)))
+    /* Windows takes a path with this in front, and slashes of either kind. */
+    const WCHAR *plain = wcsncmp(path, L"\\\\?\\", 4) ? path : path + 4;
+    for (UINT index = 0; index < backup->volume_count; index++) {
+        const WCHAR *root = backup->volumes[index].root;
+        size_t len = wcslen(root) - 1;
+        if (!_wcsnicmp(plain, root, len) && wcschr(L"\\/", plain[len]))
             return TRUE;
+    }
     note("WRONG: %ls belongs to a component of the backup and isn't in the set", path);
     return FALSE;
 }
