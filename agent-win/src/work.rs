@@ -29,6 +29,8 @@ use captures::Line;
 
 /// A configuration that couldn't be used may be usable after so long.
 const TRY_CONFIG_AGAIN: Duration = Duration::from_secs(300);
+/// A capture that's asked for goes on with so many snapshots at most.
+const SNAPSHOTS_MAX: usize = 3;
 const POLL: Duration = Duration::from_millis(200);
 
 /// Why the agent ended.
@@ -117,25 +119,44 @@ impl Agent {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// One capture of each configuration, or of the one with that name.
+    /// One capture of each configuration, or of the one with that name. Where a snapshot is lost, it goes on with another.
     pub fn capture_once(&self, only: Option<&str>) -> Result<Vec<Done>, WorkError> {
+        let mut done = Vec::new();
+        for _ in 1..SNAPSHOTS_MAX {
+            match self.capture_in_session(only, &mut done) {
+                Err(WorkError::Capture(error @ CaptureError::SnapshotLost(_))) => tracing::warn!(%error),
+                captured => return captured.map(|()| done),
+            }
+        }
+        self.capture_in_session(only, &mut done).map(|()| done)
+    }
+
+    fn capture_in_session(&self, only: Option<&str>, done: &mut Vec<Done>) -> Result<(), WorkError> {
         let mut session = self.session()?;
-        let captured = self.capture_all(&mut session, only);
+        let captured = self.capture_all(&mut session, only, done);
         match captured {
-            Ok(_) => session.goodbye(),
+            Ok(()) => session.goodbye(),
             Err(_) => session.cut(),
         }
         captured
     }
 
-    fn capture_all(&self, session: &mut Session, only: Option<&str>) -> Result<Vec<Done>, WorkError> {
+    /// All that aren't done yet.
+    fn capture_all(
+        &self,
+        session: &mut Session,
+        only: Option<&str>,
+        done: &mut Vec<Done>,
+    ) -> Result<(), WorkError> {
         let wanted = |text: &ConfigText| only.is_none_or(|name| name == text.name);
         let texts: Vec<ConfigText> = session.configs()?.into_iter().filter(wanted).collect();
         if texts.is_empty() {
             return Err(WorkError::NoConfig(only.map(str::to_owned)));
         }
-        let mut done = Vec::new();
         for text in &texts {
+            if done.iter().any(|one| one.name == text.name) {
+                continue;
+            }
             let began = Instant::now();
             let mut job = Job::new(text, &self.state, self.listed(), false)?;
             job.find_files()?;
@@ -143,7 +164,7 @@ impl Agent {
             let outcome = self.capture(session, &job, Errand::Point, &self.progress(&job))?;
             done.push(Done { name: text.name.clone(), outcome, took: began.elapsed() });
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Restores a configuration's point, the newest where none is said.

@@ -74,6 +74,101 @@ fn a_point_claims_no_more_than_was_done() {
 }
 
 #[test]
+fn an_application_is_safe_only_where_each_file_that_it_names_is_in_the_point() {
+    let bench = Bench { toml_more: "exclude = [\"**/*.old\"]\n".to_owned(), ..Bench::new() };
+    for name in ["sql/Sales.mdf", "sql/sales[1].ldf", "mail/store.edb", "mail/logs/e00.log", "mail/last.old"]
+    {
+        bench.write(name, name);
+    }
+    fs::create_dir(bench.path("sql/empty")).unwrap();
+    std::os::unix::fs::symlink("Sales.mdf", bench.path("sql/link.mdf")).unwrap();
+    let files = |folder: &str, pattern: &str, is_recursive| FoundFiles {
+        folder: bench.path(folder).as_os_str().as_bytes().to_vec(),
+        pattern: pattern.to_owned(),
+        is_recursive,
+        is_log: false,
+    };
+    let number = std::cell::Cell::new(0);
+    let capture = |files: Vec<FoundFiles>| {
+        number.set(number.get() + 1);
+        bench.write("news", number.get().to_string());
+        let named = [NamedFiles { whose: "the database \"sales\" of SqlServerWriter".to_owned(), files }];
+        let stance = Stance { named: &named, ..stance(snapshot(&bench), Claim::Application) };
+        let point = closed(bench.capture_on(stance, Target::Everything).unwrap());
+        fs::remove_dir_all(bench.folder.path().join("snapshot")).unwrap();
+        let name = |line: &ReportLine| {
+            assert!(line.what.contains("the database \"sales\" of SqlServerWriter"), "{}", line.what);
+            let path = String::from_utf8_lossy(&line.path.0).into_owned();
+            path.rsplit_once("data/").map_or(line.what.clone(), |(_, name)| name.to_owned())
+        };
+        (point.consistency, point.report.iter().map(name).collect::<Vec<_>>())
+    };
+    let is_safe = (Consistency::Application, vec![]);
+    assert_eq!(capture(vec![files("sql", "SALES.MDF", false), files("sql", "sales[1].LDF", false)]), is_safe);
+    assert_eq!(capture(vec![files("mail", "*.edb", false), files("mail/logs", "*", true)]), is_safe);
+    // A pattern that nothing there is meant by asks for nothing.
+    assert_eq!(capture(vec![files("sql", "*.trn", false), files("sql/empty", "*", true)]), is_safe);
+    for (named, lacking) in [
+        (files("sql", "other.mdf", false), "sql/other.mdf"),
+        (files("sql", "empty", false), "sql/empty"),
+        // What it leads to may be anywhere.
+        (files("sql", "link.mdf", false), "sql/link.mdf"),
+        (files("none", "*", true), "none/*"),
+        (files("mail", "*", true), "mail/last.old"),
+    ] {
+        let expected = (Consistency::Crash, vec![lacking.to_owned()]);
+        assert_eq!(capture(vec![files("sql", "sales.mdf", false), named]), expected);
+    }
+    let many = (0..14).map(|number| files("sql", &format!("{number}.ndf"), false)).collect();
+    let (consistency, lines) = capture(many);
+    assert_eq!((consistency, lines.len()), (Consistency::Crash, 11));
+    assert!(lines[10].starts_with("4 more files"), "{lines:?}");
+}
+
+#[test]
+fn a_snapshot_that_is_lost_makes_no_point_and_another_goes_on() {
+    let bench = Bench::new();
+    for number in 0..300 {
+        bench.write(&format!("{}/{number}", number % 20), noise(100_000, number));
+    }
+    let root = bench.folder.path().join("snapshot");
+    let lose = |view: View, before: u64| {
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while bench.received() < before {
+                    std::thread::yield_now();
+                }
+                fs::rename(&root, bench.folder.path().join("gone")).unwrap();
+            });
+            let captured = bench.capture_on(stance(view, Claim::Application), Target::Everything);
+            fs::remove_dir_all(bench.folder.path().join("gone")).unwrap();
+            let error = captured.unwrap_err();
+            assert!(matches!(error, CaptureError::SnapshotLost(_)), "{error}");
+        });
+    };
+    // Before anything was read, and in the middle.
+    let view = snapshot(&bench);
+    fs::rename(&root, bench.folder.path().join("before")).unwrap();
+    let error = bench.capture_on(stance(view, Claim::Application), Target::Everything).unwrap_err();
+    assert!(matches!(error, CaptureError::SnapshotLost(_)), "{error}");
+    lose(snapshot(&bench), 1);
+    assert!(bench.state().closes.is_empty(), "a point of half a snapshot");
+
+    let point =
+        closed(bench.capture_on(stance(snapshot(&bench), Claim::Application), Target::Everything).unwrap());
+    assert_eq!((point.consistency, point.report), (Consistency::Application, vec![]));
+    bench.assert_all_there();
+    // What's gone with a snapshot isn't removed from the next point.
+    fs::remove_dir_all(&root).unwrap();
+    bench.write("large", noise(20 << 20, 1));
+    let received = bench.received();
+    lose(snapshot(&bench), received + 1);
+    assert_eq!(bench.state().closes.len(), 1);
+    closed(bench.capture_on(stance(snapshot(&bench), Claim::Snapshot), Target::Everything).unwrap());
+    bench.assert_all_there();
+}
+
+#[test]
 fn a_change_below_a_folder_is_found_in_the_snapshot_by_its_path() {
     let bench = Bench::new();
     bench.write("one/two/three/file", "first");

@@ -93,6 +93,11 @@ pub enum CaptureError {
     Journal(#[from] JournalError),
     #[error("the capture was stopped and goes on at the next start")]
     Stopped,
+    #[error(
+        "the snapshot of {0} was lost while it was read, so this point isn't finished, and the capture goes on with another \
+         snapshot; where that happens again, give snapshots more room with `vssadmin resize shadowstorage`"
+    )]
+    SnapshotLost(String),
     #[error("the exclusions can't be used; correct the configuration")]
     Patterns(#[from] globset::Error),
     #[error(

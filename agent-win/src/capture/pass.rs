@@ -114,6 +114,7 @@ impl<'a> Pass<'a> {
             self.reading.outlet.breathe()?;
         }
         self.read_deferred()?;
+        self.stands()?;
         if !self.encloses {
             self.say_absent()?;
         }
@@ -254,10 +255,12 @@ impl<'a> Pass<'a> {
             Err(error) if is_gone(&error) && self.is_absent(&path) => return Ok(()),
             // Gone or replaced since its parent was listed: the next look sees that. In a snapshot nothing goes.
             Err(error) if is_gone(&error) => {
+                self.stands()?;
                 self.torn.push(path);
                 return Ok(());
             }
             Err(error) => {
+                self.stands()?;
                 self.lacks = true;
                 self.reading.report.unreadable(&path, &error);
                 return Ok(());
@@ -324,6 +327,12 @@ impl<'a> Pass<'a> {
             ahead.by_ref().take(1).for_each(|path| self.prefetch.soon(&path));
         }
         Ok(())
+    }
+
+    /// Fails where a snapshot is gone: what seems to be missing in it may be there.
+    fn stands(&self) -> Result<()> {
+        let shown = |path: &[u8]| String::from_utf8_lossy(path).trim_start_matches('/').to_owned();
+        self.reading.view.lost().map_or(Ok(()), |path| Err(CaptureError::SnapshotLost(shown(path))))
     }
 
     /// Whether something of what was asked for couldn't be read.
@@ -397,6 +406,9 @@ impl<'a> Pass<'a> {
         let read = self.reading.read_file(task)?;
         if is_new && matches!(read, FileRead::Failed | FileRead::Replaced) {
             self.unsent.insert(node);
+        }
+        if matches!(read, FileRead::Failed | FileRead::Torn | FileRead::Replaced) {
+            self.stands()?;
         }
         self.lacks |= read == FileRead::Failed;
         if matches!(read, FileRead::Torn | FileRead::Replaced) {

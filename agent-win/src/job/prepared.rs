@@ -7,7 +7,7 @@ use crate::capture::{CaptureError, Outcome};
 use crate::changes::{ChangeSource, Look, Marks};
 use crate::clock::now_ms;
 use crate::journal::Journal;
-use crate::standstill::{Claim, Standstill};
+use crate::standstill::Standstill;
 
 /// A capture that's ready to be made.
 pub(crate) struct Prepared {
@@ -54,8 +54,7 @@ impl Prepared {
     ) -> Result<(), CaptureError> {
         // Where the point lacks anything, an application must not think that all of its data is safe.
         let is_whole = |outcome: &Outcome| outcome.report().len() == self.standstill.said.len();
-        let stood_still = matches!(self.standstill.claim, Claim::Application | Claim::Snapshot);
-        let is_durable = stood_still && captured.as_ref().is_ok_and(is_whole);
+        let is_durable = captured.as_ref().is_ok_and(is_whole);
         self.standstill.end(is_durable);
         if let (Some(source), Ok(outcome)) = (self.source, captured) {
             let marks = source.marks_after(self.look, &self.marks, outcome.report());

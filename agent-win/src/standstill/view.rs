@@ -55,6 +55,14 @@ impl View {
         self.mount_of(path).is_some_and(|(mount, _)| !mount.is_live)
     }
 
+    /// A snapshot that can't be read any more, by a path that it's seen at: the system gives one up where it has no room for it,
+    /// or somebody deletes it.
+    pub(crate) fn lost(&self) -> Option<&[u8]> {
+        let is_there = |mount: &&Mount| Directory::open_root(&mount.root).and_then(|top| top.list(|_| false));
+        let lost = self.mounts.iter().filter(|mount| !mount.is_live).find(|mount| is_there(mount).is_err());
+        lost.map(|mount| &mount.path[..])
+    }
+
     /// Where to open `path`.
     pub(crate) fn at<'a>(&self, path: &'a [u8]) -> Cow<'a, Path> {
         match self.mount_of(path) {

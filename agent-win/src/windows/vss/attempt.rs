@@ -21,23 +21,60 @@ use crate::vss::{
 };
 use crate::windows::path_bytes;
 
+/// Takes one, without the volumes that refuse. `is_last`: what may pass by itself isn't waited for any more.
 pub(super) fn once(
     wanted: &Wanted<'_>,
     patience: &Patience,
     stop: &AtomicBool,
+    is_last: bool,
 ) -> Result<Snapshot, VssError> {
+    let mut refusing = Refusing::new();
+    loop {
+        match attempt(wanted, patience, stop, &refusing)? {
+            Attempt::Taken(snapshot) => return Ok(*snapshot),
+            Attempt::Without(more) => {
+                let passes = more.values().find(|error| error.is_worth_another_try() && !is_last);
+                if let Some(error) = passes {
+                    return Err(error.clone());
+                }
+                // A set that was begun can't lose a component: another is begun, without those that need these volumes.
+                refusing.extend(more);
+            }
+        }
+    }
+}
+
+/// Volumes that can't be added to a set though their kind can have a snapshot, and why.
+type Refusing = BTreeMap<Volume, VssError>;
+
+enum Attempt {
+    Taken(Box<Snapshot>),
+    Without(Refusing),
+}
+
+fn attempt(
+    wanted: &Wanted<'_>,
+    patience: &Patience,
+    stop: &AtomicBool,
+    refusing: &Refusing,
+) -> Result<Attempt, VssError> {
     let com = Com::start()?;
     let backup = Backup::begin(partners(wanted))?;
-    let (volumes, parts) = plan(&backup, wanted, patience, stop)?;
+    let (volumes, parts) = plan(&backup, wanted, refusing, patience, stop)?;
     parts.components.iter().try_for_each(|component| backup.add_component(component))?;
     let mut snapshot = Snapshot::new(backup, com, *patience, parts);
     let set = started(snapshot.backup(), patience, stop)?;
     snapshot.begun(set);
-    let numbers = added(snapshot.backup(), &volumes)?;
+    let (numbers, refusing) = added(snapshot.backup(), &volumes);
+    match refusing.values().next() {
+        Some(error) if numbers.is_empty() => return Err(error.clone()),
+        Some(_) => return Ok(Attempt::Without(refusing)),
+        None => {}
+    }
     snapshot.make(stop)?;
     let mounts = mounts(snapshot.backup(), &numbers)?;
     snapshot.mounted(mounts);
-    Ok(snapshot)
+    Ok(Attempt::Taken(Box::new(snapshot)))
 }
 
 pub(super) fn described(
@@ -62,6 +99,7 @@ fn partners(wanted: &Wanted<'_>) -> Partners {
 fn plan(
     backup: &Backup,
     wanted: &Wanted<'_>,
+    refusing: &Refusing,
     patience: &Patience,
     stop: &AtomicBool,
 ) -> Result<(BTreeSet<Volume>, Parts), VssError> {
@@ -69,12 +107,15 @@ fn plan(
     let volumes = system_volumes::all()?;
     let supported = RefCell::new(BTreeMap::new());
     let can_snapshot = |volume: &Volume| {
-        *supported.borrow_mut().entry(volume.clone()).or_insert_with(|| backup.can_snapshot(volume))
+        let is_supported = || !refusing.contains_key(volume) && backup.can_snapshot(volume);
+        *supported.borrow_mut().entry(volume.clone()).or_insert_with(is_supported)
     };
     let asked = asked(wanted.paths, &volumes);
-    let live = live(wanted.paths, &volumes, &asked, can_snapshot);
+    let live = live(wanted.paths, &volumes, &asked, refusing, can_snapshot);
+    let whereabouts = Whereabouts::default();
+    let find = |spec: &FileSpec| whereabouts.find(spec);
     let Choice { picks, volumes: needed, refusals } =
-        choose(&applications, wanted.writers, &volumes, &asked, can_snapshot);
+        choose(&applications, wanted.writers, &volumes, find, wanted.coverage, can_snapshot);
     let set: BTreeSet<Volume> =
         asked.union(&needed).filter(|volume| can_snapshot(volume)).map(|volume| (*volume).clone()).collect();
     if set.is_empty() {
@@ -102,6 +143,7 @@ fn live(
     paths: &[Vec<u8>],
     volumes: &Volumes,
     asked: &BTreeSet<&Volume>,
+    refusing: &Refusing,
     can_snapshot: impl Fn(&Volume) -> bool,
 ) -> Vec<String> {
     let paths = paths.iter().map(|path| String::from_utf8_lossy(path));
@@ -109,7 +151,9 @@ fn live(
     let nowhere = nowhere.map(|path| format!("{path} isn't on a volume of this computer"));
     let unable = asked.iter().filter(|volume| !can_snapshot(volume));
     let place = |volume: &Volume| volume.mounts.first().unwrap_or(&volume.name).clone();
-    nowhere.chain(unable.map(|volume| format!("{} can't have a snapshot", place(volume)))).collect()
+    let why = |volume: &Volume| refusing.get(volume).map_or(String::new(), |error| format!(": {error}"));
+    let unable = unable.map(|volume| format!("{} can't have a snapshot{}", place(volume), why(volume)));
+    nowhere.chain(unable).collect()
 }
 
 /// Begins a set, after other programs' sets.
@@ -129,9 +173,19 @@ fn started(backup: &Backup, patience: &Patience, stop: &AtomicBool) -> Result<Gu
     }
 }
 
-/// Adds each volume; with the number of its snapshot to be.
-fn added<'a>(backup: &Backup, set: &'a BTreeSet<Volume>) -> Result<Vec<(&'a Volume, Guid)>, VssError> {
-    set.iter().map(|volume| Ok((volume, backup.add_volume(volume)?))).collect()
+/// Adds each volume: those with the number of their snapshot to be, and those that can't be added.
+fn added<'a>(backup: &Backup, set: &'a BTreeSet<Volume>) -> (Vec<(&'a Volume, Guid)>, Refusing) {
+    let (mut numbers, mut refusing) = (Vec::new(), Refusing::new());
+    for volume in set {
+        match backup.add_volume(volume) {
+            Ok(number) => numbers.push((volume, number)),
+            Err(error) => {
+                tracing::warn!(%error, volume = volume.name, "a volume has no snapshot");
+                refusing.insert(volume.clone(), error);
+            }
+        }
+    }
+    (numbers, refusing)
 }
 
 /// Where each place of each volume is to be read.

@@ -66,7 +66,7 @@ pub(crate) fn take_within(
     patience: &Patience,
     stop: &AtomicBool,
 ) -> Result<Snapshot, VssError> {
-    match attempt::once(wanted, patience, stop) {
+    match attempt::once(wanted, patience, stop, false) {
         Ok(snapshot) if snapshot.is_worth_another_try() => drop(snapshot),
         Err(error) if error.is_worth_another_try() => {
             tracing::info!(%error, "the snapshot is tried once more")
@@ -74,5 +74,5 @@ pub(crate) fn take_within(
         taken => return taken,
     }
     pending::pause(patience.pause, stop)?;
-    attempt::once(wanted, patience, stop)
+    attempt::once(wanted, patience, stop, true)
 }

@@ -313,3 +313,25 @@ fn a_snapshot_that_cannot_be_deleted_is_said_to_be_there_and_goes_with_the_backu
     assert!(fake.log().contains("by themselves") && !fake.log().contains("AbortBackup"), "{}", fake.log());
     assert_eq!(fake.copies(), 0);
 }
+
+#[test]
+fn a_volume_that_refuses_costs_the_others_nothing() {
+    let fake = Fake::new("full T:\\");
+    let snapshot = fake.take(&["/S:", "/T:"], &Writers::All, false).unwrap();
+    let places: Vec<&[u8]> = snapshot.mounts().iter().map(|(place, _)| &place[..]).collect();
+    assert_eq!(places, [b"/S:"]);
+    let live = snapshot.live().join("; ");
+    assert!(live.starts_with(r"T:\ can't have a snapshot: ") && live.contains("0x8004231F"), "{live}");
+    // What needs it doesn't take part; what doesn't does, and may be told so.
+    assert_eq!(names(&snapshot.refusals()), ["SqlServerWriter", "Elsewhere"]);
+    assert_eq!(snapshot.finish(true).unwrap(), []);
+    let log = fake.log();
+    assert!(log.contains(r#"SetBackupSucceeded database "" "store" yes"#), "{log}");
+    assert!(!log.contains(r#"SetBackupSucceeded database "PC" "sales""#), "{log}");
+    fake.is_clean();
+
+    let fake = Fake::new("full S:\\\nfull T:\\");
+    let error = fake.take(&["/S:", "/T:"], &Writers::All, false).unwrap_err();
+    assert!(matches!(error, VssError::Failed { .. }), "{error}");
+    fake.is_clean();
+}

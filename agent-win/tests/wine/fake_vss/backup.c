@@ -157,6 +157,9 @@ static HRESULT STDMETHODCALLTYPE add_volume(IVssBackupComponents *face, VSS_PWSZ
         if (!wcscmp(backup->volumes[index].name, name))
             return said("AddToSnapshotSet", VSS_E_OBJECT_ALREADY_EXISTS, "%ls", volume->root);
     HRESULT code = fault("AddToSnapshotSet");
+    for (UINT index = 0; index < script()->full_count; index++)
+        if (!_wcsicmp(script()->full[index], volume->root))
+            code = VSS_E_INSUFFICIENT_STORAGE;
     if (SUCCEEDED(code)) {
         wcscpy(volume->name, name);
         volume->snapshot = (GUID){0x5a9, 0, 0, {0, 0, 0, 0, 0, 0, (BYTE)backup->set.Data4[7], (BYTE)backup->volume_count}};

@@ -55,10 +55,10 @@ struct fault {
 
 struct script {
     WCHAR snapshots[TEXT_MAX];
-    WCHAR unsupported[VOLUMES_MAX][TEXT_MAX];
+    WCHAR unsupported[VOLUMES_MAX][TEXT_MAX], full[VOLUMES_MAX][TEXT_MAX];
     struct writer writers[WRITERS_MAX];
     struct fault faults[FAULTS_MAX];
-    UINT unsupported_count, writer_count, fault_count;
+    UINT unsupported_count, full_count, writer_count, fault_count;
 };
 
 /* script.c: what COFFER_FAKE_VSS_SCRIPT says; NULL where it isn't set. Read once for each path. */

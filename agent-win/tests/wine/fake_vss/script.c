@@ -118,6 +118,8 @@ static void read_line(char *line)
         widen(words[1], the_script.snapshots);
     else if (!strcmp(words[0], "unsupported") && count == 2 && the_script.unsupported_count < VOLUMES_MAX)
         widen(words[1], the_script.unsupported[the_script.unsupported_count++]);
+    else if (!strcmp(words[0], "full") && count == 2 && the_script.full_count < VOLUMES_MAX)
+        widen(words[1], the_script.full[the_script.full_count++]);
     else if (!strcmp(words[0], "fault") && count >= 3 && the_script.fault_count < FAULTS_MAX)
         read_fault(FALSE, words, count);
     else if (!strcmp(words[0], "hang") && count == 2 && the_script.fault_count < FAULTS_MAX)
