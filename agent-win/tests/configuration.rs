@@ -103,6 +103,9 @@ fn standstill_and_databases_are_read_with_their_mistakes() {
     assert!(!database.truncate_logs, "logs are thrown away though nobody said so");
 
     for (text, said) in [
+        ("include = [\"/home/*/x\"]", "\"/home/*/x\" is a pattern, and include takes none"),
+        ("include = ['C:\\Users\\?']", "is a pattern, and include takes none"),
+        ("include = [\"/a\"]\ndatabase.logs = [\"/a/*.log\"]", "is a pattern, and database.logs takes none"),
         ("include = [\"/a\"]\nquiet = { seconds = 0 }", "quiet.seconds can't be used"),
         ("include = [\"/a\"]\nquiet = { seconds = 5 }", "quiet is said, but isn't waited for"),
         ("include = [\"/a\"]\nopen_files = \"vss\"", "open_files is not one that is known"),

@@ -160,6 +160,97 @@ fn a_databases_files_are_found_through_its_writer_and_its_logs_go_only_once_the_
 }
 
 #[test]
+fn files_are_found_however_their_application_writes_their_names() {
+    let computer =
+        Computer::new("when = 'manual'\n[database]\napplication = 'sql-server'\nnames = ['sales']\n");
+    fs::create_dir_all(computer.drive("s/Daten der Zentrale/BÜCHER")).unwrap();
+    fs::write(computer.drive("s/Daten der Zentrale/BÜCHER/Bücher[1].mdf"), b"rows").unwrap();
+    let named = |folder: &str, name: &str| {
+        format!(
+            "writer SqlServerWriter\n component database PC sales selectable\n  file \"{folder}\" \"{name}\"\n  log T:\\LOGS SALES.LDF\n"
+        )
+    };
+    for (folder, name) in [
+        (r"s:\daten der zentrale\bücher", "BÜCHER[1].MDF"),
+        (r"\\?\S:\DATEN DER ZENTRALE\Bücher", "bücher[1].mdf"),
+        (r"S:\Daten der Zentrale.\.\Bücher\", "*.MDF"),
+        (r"S:/Daten der Zentrale/x/../Bücher", "Bücher[1].mdf."),
+    ] {
+        // There's news for each point.
+        fs::write(computer.drive("s/Daten der Zentrale/BÜCHER/Bücher[1].mdf"), folder).unwrap();
+        let output = computer.capture(&named(folder, name));
+        assert!(output.status.success(), "{folder} {name}: {output:?}");
+        assert_eq!(computer.newest()["consistency"], "application", "{folder} {name}");
+        let restored = computer.restored();
+        let file = restored.join("S:/Daten der Zentrale/BÜCHER/Bücher[1].mdf");
+        assert_eq!(fs::read(file).unwrap(), folder.as_bytes(), "{folder} {name}");
+        assert!(restored.join("T:/logs/sales.ldf").exists());
+        assert!(computer.log().contains("\"sales\" yes"), "{}", computer.log());
+    }
+}
+
+#[test]
+fn an_application_that_names_a_file_which_is_not_captured_is_never_told_that_it_is_safe() {
+    let computer = Computer::new(
+        "when = 'manual'\n[database]\napplication = 'sql-server'\nnames = ['sales']\ntruncate_logs = true\n",
+    );
+    let gone = SQL.replace("log T:", "file S:\\sql gone.ndf\n    log T:");
+    let output = computer.capture(&gone);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("gone.ndf") && said.contains("the database \"PC\\sales\" of SqlServerWriter"),
+        "{said}"
+    );
+    assert_eq!(computer.newest()["consistency"], "crash");
+    assert!(
+        computer.log().contains("\"sales\" no") && !computer.log().contains("BackupComplete"),
+        "{}",
+        computer.log()
+    );
+    assert!(computer.restored().join("S:/sql/sales.mdf").exists());
+
+    // A part of one is captured, and all of another; of the third nothing is, and it isn't even asked.
+    let computer = Computer::new("include = ['S:\\mail', 'S:\\sql\\sales.mdf']\nwhen = 'manual'\n");
+    let output = computer.capture(&format!("{MAIL}{SQL}"));
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("only a part of its database \"PC\\sales\" is included"), "{said}");
+    assert_eq!(computer.newest()["consistency"], "crash");
+    let log = computer.log();
+    assert!(log.contains("\"sales\" no") && log.contains("\"store\" yes"), "{log}");
+    assert!(!log.contains("\"other\""), "{log}");
+}
+
+#[test]
+fn a_volume_without_room_for_a_snapshot_costs_the_other_nothing() {
+    let computer = Computer::new("include = ['S:\\', 'T:\\']\nwhen = 'manual'\n");
+    let output = computer.capture(&format!("{MAIL}full T:\\\n"));
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("T:\\ can't have a snapshot") && said.contains("vssadmin resize"), "{said}");
+    assert_eq!(computer.newest()["consistency"], "per file", "{:?}", computer.newest());
+    let restored = computer.restored();
+    assert!(restored.join("S:/mail/inbox").exists() && restored.join("T:/logs/sales.ldf").exists());
+    assert!(computer.log().contains("\"store\" yes"), "{}", computer.log());
+}
+
+#[test]
+fn a_snapshot_that_is_lost_is_taken_anew() {
+    let lose = "if exist S:\\lose (del S:\\lose & rd /s /q C:\\fake-snapshots\\HarddiskVolumeShadowCopy1)";
+    let computer =
+        Computer::new(&format!("include = ['S:\\mail']\nwhen = 'manual'\n[database]\nafter = '{lose}'\n"));
+    fs::write(computer.drive("s/lose"), b"").unwrap();
+    let output = computer.capture(MAIL);
+    assert!(!computer.drive("s/lose").exists(), "no snapshot was lost: this test shows nothing");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(computer.log().matches("DoSnapshotSet ended").count(), 2, "{}", computer.log());
+    assert_eq!(computer.windows.points().len(), 1);
+    assert_eq!(computer.newest()["consistency"], "application");
+    assert_eq!(fs::read(computer.restored().join("S:/mail/inbox")).unwrap(), b"as it was");
+}
+
+#[test]
 fn the_systems_state_is_in_the_point_as_files_and_as_hives() {
     let computer = Computer::new("include = ['S:\\mail']\nwhen = 'manual'\nsystem_state = true\n");
     let system = r#"
@@ -175,6 +266,18 @@ writer "COM+ REGDB Writer" bootable
         let path = restored.join("C:/coffer/config-2/enclosed/registry").join(hive);
         assert!(path.metadata().is_ok_and(|one| one.len() > 0), "no hive {hive}");
     }
+}
+
+#[test]
+fn a_path_of_another_system_is_refused() {
+    let computer = Computer::new("include = ['/srv/data']\nwhen = 'manual'\n");
+    let output = computer.windows.agent("capture").args(["--server", &computer.windows.site.server]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("can't be a path of this computer"),
+        "{output:?}"
+    );
 }
 
 #[test]

@@ -127,6 +127,10 @@ impl Findings<'_> {
             if odd || !(path.starts_with('/') || windows_drive) {
                 let remedy = "Write the whole path from the root, such as \"/srv/data\", without \"..\".";
                 self.mistake(span.clone(), format!("\"{path}\" is not an absolute path"), remedy);
+            } else if path.contains(['*', '?']) {
+                let what = format!("\"{path}\" is a pattern, and {key} takes none");
+                let remedy = "Name the folder that holds what you want; patterns of what to leave out of it go into exclude.";
+                self.mistake(span.clone(), what, remedy);
             }
         }
         paths.into_iter().map(|(path, _)| path).collect()

@@ -77,6 +77,9 @@ impl Job {
             let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             WorkError::Config { name: text.name.clone(), mistakes: mistakes.join("; ") }
         })?;
+        if let Some(mistakes) = foreign(&config) {
+            return Err(WorkError::Config { name: text.name.clone(), mistakes });
+        }
         let mut job = Job {
             text: text.clone(),
             scope: Arc::new(Scope::new(&config, &[state.path()]).map_err(CaptureError::from)?),
@@ -310,6 +313,16 @@ impl Job {
     }
 }
 
+/// What's said of a path that's named and can't be on this computer: the box doesn't know which system that runs.
+fn foreign(config: &BackupConfig) -> Option<String> {
+    let logs = config.database.iter().flat_map(|database| &database.logs);
+    let path = config.include.iter().chain(logs).find(|path| platform::is_foreign(path))?;
+    let system = platform::system_name();
+    Some(format!(
+        "\"{path}\" can't be a path of this computer, which runs {system}; correct it, or give this to another computer"
+    ))
+}
+
 fn scope_id(config: &BackupConfig, listed: &ListedExclusions, found: &[FoundFiles]) -> [u8; 16] {
     let BackupConfig { exclude, automatic_exclusions, .. } = config;
     let include = included(config);
@@ -317,4 +330,18 @@ fn scope_id(config: &BackupConfig, listed: &ListedExclusions, found: &[FoundFile
     let mut id = [0; 16];
     id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_another_system_is_refused_with_a_sentence() {
+        let of = |include: &str| foreign(&BackupConfig::parse(&format!("include = ['{include}']")).unwrap());
+        let (own, other) = if cfg!(windows) { (r"C:\data", "/srv/data") } else { ("/srv/data", r"C:\data") };
+        assert_eq!(of(own), None);
+        let said = of(other).unwrap();
+        assert!(said.starts_with(&format!("\"{other}\" can't be a path of this computer")), "{said}");
+    }
 }

@@ -27,38 +27,17 @@ pub(crate) fn include_bytes(include: &str) -> Vec<u8> {
     include.as_bytes().to_vec()
 }
 
-/// Most links on the way to one path, as the kernel has it (ELOOP).
-const LINKS_MAX: usize = 40;
-
-/// What must be captured so that an included path is: each link on the way to it, and where they lead. A path without links is
-/// itself. What isn't there, and a way that goes in circles, stays as it is.
-pub(crate) fn with_links(include: &[u8]) -> Vec<Vec<u8>> {
-    let mut links = Vec::new();
-    let mut waiting: Vec<Vec<u8>> = components(include).rev().map(<[u8]>::to_vec).collect();
-    let mut reached = Vec::new();
-    while let Some(name) = waiting.pop() {
-        if name == b".." {
-            reached.truncate(reached.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
-            continue;
-        }
-        let parent = reached.len();
-        reached.push(b'/');
-        reached.extend_from_slice(&name);
-        let Ok(target) = std::fs::read_link(as_path(&reached)) else { continue };
-        if links.len() == LINKS_MAX {
-            return vec![include.to_vec()];
-        }
-        links.push(reached.clone());
-        let target = target.as_os_str().as_bytes();
-        reached.truncate(if target.starts_with(b"/") { 0 } else { parent });
-        waiting.extend(components(target).rev().map(<[u8]>::to_vec));
-    }
-    links.push(reached);
-    links
+/// Whether an absolute path is one of another system's, which nothing here can have.
+pub(crate) fn is_foreign(path: &str) -> bool {
+    !path.starts_with('/')
 }
 
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
+/// What must be captured so that a path is: each link on the way to it, and where they lead.
+pub(crate) fn with_links(include: &[u8]) -> Vec<Vec<u8>> {
+    way::with_links(include, |path| Step {
+        own_name: None,
+        target: std::fs::read_link(as_path(path)).ok().map(|target| target.into_os_string().into_vec()),
+    })
 }
 
 /// A pattern as a person wrote it, for matching against path bytes.
@@ -72,6 +51,12 @@ pub(crate) const IS_CASE_SENSITIVE: bool = true;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_with_a_drive_is_another_systems() {
+        assert!(is_foreign(r"C:\data") && is_foreign("c:/data"));
+        assert!(!is_foreign("/srv/c:/data"));
+    }
 
     #[test]
     fn links_on_the_way_are_followed_and_kept() {

@@ -77,7 +77,9 @@ pub(crate) use listed::listed_files;
 pub(crate) use mount_point::mounted_at;
 pub(crate) use mounts::Mounts;
 pub(crate) use network_cost::network_cost;
-pub(crate) use path::{IS_CASE_SENSITIVE, as_path, below, include_bytes, path_bytes, pattern, with_links};
+pub(crate) use path::{
+    IS_CASE_SENSITIVE, as_path, below, include_bytes, is_foreign, path_bytes, pattern, with_links,
+};
 pub(crate) use positional::{read_exact_at, write_all_at};
 pub(crate) use power::power;
 #[cfg(test)]

@@ -63,10 +63,42 @@ pub(crate) fn include_bytes(include: &str) -> Vec<u8> {
     if is_same { found } else { written }
 }
 
-/// What must be captured so that an included path is. Junctions on the way aren't followed; an included path that isn't reached
-/// is in the point's report.
+/// Whether an absolute path is one of another system's, which nothing here can have.
+pub(crate) fn is_foreign(path: &str) -> bool {
+    let bytes = path.strip_prefix('/').unwrap_or(path).as_bytes();
+    !(bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.get(1) == Some(&b':'))
+}
+
+/// What must be captured so that a path is: each junction and link on the way to it, and where they lead; in long names, and in
+/// the case that the file system has. A folder that another volume is mounted at is on the way as any other.
 pub(crate) fn with_links(include: &[u8]) -> Vec<Vec<u8>> {
-    vec![include.to_vec()]
+    way::with_links(include, |path| {
+        let Ok(file) = open_to_describe(&as_path(path)) else { return Step::default() };
+        let is_below_drive = split(path).is_some_and(|(parent, _)| !parent.is_empty());
+        let own_name = final_name::last(&file).filter(|_| is_below_drive);
+        let is_link = stat::of_file(&file).is_ok_and(|stat| stat.kind == NodeKind::Symlink);
+        let is_followed = is_link && is_below_drive && mounted_at(path).is_none();
+        let target = is_followed.then(|| std::fs::read_link(as_path(path)).ok()).flatten();
+        Step { own_name, target: target.and_then(|target| link_target(path, &target)) }
+    })
+}
+
+/// Where a link leads, in path bytes; `None` where that's no place on a drive.
+fn link_target(link: &[u8], target: &Path) -> Option<Vec<u8>> {
+    let wide: Vec<u16> = target.as_os_str().encode_wide().collect();
+    let written = wtf8::from_wide(&wide);
+    let verbatim = written.strip_prefix(LONG.as_bytes());
+    let is_separator = |byte: Option<&u8>| matches!(byte, Some(b'/' | b'\\'));
+    let rooted = rooted(&written);
+    let written = verbatim.unwrap_or(&written);
+    match () {
+        () if written.get(1) == Some(&b':') => Some(rooted),
+        // Another computer's, or a volume's without a letter.
+        () if verbatim.is_some() || is_separator(written.first()) && is_separator(written.get(1)) => None,
+        // On the same drive.
+        () if is_separator(written.first()) => Some([link.get(..3)?, &rooted].concat()),
+        () => Some(rooted.get(1..)?.to_vec()),
+    }
 }
 
 /// A pattern as a person wrote it, for matching against path bytes.
@@ -119,5 +151,43 @@ mod tests {
         assert_eq!(include_bytes("/Q:/nowhere"), b"/Q:/nowhere");
         assert_eq!(pattern(r"C:\Users\*\x"), "/C:/Users/*/x");
         assert_eq!(pattern("**/*.tmp"), "**/*.tmp");
+    }
+    #[test]
+    fn a_path_without_a_drive_is_another_systems() {
+        assert!(is_foreign("/srv/data") && is_foreign("//server/share"));
+        assert!(!is_foreign(r"C:\data") && !is_foreign("c:/data") && !is_foreign("/C:/data"));
+    }
+
+    #[test]
+    fn a_link_leads_to_a_drive_or_from_where_it_is() {
+        for (target, leads) in [
+            (r"\\?\C:\Users", Some("/C:/Users")),
+            (r"c:\Users\", Some("/C:/Users")),
+            (r"\moved\x", Some("/D:/moved/x")),
+            (r"..\moved", Some("../moved")),
+            (r"\\server\share", None),
+            (r"\\?\UNC\server\share", None),
+            (r"\\?\Volume{1}\", None),
+        ] {
+            let found = link_target(b"/D:/data/link", Path::new(target));
+            assert_eq!(found.as_deref(), leads.map(str::as_bytes), "{target}");
+        }
+    }
+
+    #[test]
+    fn an_included_path_is_found_by_its_short_name_and_in_any_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = std::fs::canonicalize(dir.path()).unwrap().join("A rather long name");
+        std::fs::create_dir_all(folder.join("Inner")).unwrap();
+        let own = path_bytes(&folder.join("Inner"));
+        let other_case = upcased(&own).into_owned();
+        assert_ne!(other_case, own);
+        assert_eq!(with_links(&other_case), [own.clone()]);
+        let short = super::super::short_name::read(&open_to_describe(&folder).unwrap());
+        let short = short.expect("a volume that makes short names");
+        let (parent, _) =
+            split(&path_bytes(&folder)).map(|(parent, name)| (parent.to_vec(), name.len())).unwrap();
+        assert_eq!(with_links(&[&parent[..], b"/", &short, b"/inner"].concat()), [own]);
+        assert_eq!(with_links(b"/Q:/nowhere/x"), [b"/Q:/nowhere/x"]);
     }
 }
