@@ -32,3 +32,18 @@ pub(super) fn read(file: &File) -> Option<Vec<u8>> {
     let wide: Vec<u16> = name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     Some(wtf8::from_wide(&wide))
 }
+
+/// As Windows itself tells it to programs of the eighties.
+#[cfg(test)]
+pub(super) fn of_path(path: &std::path::Path) -> Vec<u8> {
+    use std::os::windows::ffi::OsStrExt;
+
+    use windows_sys::Win32::Storage::FileSystem::GetShortPathNameW;
+
+    let path: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+    let mut short = vec![0u16; 4096];
+    // SAFETY: the path ends with a zero, the buffer is as long as said.
+    let len = unsafe { GetShortPathNameW(path.as_ptr(), short.as_mut_ptr(), 4096) } as usize;
+    let short = wtf8::from_wide(&short[..len]);
+    short.rsplit(|byte| *byte == b'\\').next().unwrap_or_default().to_vec()
+}
