@@ -74,7 +74,7 @@ impl Directory {
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         match self {
             Directory::Computer => Err(io::ErrorKind::Unsupported.into()),
-            Directory::Folder { handle, .. } => stat::of_file(handle),
+            Directory::Folder { handle, .. } => stat::of_file(handle).map(|stat| self.worth(stat)),
         }
     }
 
