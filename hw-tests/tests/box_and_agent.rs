@@ -304,6 +304,19 @@ fn a_simulated_library_that_is_left_lets_nothing_leave_the_disk() {
 }
 
 #[test]
+fn a_configuration_that_would_keep_no_history_is_refused() {
+    let site = Site::start();
+    let file = site.path("nothing.toml");
+    fs::write(&file, format!("include = [{:?}]\nkeep = {{ daily = 0 }}\n", site.data())).unwrap();
+    let refused = site.try_coffer(&["config", "set", "alpha", "nothing", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(39), "{}", said(&refused));
+    assert!(said(&refused).contains("no history would be kept"), "{}", said(&refused));
+    assert!(!site.coffer(&["config", "list"]).contains("nothing"));
+    assert!(site.coffer(&["clock", "accept"]).contains("counts as right"));
+    assert!(site.coffer(&["audit"]).contains("said that the box's clock is right"));
+}
+
+#[test]
 fn wrong_input_gets_a_sentence_and_its_own_exit_code_and_changes_nothing() {
     let site = Site::start();
     fill(&site, 5, 1);

@@ -1,7 +1,7 @@
 //! Whether the box's clock can be believed. What is given up by age (restore points, tapes) isn't while it can't.
 //!
-//! A clock leaps where it differs by more than an hour from what is expected: while the box runs, from the time before plus what
-//! went by since; when it starts, from the last good time, by which it can't be earlier, nor later by more than a box is likely to
+//! A clock leaps where it differs by more than an hour from what is expected: while the box runs, from the last time that was
+//! believed plus what went by since, so that many small steps are a leap too; when it starts, from the last good time, by which it can't be earlier, nor later by more than a box is likely to
 //! be off. A leap is over as soon as the clock shows what was expected, headquarters' clock agrees with it, an operator accepts it
 //! (`coffer clock accept`), or it has run on evenly for a week: a disk that nothing is given up on fills.
 
@@ -58,8 +58,8 @@ enum Seen {
 #[derive(Debug)]
 struct Watch {
     known: Known,
-    /// What the clock showed when it was last looked at.
-    last_ms: u64,
+    /// What the clock should show now if it has run on evenly since it was last believed, or since it last leapt.
+    even_ms: u64,
 }
 
 impl Watch {
@@ -76,15 +76,16 @@ impl Watch {
                 known.leap = (good_ms > 0 && !leap.expects(now_ms)).then_some(leap);
             }
         }
-        let mut watch = Watch { known, last_ms: now_ms };
+        let mut watch = Watch { known, even_ms: now_ms };
         watch.settle(now_ms, None);
         watch
     }
 
     /// `elapsed_ms` went by since the last look, whatever the clock says; `hq_ms` is what headquarters' clock shows now.
     fn look(&mut self, now_ms: u64, elapsed_ms: u64, hq_ms: Option<u64>) -> Seen {
-        let expected_ms = std::mem::replace(&mut self.last_ms, now_ms) + elapsed_ms;
+        let expected_ms = self.even_ms + elapsed_ms;
         let has_leapt = now_ms.abs_diff(expected_ms) > LEAP_MS;
+        self.even_ms = if has_leapt || agrees(hq_ms, now_ms) { now_ms } else { expected_ms };
         match &mut self.known.leap {
             None if has_leapt => {
                 self.known.leap = Some(Leap { expected_ms, latest_ms: expected_ms, even_ms: 0 });
@@ -111,7 +112,7 @@ impl Watch {
         let Some(leap) = self.known.leap else { return Seen::Nothing };
         let why = match () {
             () if leap.expects(now_ms) => "it shows what it should",
-            () if hq_ms.is_some_and(|hq| hq.abs_diff(now_ms) <= LEAP_MS) => "headquarters' clock agrees",
+            () if agrees(hq_ms, now_ms) => "headquarters' clock agrees",
             () if leap.even_ms >= EVEN_MS => "it has run on evenly for a week",
             () => return Seen::Nothing,
         };
@@ -121,6 +122,7 @@ impl Watch {
 
     fn accept(&mut self, now_ms: u64) {
         self.known = Known { good_ms: now_ms, leap: None };
+        self.even_ms = now_ms;
     }
 
     fn sentence(&self, now_ms: u64) -> Option<String> {
@@ -137,6 +139,11 @@ impl Watch {
             hours(by)
         ))
     }
+}
+
+/// Whether headquarters' clock shows about the same.
+fn agrees(hq_ms: Option<u64>, now_ms: u64) -> bool {
+    hq_ms.is_some_and(|hq_ms| hq_ms.abs_diff(now_ms) <= LEAP_MS)
 }
 
 impl Leap {
@@ -260,7 +267,7 @@ mod tests {
     fn run(watch: &mut Watch, hours: u64) -> Seen {
         let mut seen = Seen::Nothing;
         for _ in 0..hours {
-            seen = watch.look(watch.last_ms + HOUR_MS, HOUR_MS, None);
+            seen = watch.look(watch.even_ms + HOUR_MS, HOUR_MS, None);
         }
         seen
     }
@@ -286,6 +293,19 @@ mod tests {
             let right_ms = START_MS + 5 * HOUR_MS + MINUTE_MS;
             assert!(matches!(watch.look(right_ms, MINUTE_MS, None), Seen::Over(_)));
         }
+    }
+
+    #[test]
+    fn many_small_steps_are_a_leap_unless_headquarters_clock_goes_along() {
+        let step = |watch: &mut Watch, count: u64, hq: bool| {
+            let now_ms = START_MS + count * 50 * MINUTE_MS;
+            watch.look(now_ms, MINUTE_MS, hq.then_some(now_ms))
+        };
+        let mut stepped = watch();
+        assert_eq!(step(&mut stepped, 1, false), Seen::Nothing);
+        assert_eq!(step(&mut stepped, 2, false), Seen::Leapt);
+        let mut along = watch();
+        assert!((1..20).all(|count| step(&mut along, count, true) == Seen::Nothing));
     }
 
     #[test]
@@ -335,10 +355,10 @@ mod tests {
         watch.look(leapt_ms, MINUTE_MS, None);
         run(&mut watch, 6 * 24);
         // What was recorded meanwhile has the wrong time.
-        let mut again = Watch::start(Some(watch.known), watch.last_ms, watch.last_ms + MINUTE_MS);
+        let mut again = Watch::start(Some(watch.known), watch.even_ms, watch.even_ms + MINUTE_MS);
         assert!(is_in_doubt(&again));
         assert!(matches!(run(&mut again, 24), Seen::Over(_)), "the time before the restart counts");
-        let right = Watch::start(Some(watch.known), watch.last_ms, START_MS + 8 * DAY_MS);
+        let right = Watch::start(Some(watch.known), watch.even_ms, START_MS + 8 * DAY_MS);
         assert!(!is_in_doubt(&right));
     }
 

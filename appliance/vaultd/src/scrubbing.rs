@@ -34,8 +34,8 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
         match tokio::task::spawn_blocking(move || scrubbing.work(&working, &stopping)).await {
             Ok(next) => scrubbing = next,
             Err(panic) => {
-                tracing::error!(%panic, "reading the disk back failed; this is a mistake in cofferd");
-                return;
+                tracing::error!(%panic, "reading the disk back failed; this is a mistake in cofferd. It begins again");
+                scrubbing = Scrubbing::default();
             }
         }
     }

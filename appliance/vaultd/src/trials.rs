@@ -18,9 +18,9 @@ const DAY_MS: u64 = 24 * 3_600_000;
 const AGAIN_MS: u64 = 3_600_000;
 const HEALED_AGAIN_MS: u64 = 60_000;
 /// Versions that are looked at for one whose data is on the disk.
-const PICKS_MAX: usize = 20;
+const PICKS_MAX: usize = 8;
 /// Where there's none, it's looked again after so long.
-const PICK_AGAIN: Duration = Duration::from_secs(3600);
+const PICK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// What is known besides what the catalog says.
 #[derive(Default)]

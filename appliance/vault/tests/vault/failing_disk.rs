@@ -56,7 +56,7 @@ fn a_failed_sync_makes_the_vault_read_only_until_it_is_reopened() {
     agent.make_file(ROOT, "second", Random::new(2).bytes(PAGE));
     assert!(matches!(agent.close(), Err(VaultError::ReadOnly)));
     assert!(matches!(vault.roll(), Err(VaultError::ReadOnly)));
-    assert!(matches!(vault.audit("test", "anything"), Err(VaultError::ReadOnly)));
+    assert!(matches!(vault.record(Vec::new()), Err(VaultError::ReadOnly)));
     // What is there can still be restored.
     let agent = start_over(agent);
     agent.check_all().unwrap();
