@@ -128,7 +128,7 @@ fn copies_in_a_simulated_library_that_was_left_let_nothing_leave_the_disk() {
     vault.record(vec![label("COF001L6", 0), label("COF001L6", 1)]).unwrap();
     copy_all(&vault, "COF001L6");
     assert_eq!(vault.give_up_simulated().unwrap(), [""; 0]);
-    assert!(vault.plan_reclaim(EVICT).unwrap().steps.len() > 0);
+    assert!(!vault.plan_reclaim(EVICT).unwrap().steps.is_empty());
 }
 
 #[test]
