@@ -37,6 +37,11 @@ pub enum WanError {
     /// Operator.
     #[error("HQ doesn't have segment {segment} whole: restore it from tape")]
     NotAtHq { segment: SegmentId },
+    /// The box takes up what HQ knows by itself.
+    #[error(
+        "this vault was set back to an older state than the one that HQ knows: restart the box, and it takes up again what HQ has"
+    )]
+    SetBack,
     /// Bug.
     #[error("a part of the WAN job stopped unexpectedly: restart the box's service and report this")]
     Internal,

@@ -105,6 +105,9 @@ impl WanJob {
             if gained > 0 {
                 backoff.reset();
             }
+            if matches!(error, WanError::SetBack) {
+                self.shared.board.change(|status| status.set_back = true);
+            }
             let sentence = error.sentence();
             if error.is_full_disk() {
                 self.shared.board.change(|status| status.hq_is_full = true);

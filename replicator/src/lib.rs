@@ -11,6 +11,7 @@ mod continuing;
 mod error;
 mod fetch;
 mod job;
+mod lineage;
 mod pace;
 mod progress;
 mod rate;

@@ -7,12 +7,14 @@ use coffer_format::event::Place;
 use coffer_format::wire::{Message, PROTOCOL, SegmentHas};
 use coffer_format::{FileHash, SegmentId};
 use coffer_link::{Link, LinkError, Receiver, Role, connect};
+use coffer_vault::SegmentState;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::WanError;
 use crate::job::{Shared, in_background};
+use crate::lineage;
 use crate::pace::Pace;
 use crate::progress::{Misfit, Progress};
 use crate::status::{ClockTold, WholeAtHq};
@@ -65,7 +67,9 @@ impl<'a> Session<'a> {
         let throttle = Some(shared.board.throttle.clone());
         let mut link = connect(&settings.address, &settings.identity, Role::Hq, throttle).await?;
         let patience = settings.patience.stall;
-        let greeting = greet(&mut link, shared);
+        let vault = shared.vault.clone();
+        let states = in_background(move || vault.segments()).await??;
+        let greeting = greet(&mut link, shared, &states);
         let has = timeout(patience, greeting).await.map_err(|_| stalled(patience))??;
         let Link { sender, receiver, .. } = link;
         let (outbox, mut to_send) = mpsc::channel(OUTBOX_MAX);
@@ -131,18 +135,8 @@ impl<'a> Session<'a> {
         let vault = self.shared.vault.clone();
         let states = in_background(move || vault.segments()).await??;
         self.work = Work::derive(states, &self.shared.held_back());
-        while let Some(segment) = self.work.overtaken(&self.progress) {
-            self.shared.hold_back(
-                segment,
-                format!(
-                    "HQ has more of segment {segment} than this box: this vault is older than HQ's copy of it; \
-                     what this box takes in no longer all gets to HQ. Bring what is newer there back with `coffer restore \
-                     --hq-branch`, then make this box anew with `cofferd init` under a new branch name"
-                ),
-            );
-            let vault = self.shared.vault.clone();
-            let states = in_background(move || vault.segments()).await??;
-            self.work = Work::derive(states, &self.shared.held_back());
+        if self.work.overtaken(&self.progress).is_some() {
+            return Err(WanError::SetBack);
         }
         Ok(())
     }
@@ -359,7 +353,11 @@ fn stalled(patience: Duration) -> WanError {
     WanError::Stalled { seconds: patience.as_secs() }
 }
 
-async fn greet(link: &mut Link, shared: &Shared) -> Result<Vec<SegmentHas>, WanError> {
+async fn greet(
+    link: &mut Link,
+    shared: &Shared,
+    states: &[SegmentState],
+) -> Result<Vec<SegmentHas>, WanError> {
     let vault = &shared.vault;
     let (program, clock_ms) = (format!("cofferd {}", env!("CARGO_PKG_VERSION")), vault.now_ms());
     link.sender.send(Message::Hello { protocol: PROTOCOL, program, clock_ms }).await?;
@@ -371,7 +369,10 @@ async fn greet(link: &mut Link, shared: &Shared) -> Result<Vec<SegmentHas>, WanE
                 let told = ClockTold { ms: vault_ms, heard: std::time::Instant::now() };
                 shared.board.change(|status| status.clock = Some(told));
             }
-            Some(Message::BranchHas { segments }) => return Ok(segments),
+            Some(Message::BranchHas { segments }) => {
+                lineage::check(link, vault, &segments, states).await?;
+                return Ok(segments);
+            }
             Some(Message::Refused { refusal }) => return Err(LinkError::Refused(refusal).into()),
             Some(_) => return Err(WanError::OutOfTurn),
             None => return Err(WanError::Closed),

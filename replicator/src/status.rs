@@ -27,6 +27,8 @@ pub struct WanStatus {
     pub hq_is_full: bool,
     /// Segments that are left alone, with the reason.
     pub held_back: Vec<String>,
+    /// The vault was set back to an older state than HQ knows: nothing is sent.
+    pub set_back: bool,
     /// Per configuration, as HQ last said.
     pub whole: Vec<WholeAtHq>,
     /// When HQ last said so; 0 before the first time.

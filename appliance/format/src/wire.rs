@@ -217,6 +217,13 @@ layout! {
 }
 
 layout! {
+    /// What tells a segment at HQ from another of that number: its random salt, and the BLAKE3 of its first `bytes` bytes (which are
+    /// all before the trailer of one that is whole).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SegmentMark { pub segment: SegmentId, pub salt: [u8; 16], pub bytes: u64, pub is_whole: bool, pub hash: FileHash }
+}
+
+layout! {
     /// A pattern of paths that a computer leaves out, or that is recommended to be.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Exclusion { pub pattern: String, pub why: String, pub is_applied: bool }
@@ -325,5 +332,8 @@ kinds! {
         78 = BranchHolds { segments: Vec<SegmentHeld> },
         /// Answered with `SegmentBytes`, whose `closed_len` is the outline's; of a segment that isn't whole at HQ all there is.
         79 = OutlineWanted { segment: SegmentId, offset: u64 },
+        /// From a box, on each connection: is it still HQ's line of history that it's on? Of segments that HQ lacks nothing comes.
+        80 = MarksWanted { segments: Vec<SegmentId> },
+        81 = Marks { segments: Vec<SegmentMark> },
     }
 }

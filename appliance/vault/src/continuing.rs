@@ -126,10 +126,15 @@ impl Continuation {
             write_identity(&RealDisk, to, &identity)?;
         }
         RealDisk.sync_dir(&beside).map_err(VaultError::io("sync", &beside))?;
-        let own = names.iter().filter(|name| parse_name(name).is_some_and(|(segment, _)| segment >= *first));
         let mut count = 0;
-        for name in own {
-            let path = from.join(name);
+        for name in &names {
+            let Some((segment, form)) = parse_name(name).filter(|(segment, _)| segment >= first) else {
+                continue;
+            };
+            if self.is_on_hqs_line(segment)? {
+                continue;
+            }
+            let path = segment_path(&self.dir, segment, form);
             RealDisk.remove(&path).map_err(VaultError::io("remove", &path))?;
             count += 1;
         }
@@ -141,7 +146,7 @@ impl Continuation {
     pub fn put(&mut self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
         let damaged = |what: &str| VaultError::Damaged { segment, offset: 0, what: what.into() };
         let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
-        let Some(held) = self.held.iter().find(|held| held.segment == segment) else {
+        let Some(held) = self.held.iter().copied().find(|held| held.segment == segment) else {
             return Err(damaged("HQ sent what it doesn't hold"));
         };
         if header.segment != segment || header.salt != held.salt {
@@ -160,7 +165,8 @@ impl Continuation {
         }
         self.take_identity(&header)?;
         self.check_goes_on(segment, bytes)?;
-        self.write(segment, form, bytes)
+        let tail = if held.hash.is_none() { self.open_tail(segment, bytes.len())? } else { Vec::new() };
+        self.write(segment, form, &[bytes, &tail[..]].concat())
     }
 
     /// The folder is complete: its catalog is made anew when it's opened.
@@ -177,6 +183,14 @@ impl Continuation {
             }
         }
         RealDisk.sync_dir(&self.dir).map_err(VaultError::io("sync", &self.dir))
+    }
+
+    fn is_on_hqs_line(&self, segment: SegmentId) -> Result<bool> {
+        let Some(held) = self.held.iter().find(|held| held.segment == segment) else { return Ok(false) };
+        Ok(match self.local(segment)? {
+            Local::Stub { header, .. } | Local::File { header, .. } => header.salt == held.salt,
+            Local::None | Local::Unreadable => false,
+        })
     }
 
     fn local(&self, segment: SegmentId) -> Result<Local> {
@@ -269,6 +283,13 @@ impl Continuation {
             RefusalCode::Conflict,
             format!("segment {segment} has gone another way here than at HQ: nothing was changed"),
         ))
+    }
+
+    /// What an open segment here has beyond what HQ has of it.
+    fn open_tail(&self, segment: SegmentId, from: usize) -> Result<Vec<u8>> {
+        let Local::File { path, end: None, .. } = self.local(segment)? else { return Ok(Vec::new()) };
+        let here = std::fs::read(&path).map_err(VaultError::io("read", &path))?;
+        Ok(here.get(from..).unwrap_or_default().to_vec())
     }
 
     fn write(&self, segment: SegmentId, form: FileForm, bytes: &[u8]) -> Result<()> {

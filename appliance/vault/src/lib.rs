@@ -26,6 +26,7 @@ pub mod impact;
 mod import;
 mod intake;
 mod keys;
+mod lineage;
 mod maps;
 pub mod mirror;
 pub mod outline;

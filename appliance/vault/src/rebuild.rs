@@ -130,16 +130,9 @@ fn catch_up(
     transaction.commit()?;
     remove_left_over(reading, db, &forms)?;
     list_missing(reading, db)?;
-    let highest: Option<u64> = db.query_row(
-        // A point's data may lie in a segment that this disk never had.
-        "SELECT MAX(segment) FROM (SELECT segment FROM segments UNION ALL SELECT segment FROM dropped
-           UNION ALL SELECT fresh_segment FROM points WHERE fresh_bytes > 0
-           UNION ALL SELECT bulk_segment FROM points WHERE bulk_bytes > 0)",
-        [],
-        |row| row.get(0),
-    )?;
+    let highest = catalog::newest_number(db)?;
     let newest = forms.keys().next_back().copied().unwrap_or_default();
-    let next = newest.0.max(highest.unwrap_or(0)) + 1;
+    let next = newest.0.max(highest.0) + 1;
     Ok(Found { next_lsn: Lsn(applied.0 + 1), next_segment: SegmentId(next), notes, is_new: all })
 }
 

@@ -221,6 +221,11 @@ impl Vault {
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
+    /// The highest segment number that was given out.
+    pub fn newest_number(&self) -> Result<SegmentId> {
+        let listed = self.reading.readers.with(catalog::newest_number)?;
+        Ok(listed.max(SegmentId(self.next_segment.load(Ordering::SeqCst) - 1)))
+    }
     pub fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::SeqCst)
     }

@@ -174,11 +174,15 @@ fn unlimited() -> String {
 
 /// The job that sends to HQ, as `[hq]` says and as the branch that the box has joined as.
 pub(crate) fn wan_job(table: &toml::Table, identity: Identity, vault: Arc<Vault>) -> Result<WanJob> {
+    let wan = wan_settings(table, identity)?;
+    Ok(WanJob::new(vault, wan, Arc::new(|| jiff::Zoned::now().datetime())))
+}
+
+/// Where HQ is, as `[hq]` says, and who the box is there.
+pub(crate) fn wan_settings(table: &toml::Table, identity: Identity) -> Result<WanSettings> {
     let table: HqTable = table.clone().try_into().context("box.toml: [hq]")?;
     let Role::Branch(branch) = identity.role() else { bail!("the identity in `branch` isn't a branch's") };
     let rate: Rate = table.rate.parse().context("box.toml: hq.rate")?;
     let calendar = Calendar::new(rate, table.window).context("box.toml: hq.window")?;
-    let wan =
-        WanSettings { address: table.address, identity, branch, calendar, patience: Default::default() };
-    Ok(WanJob::new(vault, wan, Arc::new(|| jiff::Zoned::now().datetime())))
+    Ok(WanSettings { address: table.address, identity, branch, calendar, patience: Default::default() })
 }

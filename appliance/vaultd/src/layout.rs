@@ -19,6 +19,10 @@ impl Layout {
     pub fn vault(&self) -> PathBuf {
         self.0.join("vault")
     }
+    /// There while the vault is older than what HQ knows of it.
+    pub fn set_back(&self) -> PathBuf {
+        self.0.join("set-back")
+    }
     /// A line of the vault's history that the box doesn't go on with.
     pub fn set_aside(&self, now_ms: u64) -> PathBuf {
         self.0.join(format!("{SET_ASIDE}{now_ms}"))

@@ -14,6 +14,7 @@ use coffer_vault::continuing::Continuation;
 use coffer_vault::{Clock, VaultError};
 use coffer_vault::{Opener, SystemClock, Vault};
 
+use crate::copies::wan_settings;
 use crate::joining;
 use crate::layout::Layout;
 use crate::settings::Settings;
@@ -57,6 +58,13 @@ impl Branch {
             patience: Default::default(),
         };
         Ok(Branch { wan, org })
+    }
+
+    /// As the box's settings have it.
+    fn as_set(settings: &Settings, layout: &Layout) -> Result<Branch> {
+        let table = settings.hq.as_ref().context("box.toml names no HQ")?;
+        let wan = wan_settings(table, Identity::load(&layout.branch())?)?;
+        Ok(Branch { wan, org: None })
     }
 
     pub(crate) fn check_org(&self, vault: OrgId) -> Result<()> {
@@ -119,4 +127,36 @@ pub(crate) fn record_copies(vault: &Vault, branch: &Branch, from_hq: &FromHq) ->
     let away = without.into_iter().filter(|state| !state.on_disk && whole.contains(&state.segment));
     let copies = away.filter_map(|state| Some((state.segment, state.hash?, ours.clone()))).collect();
     Ok(vault.record_copies(copies)?)
+}
+
+/// Notes that this vault was set back, so that the next start takes up what HQ knows.
+pub(crate) fn note_set_back(layout: &Layout) -> std::io::Result<()> {
+    std::fs::File::create(layout.set_back())?.sync_all()?;
+    std::fs::File::open(&layout.0)?.sync_all()
+}
+
+/// A vault that was set back, before it's opened: what HQ knows is taken up; what the box took in meanwhile is set aside.
+pub(crate) async fn after_set_back(
+    layout: &Layout,
+    settings: &Settings,
+    opener: Opener,
+) -> Result<(Branch, FromHq)> {
+    let branch = Branch::as_set(settings, layout)?;
+    let from_hq = from_hq(layout, &branch, opener, false).await?;
+    Ok((branch, from_hq))
+}
+
+/// The same, once it's open again.
+pub(crate) fn finish_set_back(
+    layout: &Layout,
+    vault: &Vault,
+    branch: &Branch,
+    from_hq: &FromHq,
+) -> Result<()> {
+    record_copies(vault, branch, from_hq)?;
+    if !layout.all_set_aside().is_empty() {
+        vault.leave_line()?;
+    }
+    vault.audit("box", "this vault had been set back to an older state; what HQ knows was taken up again")?;
+    Ok(std::fs::remove_file(layout.set_back())?)
 }

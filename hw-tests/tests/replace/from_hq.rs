@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::folder::{capture, change, copy, fill, replace};
 use crate::headquarters::{Headquarters, code};
-use crate::support::{Site, contents, said};
+use crate::support::{Site, contents, program, said, succeed};
 
 fn replace_from(hq: &Headquarters, site: &Site) -> String {
     let code = code(site.dir.path(), &["--replace"]);
@@ -133,11 +133,43 @@ fn a_replacement_can_join_headquarters_later() {
     copy(&site.path("vault"), &site.path("box/vault"));
     let output = replace(&site, &[]);
     assert!(said(&output).contains("cofferd join"), "{}", said(&output));
-    let mut join = crate::support::program("cofferd");
+    let mut join = program("cofferd");
     join.args(["join", "--hq", &hq.address, "--code", &code(site.dir.path(), &["--replace"]), "--dir"]);
-    crate::support::succeed(join.arg(site.path("box")));
+    succeed(join.arg(site.path("box")));
     site.start_box();
     change(&site, 1);
     capture(&site);
     hq.wait_until_whole(&site, 2);
+}
+
+#[test]
+fn tapes_and_headquarters_together_give_what_either_knows() {
+    let (hq, mut site) = Headquarters::with_site("[tape]\nsimulated = true\n");
+    fill(&site);
+    capture(&site);
+    let first = contents(&site.data());
+    site.coffer(&["tape", "run"]);
+    change(&site, 1);
+    capture(&site);
+    let second = contents(&site.data());
+    hq.wait_until_whole(&site, 2);
+    lose_box(&mut site);
+    let mut rebuild = program("coffer");
+    rebuild.args(["rebuild-from-tape", "--vault"]).arg(site.path("box/vault"));
+    rebuild.arg("--simulated").arg(site.path("dead/simulated-library"));
+    succeed(rebuild.arg("--recovery-key").arg(site.path("recovery.key")));
+    copy(&site.path("dead/simulated-library"), &site.path("box/simulated-library"));
+
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("1 computers and 2 restore points"), "{told}");
+    site.start_box();
+    change(&site, 2);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&["--point", "1"])), first);
+    assert_eq!(contents(&site.restore(&["--point", "2"])), second);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    hq.wait_until_whole(&site, 3);
+    site.coffer(&["tape", "run"]);
+    let status = site.status();
+    assert_eq!(status["hq"]["set_back"], false, "{status}");
 }

@@ -8,3 +8,4 @@ mod support;
 mod folder;
 mod from_hq;
 mod headquarters;
+mod set_back;

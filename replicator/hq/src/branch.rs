@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coffer_format::segment::SegmentHeader;
-use coffer_format::wire::{RefusalCode, SegmentHas, SegmentHeld};
+use coffer_format::wire::{RefusalCode, SegmentHas, SegmentHeld, SegmentMark};
 use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
 use coffer_vault::RecoveryKey;
 use coffer_vault::disk::RealDisk;
@@ -125,6 +125,16 @@ impl Branch {
         let held = self.mirror()?.map_or_else(|| Ok(Vec::new()), |mirror| mirror.held())?;
         self.stale.store(true, Ordering::SeqCst);
         Ok(held)
+    }
+
+    /// What tells those segments from others of their numbers, of those that are here.
+    pub(crate) fn marks(&self, segments: &[SegmentId]) -> Result<Vec<SegmentMark>> {
+        let Some(mirror) = self.mirror()? else { return Ok(Vec::new()) };
+        let mut marks = Vec::new();
+        for segment in segments {
+            marks.extend(mirror.mark(*segment)?);
+        }
+        Ok(marks)
     }
 
     /// A segment's outline, or all there is of one that isn't whole; `None` where nothing is.

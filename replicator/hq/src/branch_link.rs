@@ -17,6 +17,8 @@ use crate::{HqError, Result};
 const PIECE_MAX: usize = 256 << 10;
 /// Messages that wait while earlier ones are made durable; they are then made durable together.
 const WAITING_MAX: usize = 16;
+/// Most segments whose marks are told at once: each that isn't whole is read for it.
+const MARKS_MAX: usize = 64;
 /// What is sent back at once: small enough for a thin line not to look dead.
 const BACK_LEN: u64 = 32 << 10;
 
@@ -156,6 +158,11 @@ impl Service {
                 self.shared
                     .in_background(move || Ok(Message::BranchHolds { segments: branch.held()? }))
                     .await?
+            }
+            Message::MarksWanted { segments } => {
+                let asked = segments.into_iter().take(MARKS_MAX).collect::<Vec<_>>();
+                let segments = self.shared.in_background(move || branch.marks(&asked)).await?;
+                Message::Marks { segments }
             }
             Message::OutlineWanted { segment, offset } => return self.send_outline(segment, offset).await,
             Message::SegmentWanted { segment, offset } => return self.send_back(segment, offset).await,

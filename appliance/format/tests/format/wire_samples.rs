@@ -86,11 +86,13 @@ fn kind(message: &Message) -> &'static str {
         BranchContinues => "branch-continues",
         BranchHolds { .. } => "branch-holds",
         OutlineWanted { .. } => "outline-wanted",
+        MarksWanted { .. } => "marks-wanted",
+        Marks { .. } => "marks",
     }
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 54;
+const KINDS: usize = 56;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -281,5 +283,15 @@ fn branch() -> Vec<Message> {
             }],
         },
         OutlineWanted { segment, offset: 3 },
+        MarksWanted { segments: vec![segment] },
+        Marks {
+            segments: vec![SegmentMark {
+                segment,
+                salt: [5; 16],
+                bytes: 7,
+                is_whole: true,
+                hash: FileHash([8; 32]),
+            }],
+        },
     ]
 }

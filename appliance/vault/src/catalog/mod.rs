@@ -77,6 +77,19 @@ pub(crate) fn put_segment(db: &Connection, row: &SegmentRow) -> Result<()> {
     Ok(())
 }
 
+/// The highest segment number that was ever given out, as far as the catalog knows; 0 before the first. A point's data may lie in a
+/// segment that this disk never had.
+pub(crate) fn newest_number(db: &Connection) -> Result<SegmentId> {
+    let highest: Option<u64> = db.query_row(
+        "SELECT MAX(segment) FROM (SELECT segment FROM segments UNION ALL SELECT segment FROM dropped
+           UNION ALL SELECT fresh_segment FROM points WHERE fresh_bytes > 0
+           UNION ALL SELECT bulk_segment FROM points WHERE bulk_bytes > 0)",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(SegmentId(highest.unwrap_or(0)))
+}
+
 /// Lists where a metadata record lies.
 pub(crate) fn put_log(db: &Connection, segment: SegmentId, record: &IndexEntry) -> Result<()> {
     db.prepare_cached(

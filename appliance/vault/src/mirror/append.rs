@@ -160,7 +160,7 @@ impl Mirror {
     }
 
     /// How far a file's records decrypt without a gap; 0 where there's no use in it at all.
-    fn sound_len(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
+    pub(super) fn sound_len(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
         let io = |source| VaultError::Io { doing: "read", path: format!("segment {segment}").into(), source };
         let size = file.size().map_err(io)?;
         let Ok(readable) = self.reading.files.open(segment, FileForm::Whole) else { return Ok(0) };

@@ -1,8 +1,8 @@
 //! What a box that takes the branch over gets: of each segment where it stands, and as much as a catalog is made from.
 
 use coffer_format::SegmentId;
-use coffer_format::segment::SegmentHeader;
-use coffer_format::wire::SegmentHeld;
+use coffer_format::segment::{SegmentHeader, Trailer};
+use coffer_format::wire::{SegmentHeld, SegmentMark};
 
 use super::Mirror;
 use crate::segment::{FileForm, segment_path};
@@ -51,6 +51,31 @@ impl Mirror {
         let mut bytes = vec![0; here.bytes as usize];
         file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
         Ok(Some(bytes))
+    }
+
+    /// What tells this segment from another of that number; `None` where nothing of it is here.
+    pub fn mark(&self, segment: SegmentId) -> Result<Option<SegmentMark>> {
+        let here = self.here().get(&segment).copied().unwrap_or_default();
+        if here.bytes <= SegmentHeader::LEN as u64 {
+            return Ok(None);
+        }
+        let found = match self.reading.files.open(segment, FileForm::Whole) {
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) => return Ok(None),
+            other => other?,
+        };
+        let (bytes, hash) = match here.hash {
+            Some(hash) => (here.bytes - Trailer::LEN as u64, Some(hash)),
+            // What has rotted here, or hasn't come whole, says nothing.
+            None => match self.sound_len(segment, &*found.file)? {
+                sound if sound > SegmentHeader::LEN as u64 => {
+                    (sound, self.reading.hash_of_first(segment, sound)?)
+                }
+                _ => return Ok(None),
+            },
+        };
+        // What can't be read is for scrubbing to find.
+        let Some(hash) = hash else { return Ok(None) };
+        Ok(Some(SegmentMark { segment, salt: found.header.salt, bytes, is_whole: here.hash.is_some(), hash }))
     }
 
     fn cut_open_ends(&self) -> Result<()> {

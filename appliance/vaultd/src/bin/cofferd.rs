@@ -1,6 +1,7 @@
 //! `cofferd`: the box.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use coffer_vault::RecoveryKey;
 use coffer_vaultd::joining;
 use coffer_vaultd::layout::Layout;
 use coffer_vaultd::replacement::{self, Replaced, Replacement};
-use coffer_vaultd::serve::Running;
+use coffer_vaultd::serve::{Ended, Running};
 use coffer_vaultd::settings::Settings;
 use coffer_vaultd::setup;
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,6 +102,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Begins this program anew with the same words: nothing of this run is left then, and the vault isn't open.
+fn start_anew() -> Result<()> {
+    tracing::warn!("starting anew, to take up what HQ knows");
+    let error = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    Err(error).context("the box couldn't start anew: restart it")
 }
 
 /// Prints a line for whoever started us. Nobody may be there to read it, and the box runs all the same.
@@ -214,7 +222,10 @@ async fn run(cli: Cli) -> Result<()> {
                 }
                 tell.send(true)
             });
-            running.run(stop).await
+            match running.run(stop).await? {
+                Ended::Stopped => Ok(()),
+                Ended::SetBack => start_anew(),
+            }
         }
     }
 }

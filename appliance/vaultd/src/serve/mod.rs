@@ -25,7 +25,7 @@ use crate::tape::TapeJob;
 use crate::traffic::Traffic;
 use crate::trials::Trials;
 use crate::updates::Updates;
-use crate::{escrow, housekeeping, page, scrubbing, setup, simulated, spare};
+use crate::{escrow, housekeeping, page, scrubbing, setup, simulated, spare, taking_over};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -45,6 +45,9 @@ pub struct Appliance {
     pub(crate) clock: Arc<ClockWatch>,
     pub(crate) traffic: Traffic,
     pub(crate) trials: Trials,
+    /// Whether this run began by taking up what HQ knows: that isn't tried again and again.
+    took_up: bool,
+    pub(crate) layout: Layout,
     connections: AtomicU64,
 }
 
@@ -76,7 +79,13 @@ impl Running {
             true => None,
             false => Some(tempfile::tempdir().context("there's no room for what restoring needs")?),
         };
+        let taken_up = match scratch {
+            Some(_) => None,
+            None => take_up(&layout, &settings).await,
+        };
+        let took_up = taken_up.is_some();
         let vault = Arc::new(open_vault(&layout, &settings, scratch.as_ref(), &mut troubles)?);
+        troubles.extend(finish_taking_up(&layout, &vault, taken_up));
         if scratch.is_none() {
             troubles.extend(escrow::keep(&layout, &settings, &authority, &vault));
             if let Err(error) = simulated::leave(&settings, &layout, &vault) {
@@ -113,6 +122,8 @@ impl Running {
             clock,
             traffic: Traffic::default(),
             trials: Trials::default(),
+            took_up,
+            layout,
             connections: AtomicU64::new(0),
         });
         let page = match appliance.settings.page {
@@ -131,8 +142,8 @@ impl Running {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` says so; then everything durable stays so, and links are dropped.
-    pub async fn run(self, stop: tokio::sync::watch::Receiver<bool>) -> Result<()> {
+    /// Serves until `stop` says so, or until it has to start anew; then everything durable stays so, and links are dropped.
+    pub async fn run(self, stop: tokio::sync::watch::Receiver<bool>) -> Result<Ended> {
         let mut jobs = tokio::task::JoinSet::new();
         jobs.spawn(housekeeping::run(self.appliance.clone(), stop.clone()));
         jobs.spawn(scrubbing::run(self.appliance.clone(), stop.clone()));
@@ -150,14 +161,62 @@ impl Running {
                     tokio::spawn(async move { appliance.serve(link?).await });
                 }
                 _ = stopping.wait_for(|stop| *stop) => break,
+                () = set_back(&self.appliance) => {
+                    taking_over::note_set_back(&self.appliance.layout)?;
+                    return Ok(Ended::SetBack);
+                }
             }
         }
         if let Some(advertiser) = self.advertiser {
             jobs.spawn_blocking(move || advertiser.withdraw());
         }
         while jobs.join_next().await.is_some() {}
-        Ok(())
+        Ok(Ended::Stopped)
     }
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    /// The vault is older than what HQ knows: the next start takes that up.
+    SetBack,
+}
+
+/// Resolves when HQ has shown that the vault was set back; never where that was tried to mend already.
+async fn set_back(appliance: &Appliance) {
+    if let (Some(wan), false) = (&appliance.wan, appliance.took_up)
+        && wan.status().wait_for(|status| status.set_back).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+type TakenUp = Option<Result<(taking_over::Branch, taking_over::FromHq)>>;
+
+/// Where the last run found that the vault had been set back, takes up what HQ knows.
+async fn take_up(layout: &Layout, settings: &Settings) -> TakenUp {
+    if !layout.set_back().exists() {
+        return None;
+    }
+    let key = setup::read_secret(&layout.box_key());
+    Some(match key {
+        Ok(key) => taking_over::after_set_back(layout, settings, Opener::Box(BoxKey(key))).await,
+        Err(error) => Err(error),
+    })
+}
+
+/// A box that couldn't do it serves all the same, and says so.
+fn finish_taking_up(layout: &Layout, vault: &Vault, taken_up: TakenUp) -> Option<String> {
+    let finished = taken_up?
+        .and_then(|(branch, from_hq)| taking_over::finish_set_back(layout, vault, &branch, &from_hq));
+    let error = finished.err()?;
+    tracing::error!(error = format!("{error:#}"), "what HQ knows couldn't be taken up");
+    Some(format!(
+        "This box's vault was set back to an older state, and what headquarters knows couldn't be taken up again: {error:#}. Nothing new gets to \
+         headquarters. Restart the box to try again."
+    ))
 }
 
 /// A box that can't be told to its LAN works all the same.

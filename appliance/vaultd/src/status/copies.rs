@@ -62,6 +62,12 @@ fn headquarters(line: &WanStatus, now_ms: u64) -> Vec<String> {
             hours(away_ms)
         ));
     }
+    if line.set_back {
+        told.push(
+            "Headquarters knows a newer state of this vault than the box has, so nothing is sent to it. Restart the box: it takes up what headquarters has."
+                .into(),
+        );
+    }
     if let Some(first) = line.held_back.first() {
         let more = match line.held_back.len() - 1 {
             0 => String::new(),

@@ -111,5 +111,11 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
         }
         computers::sentences(computer, status, &mut told);
     }
+    for path in appliance.layout.all_set_aside() {
+        told.push(format!(
+            "This vault had been set back to an older state, and goes on with what headquarters knew. What it took in meanwhile is kept apart in {}:              the computers send it again; remove that folder once nobody misses anything.",
+            path.display()
+        ));
+    }
     Ok(told)
 }

@@ -68,6 +68,11 @@ impl FakeHq {
             }
         }
         link.sender.send(Message::BranchHas { segments }).await.unwrap();
+        match timeout(LONG, link.receiver.recv()).await.unwrap().unwrap().unwrap() {
+            Message::MarksWanted { .. } => {}
+            other => panic!("{other:?}"),
+        }
+        link.sender.send(Message::Marks { segments: Vec::new() }).await.unwrap();
         FakeLink { link }
     }
 }

@@ -194,10 +194,8 @@ async fn a_vault_older_than_hqs_copy_is_reported() {
     let running =
         Running::start(branch.vault.clone(), settings(fake.address(), &fake.enrolled.identity, "leeds"));
     let _link = fake.accept(vec![has(meta.0, 60_000_000, false)]).await;
-    let status = running.until(|status| !status.held_back.is_empty()).await;
-    assert!(status.held_back[0].contains("older than HQ's copy"));
-    // What is held back isn't at HQ: nobody reads "0 bytes behind" there.
-    let here: u64 = branch.vault.segments().unwrap().iter().map(|segment| segment.bytes).sum();
-    running.until(|status| status.behind_bytes == Some(here)).await;
+    let status = running.until(|status| status.set_back).await;
+    assert_eq!(status.receipted_bytes, 0, "something was sent");
+    running.until(|status| status.last_error.as_ref().is_some_and(|why| why.contains("set back"))).await;
     running.stop().await;
 }

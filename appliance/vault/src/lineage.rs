@@ -1,0 +1,82 @@
+//! Whether a segment is the one that HQ has under its number. A vault that was set back to an older state goes on with numbers that HQ
+//! has seen already, for other things. Damage here is something else: verifying finds it.
+
+use coffer_format::segment::SegmentHeader;
+use coffer_format::wire::SegmentMark;
+use coffer_format::{FileHash, SegmentId};
+use rusqlite::OptionalExtension;
+
+use crate::reading::Reading;
+use crate::segment::{FileForm, ReadableSegment, scan};
+use crate::{Result, VaultError};
+
+/// A segment as the catalog has it: its bytes, and its hash once it's closed.
+type Listed = (u64, Option<FileHash>);
+
+impl Reading {
+    /// Whether the segment here goes on where HQ's is, or is the same.
+    pub fn is_same(&self, at_hq: &SegmentMark) -> Result<bool> {
+        let Some((bytes, hash)) = self.listed(at_hq.segment)? else { return Ok(true) };
+        let (form, found) = match self.find(at_hq.segment)? {
+            Some(found) => found,
+            None => return Ok(true),
+        };
+        if found.header.salt != at_hq.salt {
+            return Ok(false);
+        }
+        if at_hq.is_whole {
+            return Ok(hash == Some(at_hq.hash));
+        }
+        if bytes < at_hq.bytes {
+            return Ok(false);
+        }
+        if form == FileForm::Stub || self.hash_of_first(at_hq.segment, at_hq.bytes)? == Some(at_hq.hash) {
+            return Ok(true);
+        }
+        // Either it's another line's, or damaged here.
+        Ok(!is_sound(&found, at_hq.bytes)?)
+    }
+
+    fn listed(&self, segment: SegmentId) -> Result<Option<Listed>> {
+        self.readers.with(|db| {
+            let mut query =
+                db.prepare_cached("SELECT bytes, closed, hash FROM segments WHERE segment = ?1")?;
+            let row = query.query_row([segment.0], |row| {
+                let hash: Option<[u8; 32]> = if row.get(1)? { row.get(2)? } else { None };
+                Ok((row.get(0)?, hash.map(FileHash)))
+            });
+            Ok(row.optional()?)
+        })
+    }
+
+    /// `None` where it isn't here, or can't be read.
+    fn find(&self, segment: SegmentId) -> Result<Option<(FileForm, ReadableSegment)>> {
+        for form in [FileForm::Whole, FileForm::Stub] {
+            match self.files.open(segment, form) {
+                Err(VaultError::NotOnDisk(_)) => {}
+                Err(VaultError::Damaged { .. }) => return Ok(None),
+                other => return Ok(Some((form, other?))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// BLAKE3 of the first bytes of a segment's file; `None` where they can't be read.
+    pub(crate) fn hash_of_first(&self, segment: SegmentId, bytes: u64) -> Result<Option<FileHash>> {
+        let found = self.files.open(segment, FileForm::Whole)?;
+        let mut first = vec![0; bytes as usize];
+        let read = found.file.read_at(0, &mut first);
+        Ok(read.ok().map(|()| FileHash(*blake3::hash(&first).as_bytes())))
+    }
+}
+
+/// Whether all records decrypt that begin in the first `bytes` bytes.
+fn is_sound(found: &ReadableSegment, bytes: u64) -> Result<bool> {
+    let size = found.file.size().map_err(VaultError::io("read", "a segment"))?;
+    let mut all = vec![0; size as usize];
+    if found.file.read_at(0, &mut all).is_err() {
+        return Ok(false);
+    }
+    let scanned = scan(&all, &found.key, SegmentHeader::LEN as u64);
+    Ok(scanned.damaged.iter().all(|(offset, _)| *offset >= bytes))
+}
