@@ -371,6 +371,10 @@ async fn greet(
             }
             Some(Message::BranchHas { segments }) => {
                 lineage::check(link, vault, &segments, states).await?;
+                if segments.is_empty() {
+                    let header = *vault.identity();
+                    link.sender.send(Message::BranchIdentity { header }).await?;
+                }
                 return Ok(segments);
             }
             Some(Message::Refused { refusal }) => return Err(LinkError::Refused(refusal).into()),

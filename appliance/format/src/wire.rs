@@ -8,7 +8,7 @@ use crate::chunk::{Compression, Pack};
 use crate::entry::{Consistency, PointStats, ReportLine};
 use crate::node::NodeMeta;
 use crate::op::{Name, Step};
-use crate::segment::Stream;
+use crate::segment::{SegmentHeader, Stream};
 use crate::update::{UpdateHead, UpdateReport};
 use crate::{
     Blob, ChunkId, ComputerId, ConfigId, FileHash, NodeId, OrgId, PartNo, PointSeq, SegmentId, VaultId,
@@ -335,5 +335,7 @@ kinds! {
         /// From a box, on each connection: is it still HQ's line of history that it's on? Of segments that HQ lacks nothing comes.
         80 = MarksWanted { segments: Vec<SegmentId> },
         81 = Marks { segments: Vec<SegmentMark> },
+        /// From a box of which HQ has nothing yet, as `vault.id` has it: its older segments may be of another organisation.
+        82 = BranchIdentity { header: SegmentHeader },
     }
 }

@@ -16,7 +16,7 @@ use crate::{Result, VaultError};
 pub struct Adoption {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    first: Option<SegmentHeader>,
+    newest: Option<SegmentHeader>,
 }
 
 impl Adoption {
@@ -31,7 +31,7 @@ impl Adoption {
                 format!("{} holds segments already: choose an empty directory", dir.display()),
             ));
         }
-        Ok(Adoption { disk, dir: dir.into(), first: None })
+        Ok(Adoption { disk, dir: dir.into(), newest: None })
     }
 
     /// Takes a whole segment; refuses one that isn't what was closed, or of another vault. `false`: it was there already.
@@ -66,10 +66,18 @@ impl Adoption {
     }
 
     fn check_vault(&mut self, header: &SegmentHeader) -> Result<()> {
-        match *self.first.get_or_insert(*header) {
-            first if first.vault == header.vault => Ok(()),
-            _ => Err(VaultError::refused(RefusalCode::OtherBox, "a segment of another vault was left out")),
+        let newest = self.newest.get_or_insert(*header);
+        if newest.vault != header.vault {
+            return Err(VaultError::refused(
+                RefusalCode::OtherBox,
+                "a segment of another vault was left out",
+            ));
         }
+        // The vault may have joined another organisation since the older ones.
+        if header.segment > newest.segment {
+            *newest = *header;
+        }
+        Ok(())
     }
 
     /// `false`: it was there already.
@@ -87,7 +95,7 @@ impl Adoption {
     pub fn finish(self) -> Result<()> {
         let segments = segments_dir(&self.dir);
         self.disk.sync_dir(&segments).map_err(VaultError::io("sync", &segments))?;
-        let first = self.first.ok_or_else(|| {
+        let newest = self.newest.ok_or_else(|| {
             VaultError::refused(
                 RefusalCode::NoSuchPath,
                 "there was no segment to make a vault of: give the cartridges of the box",
@@ -96,7 +104,7 @@ impl Adoption {
         write_identity(
             &*self.disk,
             &self.dir,
-            &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..first },
+            &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..newest },
         )
     }
 }

@@ -102,6 +102,8 @@ impl Continuation {
                 }
             }
         }
+        // The newest first: it says whose vault it is now.
+        plan.outlines.sort_by_key(|segment| std::cmp::Reverse(*segment));
         Ok(plan)
     }
 

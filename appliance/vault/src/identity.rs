@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::segment::{SegmentHeader, Stream};
 use coffer_format::wire::RefusalCode;
-use coffer_format::{SegmentId, from_bytes, to_bytes};
+use coffer_format::{OrgId, SegmentId, from_bytes, to_bytes};
 
 use crate::disk::Disk;
-use crate::keys::{BoxKey, Opener, RecoveryKey, VaultKeys};
+use crate::keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, VaultKeys};
 use crate::segment::{parse_name, segments_dir};
 use crate::vault::lock;
 use crate::{Result, VaultError};
@@ -71,8 +71,24 @@ pub fn give_box_key(disk: &dyn Disk, dir: &Path, recovery: &RecoveryKey, box_key
     if let Some(note) = mended {
         tracing::warn!(note, "before a new box takes the vault over");
     }
-    let keys = VaultKeys::open(&opener, &identity.keys)?.rewrapped(box_key)?;
+    let keys = VaultKeys::open(&opener, &identity.keys)?.for_box(box_key)?;
     replace_identity(disk, dir, &SegmentHeader { keys, ..identity })
+}
+
+/// Makes the vault one of another organisation: from then on its recovery key opens what is written. What was written before is as it
+/// was; who has the vault's newest keys opens that too. Nothing may have the vault open.
+pub fn join_organisation(
+    disk: &dyn Disk,
+    dir: &Path,
+    box_key: &BoxKey,
+    org: OrgId,
+    recovery: &RecoveryPublic,
+) -> Result<()> {
+    let opener = Opener::Box(box_key.clone());
+    let _held = lock(dir)?;
+    let (identity, _) = read_or_mend_identity(disk, dir, &opener)?;
+    let keys = VaultKeys::open(&opener, &identity.keys)?.for_organisation(recovery)?;
+    replace_identity(disk, dir, &SegmentHeader { keys, org, ..identity })
 }
 
 fn is_missing_or_short(error: &std::io::Error) -> bool {

@@ -110,18 +110,26 @@ impl VaultKeys {
         Ok(keys)
     }
 
-    /// The same keys, wrapped for another box. The organisation's wrap stays as it is: by it, segments of the box before are known
-    /// to have these keys.
-    pub(crate) fn rewrapped(&self, box_key: &BoxKey) -> Result<KeyEnvelope> {
+    /// The same keys, wrapped for another box.
+    pub(crate) fn for_box(&self, box_key: &BoxKey) -> Result<KeyEnvelope> {
+        Ok(KeyEnvelope { for_box: wrap_for_box(box_key, &self.both())?, ..self.envelope })
+    }
+
+    /// The same keys, wrapped for another organisation.
+    pub(crate) fn for_organisation(&self, recovery: &RecoveryPublic) -> Result<KeyEnvelope> {
+        Ok(KeyEnvelope { for_hq: wrap_for_hq(recovery, &self.both())?, ..self.envelope })
+    }
+
+    fn both(&self) -> [u8; 64] {
         let mut both = [0; 64];
         both[..32].copy_from_slice(&self.data);
         both[32..].copy_from_slice(&self.chunk);
-        Ok(KeyEnvelope { for_box: wrap_for_box(box_key, &both)?, ..self.envelope })
+        both
     }
 
-    /// Whether a segment with this envelope has these keys.
+    /// Whether a segment of the same vault has these keys: an epoch is one data key, whoever it's wrapped for.
     pub(crate) fn are_of(&self, envelope: &KeyEnvelope) -> bool {
-        (self.envelope.epoch, &self.envelope.for_hq) == (envelope.epoch, &envelope.for_hq)
+        self.envelope.epoch == envelope.epoch
     }
 
     /// The key that one segment's records are sealed with.

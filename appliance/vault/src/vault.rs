@@ -210,6 +210,10 @@ impl Vault {
     pub fn org(&self) -> OrgId {
         self.identity.org
     }
+    /// Who this vault is, as `vault.id` has it.
+    pub fn identity(&self) -> &SegmentHeader {
+        &self.identity
+    }
     /// The key that chunks are named with; computers of the organisation get it when they enrol.
     pub fn chunk_key(&self) -> [u8; 32] {
         self.reading.files.keys().chunk

@@ -4,28 +4,63 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use coffer_format::OrgId;
 use coffer_link::{EnrolledBranch, EnrolmentCode, enrol_branch};
 use coffer_vault::disk::RealDisk;
-use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault};
+use coffer_vault::{BoxKey, Opener, Options, RecoveryPublic, SystemClock, Vault, join_organisation};
 
 use crate::layout::Layout;
 use crate::settings::Settings;
-use crate::setup::read_secret;
+use crate::setup::{read_secret, replace_secret};
 
-/// Makes a box, which isn't running, a branch of its organisation's HQ. Without an address the one in its settings counts. Returns
-/// the branch's name.
-pub async fn join(dir: &Path, address: Option<&str>, code: &EnrolmentCode) -> Result<String> {
+/// What came of joining.
+#[derive(Debug)]
+pub struct Joined {
+    pub branch: String,
+    /// Whether the box had an organisation of its own before.
+    pub is_new_organisation: bool,
+}
+
+/// Makes a box, which isn't running, a branch of an HQ. Without an address the one in its settings counts. A box that was its own
+/// organisation becomes one of HQ's.
+pub async fn join(dir: &Path, address: Option<&str>, code: &EnrolmentCode) -> Result<Joined> {
     let layout = Layout::new(dir);
     let mut settings = Settings::load(&layout.settings())?;
+    let noted = settings.hq.as_ref().and_then(|table| table.get("address")).and_then(|found| found.as_str());
+    let Some(address) = address.or(noted).map(str::to_owned) else {
+        bail!("HQ's address isn't known here: give it with --hq HOST:PORT")
+    };
     let key = BoxKey(read_secret(&layout.box_key())?);
-    let options = Options { reserve_bytes: 0 };
-    let vault =
-        Vault::open(Arc::new(RealDisk), &layout.vault(), Opener::Box(key), Arc::new(SystemClock), options)
-            .context("the box must not be running")?;
-    let joined = join_as_branch(&layout, &mut settings, vault.org(), address, code).await?;
+    let org = open(&layout, &key)?.org();
+    let was_branch = layout.branch().exists();
+    let beside = layout.branch().with_extension("new");
+    let joined = ask(&address, code, &settings.name, &beside).await?;
+    let removed =
+        || std::fs::remove_dir_all(&beside).with_context(|| format!("cannot remove {}", beside.display()));
+    let is_new_organisation = joined.org != org;
+    if is_new_organisation && was_branch {
+        removed()?;
+        bail!(
+            "this HQ is of another organisation than the one that the box has joined, so nothing was changed here: ask the right HQ for a code"
+        );
+    }
+    if is_new_organisation {
+        let recovery = RecoveryPublic(joined.recovery_key);
+        join_organisation(&RealDisk, &layout.vault(), &key, joined.org, &recovery)?;
+        replace_secret(&layout.recovery_public(), &recovery.0)?;
+    }
+    joined.identity.save(&layout.branch())?;
+    note_address(&mut settings, &address);
     settings.save(&layout.settings())?;
-    Ok(joined.branch)
+    removed()?;
+    open(&layout, &key)?.audit("box", "joined headquarters")?;
+    Ok(Joined { branch: joined.branch, is_new_organisation })
+}
+
+fn open(layout: &Layout, key: &BoxKey) -> Result<Vault> {
+    let options = Options { reserve_bytes: 0 };
+    let opener = Opener::Box(key.clone());
+    Vault::open(Arc::new(RealDisk), &layout.vault(), opener, Arc::new(SystemClock), options)
+        .context("the vault can't be opened: the box must not be running")
 }
 
 /// Enrols a box that has no vault yet, and notes HQ's address in the settings.
@@ -37,33 +72,6 @@ pub(crate) async fn enrol(
 ) -> Result<EnrolledBranch> {
     let joined = ask(address, code, &settings.name, &layout.branch()).await?;
     note_address(settings, address);
-    Ok(joined)
-}
-
-/// The same for a box with a vault: HQ must be the one of its organisation. Otherwise nothing changes here.
-pub(crate) async fn join_as_branch(
-    layout: &Layout,
-    settings: &mut Settings,
-    org: OrgId,
-    address: Option<&str>,
-    code: &EnrolmentCode,
-) -> Result<EnrolledBranch> {
-    let noted = settings.hq.as_ref().and_then(|table| table.get("address")).and_then(|found| found.as_str());
-    let Some(address) = address.or(noted).map(str::to_owned) else {
-        bail!("HQ's address isn't known here: give it with --hq HOST:PORT")
-    };
-    let beside = layout.branch().with_extension("new");
-    let joined = ask(&address, code, &settings.name, &beside).await?;
-    if joined.org == org {
-        joined.identity.save(&layout.branch())?;
-        note_address(settings, &address);
-    }
-    std::fs::remove_dir_all(&beside).with_context(|| format!("cannot remove {}", beside.display()))?;
-    if joined.org != org {
-        bail!(
-            "this HQ is of another organisation than the vault, so nothing was changed here: ask the right HQ for a code"
-        );
-    }
     Ok(joined)
 }
 

@@ -3,7 +3,6 @@
 //!
 //! Order: what HQ has is taken in before anything is written to the vault, so that no number that HQ knows is given out again.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, giv
 
 use crate::layout::Layout;
 use crate::settings::Settings;
-use crate::setup::{LIFETIME, make_private, read_secret, write_secret};
+use crate::setup::{LIFETIME, make_private, read_secret, replace_secret, write_secret};
 use crate::taking_over::{self, Branch, FromHq};
 
 /// What a replacement is made of, besides the vault's folder.
@@ -91,7 +90,7 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
     make_private(&layout)?;
     let box_key = own_key(&layout)?;
     give_box_key(&RealDisk, &layout.vault(), &with.recovery, &box_key)?;
-    write_public(&layout, &with.recovery)?;
+    replace_secret(&layout.recovery_public(), &with.recovery.public().0)?;
     let authority = match &found.escrow {
         Some(escrow) if !with.new_authority => Authority::from_der(&escrow.certificate, &escrow.key)?,
         _ if layout.authority().exists() => Authority::open(&layout.authority())?,
@@ -148,13 +147,6 @@ fn own_key(layout: &Layout) -> Result<BoxKey> {
     let key = BoxKey::generate()?;
     write_secret(&layout.box_key(), &key.0)?;
     Ok(key)
-}
-
-fn write_public(layout: &Layout, recovery: &RecoveryKey) -> Result<()> {
-    match fs::remove_file(layout.recovery_public()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => write_secret(&layout.recovery_public(), &recovery.public().0),
-    }
 }
 
 /// Also makes a segment with the new box's wrap of the keys, from which a damaged `vault.id` can be made again.

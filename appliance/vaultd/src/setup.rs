@@ -95,6 +95,16 @@ pub fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The same in place of one that is there.
+pub(crate) fn replace_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot replace {}", path.display()))
+        }
+        _ => write_secret(path, secret),
+    }
+}
+
 /// Reads a secret written by [`write_secret`].
 pub fn read_secret(path: &Path) -> Result<[u8; 32]> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;

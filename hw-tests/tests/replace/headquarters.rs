@@ -17,15 +17,21 @@ pub(crate) struct Headquarters {
 impl Headquarters {
     /// A site whose box has joined, and the recovery key where tests look for it.
     pub(crate) fn with_site(more: &str) -> (Headquarters, Site) {
+        let (hq, dir) = Headquarters::alone();
+        let code = code(dir.path(), &[]);
+        let site = Site::start_in(dir, more, &["--hq", &hq.address, "--code", &code]);
+        (hq, site)
+    }
+
+    /// Without a site yet: the folder is for it.
+    pub(crate) fn alone() -> (Headquarters, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         succeed(program("coffer-hq").args(["init", "--name", "Example", "--dir"]).arg(dir.path().join("hq")));
         fs::copy(dir.path().join("hq/recovery.key"), dir.path().join("recovery.key")).unwrap();
         let mut hq = Headquarters { process: None, address };
         hq.start(dir.path());
-        let code = code(dir.path(), &[]);
-        let site = Site::start_in(dir, more, &["--hq", &hq.address, "--code", &code]);
-        (hq, site)
+        (hq, dir)
     }
 
     pub(crate) fn start(&mut self, dir: &Path) {

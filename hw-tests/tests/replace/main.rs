@@ -8,4 +8,5 @@ mod support;
 mod folder;
 mod from_hq;
 mod headquarters;
+mod joining;
 mod set_back;

@@ -211,8 +211,18 @@ impl Branch {
                 format!("segment {} doesn't begin with its header: update the box", run.segment),
             ));
         };
-        self.admit(header.vault, header.org)?;
+        // A vault that joined later has older segments, of the organisation that it was.
+        match self.mirror()? {
+            Some(mirror) if mirror.vault() == header.vault => {}
+            _ => self.admit(header.vault, header.org)?,
+        }
         self.open(Some(&header))?.ok_or(HqError::Internal)
+    }
+
+    /// Makes the mirror of a vault of which nothing is here yet.
+    pub(crate) fn begin(&self, identity: &SegmentHeader) -> Result<()> {
+        self.admit(identity.vault, identity.org)?;
+        self.open(Some(identity)).map(drop)
     }
 
     /// Fails unless segments of this vault belong here.

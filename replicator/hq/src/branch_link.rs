@@ -149,6 +149,10 @@ impl Service {
                 self.admitted = true;
                 return Ok(());
             }
+            Message::BranchIdentity { header } => {
+                self.check_admitted()?;
+                return self.shared.in_background(move || branch.begin(&header)).await;
+            }
             Message::SegmentForgotten { segment } => {
                 self.check_admitted()?;
                 return self.shared.in_background(move || branch.forget(segment)).await;

@@ -80,7 +80,7 @@ pub(crate) fn update_head() -> UpdateHead {
     UpdateHead { release, signature: [9; 64] }
 }
 
-fn header() -> SegmentHeader {
+pub(crate) fn header() -> SegmentHeader {
     SegmentHeader {
         stream: Stream::Fresh,
         segment: SegmentId(0x0102_0304),

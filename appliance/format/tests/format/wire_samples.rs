@@ -8,7 +8,7 @@ use coffer_format::update::{UpdateProgress, UpdateReport};
 use coffer_format::wire::*;
 use coffer_format::*;
 
-use crate::samples::{Sample, chunk, map, meta, name, pack, sample, update_head};
+use crate::samples::{Sample, chunk, header, map, meta, name, pack, sample, update_head};
 
 /// A message as it lies on the wire: the length of its body, and the body.
 #[derive(Debug, PartialEq)]
@@ -88,11 +88,12 @@ fn kind(message: &Message) -> &'static str {
         OutlineWanted { .. } => "outline-wanted",
         MarksWanted { .. } => "marks-wanted",
         Marks { .. } => "marks",
+        BranchIdentity { .. } => "branch-identity",
     }
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 56;
+const KINDS: usize = 57;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -293,5 +294,6 @@ fn branch() -> Vec<Message> {
                 hash: FileHash([8; 32]),
             }],
         },
+        BranchIdentity { header: header() },
     ]
 }

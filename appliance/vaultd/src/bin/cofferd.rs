@@ -66,7 +66,7 @@ enum Command {
         #[arg(long)]
         new_authority: bool,
     },
-    /// Make a box, which isn't running, a branch of its organisation's HQ.
+    /// Make a box, which isn't running, a branch of an HQ.
     Join {
         #[arg(long)]
         dir: PathBuf,
@@ -197,8 +197,17 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Join { dir, code, hq } => {
             let code: EnrolmentCode = code.parse().context("the code for HQ")?;
-            let branch = joining::join(&dir, hq.as_deref(), &code).await?;
-            println!("The box is branch {branch} now: start it with `cofferd run --dir {}`.", dir.display());
+            let joined = joining::join(&dir, hq.as_deref(), &code).await?;
+            println!(
+                "The box is branch {} now: start it with `cofferd run --dir {}`.",
+                joined.branch,
+                dir.display()
+            );
+            if joined.is_new_organisation {
+                println!(
+                    "HQ's recovery key opens its vault from now on. Keep the box's own one until all tapes of before are gone: alone they open with that."
+                );
+            }
             Ok(())
         }
         Command::Escrow { dir, recovery_key } => {

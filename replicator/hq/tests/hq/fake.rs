@@ -85,7 +85,11 @@ pub(crate) struct FakeLink {
 impl FakeLink {
     /// What comes next; `None` once the box has left.
     pub(crate) async fn said(&mut self) -> Option<Said> {
-        match timeout(LONG, self.link.receiver.recv()).await.unwrap() {
+        let mut message = timeout(LONG, self.link.receiver.recv()).await.unwrap();
+        if matches!(message, Ok(Some(Message::BranchIdentity { .. }))) {
+            message = timeout(LONG, self.link.receiver.recv()).await.unwrap();
+        }
+        match message {
             Ok(Some(Message::SegmentBytes { segment, offset, closed_len, bytes })) => {
                 Some(Said::Piece(Piece { segment: segment.0, offset, closed_len, bytes: bytes.0 }))
             }
