@@ -12,7 +12,7 @@ use std::sync::Arc;
 use coffer_agent::capture::{CaptureError, Outcome, Target};
 use coffer_agent::config::FoundFiles;
 use coffer_agent::standstill::{Claim, Enclosures, NamedFiles, Stance, View};
-use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::entry::{Consistency, Remark, RemarkKind};
 use support::{Bench, closed, noise};
 
 /// A view of the bench's data as it is now.
@@ -64,7 +64,11 @@ fn a_point_claims_no_more_than_was_done() {
         let bench = Bench::new();
         bench.write("a", "1");
         let view = if claim == Claim::Quiet { View::default() } else { snapshot(&bench) };
-        let said = vec![ReportLine { path: b"SqlServerWriter"[..].into(), what: "refused".into() }];
+        let said = vec![Remark {
+            kind: RemarkKind::Application,
+            path: b"SqlServerWriter"[..].into(),
+            what: "refused".into(),
+        }];
         let stance = Stance { said: said.clone(), ..stance(view, claim) };
         let point = closed(bench.capture_on(stance.clone(), Target::Everything).unwrap());
         assert_eq!((point.consistency, &point.report), (consistency, &said));
@@ -96,7 +100,7 @@ fn an_application_is_safe_only_where_each_file_that_it_names_is_in_the_point() {
         let stance = Stance { named: &named, ..stance(snapshot(&bench), Claim::Application) };
         let point = closed(bench.capture_on(stance, Target::Everything).unwrap());
         fs::remove_dir_all(bench.folder.path().join("snapshot")).unwrap();
-        let name = |line: &ReportLine| {
+        let name = |line: &Remark| {
             assert!(line.what.contains("the database \"sales\" of SqlServerWriter"), "{}", line.what);
             let path = String::from_utf8_lossy(&line.path.0).into_owned();
             path.rsplit_once("data/").map_or(line.what.clone(), |(_, name)| name.to_owned())

@@ -267,7 +267,7 @@ impl Pass<'_> {
             && self.is_way(path)
         {
             let what = "isn't a folder any more, and isn't captured as long as what lay below it is missing";
-            self.reading.report.add_surely(path, what);
+            self.reading.report.add_missing(path, what);
             self.keep(path.to_vec());
             return Ok(None);
         }
@@ -353,7 +353,7 @@ impl Pass<'_> {
                 Some(why) => why.replace("{since}", &since),
                 None => volume_missing(&since, covered),
             };
-            self.reading.report.add_surely(&path, what);
+            self.reading.report.add_missing(&path, what);
             self.lacks = true;
         }
         if self.absent.is_whole && !self.absent.are_all_known {

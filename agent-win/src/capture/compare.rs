@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use coffer_format::NodeId;
+use coffer_format::entry::RemarkKind;
 use coffer_format::node::{Attr, AttrKind, NodeKind};
 use coffer_format::op::Name;
 
@@ -53,7 +54,11 @@ impl Pass<'_> {
             return Ok(());
         };
         let Ok(name) = Name::new(&entry.name) else {
-            self.reading.report.add(&path, "has a name that's too long to be kept; rename it");
+            self.reading.report.add(
+                RemarkKind::Partial,
+                &path,
+                "has a name that's too long to be kept; rename it",
+            );
             return Ok(());
         };
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use coffer_format::ChunkId;
 use coffer_format::NodeId;
-use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::entry::{Consistency, Remark};
 use coffer_format::manifest::Range;
 use coffer_format::node::NodeMeta;
 use coffer_format::op::{Name, Step};
@@ -42,7 +42,7 @@ pub(super) enum Item {
     },
     Close {
         consistency: Consistency,
-        report: Vec<ReportLine>,
+        report: Vec<Remark>,
     },
 }
 

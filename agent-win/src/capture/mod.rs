@@ -29,14 +29,13 @@ mod target;
 use std::io;
 use std::path::PathBuf;
 
-use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::entry::{Consistency, Remark};
 use coffer_format::{NodeId, PartNo, PointSeq};
 
 use crate::journal::JournalError;
 use crate::wire::WireError;
 
 pub use progress::Progress;
-pub(crate) use report::LOCKED;
 pub use run::{CaptureJob, CaptureOrder, capture};
 pub use target::{Dirty, Target};
 
@@ -57,14 +56,14 @@ pub struct Start {
 pub enum Outcome {
     /// Nothing had changed: there's no new point.
     Unchanged {
-        report: Vec<ReportLine>,
+        report: Vec<Remark>,
     },
     Closed(Closed),
 }
 
 impl Outcome {
     /// What a person should know of it.
-    pub fn report(&self) -> &[ReportLine] {
+    pub fn report(&self) -> &[Remark] {
         match self {
             Outcome::Unchanged { report } => report,
             Outcome::Closed(closed) => &closed.report,
@@ -81,7 +80,7 @@ pub struct Closed {
     pub files: u64,
     pub bytes: u64,
     pub sent: u64,
-    pub report: Vec<ReportLine>,
+    pub report: Vec<Remark>,
 }
 
 /// Why a capture ended early. What was committed stays; the next capture goes on from there.

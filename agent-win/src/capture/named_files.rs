@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use coffer_format::NodeId;
-use coffer_format::entry::ReportLine;
+use coffer_format::entry::{Remark, RemarkKind};
 use coffer_format::node::NodeKind;
 
 use super::CaptureError;
@@ -30,14 +30,15 @@ type Folders = RefCell<HashMap<Vec<u8>, Option<Known>>>;
 
 impl Pass<'_> {
     /// A line for each file that an application names and a restore wouldn't bring. Everything before must have settled.
-    pub(super) fn lacking_of(&self, named: &[NamedFiles]) -> Result<Vec<ReportLine>> {
+    pub(super) fn lacking_of(&self, named: &[NamedFiles]) -> Result<Vec<Remark>> {
         let (folders, mut lines) = (Folders::default(), Vec::new());
         for NamedFiles { whose, files } in named {
             let mut paths = Vec::new();
             for files in files {
                 paths.extend(self.lacking_files(files, &folders)?);
             }
-            let line = |path: &Vec<u8>| ReportLine {
+            let line = |path: &Vec<u8>| Remark {
+                kind: RemarkKind::Application,
                 path: path[..].into(),
                 what: format!(
                     "belongs to {whose} and isn't in this point: the application isn't told that its data is safe; include the \
@@ -47,7 +48,7 @@ impl Pass<'_> {
             lines.extend(paths.iter().take(LINES_MAX).map(line));
             if let Some(more) = paths.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
                 let what = format!("{more} more files of {whose} aren't in this point");
-                lines.push(ReportLine { path: b""[..].into(), what });
+                lines.push(Remark { kind: RemarkKind::Application, path: b""[..].into(), what });
             }
         }
         Ok(lines)

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use coffer_format::NodeId;
-use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::entry::{Consistency, Remark};
 use coffer_format::limits::PAGE;
 use coffer_format::op::{Name, Step};
 use coffer_format::segment::Stream;
@@ -212,7 +212,7 @@ impl<'a> Outlet<'a> {
         Ok(answer)
     }
 
-    pub(super) fn close(&mut self, consistency: Consistency, report: Vec<ReportLine>) -> Result<()> {
+    pub(super) fn close(&mut self, consistency: Consistency, report: Vec<Remark>) -> Result<()> {
         self.held.push(Item::Close { consistency, report });
         self.flush()
     }

@@ -3,47 +3,44 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use coffer_format::entry::ReportLine;
+use coffer_format::entry::{Remark, RemarkKind};
 use coffer_format::limits::REPORT_LINES_MAX;
 use coffer_format::node::Attr;
 
 use crate::platform::{POWERFUL_USER, is_locked};
 use crate::scan::{Attrs, is_elsewhere};
 
-/// What's said of a file that somebody keeps to themselves.
-pub(crate) const LOCKED: &str = "is locked by a program that uses it; the next point tries again";
-
 /// Lines gathered in a pass.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    lines: BTreeMap<Vec<u8>, String>,
+    lines: BTreeMap<Vec<u8>, (RemarkKind, String)>,
     omitted: u64,
     /// Files whose bytes lie elsewhere: there may be very many, and one line says it of all.
     elsewhere: Option<(Vec<u8>, u64)>,
 }
 
 impl Report {
-    pub(super) fn add(&mut self, path: &[u8], what: impl Into<String>) {
+    pub(super) fn add(&mut self, kind: RemarkKind, path: &[u8], what: impl Into<String>) {
         if self.lines.len() < REPORT_LINES_MAX - 1 || self.lines.contains_key(path) {
-            self.lines.insert(path.to_vec(), what.into());
+            self.lines.insert(path.to_vec(), (kind, what.into()));
         } else {
             self.omitted += 1;
         }
     }
 
-    /// Adds what must be said however much else there is; another line gives way.
-    pub(super) fn add_surely(&mut self, path: &[u8], what: impl Into<String>) {
+    /// Adds something that isn't there though it was asked for: that's said however much else there is; another line gives way.
+    pub(super) fn add_missing(&mut self, path: &[u8], what: impl Into<String>) {
         let is_full = self.lines.len() >= REPORT_LINES_MAX - 1 && !self.lines.contains_key(path);
         if is_full && self.lines.pop_last().is_some() {
             self.omitted += 1;
         }
-        self.lines.insert(path.to_vec(), what.into());
+        self.lines.insert(path.to_vec(), (RemarkKind::Missing, what.into()));
     }
 
     /// Takes what there is of attributes, and says what's lacking.
     pub(super) fn attrs(&mut self, path: &[u8], attrs: Attrs) -> Vec<Attr> {
         if let Some(first) = attrs.lacking.into_iter().next() {
-            self.add(path, first);
+            self.add(RemarkKind::Partial, path, first);
         }
         attrs.list
     }
@@ -51,16 +48,17 @@ impl Report {
     /// Says why something couldn't be read.
     pub(super) fn unreadable(&mut self, path: &[u8], error: &io::Error) {
         if !is_elsewhere(error) {
-            return self.add(path, sentence(error));
+            let (kind, what) = sentence(error);
+            return self.add(kind, path, what);
         }
         let (first, more) = self.elsewhere.get_or_insert_with(|| (path.to_vec(), 0));
         *more += u64::from(first != path);
         let (first, more) = (first.clone(), *more);
         let what = match more {
-            0 => sentence(error),
-            more => format!("{}; so it is with {more} others", sentence(error)),
+            0 => sentence(error).1,
+            more => format!("{}; so it is with {more} others", sentence(error).1),
         };
-        self.add(&first, what);
+        self.add(RemarkKind::Elsewhere, &first, what);
     }
 
     pub(super) fn clear(&mut self) {
@@ -69,27 +67,33 @@ impl Report {
         self.elsewhere = None;
     }
 
-    pub(super) fn lines(&self) -> Vec<ReportLine> {
-        let line =
-            |(path, what): (&Vec<u8>, &String)| ReportLine { path: path[..].into(), what: what.clone() };
-        let mut lines: Vec<ReportLine> = self.lines.iter().map(line).collect();
+    pub(super) fn lines(&self) -> Vec<Remark> {
+        let line = |(path, (kind, what)): (&Vec<u8>, &(RemarkKind, String))| Remark {
+            kind: *kind,
+            path: path[..].into(),
+            what: what.clone(),
+        };
+        let mut lines: Vec<Remark> = self.lines.iter().map(line).collect();
         if self.omitted > 0 {
             let what = format!("{} more like these", self.omitted);
-            lines.push(ReportLine { path: b""[..].into(), what });
+            lines.push(Remark { kind: RemarkKind::More, path: b""[..].into(), what });
         }
         lines
     }
 }
 
-fn sentence(error: &io::Error) -> String {
+fn sentence(error: &io::Error) -> (RemarkKind, String) {
+    let unread = |what: String| (RemarkKind::Unread, what);
     match error.kind() {
-        io::ErrorKind::NotFound => "vanished before it could be read".to_owned(),
-        _ if is_locked(error) => LOCKED.to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            format!("may not be read; run the agent as {POWERFUL_USER} or allow it")
+        io::ErrorKind::NotFound => unread("vanished before it could be read".to_owned()),
+        _ if is_locked(error) => {
+            (RemarkKind::Locked, "is locked by a program that uses it; the next point tries again".to_owned())
         }
-        io::ErrorKind::Unsupported => format!("isn't captured: {error}"),
-        _ => format!("can't be read ({error}); check the disk"),
+        io::ErrorKind::PermissionDenied => {
+            unread(format!("may not be read; run the agent as {POWERFUL_USER} or allow it"))
+        }
+        io::ErrorKind::Unsupported => unread(format!("isn't captured: {error}")),
+        _ => unread(format!("can't be read ({error}); check the disk")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use coffer_format::entry::{Consistency, ReportLine};
+use coffer_format::entry::{Consistency, Remark, RemarkKind};
 use coffer_format::limits::REPORT_LINES_MAX;
 use coffer_format::segment::Stream;
 use coffer_format::wire::Message;
@@ -104,7 +104,7 @@ fn looks(
     target: &Target,
     start: Start,
     stance: &Stance<'_>,
-) -> Result<Vec<ReportLine>, CaptureError> {
+) -> Result<Vec<Remark>, CaptureError> {
     let mut consistency = look_until_quiet(&mut pass, target, stance.claim)?;
     let is_news = pass.reading.outlet.steps() > 0 || pass.is_absence_news();
     if is_news {
@@ -157,9 +157,11 @@ fn look_until_quiet(pass: &mut Pass<'_>, target: &Target, claim: Claim) -> Resul
             _ => {}
         }
         for path in torn {
-            pass.reading
-                .report
-                .add(&path, "changed while it was read; it's captured as it was at several moments");
+            pass.reading.report.add(
+                RemarkKind::Changed,
+                &path,
+                "changed while it was read; it's captured as it was at several moments",
+            );
         }
         if look + 1 == LOOKS_MAX || began.elapsed() >= LOOKS_TIME {
             break;
@@ -170,7 +172,7 @@ fn look_until_quiet(pass: &mut Pass<'_>, target: &Target, claim: Claim) -> Resul
 }
 
 /// Sends what belongs to the point besides; what of it couldn't be.
-fn enclose(pass: &mut Pass<'_>, enclosures: &Enclosures) -> Result<Vec<ReportLine>, CaptureError> {
+fn enclose(pass: &mut Pass<'_>, enclosures: &Enclosures) -> Result<Vec<Remark>, CaptureError> {
     let (target, mut lacking) = enclosures.write();
     pass.encloses = true;
     pass.look(&target)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use coffer_format::entry::{Consistency, PointStats, ReportLine};
+use coffer_format::entry::{Consistency, PointStats, Remark};
 use coffer_format::manifest::{Map, Range, Source};
 use coffer_format::op::{Step, StepContent};
 use coffer_format::wire::{AgentProgress, Close, Message, SignatureKind};
@@ -216,19 +216,22 @@ impl<'a> Sender<'a> {
     fn send_part(&mut self, close: Option<Close>) -> Result<()> {
         self.wait_for(UNACKED_MAX - 1)?;
         let (part, closed) = (self.part, close.is_some());
-        let steps = std::mem::take(&mut self.steps);
-        self.wire.send(Message::Part { config: self.config, point: self.point, part, steps, close })?;
+        let (config, point, steps) = (self.config, self.point, std::mem::take(&mut self.steps));
+        self.wire.send(match close {
+            Some(close) => Message::LastPart { config, point, part, steps, close },
+            None => Message::Part { config, point, part, steps, close: None },
+        })?;
         let changes = std::mem::take(&mut self.changes);
         self.unacked.push_back(Unacked { part, closed, changes, totals: self.totals });
         self.part = PartNo(part.0 + 1);
         Ok(())
     }
 
-    fn close(&mut self, consistency: Consistency, report: Vec<ReportLine>) -> Result<()> {
+    fn close(&mut self, consistency: Consistency, report: Vec<Remark>) -> Result<()> {
         let Totals { files, bytes, sent } = self.totals;
         let stats = PointStats { files, bytes, sent, stored: 0 };
         let captured_ms = crate::clock::now_ms();
-        self.send_part(Some(Close { captured_ms, consistency, stats, report: report.clone() }))?;
+        self.send_part(Some(Close { captured_ms, consistency, stats, remarks: report.clone() }))?;
         self.wait_for(0)?;
         self.closed = Some(Closed { point: self.point, consistency, files, bytes, sent, report });
         Ok(())

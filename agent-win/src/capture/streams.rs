@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use coffer_format::NodeId;
+use coffer_format::entry::RemarkKind;
 use coffer_format::node::{Attr, AttrKind, NodeKind};
 use coffer_format::op::Name;
 
@@ -90,7 +91,7 @@ impl Pass<'_> {
         let path = beside(host.path, &stream[file.len() + 1..]);
         let Ok(name) = Name::new(stream) else {
             let what = "has a stream with a name that's too long to be kept; rename the stream";
-            self.reading.report.add(host.path, what);
+            self.reading.report.add(RemarkKind::Partial, host.path, what);
             return Ok(());
         };
         let stat = match SourceFile::open_stream(&self.reading.view.at(&path)).and_then(|one| one.stat()) {

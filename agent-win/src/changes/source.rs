@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use coffer_format::entry::ReportLine;
+use coffer_format::entry::{Remark, RemarkKind};
 use coffer_format::limits::REPORT_LINES_MAX;
 use coffer_format::node::NodeKind;
 
@@ -111,9 +111,10 @@ impl ChangeSource {
     }
 
     /// What's to be kept once a capture of that look is done.
-    pub(crate) fn marks_after(self, look: Look, before: &Marks, report: &[ReportLine]) -> Option<Marks> {
+    pub(crate) fn marks_after(self, look: Look, before: &Marks, report: &[Remark]) -> Option<Marks> {
         // What isn't named, or not remembered, can't be looked at again.
-        let is_all_kept = report.len() < REPORT_LINES_MAX && look.open.len() <= OPEN_MAX;
+        let has_more = report.iter().any(|line| line.kind == RemarkKind::More);
+        let is_all_kept = report.len() < REPORT_LINES_MAX && !has_more && look.open.len() <= OPEN_MAX;
         is_all_kept.then(|| Marks {
             scope: self.scope,
             whole_ms: if look.is_whole { self.now_ms } else { before.whole_ms },
@@ -354,7 +355,11 @@ mod tests {
             now_ms: 99,
             ends: BTreeMap::from([(DEVICE, Mark { journal: 8, next: 9 })]),
         };
-        let line = ReportLine { path: b"/C:/data/locked"[..].into(), what: "is locked".into() };
+        let line = Remark {
+            kind: RemarkKind::Locked,
+            path: b"/C:/data/locked"[..].into(),
+            what: "is locked".into(),
+        };
         let whole = || Look::everything(Hints::recheck());
         let marks = source().marks_after(whole(), &Marks::default(), std::slice::from_ref(&line)).unwrap();
         journal.keep_marks(Some(&marks)).unwrap();

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use coffer_format::entry::RemarkKind;
 use coffer_format::wire::{ConfigText, Message};
 
-use crate::capture::{CaptureError, LOCKED, Outcome, Target};
+use crate::capture::{CaptureError, Outcome, Target};
 use crate::clock::week_time;
 use crate::config::{BackupConfig, FoundFiles, Scope, When, WindowTime, included};
 use crate::exclusions::ListedExclusions;
@@ -232,7 +233,7 @@ impl Job {
     /// Files that were locked are looked at again soon.
     fn try_again(&mut self, outcome: &Outcome) {
         if let Some(watch) = &mut self.watch {
-            let locked = outcome.report().iter().filter(|line| line.what == LOCKED);
+            let locked = outcome.report().iter().filter(|line| line.kind == RemarkKind::Locked);
             watch.locked(locked.map(|line| line.path.0.to_vec()));
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use coffer_format::entry::ReportLine;
+use coffer_format::entry::{Remark, RemarkKind};
 
 use crate::capture::Target;
 use crate::hives::LackingHive;
@@ -50,7 +50,7 @@ impl Enclosures {
     }
 
     /// Writes everything; where to look for it, and what couldn't be enclosed.
-    pub(crate) fn write(&self) -> (Target, Vec<ReportLine>) {
+    pub(crate) fn write(&self) -> (Target, Vec<Remark>) {
         let mut target = Target::nothing();
         let mut lacking = Vec::new();
         let documents = self.write_documents().map(|()| Vec::new());
@@ -84,9 +84,9 @@ impl Enclosures {
 }
 
 /// Of the hive, or of the folder where it's none alone.
-fn line(folder: &Path, lacking: LackingHive) -> ReportLine {
+fn line(folder: &Path, lacking: LackingHive) -> Remark {
     let path = if lacking.name.is_empty() { folder.to_owned() } else { folder.join(&lacking.name) };
-    ReportLine { path: path_bytes(&path)[..].into(), what: lacking.what }
+    Remark { kind: RemarkKind::Unread, path: path_bytes(&path)[..].into(), what: lacking.what }
 }
 
 /// Removes what's in a folder; makes it where it's wanted.
@@ -115,7 +115,7 @@ mod tests {
             (LackingHive::beyond(3, 200).unwrap(), b"/C:/enclosed/registry"),
         ] {
             let what = lacking.what.clone();
-            assert_eq!(line(folder, lacking), ReportLine { path: path.into(), what });
+            assert_eq!(line(folder, lacking), Remark { kind: RemarkKind::Unread, path: path.into(), what });
         }
         assert_eq!(LackingHive::beyond(0, 200), None);
     }

@@ -14,7 +14,7 @@ mod wanted;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coffer_format::entry::ReportLine;
+use coffer_format::entry::{Remark, RemarkKind};
 
 pub use enclosures::Enclosures;
 pub use named_files::NamedFiles;
@@ -44,7 +44,7 @@ pub(crate) struct Standstill {
     pub(crate) view: Arc<View>,
     pub(crate) claim: Claim,
     /// What a person should know of it.
-    pub(crate) said: Vec<ReportLine>,
+    pub(crate) said: Vec<Remark>,
     pub(crate) enclosures: Option<Enclosures>,
     /// What applications count on that made ready.
     named: Vec<NamedFiles>,
@@ -105,7 +105,7 @@ impl Standstill {
                 self.wait_for(Quiet::default(), wanted, stop);
             }
             Err(NoSnapshot::Failed(sentence)) => {
-                self.say(b"", format!("no snapshot could be taken: {sentence}"));
+                self.say(RemarkKind::NoSnapshot, b"", format!("no snapshot could be taken: {sentence}"));
                 self.wait_for(Quiet::default(), wanted, stop);
             }
         }
@@ -117,11 +117,11 @@ impl Standstill {
         let is_ready = refusals.is_empty() && self.said.is_empty();
         self.claim = if is_ready { Claim::Application } else { Claim::Snapshot };
         for (writer, sentence) in refusals {
-            self.say(writer.as_bytes(), sentence);
+            self.say(RemarkKind::Application, writer.as_bytes(), sentence);
         }
         for sentence in snapshot.live() {
             self.claim = Claim::None;
-            self.say(b"", format!("{sentence}; it's captured as it is"));
+            self.say(RemarkKind::NoSnapshot, b"", format!("{sentence}; it's captured as it is"));
         }
         self.named = snapshot.named_files();
         let mut mounts = snapshot.mounts();
@@ -148,17 +148,26 @@ impl Standstill {
             Ok(false) => {
                 let seconds = quiet.at_most.as_secs();
                 self.say(
+                    RemarkKind::NoSnapshot,
                     b"",
                     format!("was written to for {seconds} s without a pause, and captured meanwhile"),
                 );
             }
-            Err(error) => self.say(b"", format!("nobody could tell whether it's quiet: {error}")),
+            Err(error) => self.say(
+                RemarkKind::NoSnapshot,
+                b"",
+                format!("nobody could tell whether it's quiet: {error}"),
+            ),
         }
     }
 
     fn command(&mut self, which: &str, command: &str, stop: &AtomicBool) {
         if let Err(error) = run(command, stop) {
-            self.say(b"", format!("the command {which} the capture failed: {error}"));
+            self.say(
+                RemarkKind::Application,
+                b"",
+                format!("the command {which} the capture failed: {error}"),
+            );
         }
     }
 
@@ -169,9 +178,9 @@ impl Standstill {
         }
     }
 
-    fn say(&mut self, path: &[u8], what: String) {
+    fn say(&mut self, kind: RemarkKind, path: &[u8], what: String) {
         tracing::warn!(path = %String::from_utf8_lossy(path), what);
-        self.said.push(ReportLine { path: path.into(), what });
+        self.said.push(Remark { kind, path: path.into(), what });
     }
 
     /// Lets go. `is_durable`: the box has a point of all that the applications gave, which they're told.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coffer_format::entry::ReportLine;
+use coffer_format::entry::Remark;
 
 use super::{Claim, Enclosures, NamedFiles, View};
 
@@ -12,7 +12,7 @@ pub struct Stance<'a> {
     pub view: Arc<View>,
     pub claim: Claim,
     /// For the point's report.
-    pub said: Vec<ReportLine>,
+    pub said: Vec<Remark>,
     /// Written and sent where there's a new point.
     pub enclosures: Option<&'a Enclosures>,
     /// Without these no point is as the applications want it.

@@ -109,17 +109,16 @@ impl BoxState {
                 Vec::new()
             }
             Message::Part { config, point, part, steps, close } => {
-                assert_eq!((point, part), (PointSeq(self.head + 1), PartNo(self.draft_parts)));
-                assert!(steps.len() <= PART_OPS_MAX);
-                self.part((point, part), steps, fresh);
-                let closed = close.is_some();
-                self.draft_parts += 1;
-                if let Some(close) = close {
-                    self.closes.push(close);
-                    self.head += 1;
-                    self.draft_parts = 0;
-                }
-                vec![Message::Committed { config, point, part, closed, vault_ms: 0 }]
+                assert!(close.is_none(), "an agent of today says `LastPart`");
+                self.commit((point, part), steps, fresh);
+                vec![Message::Committed { config, point, part, closed: false, vault_ms: 0 }]
+            }
+            Message::LastPart { config, point, part, steps, close } => {
+                self.commit((point, part), steps, fresh);
+                self.closes.push(close);
+                self.head += 1;
+                self.draft_parts = 0;
+                vec![Message::Committed { config, point, part, closed: true, vault_ms: 0 }]
             }
             Message::SignatureWanted { node, kind, .. } => {
                 self.signatures_asked += 1;
@@ -158,6 +157,13 @@ impl BoxState {
         }
         self.raw_received += raw.len() as u64;
         self.packs += 1;
+    }
+
+    fn commit(&mut self, at: (PointSeq, PartNo), steps: Vec<Step>, fresh: &BTreeSet<ChunkId>) {
+        assert_eq!(at, (PointSeq(self.head + 1), PartNo(self.draft_parts)));
+        assert!(steps.len() <= PART_OPS_MAX);
+        self.part(at, steps, fresh);
+        self.draft_parts += 1;
     }
 
     fn part(&mut self, at: (PointSeq, PartNo), steps: Vec<Step>, fresh: &BTreeSet<ChunkId>) {

@@ -5,7 +5,7 @@
 //! by the peer's certificate, never by what it says of itself.
 
 use crate::chunk::{Compression, Pack};
-use crate::entry::{Consistency, PointStats, ReportLine};
+use crate::entry::{Consistency, PointStats, Remark, ReportLine};
 use crate::node::NodeMeta;
 use crate::op::{Name, Step};
 use crate::segment::{SegmentHeader, Stream};
@@ -79,7 +79,25 @@ layout! {
         pub captured_ms: u64,
         pub consistency: Consistency,
         pub stats: PointStats,
+        pub remarks: Vec<Remark>,
+    }
+}
+
+layout! {
+    /// The same, as agents sent it before remarks had kinds.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CloseV1 {
+        pub captured_ms: u64,
+        pub consistency: Consistency,
+        pub stats: PointStats,
         pub report: Vec<ReportLine>,
+    }
+}
+
+impl From<CloseV1> for Close {
+    fn from(close: CloseV1) -> Close {
+        let CloseV1 { captured_ms, consistency, stats, report } = close;
+        Close { captured_ms, consistency, stats, remarks: report.into_iter().map(Remark::from).collect() }
     }
 }
 
@@ -258,7 +276,10 @@ kinds! {
         26 = CatchupEnd,
         /// Not answered by itself; the next `Committed` covers it.
         27 = PackData { stream: Stream, pack: Pack },
-        28 = Part { config: ConfigId, point: PointSeq, part: PartNo, steps: Vec<Step>, close: Option<Close> },
+        /// `close`: of agents that know nothing of `LastPart`.
+        28 = Part { config: ConfigId, point: PointSeq, part: PartNo, steps: Vec<Step>, close: Option<CloseV1> },
+        /// A part that closes its point.
+        49 = LastPart { config: ConfigId, point: PointSeq, part: PartNo, steps: Vec<Step>, close: Close },
         /// Durable: all packs and parts up to this one.
         29 = Committed { config: ConfigId, point: PointSeq, part: PartNo, closed: bool, vault_ms: u64 },
         30 = SignatureWanted { config: ConfigId, node: NodeId, kind: SignatureKind },

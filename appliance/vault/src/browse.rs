@@ -1,6 +1,6 @@
 //! Looking at history: points, directories at a point, versions of a path, finding names.
 
-use coffer_format::entry::{Body, ReportLine};
+use coffer_format::entry::{self, RemarkKind};
 use coffer_format::node::NodeKind;
 use coffer_format::wire::RefusalCode;
 use coffer_format::{ConfigId, Lsn, NodeId, PointSeq, limits, to_bytes};
@@ -32,6 +32,8 @@ pub struct Point {
 /// One thing that a capture had to say of a path; an empty path: of all.
 #[derive(Debug, Clone, Serialize)]
 pub struct Remark {
+    /// What it's about: `missing`, `unread`, `locked`, `changed`, `partial`, `application`, `no_snapshot`, `elsewhere`, `more`, or `other`.
+    pub kind: &'static str,
     pub path: String,
     pub what: String,
 }
@@ -158,12 +160,16 @@ impl Reading {
             Ok(query.query_row(params![config.0, point.0], |row| Ok(Lsn(row.get(0)?)))?)
         })?;
         let entry = self.entry(lsn)?;
-        let Body::PointClosed { report, .. } = &entry.body else { return Ok(Vec::new()) };
-        let remark = |line: &ReportLine| Remark {
-            path: String::from_utf8_lossy(&line.path.0).into_owned(),
-            what: line.what.clone(),
+        let Some(end) = entry.body.point_end() else { return Ok(Vec::new()) };
+        let remark = |one: entry::Remark| Remark {
+            kind: remark_name(one.kind),
+            path: String::from_utf8_lossy(&one.path.0).into_owned(),
+            what: one.what,
         };
-        Ok(report.iter().map(remark).collect())
+        let mut remarks = end.remarks;
+        // What is missing altogether first.
+        remarks.sort_by_key(|one| one.kind);
+        Ok(remarks.into_iter().map(remark).collect())
     }
 
     /// The point to show for a time: the newest that was closed then; `None` asks for the newest of all.
@@ -360,4 +366,19 @@ fn no_path(path: &[u8]) -> VaultError {
             "{path} isn't there at that point: `coffer ls` shows what is, `coffer versions` shows when it was"
         ),
     )
+}
+
+fn remark_name(kind: RemarkKind) -> &'static str {
+    match kind {
+        RemarkKind::Missing => "missing",
+        RemarkKind::Unread => "unread",
+        RemarkKind::Locked => "locked",
+        RemarkKind::Changed => "changed",
+        RemarkKind::Partial => "partial",
+        RemarkKind::Application => "application",
+        RemarkKind::NoSnapshot => "no_snapshot",
+        RemarkKind::Elsewhere => "elsewhere",
+        RemarkKind::More => "more",
+        RemarkKind::Other => "other",
+    }
 }

@@ -361,12 +361,12 @@ fn write_close(
     close: Close,
     stored: u64,
 ) -> Result<()> {
-    let Close { captured_ms, consistency, mut stats, mut report } = close;
+    let Close { captured_ms, consistency, mut stats, mut remarks } = close;
     stats.stored = stored;
-    report.truncate(limits::REPORT_LINES_MAX);
+    remarks.truncate(limits::REPORT_LINES_MAX);
     let data = batch.data;
     let parts = PartNo(part.0 + 1);
     batch
-        .write(Body::PointClosed { config, point, parts, captured_ms, consistency, stats, data, report })
+        .write(Body::PointClosed { config, point, parts, captured_ms, consistency, stats, data, remarks })
         .map(|_| ())
 }

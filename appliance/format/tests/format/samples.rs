@@ -4,7 +4,9 @@ use coffer_format::chunk::{ChunkEntry, Compression, Pack};
 use coffer_format::container::{
     BlockHeader, BlockKind, ContainerEntry, ContainerIndex, Label, decode_block, encode_block,
 };
-use coffer_format::entry::{Body, Consistency, DataUpTo, Entry, PointStats, ReportLine, Watermark};
+use coffer_format::entry::{
+    Body, Consistency, DataUpTo, Entry, PointStats, Remark, RemarkKind, ReportLine, Watermark,
+};
 use coffer_format::escrow::Escrow;
 use coffer_format::event::{CartridgeState, DropReason, Event, Place, Whereabouts};
 use coffer_format::manifest::{Map, Range, Source};
@@ -127,19 +129,36 @@ fn ops() -> Vec<Op> {
 
 fn bodies() -> Vec<(&'static str, Body)> {
     let mark = |segment, bytes| Watermark { segment: SegmentId(segment), bytes };
-    let closed = Body::PointClosed {
+    let stats = PointStats { files: 5, bytes: 6, sent: 7, stored: 8 };
+    let data = DataUpTo { fresh: mark(9, 10), bulk: mark(11, 12) };
+    let closed_v1 = Body::PointClosedV1 {
         config: ConfigId(1),
         point: PointSeq(2),
         parts: PartNo(3),
         captured_ms: 4,
         consistency: Consistency::Application,
-        stats: PointStats { files: 5, bytes: 6, sent: 7, stored: 8 },
-        data: DataUpTo { fresh: mark(9, 10), bulk: mark(11, 12) },
+        stats,
+        data,
         report: vec![ReportLine { path: "a/b".into(), what: "changed while it was read".into() }],
+    };
+    let remark = |kind, what: &str| Remark { kind, path: "a/b".into(), what: what.into() };
+    let closed = Body::PointClosed {
+        config: ConfigId(1),
+        point: PointSeq(2),
+        parts: PartNo(3),
+        captured_ms: 4,
+        consistency: Consistency::PerFile,
+        stats,
+        data,
+        remarks: vec![
+            remark(RemarkKind::Missing, "isn't there"),
+            remark(RemarkKind::Changed, "changed while it was read"),
+        ],
     };
     vec![
         ("part", Body::Part { config: ConfigId(1), point: PointSeq(2), part: PartNo(3), ops: ops() }),
-        ("point-closed", closed),
+        ("point-closed", closed_v1),
+        ("point-closed-2", closed),
         ("map-page", Body::MapPage { map: map() }),
     ]
 }

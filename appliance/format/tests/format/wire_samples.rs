@@ -1,7 +1,7 @@
 //! A frame of every kind of message, with something in every field.
 
 use coffer_format::chunk::Compression;
-use coffer_format::entry::{Consistency, PointStats, ReportLine};
+use coffer_format::entry::{Consistency, PointStats, Remark, RemarkKind, ReportLine};
 use coffer_format::op::{Step, StepContent};
 use coffer_format::segment::Stream;
 use coffer_format::update::{UpdateProgress, UpdateReport};
@@ -48,6 +48,7 @@ fn kind(message: &Message) -> &'static str {
         CatchupEnd => "catchup-end",
         PackData { .. } => "pack-data",
         Part { .. } => "part",
+        LastPart { .. } => "last-part",
         Committed { .. } => "committed",
         SignatureWanted { .. } => "signature-wanted",
         SignaturePages { .. } => "signature-pages",
@@ -93,7 +94,7 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 57;
+const KINDS: usize = 58;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -142,12 +143,12 @@ fn capture() -> Vec<Message> {
         Recalled::Link { parent: NodeId::ROOT, name: name("a"), node },
         Recalled::Unlink { parent: NodeId::ROOT, name: name("b") },
     ];
-    let close = Close {
-        captured_ms: 9,
-        consistency: Consistency::PerFile,
-        stats: PointStats { files: 1, bytes: 2, sent: 3, stored: 4 },
-        report: vec![report_line()],
-    };
+    let stats = PointStats { files: 1, bytes: 2, sent: 3, stored: 4 };
+    let (captured_ms, consistency) = (9, Consistency::PerFile);
+    let close_v1 = CloseV1 { captured_ms, consistency, stats, report: vec![report_line()] };
+    let ReportLine { path, what } = report_line();
+    let remarks = vec![Remark { kind: RemarkKind::Unread, path, what }];
+    let close = Close { captured_ms, consistency, stats, remarks };
     let progress = AgentProgress {
         config,
         doing: "reading".into(),
@@ -166,7 +167,8 @@ fn capture() -> Vec<Message> {
         CatchupPart { point, part, ops },
         CatchupEnd,
         PackData { stream: Stream::Bulk, pack: pack(Compression::Raw) },
-        Part { config, point, part, steps, close: Some(close) },
+        Part { config, point, part, steps: steps.clone(), close: Some(close_v1) },
+        LastPart { config, point, part, steps, close },
         Committed { config, point, part, closed: true, vault_ms: 5 },
         SignatureWanted { config, node, kind: SignatureKind::Chunks },
         SignaturePages { first_page: 6, signatures: Blob(vec![1; 32]) },

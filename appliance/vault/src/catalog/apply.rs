@@ -1,6 +1,6 @@
 //! Folds one durable entry into the catalog. The same code runs at commit, after a crash, and in a rebuild.
 
-use coffer_format::entry::{Body, Entry};
+use coffer_format::entry::{Body, Entry, PointEnd};
 use coffer_format::event::{CartridgeState, DropReason, Event, Place, Whereabouts};
 use coffer_format::{ConfigId, FileHash, Locator, Lsn, PartNo, PointSeq, to_bytes};
 use rusqlite::{Connection, params};
@@ -28,36 +28,10 @@ pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()
                 tree::apply_op(db, *config, *point, Locator { lsn, op: op as u32 }, operation)?;
             }
         }
-        Body::PointClosed { config, point, parts, .. } if !has_parts(db, *config, *point, *parts)? => {
-            tracing::error!(%config, %point, "a part of this point is damaged, so the point isn't shown");
-        }
-        Body::PointClosed { config, point, parts, captured_ms, consistency, stats, data, report } => {
-            db.prepare_cached(
-                "INSERT INTO points (config, point, parts, closed_ms, captured_ms, consistency, files, bytes, sent, stored,
-                   fresh_segment, fresh_bytes, bulk_segment, bulk_bytes, lsn, report_lines)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-                 ON CONFLICT (config, point) DO UPDATE SET parts = ?3, closed_ms = ?4, captured_ms = ?5, consistency = ?6,
-                   files = ?7, bytes = ?8, sent = ?9, stored = ?10, fresh_segment = ?11, fresh_bytes = ?12,
-                   bulk_segment = ?13, bulk_bytes = ?14, lsn = ?15, report_lines = ?16",
-            )?
-            .execute(params![
-                config.0,
-                point.0,
-                parts.0,
-                now,
-                captured_ms,
-                to_bytes(consistency)[0],
-                stats.files,
-                stats.bytes,
-                stats.sent,
-                stats.stored,
-                data.fresh.segment.0,
-                data.fresh.bytes,
-                data.bulk.segment.0,
-                data.bulk.bytes,
-                lsn.0,
-                report.len() as u64
-            ])?;
+        Body::PointClosedV1 { .. } | Body::PointClosed { .. } => {
+            if let Some(end) = entry.body.point_end() {
+                close_point(db, lsn, now, &end)?;
+            }
         }
         Body::MapPage { .. } => {}
         Body::Event { event } => {
@@ -71,6 +45,41 @@ pub(crate) fn apply_entry(db: &Connection, lsn: Lsn, entry: &Entry) -> Result<()
         }
     }
     set_applied(db, lsn)
+}
+
+fn close_point(db: &Connection, lsn: Lsn, now: u64, end: &PointEnd) -> Result<()> {
+    let PointEnd { config, point, parts, captured_ms, consistency, stats, data, remarks } = end;
+    if !has_parts(db, *config, *point, *parts)? {
+        tracing::error!(%config, %point, "a part of this point is damaged, so the point isn't shown");
+        return Ok(());
+    }
+    db.prepare_cached(
+        "INSERT INTO points (config, point, parts, closed_ms, captured_ms, consistency, files, bytes, sent, stored,
+           fresh_segment, fresh_bytes, bulk_segment, bulk_bytes, lsn, report_lines)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT (config, point) DO UPDATE SET parts = ?3, closed_ms = ?4, captured_ms = ?5, consistency = ?6,
+           files = ?7, bytes = ?8, sent = ?9, stored = ?10, fresh_segment = ?11, fresh_bytes = ?12,
+           bulk_segment = ?13, bulk_bytes = ?14, lsn = ?15, report_lines = ?16",
+    )?
+    .execute(params![
+        config.0,
+        point.0,
+        parts.0,
+        now,
+        captured_ms,
+        to_bytes(consistency)[0],
+        stats.files,
+        stats.bytes,
+        stats.sent,
+        stats.stored,
+        data.fresh.segment.0,
+        data.fresh.bytes,
+        data.bulk.segment.0,
+        data.bulk.bytes,
+        lsn.0,
+        remarks.len() as u64
+    ])?;
+    Ok(())
 }
 
 /// Whether every part of a point was applied; one is missing only where its record is damaged.

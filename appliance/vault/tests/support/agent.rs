@@ -273,7 +273,7 @@ impl Agent {
             captured_ms: 1,
             consistency: Consistency::Crash,
             stats: PointStats::default(),
-            report: Vec::new(),
+            remarks: Vec::new(),
         });
         let done = self.session.commit_part(self.config, self.point, self.part, steps, close)?;
         self.acked = self.attempts.len();

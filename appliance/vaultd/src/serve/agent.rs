@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use coffer_format::wire::{Message, RefusalCode, RestoreReport, RestoreState, SignatureKind};
+use coffer_format::wire::{Close, Message, RefusalCode, RestoreReport, RestoreState, SignatureKind};
 use coffer_format::{ComputerId, PointSeq};
 use coffer_link::{Link, LinkError, Sender, refuse};
 use coffer_vault::query::When;
@@ -119,7 +119,13 @@ impl Serving<'_> {
             }
             Message::Part { config, point, part, steps, close } => {
                 self.appliance.traffic.passes();
+                let close = close.map(Close::from);
                 let prepared = self.session()?.prepare_part(config, point, part, steps, close)?;
+                self.queue.send((config, prepared)).map_err(|_| out_of_turn())?;
+            }
+            Message::LastPart { config, point, part, steps, close } => {
+                self.appliance.traffic.passes();
+                let prepared = self.session()?.prepare_part(config, point, part, steps, Some(close))?;
                 self.queue.send((config, prepared)).map_err(|_| out_of_turn())?;
             }
             Message::CatchupWanted { config, point, part } => {

@@ -33,8 +33,11 @@ fn answer(message: Message, head: u64) -> Option<Message> {
             Some(Message::Begun { config, head: PointSeq(head), draft: None, next_node })
         }
         Message::CatchupWanted { .. } => Some(Message::CatchupEnd),
-        Message::Part { config, point, part, close, .. } => {
-            Some(Message::Committed { config, point, part, closed: close.is_some(), vault_ms: 0 })
+        Message::Part { config, point, part, .. } => {
+            Some(Message::Committed { config, point, part, closed: false, vault_ms: 0 })
+        }
+        Message::LastPart { config, point, part, .. } => {
+            Some(Message::Committed { config, point, part, closed: true, vault_ms: 0 })
         }
         _ => None,
     }

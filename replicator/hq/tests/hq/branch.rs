@@ -77,7 +77,7 @@ impl Branch {
             captured_ms: 1,
             consistency: Consistency::Crash,
             stats: PointStats::default(),
-            report: Vec::new(),
+            remarks: Vec::new(),
         };
         self.session.commit_part(self.config, PointSeq(self.point), PartNo(0), steps, Some(close)).unwrap();
         self.points.insert(self.point, self.files.clone());

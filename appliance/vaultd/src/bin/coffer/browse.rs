@@ -194,7 +194,10 @@ fn show_versions(list: &Value) {
 }
 
 fn show_report(list: &Value) {
-    table(&["PATH", "REMARK"], &rows(list, |one| vec![text(one, "path"), text(one, "what")]));
+    table(
+        &["KIND", "PATH", "REMARK"],
+        &rows(list, |one| vec![text(one, "kind").replace('_', " "), text(one, "path"), text(one, "what")]),
+    );
 }
 
 fn show_audit(list: &Value) {
