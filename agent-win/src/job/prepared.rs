@@ -53,7 +53,8 @@ impl Prepared {
         captured: &Result<Outcome, CaptureError>,
     ) -> Result<(), CaptureError> {
         // Where the point lacks anything, an application must not think that all of its data is safe.
-        let is_whole = |outcome: &Outcome| outcome.report().len() == self.standstill.said.len();
+        let said = &self.standstill.said;
+        let is_whole = |outcome: &Outcome| outcome.report().iter().all(|line| said.contains(line));
         let is_durable = captured.as_ref().is_ok_and(is_whole);
         self.standstill.end(is_durable);
         if let (Some(source), Ok(outcome)) = (self.source, captured) {
