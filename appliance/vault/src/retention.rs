@@ -4,8 +4,8 @@
 //! `weekly` weeks and `monthly` months in which there is one. The newest three points are always kept.
 //!
 //! Hours pass only while points come: a point's age is the sum of the times between it and each point after it, of which none
-//! counts for more than a day, and one that goes backwards for nothing. So a computer that is off for a month loses nothing, and
-//! neither does a clock that leaps ahead and back.
+//! counts for more than a day. A point that's dated after one that came later was dated by a clock that was wrong: it counts as made
+//! no later than that one. So a computer that is off for a month loses nothing, and neither does a clock that leaps ahead and back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +61,11 @@ pub struct Plan {
 pub fn plan(policy: &Policy, points: &[(PointSeq, u64)], zone: &TimeZone) -> (Vec<PointSeq>, Vec<PointSeq>) {
     let mut newest_first = points.to_vec();
     newest_first.sort_by_key(|(point, _)| std::cmp::Reverse(*point));
+    let mut latest = u64::MAX;
+    for (_, at) in &mut newest_first {
+        latest = latest.min(*at);
+        *at = latest;
+    }
     let mut keep: BTreeSet<PointSeq> =
         newest_first.iter().take(KEPT_ALWAYS).map(|(point, _)| *point).collect();
     let all_ms = u64::from(policy.all_hours) * 3_600_000;
@@ -185,6 +190,17 @@ mod tests {
         let back: Vec<u64> =
             hourly(9, START_MS).into_iter().chain(hourly(9, START_MS - 300 * DAY_MS)).collect();
         assert_eq!(expired(&TWO_DAYS, &back), [0u64; 0]);
+    }
+
+    /// Seconds ahead and back, again and again, while points come: what was dated ahead was made no later than what followed it.
+    #[test]
+    fn leaps_that_nobody_had_time_to_notice_thin_nothing() {
+        let mut times = Vec::new();
+        for (number, ahead) in [0, 0, 0, 3, 0, 3, 0, 40, 0, 0].into_iter().enumerate() {
+            times.push(START_MS + number as u64 * 60_000 + ahead * DAY_MS);
+        }
+        let day = Policy { all_hours: 24, ..TWO_DAYS };
+        assert_eq!(expired(&day, &times), [0u64; 0]);
     }
 
     #[test]
