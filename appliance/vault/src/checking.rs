@@ -40,13 +40,18 @@ impl Reading {
         };
         // What lies in memory says nothing of the medium.
         readable.file.forget_cached().map_err(VaultError::io("read", "a segment"))?;
-        let size = readable.file.size().map_err(VaultError::io("read", "a segment"))?.min(durable);
+        let whole = readable.file.size().map_err(VaultError::io("read", "a segment"))?;
+        let size = whole.min(durable);
         let mut check = Check { readable, segment, size, buffer: Vec::new(), found: Vec::new() };
         if size < durable {
             check.add(size, durable - size, "the file is shorter than it was");
         }
         let is_done = match read_contents(&*check.readable.file, &check.readable.key) {
-            Ok(Some(contents)) => check.closed(&contents, pace),
+            Ok(Some(contents)) => {
+                // It may have been closed since it was asked how long it is.
+                check.size = whole;
+                check.closed(&contents, pace)
+            }
             // Still open, or its end is damaged: the records speak for themselves.
             Ok(None) | Err(VaultError::Decode(_)) => check.open(pace),
             Err(VaultError::Io { source, .. }) => {
