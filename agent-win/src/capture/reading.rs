@@ -169,7 +169,7 @@ impl<'a> Reading<'a> {
             kept.push(source);
         }
         meta.size = content.size;
-        let has_rested = before.mtime_ns.max(before.ctime_ns) < started_ns - CLOCK_GRAIN_NS;
+        let has_rested = has_rested(before.mtime_ns.max(before.ctime_ns), started_ns);
         let settled = match () {
             () if is_torn || !has_rested => Settled::No,
             () if content.is_as_told => Settled::AsTold,
@@ -388,4 +388,27 @@ pub(super) fn says_the_same(before: &Known, now: &Known) -> bool {
         (stat.kind, stat.mode, stat.uid, stat.gid, stat.mtime_ns, stat.rdev, known.attrs, known.sent_size)
     };
     before.done.is_none() && said(before) == said(now)
+}
+
+/// Whether a file that was last changed at that time was so long ago that a write after the reading began shows in its times. Some
+/// file systems keep whole seconds alone, or every other one: there a second write within them doesn't show.
+fn has_rested(changed_ns: i64, started_ns: i64) -> bool {
+    const SECOND_NS: i64 = 1_000_000_000;
+    let grain_ns = if changed_ns % SECOND_NS == 0 { 2 * SECOND_NS } else { CLOCK_GRAIN_NS };
+    changed_ns < started_ns - grain_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_rests_for_as_long_as_its_times_are_coarse() {
+        const SECOND_NS: i64 = 1_000_000_000;
+        let coarse = 100 * SECOND_NS;
+        assert!(!has_rested(coarse, coarse + SECOND_NS));
+        assert!(has_rested(coarse, coarse + 3 * SECOND_NS));
+        assert!(has_rested(coarse + 7, coarse + SECOND_NS));
+        assert!(!has_rested(coarse + 7, coarse + 8));
+    }
 }
