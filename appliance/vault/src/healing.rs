@@ -1,6 +1,6 @@
 //! What damage calls for: the segments to bring back, the versions it touches, the files to be sent again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coffer_format::event::{Event, Place};
@@ -98,6 +98,7 @@ impl Reading {
 
     /// Kept versions that known damage touches: the first `most` of them by name, and how many there are. Nothing is read but
     /// metadata; where nothing is damaged, nothing at all.
+    /// The lost ones come first.
     pub fn touched_by_damage(self: &Arc<Self>, most: usize) -> Result<(Vec<Touched>, u64)> {
         let sound = Soundness::known(self)?;
         if !self.may_be_touched(&sound)? {
@@ -106,12 +107,32 @@ impl Reading {
         let (mut touched, mut count) = (Vec::new(), 0);
         self.check_versions(&sound, &mut |hit| {
             count += 1;
+            let is_worse = hit.remedy.is_lost && touched.last().is_some_and(|last: &Touched| !last.is_lost);
+            if touched.len() >= most && is_worse {
+                touched.pop();
+            }
             if touched.len() < most {
-                touched.push(touched_of(self, hit)?);
+                let at = if hit.remedy.is_lost { 0 } else { touched.len() };
+                touched.insert(at, touched_of(self, hit)?);
             }
             Ok(())
         })?;
         Ok((touched, count))
+    }
+
+    /// By configuration: how many files of its newest state need something that neither this disk nor a verified copy has.
+    pub fn lost_of_newest(self: &Arc<Self>) -> Result<BTreeMap<ConfigId, u64>> {
+        let sound = Soundness::known(self)?;
+        let mut lost = BTreeMap::new();
+        if self.may_be_touched(&sound)? {
+            self.check_versions(&sound, &mut |hit| {
+                if hit.is_newest && hit.remedy.is_lost {
+                    *lost.entry(hit.config).or_default() += 1;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(lost)
     }
 
     /// Files of a configuration whose newest version is touched by damage, at most `most`: their agent may have the bytes.

@@ -51,6 +51,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
     let now = appliance.vault.now_ms();
     let all = reading.configurations()?;
     let trials = reading.trials()?;
+    let lost_files = reading.lost_of_newest()?;
     let mut computers = Vec::new();
     for computer in reading.computers()? {
         let mut configurations = Vec::new();
@@ -62,8 +63,9 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let last = points.first().map(|point| point.closed_ms);
             let holds_files = reading.holds_files(id)?;
             let remark = first_remark(reading, id, points.first())?;
+            let lost = lost_files.get(&id).copied().unwrap_or(0);
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
-            let known = Known { holds_files, looked_ms: looked, failure: failure_said, remark };
+            let known = Known { holds_files, looked_ms: looked, failure: failure_said, remark, lost };
             let Judged { standing, at_risk_ms, why } = judge(points.first(), known, now);
             configurations.push(ConfigStatus {
                 config: config.config,

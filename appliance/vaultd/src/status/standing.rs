@@ -58,10 +58,12 @@ pub(super) struct Known<'a> {
     pub(super) failure: Option<&'a str>,
     /// The newest point's first remark.
     pub(super) remark: Option<&'a str>,
+    /// Files of the newest point that can't be restored, from here or from a copy.
+    pub(super) lost: u64,
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure, remark } = known;
+    let Known { holds_files, looked_ms, failure, remark, lost } = known;
     let Some(newest) = newest else {
         let standing = if failure.is_some() { Standing::Failing } else { Standing::Initial };
         return Judged { standing, at_risk_ms: None, why: None };
@@ -69,7 +71,7 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
     let is_future = newest.closed_ms > now_ms + FUTURE_MS;
     let protected_ms = newest.closed_ms.max(looked_ms.unwrap_or(0));
     let at_risk_ms = (!is_future).then(|| now_ms.saturating_sub(protected_ms));
-    let incomplete = lacks(newest, holds_files, remark);
+    let incomplete = cannot_be_restored(newest, lost).or_else(|| lacks(newest, holds_files, remark));
     let standing = match () {
         () if failure.is_some() => Standing::Failing,
         () if incomplete.is_some() => Standing::Incomplete,
@@ -85,6 +87,17 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
         })
     });
     Judged { standing, at_risk_ms, why }
+}
+
+/// What of the newest point is lost.
+fn cannot_be_restored(newest: &Point, lost: u64) -> Option<String> {
+    (lost > 0).then(|| {
+        format!(
+            "{lost} files of restore point {} can't be restored, from here or from a copy: their computer is asked for them when it next \
+             captures",
+            newest.point
+        )
+    })
 }
 
 /// What the newest point lacks.
@@ -126,7 +139,8 @@ mod tests {
         }
     }
 
-    const WHOLE: Known<'_> = Known { holds_files: true, looked_ms: None, failure: None, remark: None };
+    const WHOLE: Known<'_> =
+        Known { holds_files: true, looked_ms: None, failure: None, remark: None, lost: 0 };
 
     #[test]
     fn protected_is_only_what_is_whole_and_fresh() {
@@ -137,6 +151,7 @@ mod tests {
         assert_eq!(standing(&point(0, fresh), Known::default()), Standing::Incomplete);
         assert_eq!(standing(&point(2, fresh), WHOLE), Standing::Incomplete);
         assert_eq!(standing(&point(0, NOW_MS - 25 * HOUR_MS), WHOLE), Standing::Stale);
+        assert_eq!(standing(&point(0, fresh), Known { lost: 1, ..WHOLE }), Standing::Incomplete);
         let failing = Known { failure: Some("can't be read"), ..WHOLE };
         assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
     }
