@@ -48,6 +48,20 @@ pub enum WanError {
 }
 
 impl WanError {
+    /// Whether HQ refuses this box for what it is: a person has to do something.
+    pub(crate) fn is_refusal(&self) -> bool {
+        use RefusalCode::{NotAllowed, OtherBox, OtherOrganisation, Version};
+        match self {
+            WanError::Link(LinkError::Refused(refusal)) => {
+                matches!(refusal.code, NotAllowed | OtherBox | OtherOrganisation | Version)
+            }
+            WanError::Link(
+                LinkError::NotTrusted { .. } | LinkError::OtherBox { .. } | LinkError::OtherRole { .. },
+            ) => true,
+            _ => false,
+        }
+    }
+
     /// Whether HQ has no room for more.
     pub(crate) fn is_full_disk(&self) -> bool {
         matches!(self, WanError::Link(LinkError::Refused(refusal)) if refusal.code == RefusalCode::DiskFull)

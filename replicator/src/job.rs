@@ -109,9 +109,15 @@ impl WanJob {
                 self.shared.board.change(|status| status.set_back = true);
             }
             let sentence = error.sentence();
-            if error.is_full_disk() {
-                self.shared.board.change(|status| status.hq_is_full = true);
-            }
+            let refused = error.is_refusal().then(|| sentence.clone());
+            self.shared.board.change(|status| {
+                status.hq_is_full |= error.is_full_disk();
+                if refused.is_some() {
+                    status.refused = refused;
+                }
+                // What HQ has is known while it says so, and no longer.
+                status.behind_bytes = None;
+            });
             let wait = backoff.next_wait();
             tracing::warn!(error = %sentence, retry_after_ms = wait.as_millis() as u64, "the connection to HQ ended");
             self.set_connected(false, Some(sentence));
@@ -148,6 +154,9 @@ impl WanJob {
         self.shared.board.change(|status| {
             if status.connected != connected || status.since_ms == 0 {
                 (status.connected, status.since_ms) = (connected, now_ms);
+            }
+            if connected {
+                status.refused = None;
             }
             if error.is_some() {
                 status.last_error = error;

@@ -317,6 +317,7 @@ impl<'a> Session<'a> {
             status.receipted_bytes += gained;
             status.last_error = None;
             status.hq_is_full = false;
+            status.refused = None;
         });
         let Some(hash) = hash else { return Ok(()) };
         let known = self.work.state(segment).filter(|state| state.closed).and_then(|state| state.hash);

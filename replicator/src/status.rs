@@ -25,6 +25,8 @@ pub struct WanStatus {
     pub last_error: Option<String>,
     /// HQ's disk is full, as it last said.
     pub hq_is_full: bool,
+    /// HQ refuses this box, and why: nothing gets better by waiting.
+    pub refused: Option<String>,
     /// Segments that are left alone, with the reason.
     pub held_back: Vec<String>,
     /// The vault was set back to an older state than HQ knows: nothing is sent.

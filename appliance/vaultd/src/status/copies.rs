@@ -23,7 +23,7 @@ pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
 /// What is as it was meant to be, and still good to know.
 pub(super) fn notes(settings: &Settings) -> Vec<String> {
     let has_note = !settings.tape.has_library() && settings.hq.is_some();
-    let note = "This box has no tape library: what it keeps is on its own disk and at headquarters.";
+    let note = "This box has no tape library: what it keeps is on its own disk and, as far as it has got, at headquarters.";
     has_note.then(|| note.to_owned()).into_iter().collect()
 }
 
@@ -56,6 +56,10 @@ fn headquarters(line: &WanStatus, now_ms: u64) -> Vec<String> {
              headquarters; then the box goes on by itself."
                 .into(),
         );
+    } else if let Some(why) = &line.refused {
+        told.push(format!(
+            "Headquarters refuses this box: what changed since is only here and on tape. {why}."
+        ));
     } else if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > HQ_AWAY_MS) {
         told.push(format!(
             "Headquarters hasn't taken anything for {}: what changed since is only here and on tape. {why}.",
