@@ -15,6 +15,9 @@ use crate::{copies, operator};
 /// How often it's looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 
+/// How often retention and reclaim run while the disk is full.
+const RECLAIM_WHEN_FULL: Duration = Duration::from_secs(60);
+
 /// How often the tape library is looked at.
 const TAPE_EVERY: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,10 @@ fn look_at_clock(appliance: &Appliance) {
     }
 }
 
+fn is_full(appliance: &Appliance) -> bool {
+    appliance.vault.free_bytes().is_ok_and(|free| free < appliance.settings.reserve_mib << 20)
+}
+
 fn work(appliance: &Appliance, mut due: Due) -> Due {
     if appliance.only_restores() {
         return due;
@@ -81,7 +88,9 @@ fn work(appliance: &Appliance, mut due: Due) -> Due {
     // First: what is damaged must not be given up, nor go to tape.
     due.healing.work(appliance);
     let reclaim = appliance.settings.reclaim.every_minutes;
-    if reclaim > 0 && due.reclaim.elapsed() >= Duration::from_secs(60 * reclaim) {
+    // What nothing needs isn't left on a full disk.
+    let every = if is_full(appliance) { RECLAIM_WHEN_FULL } else { Duration::from_secs(60 * reclaim) };
+    if reclaim > 0 && due.reclaim.elapsed() >= every {
         due.reclaim = Instant::now();
         match operator::housekeep(appliance) {
             Ok(freed) => tracing::info!(freed, "retention and reclaim ran"),

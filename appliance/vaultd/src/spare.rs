@@ -17,6 +17,7 @@ pub(crate) struct Loaded<T> {
 pub(crate) fn load<T>(first: &Path, second: &Path, load: impl Fn(&Path) -> Result<T>) -> Result<Loaded<T>> {
     match load(first) {
         Ok(what) => {
+            let mended = put_back_missing(first, second);
             // A box whose disk takes no more writes still restores.
             if let Err(error) = copy_files(first, second) {
                 tracing::warn!(
@@ -25,7 +26,7 @@ pub(crate) fn load<T>(first: &Path, second: &Path, load: impl Fn(&Path) -> Resul
                     first.display()
                 );
             }
-            Ok(Loaded { what, mended: None })
+            Ok(Loaded { what, mended })
         }
         Err(error) => {
             let Ok(what) = load(second) else { return Err(error) };
@@ -42,6 +43,24 @@ pub(crate) fn load<T>(first: &Path, second: &Path, load: impl Fn(&Path) -> Resul
             );
             Ok(Loaded { what, mended: Some(mended) })
         }
+    }
+}
+
+/// Files that nothing reads at each start, and that are gone or empty, come back as well.
+fn put_back_missing(first: &Path, second: &Path) -> Option<String> {
+    let is_there = |path: &Path| fs::metadata(path).is_ok_and(|facts| facts.len() > 0);
+    let names: Vec<_> =
+        fs::read_dir(second).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    let lacks = names.iter().any(|name| !is_there(&first.join(name)) && is_there(&second.join(name)));
+    let folder = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match lacks.then(|| copy_files(second, first))? {
+        Ok(()) => Some(format!(
+            "A file of the box's folder `{folder}` was missing; it was put back from its second copy. Have the disk checked: this sentence \
+             goes at the next start."
+        )),
+        Err(error) => Some(format!(
+            "A file of the box's folder `{folder}` is missing, and its second copy can't be put back: {error:#}."
+        )),
     }
 }
 

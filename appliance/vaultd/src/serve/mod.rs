@@ -13,7 +13,7 @@ use coffer_format::wire::{Message, PROTOCOL, RefusalCode};
 use coffer_link::{Advertiser, Authority, ByteBudget, Identity, Link, Listener, Role, refuse};
 use coffer_replicator::WanJob;
 use coffer_vault::disk::RealDisk;
-use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault};
+use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault, VaultError};
 use tempfile::TempDir;
 
 use crate::clock_watch::ClockWatch;
@@ -75,16 +75,26 @@ impl Running {
                     troubles.push(format!("The operator's identity can't be used: {error:#}."))
                 });
         }
-        let scratch = match takes_writes(&layout.vault()) {
+        let room = || tempfile::tempdir().context("there's no room for what restoring needs");
+        let mut scratch = match takes_writes(&layout.vault()) {
             true => None,
-            false => Some(tempfile::tempdir().context("there's no room for what restoring needs")?),
+            false => Some(room()?),
         };
         let taken_up = match scratch {
             Some(_) => None,
             None => take_up(&layout, &settings).await,
         };
         let took_up = taken_up.is_some();
-        let vault = Arc::new(open_vault(&layout, &settings, scratch.as_ref(), &mut troubles)?);
+        let vault = match open_vault(&layout, &settings, scratch.as_ref(), &mut troubles) {
+            // Not even the catalog can be opened then: what the box has can be restored all the same.
+            Err(error) if scratch.is_none() && is_full_disk(&error) => {
+                tracing::error!("the disk is full: {error:#}");
+                scratch = Some(room()?);
+                open_vault(&layout, &settings, scratch.as_ref(), &mut troubles)?
+            }
+            opened => opened?,
+        };
+        let vault = Arc::new(vault);
         troubles.extend(finish_taking_up(&layout, &vault, taken_up));
         if scratch.is_none() {
             troubles.extend(escrow::keep(&layout, &settings, &authority, &vault));
@@ -254,6 +264,10 @@ fn open_vault(
         None => Vault::open(Arc::new(RealDisk), &layout.vault(), key, Arc::new(SystemClock), options),
     }
     .context("the vault can't be opened")
+}
+
+fn is_full_disk(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<VaultError>().is_some_and(VaultError::is_disk_full)
 }
 
 /// Whether the disk takes writes: the kernel makes one read-only that has failed.
