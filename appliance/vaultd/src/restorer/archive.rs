@@ -135,10 +135,14 @@ impl<W: Write> Archive<W> {
         self.append_extensions(meta)?;
         let mut header = header(meta, entry_type(meta.kind));
         match meta.kind {
-            NodeKind::Symlink => {
-                let target = OsStr::from_bytes(meta.link_target().unwrap_or_default());
-                self.tar.append_link(&mut header, name, target)
-            }
+            NodeKind::Symlink => match meta.link_target().filter(|target| !target.is_empty()) {
+                Some(target) => self.tar.append_link(&mut header, name, OsStr::from_bytes(target)),
+                None => {
+                    let why = "the point doesn't have where this link leads";
+                    self.outcome.failed.push((name.to_owned(), why.into()));
+                    Ok(())
+                }
+            },
             NodeKind::File => {
                 header.set_size(meta.size);
                 self.tar.append_data(&mut header, name, bytes)
