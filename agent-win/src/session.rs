@@ -170,6 +170,12 @@ impl Session {
     }
 
     fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
+        if let Some(Position { vault, at, .. }) = journal.position()?
+            && vault == self.vault
+            && let Some(vault_ms) = journal.committed_ms(at)?
+        {
+            self.wire.send(Message::Remembers { config, point: at.point, part: at.part, vault_ms })?;
+        }
         self.wire.send(Message::Begin { config })?;
         let (mut resend, mut is_forgotten) = (Vec::new(), false);
         let (begun, head, draft, next_node) = loop {

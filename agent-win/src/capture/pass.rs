@@ -21,7 +21,8 @@ use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, below};
-use crate::path::folded;
+use crate::journal::Remarked;
+use crate::path::{folded, split};
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone};
 use crate::scan::{Listing, Names, Pending, Walk};
 
@@ -64,6 +65,8 @@ pub(super) struct Pass<'a> {
     /// Paths that were asked for by name and haven't been met in this look, by what they're compared by.
     pub(super) awaited: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) absent: Absent,
+    /// What the newest point says of single paths.
+    pub(super) remarked: Remarked,
 }
 
 type Result<T> = std::result::Result<T, CaptureError>;
@@ -90,6 +93,7 @@ impl<'a> Pass<'a> {
             lacks: false,
             awaited: BTreeMap::new(),
             absent: Absent::default(),
+            remarked: Remarked::new(),
         }
     }
 
@@ -101,10 +105,16 @@ impl<'a> Pass<'a> {
         self.stream_names.clear();
         self.lacks = false;
         // What the agent itself puts into the point is there.
-        let with_absent = if self.encloses { target.clone() } else { self.look_for_absent(target)? };
+        let target = match self.encloses {
+            true => target.clone(),
+            false => {
+                let with_absent = self.look_for_absent(target)?;
+                self.with_remarked(with_absent)?
+            }
+        };
         let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
         let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
-        match &with_absent {
+        match &target {
             Target::Everything => walk.push(whole(Vec::new(), NodeId::ROOT)),
             Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,
         }
@@ -121,6 +131,22 @@ impl<'a> Pass<'a> {
         // A further look finds by itself what has changed since.
         self.reading.hints = &NO_HINTS;
         Ok(std::mem::take(&mut self.torn))
+    }
+
+    /// What the newest point had to say something of is looked at, too.
+    fn with_remarked(&mut self, mut target: Target) -> Result<Target> {
+        self.remarked = self.reading.journal.remarked()?;
+        for (path, _) in &self.remarked {
+            if let Some((folder, name)) = split(path) {
+                target.notice(folder.to_vec(), name.to_vec());
+            }
+            let node = self.reading.journal.find(path)?;
+            let known = node.map(|node| self.reading.journal.node(node)).transpose()?.flatten();
+            if known.is_some_and(|known| known.stat.kind == NodeKind::Directory) {
+                target.notice_all(path.clone());
+            }
+        }
+        Ok(target)
     }
 
     /// A removed directory takes everything below it along: each name is taken back, so that the box need not search

@@ -20,7 +20,7 @@ use super::{CaptureError, Outcome, Progress, Start, Target};
 use crate::changes::Hints;
 use crate::config::{CompressionChoice, Scope};
 use crate::cut::Workers;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalChange, remarked};
 use crate::platform::TIMES_TELL_WRITES;
 use crate::platform::mounted_at;
 use crate::standstill::{Claim, Enclosures, Stance};
@@ -106,13 +106,16 @@ fn looks(
     stance: &Stance<'_>,
 ) -> Result<Vec<Remark>, CaptureError> {
     let mut consistency = look_until_quiet(&mut pass, target, stance.claim)?;
-    let is_news = pass.reading.outlet.steps() > 0 || pass.is_absence_news();
+    let lines = pass.reading.report.lines();
+    let now_remarked = remarked(&lines);
+    // A claim that no longer holds, or holds again, is news though nothing else has changed.
+    let is_news = pass.reading.outlet.steps() > 0 || pass.is_absence_news() || now_remarked != pass.remarked;
     if is_news {
         pass.reading.outlet.settle()?;
         pass.unlink_below_removed()?;
     }
     let mut report = stance.said.clone();
-    report.extend(pass.reading.report.lines());
+    report.extend(lines);
     let lacking = pass.lacking_of(stance.named)?;
     if !lacking.is_empty() && consistency == Consistency::Application {
         consistency = Consistency::Crash;
@@ -125,6 +128,7 @@ fn looks(
     let is_draft = start.part > PartNo(0);
     if is_news || is_draft {
         pass.note_absent()?;
+        pass.reading.outlet.note(JournalChange::Remarked { remarked: now_remarked })?;
         pass.reading.outlet.close(consistency, report.clone())?;
     } else {
         pass.reading.outlet.flush()?;

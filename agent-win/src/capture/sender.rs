@@ -264,10 +264,11 @@ impl<'a> Sender<'a> {
 
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Committed { config, point, part, closed, .. }
+            Message::Committed { config, point, part, closed, vault_ms }
                 if config == self.config && point == self.point =>
             {
-                self.committed(part, closed)
+                self.committed(part, closed)?;
+                Ok(self.journal.keep_committed(PartAt::new(self.point, part), vault_ms)?)
             }
             message if comes_unasked(&message) => {
                 if !self.aside.contains(&message) {

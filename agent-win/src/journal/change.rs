@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::known::{Known, MemoryKind, Settled, attrs_hash};
 use super::position::{Position, Totals};
 use super::signatures::{PageSignature, PageSignatures};
-use super::{JournalError, JournalReader, PartAt, absent, schema};
+use super::{JournalError, JournalReader, PartAt, Remarked, absent, remarks, schema};
 use crate::scan::Stat;
 
 /// What is remembered of a node's bytes, to know later which of them changed.
@@ -63,6 +63,10 @@ pub(crate) enum JournalChange {
     /// All that isn't there though it's asked for, and since when.
     Absent {
         paths: Vec<(Vec<u8>, u64)>,
+    },
+    /// What the point has to say of single paths.
+    Remarked {
+        remarked: Remarked,
     },
 }
 
@@ -136,7 +140,7 @@ impl Journal {
 
     /// Forgets everything: it will be recalled from the box.
     pub(crate) fn clear(&mut self) -> Result<(), JournalError> {
-        let sql = "DELETE FROM position; DELETE FROM nodes; DELETE FROM links; DELETE FROM chunks; DELETE FROM unlinked; DELETE FROM looked;";
+        let sql = "DELETE FROM position; DELETE FROM nodes; DELETE FROM links; DELETE FROM chunks; DELETE FROM unlinked; DELETE FROM looked; DELETE FROM committed;";
         self.connection
             .execute_batch(&format!("BEGIN; {sql} COMMIT;"))
             .map_err(|error| self.failed(error))?;
@@ -285,6 +289,7 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
         JournalChange::Mounted { path } => absent::put_mount(transaction, path),
         JournalChange::Unwanted { path } => absent::remove_mount(transaction, path),
         JournalChange::Absent { paths } => absent::put(transaction, paths),
+        JournalChange::Remarked { remarked } => remarks::put(transaction, remarked),
     }
 }
 

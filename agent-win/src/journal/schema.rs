@@ -36,6 +36,9 @@ CREATE TABLE owed (path BLOB PRIMARY KEY) WITHOUT ROWID;
 const ADDED: &str = "
 CREATE TABLE IF NOT EXISTS mounts (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS absent (path BLOB PRIMARY KEY, since_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS remarks (path BLOB NOT NULL, kind INTEGER NOT NULL, PRIMARY KEY (path, kind)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS committed (
+    only INTEGER PRIMARY KEY CHECK (only = 1), point INTEGER NOT NULL, part INTEGER NOT NULL, vault_ms INTEGER NOT NULL);
 ";
 
 /// Opens or makes the journal at `path`; a damaged one is removed first. One that can't be opened for another reason (it's in

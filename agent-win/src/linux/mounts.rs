@@ -94,7 +94,8 @@ impl Mounts {
     /// have come or gone.
     pub(crate) fn is_still(&self, path: &[u8], directory: &Directory) -> io::Result<bool> {
         let over = |mounted: &[u8]| mounted == path || below(path, mounted);
-        let expected = self.0.iter().filter(|(mounted, _)| over(mounted)).map(|(_, mount)| mount.id).last();
+        let expected =
+            self.0.iter().filter(|(mounted, _)| over(mounted)).map(|(_, mount)| mount.id).next_back();
         match expected {
             Some(id) => Ok(directory.mount_id()? == id),
             // On what's mounted at the root; nothing else is known of that.

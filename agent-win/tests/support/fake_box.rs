@@ -96,6 +96,7 @@ impl BoxState {
                 org: OrgId([2; 16]),
                 vault_ms: 0,
             }],
+            Message::Remembers { .. } => Vec::new(),
             Message::Begin { config } => {
                 fresh.clear();
                 let draft = Draft { point: PointSeq(self.head + 1), parts: PartNo(self.draft_parts) };

@@ -268,6 +268,9 @@ kinds! {
         20 = ConfigsWanted,
         21 = Configs { configs: Vec<ConfigText> },
         22 = Begin { config: ConfigId },
+        /// Before `Begin`: the last part that the agent knows of, and when the box said it committed that. Where the box has another
+        /// there, or none, their histories have parted: it asks for a recall.
+        56 = Remembers { config: ConfigId, point: PointSeq, part: PartNo, vault_ms: u64 },
         /// `head`: newest closed point, 0 where there's none yet.
         23 = Begun { config: ConfigId, head: PointSeq, draft: Option<Draft>, next_node: NodeId },
         /// Everything from that part of that point on.

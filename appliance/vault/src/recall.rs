@@ -9,7 +9,7 @@ use coffer_format::manifest::{Map, Source};
 use coffer_format::op::Op;
 use coffer_format::wire::{ChunkAt, Message, Recalled};
 use coffer_format::{Blob, ConfigId, Lsn, NodeId, PAGE_SIGNATURE_LEN, PartNo, PointSeq, page_signature};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use crate::catalog::{self, ChunkLocation};
 use crate::provable::readable;
@@ -42,6 +42,23 @@ impl Reading {
             let mut query = db.prepare_cached("SELECT 1 FROM state WHERE key = ?1 || ?2")?;
             Ok(query.exists(params![catalog::RECALL, config.0])?)
         })
+    }
+
+    /// Whether that part was committed here at that time: what an agent remembers may be of another line of history, in which
+    /// the same numbers were given to other parts.
+    pub fn has_part(&self, config: ConfigId, point: PointSeq, part: PartNo, vault_ms: u64) -> Result<bool> {
+        let lsn = self.readers.with(|db| {
+            let mut query =
+                db.prepare_cached("SELECT lsn FROM parts WHERE config = ?1 AND point = ?2 AND part = ?3")?;
+            let row = query.query_row(params![config.0, point.0, part.0], |row| Ok(Lsn(row.get(0)?)));
+            Ok(row.optional()?)
+        })?;
+        match lsn.map(|lsn| self.entry(lsn)).transpose() {
+            Ok(entry) => Ok(entry.is_some_and(|entry| entry.vault_ms == vault_ms)),
+            // Nobody can tell: the agent's memory isn't worse than the box's.
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends every part from that one on, drafts included, then `CatchupEnd`.

@@ -42,6 +42,7 @@ fn kind(message: &Message) -> &'static str {
         ConfigsWanted => "configs-wanted",
         Configs { .. } => "configs",
         Begin { .. } => "begin",
+        Remembers { .. } => "remembers",
         Begun { .. } => "begun",
         CatchupWanted { .. } => "catchup-wanted",
         CatchupPart { .. } => "catchup-part",
@@ -94,7 +95,7 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 58;
+const KINDS: usize = 59;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -162,6 +163,7 @@ fn capture() -> Vec<Message> {
         ConfigsWanted,
         Configs { configs: vec![text] },
         Begin { config },
+        Remembers { config, point, part, vault_ms: 5 },
         Begun { config, head: PointSeq(1), draft: Some(Draft { point, parts: part }), next_node: node },
         CatchupWanted { config, point, part },
         CatchupPart { point, part, ops },

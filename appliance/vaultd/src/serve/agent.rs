@@ -1,9 +1,10 @@
 //! Serving one computer: its packs and parts go into the vault, what it forgot comes out of it.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use coffer_format::wire::{Close, Message, RefusalCode, RestoreReport, RestoreState, SignatureKind};
-use coffer_format::{ComputerId, PointSeq};
+use coffer_format::{ComputerId, ConfigId, PointSeq};
 use coffer_link::{Link, LinkError, Sender, refuse};
 use coffer_vault::query::When;
 use coffer_vault::{PreparedPart, Session, VaultError};
@@ -26,7 +27,7 @@ pub(super) fn serve(
     let sender = link.sender.clone();
     let outcome = std::thread::scope(|scope| {
         scope.spawn(move || commit_all(waiting, &sender));
-        Serving { appliance, link, computer, connection, session: None, queue }.run()
+        Serving { appliance, link, computer, connection, session: None, queue, parted: BTreeSet::new() }.run()
     });
     appliance.live.left(computer, connection);
     outcome
@@ -59,6 +60,8 @@ struct Serving<'a> {
     connection: u64,
     session: Option<Session>,
     queue: SyncSender<Prepared>,
+    /// Configurations of which the agent remembers what isn't so here.
+    parted: BTreeSet<ConfigId>,
 }
 
 /// Most files that an agent is asked to send again at once; the rest is asked for at its next capture.
@@ -96,10 +99,17 @@ impl Serving<'_> {
                 let configs = reading.configurations_of(self.computer)?;
                 self.link.sender.blocking_send(Message::Configs { configs })?;
             }
+            Message::Remembers { config, point, part, vault_ms } => {
+                reading.check_owner(self.computer, config)?;
+                match reading.has_part(config, point, part, vault_ms)? {
+                    true => self.parted.remove(&config),
+                    false => self.parted.insert(config),
+                };
+            }
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
                 let standing = session.begin(config)?;
-                if reading.must_recall(config)? {
+                if self.parted.remove(&config) || reading.must_recall(config)? {
                     self.link.sender.blocking_send(Message::Recall { config })?;
                 }
                 let nodes = reading.damaged_nodes(config, RESEND_MAX)?;

@@ -1,0 +1,39 @@
+//! What the newest point had to say of single paths: those are looked at again, whatever else is, so that no point that says
+//! nothing of them follows one that did.
+
+use std::collections::BTreeSet;
+
+use coffer_format::entry::{Remark, RemarkKind};
+use coffer_format::to_bytes;
+use rusqlite::{Transaction, params};
+
+use super::{JournalError, JournalReader};
+
+/// Paths, each with the code of its remark's kind.
+pub(crate) type Remarked = BTreeSet<(Vec<u8>, u8)>;
+
+/// Those among a report's lines that stay until something about their path is different.
+pub(crate) fn remarked(lines: &[Remark]) -> Remarked {
+    // What's missing is remembered with since when; where very many are alike, the first is named, whichever that is.
+    let stays = |line: &&Remark| {
+        !line.path.0.is_empty() && !matches!(line.kind, RemarkKind::Missing | RemarkKind::Elsewhere)
+    };
+    lines.iter().filter(stays).map(|line| (line.path.0.to_vec(), to_bytes(&line.kind)[0])).collect()
+}
+
+impl JournalReader {
+    pub(crate) fn remarked(&self) -> Result<Remarked, JournalError> {
+        let read =
+            self.connection().prepare_cached("SELECT path, kind FROM remarks").and_then(|mut query| {
+                let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<_>>()
+            });
+        self.said(read)
+    }
+}
+
+pub(super) fn put(transaction: &Transaction<'_>, remarked: &Remarked) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM remarks")?.execute([])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO remarks VALUES (?, ?)")?;
+    remarked.iter().try_for_each(|(path, kind)| insert.execute(params![path, kind]).map(drop))
+}
