@@ -367,12 +367,14 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// Where a volume belongs, the volume, whether it's mounted, and what it held when it was captured last.
+type Kept = (PathBuf, Volume, bool, BTreeMap<PathBuf, Vec<u8>>);
+
 /// A computer at work, and a slow and simple idea of what its newest point must hold.
 struct Model<'a> {
     bench: &'a Bench,
     dice: Dice,
-    /// By mount point: the volume, whether it's mounted, and what it held when it was captured last.
-    volumes: Vec<(PathBuf, Volume, bool, BTreeMap<PathBuf, Vec<u8>>)>,
+    volumes: Vec<Kept>,
     noticed: Target,
     writes: u64,
 }
