@@ -1,7 +1,7 @@
 //! Small files that must be whole or absent: written beside their place, synced, renamed into it, and the directory synced.
 //! Every program of ours writes its keys, settings and notes this way.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ fn sync_directory_of(_path: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    fs::File::open(dir)?.sync_all()
 }
 
 /// Windows has no way to sync a directory; NTFS journals the rename.
