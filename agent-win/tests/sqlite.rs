@@ -15,6 +15,7 @@ fn write_until(
     path: std::path::PathBuf,
     mode: &'static str,
 ) -> std::thread::JoinHandle<u64> {
+    let log = path.with_extension("db-wal");
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
     connection.pragma_update(None, "journal_mode", mode).unwrap();
@@ -35,9 +36,20 @@ fn write_until(
             }
             connection.execute_batch("COMMIT").unwrap();
             rounds += 1;
+            wait_for_room(&connection, &log, &stop);
         }
         rounds
     })
+}
+
+/// A busy machine captures more slowly than it writes, and a log that's read can't begin anew: it doesn't grow without end.
+fn wait_for_room(connection: &Connection, log: &std::path::Path, stop: &AtomicBool) {
+    const LOG_MAX: u64 = 64 << 20;
+    let is_long = || std::fs::metadata(log).is_ok_and(|facts| facts.len() > LOG_MAX);
+    while is_long() && !stop.load(Ordering::Relaxed) {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
 }
 
 fn captured_while_written(mode: &'static str) {

@@ -1,0 +1,90 @@
+//! What takes a point's claim though nothing else has changed, and what an agent knows of a box whose history isn't the one it
+//! remembers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod restore_site;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use restore_site::fill;
+use support::{Site, contents, program, said, succeed};
+
+/// One capture by a user who may not read everything.
+fn capture_as_nobody(site: &Site) -> Output {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--clear-groups", "--inh-caps=-all"]);
+    command.arg(program("coffer-agent").get_program()).arg("capture").arg("--state").arg(site.path("agent"));
+    command.args(["--server", &site.server]).output().unwrap()
+}
+
+fn state(site: &Site) -> String {
+    site.status()["computers"][0]["configurations"][0]["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_file_that_cannot_be_read_any_more_takes_the_claim_though_nothing_else_changed() {
+    let site = Site::start();
+    fs::set_permissions(site.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let secret = site.data().join("secret.txt");
+    fs::write(&secret, b"as it was").unwrap();
+    fs::write(site.data().join("other.txt"), b"other").unwrap();
+    succeed(Command::new("chown").args(["-R", "65534"]).arg(site.path("agent")));
+    let output = capture_as_nobody(&site);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(state(&site), "protected");
+
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    let output = capture_as_nobody(&site);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let points = site.points("alpha/files");
+    assert_eq!((points.len(), &points[0]["report_lines"]), (2, &serde_json::json!(1)));
+    assert_eq!(state(&site), "incomplete");
+    assert!(site.coffer(&["report", "alpha/files"]).contains("unread"));
+    assert!(site.status()["sentences"].to_string().contains("secret.txt"));
+
+    // It's said once, for as long as it's so.
+    capture_as_nobody(&site);
+    assert_eq!(site.points("alpha/files").len(), 2);
+
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let output = capture_as_nobody(&site);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!((site.points("alpha/files").len(), state(&site).as_str()), (3, "protected"));
+}
+
+/// Two copies of one box give the same numbers to other points.
+#[test]
+fn an_agent_does_not_take_another_history_for_its_own() {
+    let mut site = Site::start();
+    fill(&site, 20, 1);
+    let swap = |site: &mut Site, away: &str, back: &str| {
+        site.kill_box();
+        fs::rename(site.path("box"), site.path(away)).unwrap();
+        fs::rename(site.path(back), site.path("box")).unwrap();
+        site.start_box();
+    };
+    site.kill_box();
+    succeed(Command::new("cp").arg("-a").arg(site.path("box")).arg(site.path("copy")));
+    site.start_box();
+    let capture = |site: &Site| {
+        let output = site.capture();
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    fs::write(site.data().join("new.txt"), b"only in the first line").unwrap();
+    fs::write(site.data().join("folder-1/file-1.txt"), b"edited in the first line").unwrap();
+    capture(&site);
+
+    swap(&mut site, "first", "copy");
+    fs::write(site.data().join("old.txt"), b"only in the second line").unwrap();
+    fs::write(site.data().join("folder-2/file-2.txt"), b"edited in the second line").unwrap();
+    fs::remove_file(site.data().join("folder-3/file-3.txt")).unwrap();
+    capture(&site);
+
+    swap(&mut site, "second", "first");
+    fs::write(site.data().join("old.txt"), b"edited again, and longer than it was").unwrap();
+    capture(&site);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
