@@ -27,7 +27,7 @@ pub use found::FoundFiles;
 pub use manners::{Manners, OnBattery, OnMetered, Priority};
 pub use open_files::{OpenFiles, Quiet};
 pub use scope::{Scope, Verdict};
-pub(crate) use scope::{below, included};
+pub(crate) use scope::{below, included, way_of};
 pub use when::When;
 pub use window::{Window, WindowTime};
 

@@ -248,8 +248,12 @@ impl Scope {
 
 /// The included paths, and the links on the way to them: what's asked for by the name of a link is where that leads.
 pub(crate) fn included(config: &BackupConfig) -> Vec<Vec<u8>> {
-    let named = config.include.iter().map(|path| platform::include_bytes(path));
-    named.flat_map(|path| platform::with_links(&clean(&path))).collect()
+    config.include.iter().flat_map(|include| way_of(include)).collect()
+}
+
+/// The links on the way to an included path, and where it ends.
+pub(crate) fn way_of(include: &str) -> Vec<Vec<u8>> {
+    platform::with_links(&clean(&platform::include_bytes(include)))
 }
 
 pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, globset::Error> {

@@ -3,6 +3,7 @@
 mod bookmarks;
 mod logs;
 mod prepared;
+mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,10 +82,11 @@ impl Job {
         if let Some(mistakes) = foreign(&config) {
             return Err(WorkError::Config { name: text.name.clone(), mistakes });
         }
+        let asked = ways::with_lost(&config, &state.journal(text.config));
         let mut job = Job {
             text: text.clone(),
-            scope: Arc::new(Scope::new(&config, &[state.path()]).map_err(CaptureError::from)?),
-            scope_id: scope_id(&config, listed, &[]),
+            scope: Arc::new(Scope::new(&asked, &[state.path()]).map_err(CaptureError::from)?),
+            scope_id: scope_id(&asked, listed, &[]),
             schedule: Schedule::new(config.when, Instant::now()),
             config,
             watch: None,
@@ -153,11 +155,12 @@ impl Job {
         }
         found.sort();
         let listed = self.listed.patterns().filter(|_| self.config.automatic_exclusions);
-        let scope = Scope::new(&self.config, &[self.state.path()])
+        let asked = ways::with_lost(&self.config, &self.folder());
+        let scope = Scope::new(&asked, &[self.state.path()])
             .and_then(|scope| scope.with_listed(listed))
             .map(|scope| scope.with_found(&found));
         let scope = scope.map_err(CaptureError::from)?;
-        self.scope_id = scope_id(&self.config, &self.listed, &found);
+        self.scope_id = scope_id(&asked, &self.listed, &found);
         self.scope = Arc::new(if CAN_SNAPSHOT { scope.with_enclosed(&self.enclosed()) } else { scope });
         Ok(())
     }

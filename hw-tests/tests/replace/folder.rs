@@ -152,7 +152,9 @@ fn a_box_of_before_escrows_says_so_and_is_helped() {
     let mut site = site();
     // As a version without escrows would have left it: its first records are older than any.
     site.kill_box();
-    fs::remove_file(site.path("box/keys/recovery.pub")).unwrap();
+    for name in ["box/keys/recovery.pub", "box/spare/keys/recovery.pub"] {
+        fs::remove_file(site.path(name)).unwrap();
+    }
     site.start_box();
     let told = site.status()["sentences"].to_string();
     assert!(told.contains("cofferd escrow"), "{told}");
