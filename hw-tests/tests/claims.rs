@@ -36,6 +36,7 @@ fn a_file_that_cannot_be_read_any_more_takes_the_claim_though_nothing_else_chang
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(state(&site), "protected");
 
+    fs::write(&secret, b"as it is now, for its owner alone").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     let output = capture_as_nobody(&site);
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));

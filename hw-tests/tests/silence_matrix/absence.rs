@@ -50,7 +50,8 @@ impl Absence {
     pub(crate) fn name(self, world: &World) -> String {
         let name = match self {
             Absence::Folder => "other",
-            Absence::LinkTarget | Absence::Link => "way",
+            Absence::LinkTarget => "linked",
+            Absence::Link => "way",
             Absence::Mount => "data/volume",
         };
         world.shown(name)
