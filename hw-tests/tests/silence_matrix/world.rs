@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -26,8 +26,10 @@ impl World {
     pub(crate) fn prepare(absence: Absence) -> World {
         let site = Site::start_with(absence.settings());
         let mut space = Command::new("unshare");
-        space.args(["--mount", "--propagation", "private", "sleep", "infinity"]);
-        let mut world = World { site, space: Running::start(&mut space), last: None, had: Tree::new() };
+        space.args(["--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep infinity"]);
+        let mut space = Running::start(space.stdout(Stdio::piped()));
+        assert!(space.first_line().is_some(), "there's no namespace of its own for mounts");
+        let mut world = World { site, space, last: None, had: Tree::new() };
         for folder in ["data/docs", "data/volume", "linked", "other"] {
             fs::create_dir_all(world.path(folder)).unwrap();
         }
