@@ -46,15 +46,18 @@ pub(crate) fn load<T>(first: &Path, second: &Path, load: impl Fn(&Path) -> Resul
     }
 }
 
-/// Files that nothing reads at each start, and that are gone or empty, come back as well.
+/// Files that nothing reads at each start, and that are gone or empty, come back as well. Those that are there stay: they are
+/// newer than their copies.
 fn put_back_missing(first: &Path, second: &Path) -> Option<String> {
-    let is_there = |path: &Path| fs::metadata(path).is_ok_and(|facts| facts.len() > 0);
-    let names: Vec<_> =
-        fs::read_dir(second).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
-    let lacks = names.iter().any(|name| !is_there(&first.join(name)) && is_there(&second.join(name)));
     let folder = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match lacks.then(|| copy_files(second, first))? {
-        Ok(()) => Some(format!(
+    // There are no second copies before the first start.
+    if !second.exists() {
+        return None;
+    }
+    let is_missing = |there: &[u8], copy: &[u8]| there.is_empty() && !copy.is_empty();
+    match copy_files_where(second, first, is_missing) {
+        Ok(0) => None,
+        Ok(_) => Some(format!(
             "A file of the box's folder `{folder}` was missing; it was put back from its second copy. Have the disk checked: this sentence \
              goes at the next start."
         )),
@@ -66,6 +69,13 @@ fn put_back_missing(first: &Path, second: &Path) -> Option<String> {
 
 /// Makes the files of `to` those of `from`: only what differs is written.
 fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    copy_files_where(from, to, |there, copy| there != copy).map(drop)
+}
+
+/// Copies those files of which `is_wanted`, asked with what is there (nothing where there's no file) and what would come, says so.
+/// Returns how many.
+fn copy_files_where(from: &Path, to: &Path, is_wanted: impl Fn(&[u8], &[u8]) -> bool) -> Result<usize> {
+    let mut copied = 0;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -80,15 +90,17 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
         }
         let (source, target) = (entry.path(), to.join(&name));
         let bytes = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
-        if fs::read(&target).is_ok_and(|there| there == bytes) {
+        // What can't be read isn't there.
+        if !is_wanted(&fs::read(&target).unwrap_or_default(), &bytes) {
             continue;
         }
         let mut options = OpenOptions::new();
         options.mode(facts.mode() & 0o777);
         coffer_link::write_durable_file(&target, &bytes, &options)
             .with_context(|| format!("cannot write {}", target.display()))?;
+        copied += 1;
     }
-    Ok(())
+    Ok(copied)
 }
 
 #[cfg(test)]
@@ -130,6 +142,24 @@ mod tests {
                     fs::write(&path, &good).unwrap();
                 }
             }
+        }
+    }
+
+    /// The first copies may be newer: of a box that was replaced, or enrolled anew.
+    #[test]
+    fn what_is_missing_comes_back_and_what_is_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("keys"), dir.path().join("spare"));
+        fs::create_dir(&first).unwrap();
+        fs::create_dir(&second).unwrap();
+        fs::write(first.join("box.key"), b"new").unwrap();
+        fs::write(second.join("box.key"), b"old").unwrap();
+        fs::write(second.join("recovery.pub"), b"public").unwrap();
+        let loaded = load(&first, &second, |dir| Ok(fs::read(dir.join("box.key"))?)).unwrap();
+        assert!(loaded.mended.is_some() && loaded.what == b"new");
+        for copy in [&first, &second] {
+            assert_eq!(fs::read(copy.join("box.key")).unwrap(), b"new");
+            assert_eq!(fs::read(copy.join("recovery.pub")).unwrap(), b"public");
         }
     }
 
