@@ -22,7 +22,7 @@ use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, below};
 use crate::journal::Remarked;
-use crate::path::{folded, split};
+use crate::path::folded;
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone};
 use crate::scan::{Listing, Names, Pending, Walk};
 
@@ -137,14 +137,7 @@ impl<'a> Pass<'a> {
     fn with_remarked(&mut self, mut target: Target) -> Result<Target> {
         self.remarked = self.reading.journal.remarked()?;
         for (path, _) in &self.remarked {
-            if let Some((folder, name)) = split(path) {
-                target.notice(folder.to_vec(), name.to_vec());
-            }
-            let node = self.reading.journal.find(path)?;
-            let known = node.map(|node| self.reading.journal.node(node)).transpose()?.flatten();
-            if known.is_some_and(|known| known.stat.kind == NodeKind::Directory) {
-                target.notice_all(path.clone());
-            }
+            target.look_again(path, &self.reading.journal)?;
         }
         Ok(target)
     }

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use coffer_format::node::NodeKind;
+
+use crate::journal::{JournalError, JournalReader};
+use crate::path::split;
 use crate::scan::Names;
 
 /// Names noticed in one directory beyond which all of it is looked at.
@@ -47,6 +51,18 @@ impl Target {
             tracing::info!("too much has changed to be remembered by name; everything is looked at");
             *self = Target::Everything;
         }
+    }
+
+    /// Adds something of which a point had to say something: a directory with everything in and below it.
+    pub(crate) fn look_again(&mut self, path: &[u8], journal: &JournalReader) -> Result<(), JournalError> {
+        if let Some((folder, name)) = split(path) {
+            self.notice(folder.to_vec(), name.to_vec());
+        }
+        let node = journal.find(path)?.map(|node| journal.node(node)).transpose()?.flatten();
+        if node.is_some_and(|known| known.stat.kind == NodeKind::Directory) {
+            self.notice_all(path.to_vec());
+        }
+        Ok(())
     }
 
     /// Adds a directory with everything in and below it.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::entry::{Remark, RemarkKind};
 use coffer_format::limits::REPORT_LINES_MAX;
-use coffer_format::node::NodeKind;
 
 use super::{ByteRun, Hints, Marks, Written};
 use crate::capture::Target;
@@ -105,7 +104,7 @@ impl ChangeSource {
         }
         told.take_open(journal)?;
         for path in &marks.owed {
-            told.owe(path, journal)?;
+            told.target.look_again(path, journal)?;
         }
         Ok(Tale::Whole(told))
     }
@@ -201,15 +200,6 @@ impl Told {
     }
 
     /// What couldn't be read is looked at again; a folder with everything in it.
-    fn owe(&mut self, path: &[u8], journal: &JournalReader) -> Result<(), JournalError> {
-        self.notice(path);
-        let node = journal.find(path)?.map(|node| journal.node(node)).transpose()?.flatten();
-        if node.is_some_and(|known| known.stat.kind == NodeKind::Directory) {
-            self.target.notice_all(path.to_vec());
-        }
-        Ok(())
-    }
-
     fn notice(&mut self, path: &[u8]) {
         if let Some((folder, name)) = split(path) {
             self.target.notice(folder.to_vec(), name.to_vec());
@@ -228,7 +218,7 @@ fn written(extents: Option<Extents>) -> Written {
 
 #[cfg(test)]
 mod tests {
-    use coffer_format::node::NodeMeta;
+    use coffer_format::node::{NodeKind, NodeMeta};
     use coffer_format::op::Name;
     use coffer_format::wire::Recalled;
     use coffer_format::{NodeId, VaultId};
@@ -330,7 +320,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let reader = journal(folder.path()).reader().unwrap();
         let mut told = Told::new(&BTreeSet::new());
-        told.owe(b"/C:/data", &reader).unwrap();
+        told.target.look_again(b"/C:/data", &reader).unwrap();
         let mut expected = Target::nothing();
         expected.notice(b"/C:".to_vec(), b"data".to_vec());
         expected.notice_all(b"/C:/data".to_vec());

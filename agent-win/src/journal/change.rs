@@ -173,7 +173,6 @@ impl Journal {
         self.write(changes, None).map(|_| ()).map_err(|error| self.failed(error))
     }
 
-    /// Takes over operations that the box recalled, up to and with the part at `position`.
     /// The box has lost content of these nodes: they're read again, and what the box has of them is asked anew.
     pub(crate) fn doubt(&mut self, nodes: &[NodeId]) -> Result<(), JournalError> {
         let doubted = |connection: &mut Connection| -> rusqlite::Result<()> {
@@ -194,6 +193,7 @@ impl Journal {
         self.forget_pages(nodes)
     }
 
+    /// Takes over operations that the box recalled, up to and with the part at `position`.
     pub(crate) fn recall(&mut self, position: Position, ops: Vec<Recalled>) -> Result<(), JournalError> {
         let changes: Vec<JournalChange> = ops.into_iter().map(|op| recalled(op, position.at)).collect();
         let gone =
