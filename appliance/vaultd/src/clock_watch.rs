@@ -1,9 +1,11 @@
 //! Whether the box's clock can be believed. What is given up by age (restore points, tapes) isn't while it can't.
 //!
 //! A clock leaps where it differs by more than an hour from what is expected: while the box runs, from the last time that was
-//! believed plus what went by since, so that many small steps are a leap too; when it starts, from the last good time, by which it can't be earlier, nor later by more than a box is likely to
-//! be off. A leap is over as soon as the clock shows what was expected, headquarters' clock agrees with it, an operator accepts it
-//! (`coffer clock accept`), or it has run on evenly for a week: a disk that nothing is given up on fills.
+//! believed plus what went by since, so that many small steps are a leap too; when it starts, from the last good time, by which it
+//! can't be earlier, nor later by more than a box is likely to be off; at any time, from headquarters' clock. A leap is over as soon
+//! as the clock shows what was expected, headquarters' clock agrees with it, an operator accepts it (`coffer clock accept`), or it has
+//! run on evenly for a week: a disk that nothing is given up on fills. How far headquarters' clock was from it then is remembered: only
+//! another difference is a doubt again.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,9 @@ const NOTE_MS: u64 = HOUR_MS;
 struct Known {
     /// The newest time that was believed.
     good_ms: u64,
+    /// What headquarters' clock showed beyond this one when this one was believed all the same.
+    #[serde(default)]
+    hq_ahead_ms: i64,
     leap: Option<Leap>,
 }
 
@@ -44,6 +49,9 @@ struct Leap {
     latest_ms: u64,
     /// How long it has run on evenly since.
     even_ms: u64,
+    /// What the clock showed when that was written down; `None` from a version that didn't.
+    #[serde(default)]
+    shown_ms: Option<u64>,
 }
 
 /// What a look at the clock showed.
@@ -65,13 +73,12 @@ struct Watch {
 impl Watch {
     /// `kept` is from the run before; `newest_ms`: what the newest record in the vault says.
     fn start(kept: Option<Known>, newest_ms: u64, now_ms: u64) -> Watch {
-        let mut known = kept.unwrap_or(Known { good_ms: newest_ms, leap: None });
+        let mut known = kept.unwrap_or(Known { good_ms: newest_ms, hq_ahead_ms: 0, leap: None });
         match &mut known.leap {
-            // Nobody knows how long the box was off.
-            Some(leap) => leap.latest_ms += OFF_MS,
+            Some(leap) => leap.go_on(now_ms),
             None => {
                 let good_ms = known.good_ms.max(newest_ms);
-                let leap = Leap { expected_ms: good_ms, latest_ms: good_ms + OFF_MS, even_ms: 0 };
+                let leap = Leap { latest_ms: good_ms + OFF_MS, ..Leap::at(good_ms, now_ms) };
                 // A vault without a record has no time to compare with.
                 known.leap = (good_ms > 0 && !leap.expects(now_ms)).then_some(leap);
             }
@@ -86,25 +93,40 @@ impl Watch {
         let expected_ms = self.even_ms + elapsed_ms;
         let has_leapt = now_ms.abs_diff(expected_ms) > LEAP_MS;
         self.even_ms = if has_leapt || agrees(hq_ms, now_ms) { now_ms } else { expected_ms };
+        if agrees(hq_ms, now_ms) {
+            self.known.hq_ahead_ms = 0;
+        }
         match &mut self.known.leap {
-            None if has_leapt => {
-                self.known.leap = Some(Leap { expected_ms, latest_ms: expected_ms, even_ms: 0 });
-                match self.settle(now_ms, hq_ms) {
-                    Seen::Nothing => Seen::Leapt,
-                    over => over,
+            None => match self.doubt(now_ms, has_leapt.then_some(expected_ms), hq_ms) {
+                Some(leap) => {
+                    self.known.leap = Some(leap);
+                    match self.settle(now_ms, hq_ms) {
+                        Seen::Nothing => Seen::Leapt,
+                        over => over,
+                    }
                 }
-            }
-            None => {
-                self.known.good_ms = now_ms;
-                Seen::Nothing
-            }
+                None => {
+                    self.known.good_ms = now_ms;
+                    Seen::Nothing
+                }
+            },
             Some(leap) => {
                 leap.expected_ms += elapsed_ms;
                 leap.latest_ms += elapsed_ms;
                 leap.even_ms = if has_leapt { 0 } else { leap.even_ms + elapsed_ms };
+                leap.shown_ms = Some(now_ms);
                 self.settle(now_ms, hq_ms)
             }
         }
+    }
+
+    /// Why a clock that was believed isn't any more: it leapt, or headquarters' clock isn't where it was beside it.
+    fn doubt(&self, now_ms: u64, leapt_from_ms: Option<u64>, hq_ms: Option<u64>) -> Option<Leap> {
+        let expected_ms = leapt_from_ms.or_else(|| {
+            let ahead_ms = ahead(hq_ms?, now_ms);
+            (ahead_ms.abs_diff(self.known.hq_ahead_ms) > LEAP_MS).then_some(hq_ms?)
+        })?;
+        Some(Leap::at(expected_ms, now_ms))
     }
 
     /// Ends a leap that is over.
@@ -116,12 +138,14 @@ impl Watch {
             () if leap.even_ms >= EVEN_MS => "it has run on evenly for a week",
             () => return Seen::Nothing,
         };
-        self.accept(now_ms);
+        self.accept(now_ms, hq_ms);
         Seen::Over(why)
     }
 
-    fn accept(&mut self, now_ms: u64) {
-        self.known = Known { good_ms: now_ms, leap: None };
+    /// The clock is believed, whatever headquarters' shows beside it.
+    fn accept(&mut self, now_ms: u64, hq_ms: Option<u64>) {
+        let hq_ahead_ms = hq_ms.map_or(self.known.hq_ahead_ms, |hq_ms| ahead(hq_ms, now_ms));
+        self.known = Known { good_ms: now_ms, hq_ahead_ms, leap: None };
         self.even_ms = now_ms;
     }
 
@@ -146,7 +170,35 @@ fn agrees(hq_ms: Option<u64>, now_ms: u64) -> bool {
     hq_ms.is_some_and(|hq_ms| hq_ms.abs_diff(now_ms) <= LEAP_MS)
 }
 
+/// How far headquarters' clock is ahead of this one; negative where it's behind.
+fn ahead(hq_ms: u64, now_ms: u64) -> i64 {
+    hq_ms as i64 - now_ms as i64
+}
+
 impl Leap {
+    fn at(expected_ms: u64, now_ms: u64) -> Leap {
+        Leap { expected_ms, latest_ms: expected_ms, even_ms: 0, shown_ms: Some(now_ms) }
+    }
+
+    /// The box was off. Where its clock simply ran on meanwhile, by no more than a box is likely to be off, that is what went by; where
+    /// it was set meanwhile, nobody knows how much did. Only once: what many starts add up to would make any clock right.
+    fn go_on(&mut self, now_ms: u64) {
+        let shown_ms = self.shown_ms.unwrap_or(now_ms);
+        let ran_on = now_ms + LEAP_MS >= shown_ms && now_ms <= shown_ms + OFF_MS;
+        let may_be_set_right = Leap { latest_ms: self.latest_ms + OFF_MS, ..*self }.expects(now_ms);
+        let was_ahead = shown_ms > self.latest_ms;
+        if may_be_set_right && !(was_ahead && ran_on) {
+            self.latest_ms += OFF_MS;
+        } else if ran_on {
+            let off_ms = now_ms.saturating_sub(shown_ms);
+            self.expected_ms += off_ms;
+            self.latest_ms += off_ms;
+        } else {
+            self.even_ms = 0;
+        }
+        self.shown_ms = Some(now_ms);
+    }
+
     fn expects(&self, now_ms: u64) -> bool {
         (self.expected_ms.saturating_sub(LEAP_MS)..=self.latest_ms + LEAP_MS).contains(&now_ms)
     }
@@ -194,10 +246,10 @@ impl ClockWatch {
         state.watch.known.leap.is_some()
     }
 
-    /// An operator says that the clock is right.
-    pub(crate) fn accept(&self, now_ms: u64) -> Result<()> {
+    /// An operator says that the clock is right, whatever headquarters' shows.
+    pub(crate) fn accept(&self, now_ms: u64, hq_ms: Option<u64>) -> Result<()> {
         let mut state = self.state();
-        state.watch.accept(now_ms);
+        state.watch.accept(now_ms, hq_ms);
         save(&self.path, &state.watch.known)
     }
 
@@ -321,7 +373,7 @@ mod tests {
     fn what_an_operator_accepts_is_believed() {
         let mut watch = watch();
         watch.look(START_MS - 30 * DAY_MS, MINUTE_MS, None);
-        watch.accept(START_MS - 30 * DAY_MS);
+        watch.accept(START_MS - 30 * DAY_MS, None);
         assert_eq!(run(&mut watch, 3), Seen::Nothing);
         assert!(!is_in_doubt(&watch));
     }
@@ -339,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_start_is_compared_with_the_last_good_time() {
-        let kept = Known { good_ms: START_MS, leap: None };
+        let kept = Known { good_ms: START_MS, hq_ahead_ms: 0, leap: None };
         let doubts = |newest_ms, now_ms| is_in_doubt(&Watch::start(Some(kept), newest_ms, now_ms));
         assert!(!doubts(START_MS, START_MS + 3 * DAY_MS), "it was off over a weekend");
         assert!(doubts(START_MS, START_MS + 30 * DAY_MS));
@@ -363,6 +415,59 @@ mod tests {
     }
 
     #[test]
+    fn restarts_do_not_make_a_false_clock_right() {
+        for leapt_ms in [START_MS + 30 * DAY_MS, START_MS - 30 * DAY_MS] {
+            let mut watch = watch();
+            watch.look(leapt_ms, MINUTE_MS, None);
+            let mut now_ms = leapt_ms;
+            for off_ms in [MINUTE_MS, DAY_MS, 6 * DAY_MS, MINUTE_MS, MINUTE_MS, MINUTE_MS, 3 * DAY_MS] {
+                now_ms += off_ms;
+                watch = Watch::start(Some(watch.known), now_ms, now_ms);
+                assert!(is_in_doubt(&watch), "it has been off for {off_ms} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_set_right_while_the_box_was_off_is_believed() {
+        for leapt_ms in [START_MS + 30 * DAY_MS, START_MS - 30 * DAY_MS] {
+            for off_ms in [MINUTE_MS, 5 * DAY_MS] {
+                let mut watch = watch();
+                watch.look(leapt_ms, 0, None);
+                run(&mut watch, 2);
+                let right_ms = START_MS + 2 * HOUR_MS + off_ms;
+                assert!(!is_in_doubt(&Watch::start(Some(watch.known), leapt_ms, right_ms)));
+            }
+        }
+    }
+
+    #[test]
+    fn headquarters_clock_alone_is_reason_to_doubt_until_somebody_settles_it() {
+        let mut watch = watch();
+        let mut now_ms = START_MS;
+        let mut look = |watch: &mut Watch, hq_ahead_ms: u64| {
+            now_ms += MINUTE_MS;
+            watch.look(now_ms, MINUTE_MS, Some(now_ms + hq_ahead_ms))
+        };
+        assert_eq!(look(&mut watch, 30 * MINUTE_MS), Seen::Nothing);
+        assert_eq!(look(&mut watch, 9 * DAY_MS), Seen::Leapt);
+        assert!(watch.sentence(START_MS).unwrap().contains("9 days"));
+        watch.accept(START_MS + 2 * MINUTE_MS, Some(START_MS + 2 * MINUTE_MS + 9 * DAY_MS));
+        assert_eq!(look(&mut watch, 9 * DAY_MS), Seen::Nothing, "that is known and accepted");
+        assert_eq!(look(&mut watch, 20 * DAY_MS), Seen::Leapt, "it's another difference");
+        assert!(matches!(look(&mut watch, 0), Seen::Over(_)));
+        assert_eq!(look(&mut watch, 9 * DAY_MS), Seen::Leapt, "they had agreed since");
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_down_is_read() {
+        let known: Known =
+            toml::from_str("good_ms = 5\n[leap]\nexpected_ms = 6\nlatest_ms = 7\neven_ms = 8\n").unwrap();
+        let leap = Leap { expected_ms: 6, latest_ms: 7, even_ms: 8, shown_ms: None };
+        assert_eq!(known, Known { good_ms: 5, hq_ahead_ms: 0, leap: Some(leap) });
+    }
+
+    #[test]
     fn whoever_decides_by_the_clock_looks_at_it_first() {
         let dir = tempfile::tempdir().unwrap();
         let clock = ClockWatch::start(dir.path().join("clock"), START_MS, START_MS);
@@ -380,7 +485,7 @@ mod tests {
         assert!(clock.is_in_doubt(START_MS - DAY_MS));
         let clock = ClockWatch::start(path.clone(), START_MS - DAY_MS, START_MS - DAY_MS);
         assert!(clock.is_in_doubt(START_MS - DAY_MS), "the newest record is of the wrong time by now");
-        clock.accept(START_MS - DAY_MS).unwrap();
+        clock.accept(START_MS - DAY_MS, None).unwrap();
         assert!(
             !ClockWatch::start(path, START_MS - DAY_MS, START_MS - DAY_MS).is_in_doubt(START_MS - DAY_MS)
         );

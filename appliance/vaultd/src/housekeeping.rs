@@ -22,9 +22,7 @@ const RECLAIM_WHEN_FULL: Duration = Duration::from_secs(60);
 const TAPE_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<bool>) {
-    let tape = &appliance.settings.tape;
-    let teller = Teller::new(tape.tell.clone(), tape.lamp.clone());
-    let mut due = Due { reclaim: Instant::now(), tape: Instant::now(), healing: Healing::default(), teller };
+    let mut due = Due::at_start(&appliance);
     loop {
         tokio::select! {
             _ = tokio::time::sleep(LOOK_EVERY) => {}
@@ -34,8 +32,10 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
         match tokio::task::spawn_blocking(move || work(&working, due)).await {
             Ok(next) => due = next,
             Err(panic) => {
-                tracing::error!(%panic, "housekeeping failed; this is a mistake in cofferd");
-                return;
+                appliance.trouble(format!(
+                    "Housekeeping broke off ({panic}): a mistake in cofferd. It goes on by itself; report this, with the box's log."
+                ));
+                due = Due::at_start(&appliance);
             }
         }
     }
@@ -44,9 +44,18 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
 /// When each was last done, and who tells the branch.
 struct Due {
     reclaim: Instant,
-    tape: Instant,
+    /// `None` before the first time: what the library's state is has to be known soon.
+    tape: Option<Instant>,
     healing: Healing,
     teller: Teller,
+}
+
+impl Due {
+    fn at_start(appliance: &Appliance) -> Due {
+        let tape = &appliance.settings.tape;
+        let teller = Teller::new(tape.tell.clone(), tape.lamp.clone());
+        Due { reclaim: Instant::now(), tape: None, healing: Healing::default(), teller }
+    }
 }
 
 /// Brings back from HQ what was only on a cartridge that is lost, so that it's written to tape again.
@@ -68,8 +77,7 @@ fn heal(appliance: &Appliance) {
 
 /// Looks whether the clock can still be believed.
 fn look_at_clock(appliance: &Appliance) {
-    let hq_ms = appliance.wan.as_ref().and_then(|wan| wan.status().borrow().clock_ms());
-    let Some(told) = appliance.clock.look(appliance.vault.now_ms(), hq_ms) else { return };
+    let Some(told) = appliance.clock.look(appliance.vault.now_ms(), appliance.hq_clock_ms()) else { return };
     tracing::warn!(told, "clock");
     if let Err(error) = appliance.vault.audit("box", &told) {
         tracing::warn!(%error, "that couldn't be audited");
@@ -99,7 +107,7 @@ fn work(appliance: &Appliance, mut due: Due) -> Due {
         heal(appliance);
     }
     if let Some(tape) = &appliance.tape
-        && due.tape.elapsed() >= TAPE_EVERY
+        && due.tape.is_none_or(|last| last.elapsed() >= TAPE_EVERY)
     {
         match tape.tend(&appliance.vault, Pace::AsDue, &mut |_| {}) {
             Ok(done) if done.segments > 0 => tracing::info!(?done, "everything new is on tape"),
@@ -108,7 +116,7 @@ fn work(appliance: &Appliance, mut due: Due) -> Due {
         }
         let request = tape.request().map_or_else(String::new, |request| request.to_string());
         due.teller.tell(&request);
-        due.tape = Instant::now();
+        due.tape = Some(Instant::now());
     }
     due
 }

@@ -185,7 +185,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         }
         Request::ClockAccept => {
             let now_ms = vault.now_ms();
-            appliance.clock.accept(now_ms).map_err(|error| {
+            appliance.clock.accept(now_ms, appliance.hq_clock_ms()).map_err(|error| {
                 refused(RefusalCode::Internal, format!("the box couldn't note it: {error:#}"))
             })?;
             vault.audit(who, "said that the box's clock is right")?;

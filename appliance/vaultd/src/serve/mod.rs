@@ -38,7 +38,7 @@ pub struct Appliance {
     pub(crate) updates: Updates,
     pub(crate) tape: Option<TapeJob>,
     pub(crate) wan: Option<Arc<WanJob>>,
-    /// What was wrong at the start and doesn't keep the box from its work, each a sentence.
+    /// What was wrong since the start and doesn't keep the box from its work, each a sentence.
     troubles: Mutex<Vec<String>>,
     /// Where that is written which can't be written to the box's disk: it takes no writes, and all the box can do is restore.
     scratch: Option<TempDir>,
@@ -340,12 +340,18 @@ impl Appliance {
         self.troubles.lock().expect("nothing panics while it lists troubles").clone()
     }
 
+    /// What headquarters' clock shows; `None` before it was heard of.
+    pub(crate) fn hq_clock_ms(&self) -> Option<u64> {
+        self.wan.as_ref().and_then(|wan| wan.status().borrow().clock_ms())
+    }
+
     /// Whether the box was started on a disk that takes no writes: it restores, and does nothing else.
     pub(crate) fn only_restores(&self) -> bool {
         self.scratch.is_some()
     }
 
-    fn trouble(&self, sentence: String) {
+    /// Notes what was wrong; the status says it from then on.
+    pub(crate) fn trouble(&self, sentence: String) {
         tracing::error!("{sentence}");
         self.troubles.lock().expect("nothing panics while it lists troubles").push(sentence);
     }

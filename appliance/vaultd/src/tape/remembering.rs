@@ -114,7 +114,10 @@ impl TapeJob {
             ));
         }
         if let Some(failure) = &state.failure {
-            told.push(format!("The last tape run ended early ({failure}); it's tried again by itself."));
+            told.push(format!(
+                "The last tape run ended early, and nothing more goes to tape until one succeeds: {failure}. It's tried again by itself within half \
+                 an hour; `coffer tape run` tries at once."
+            ));
         }
         told.extend(state.cleaning_sentence());
         told.extend(state.forecast.clone());
