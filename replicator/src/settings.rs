@@ -33,6 +33,8 @@ pub struct Patience {
     pub idle: Duration,
     /// How often HQ is asked how far it's whole, at most.
     pub ask_whole: Duration,
+    /// HQ may take nothing for so long before a person is told.
+    pub away: Duration,
 }
 
 impl Default for Patience {
@@ -43,6 +45,7 @@ impl Default for Patience {
             reconnect_most: Duration::from_secs(300),
             idle: Duration::from_secs(2),
             ask_whole: Duration::from_secs(60),
+            away: Duration::from_secs(600),
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use coffer_format::SegmentId;
 use coffer_format::event::Place;
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Identity, Role};
-use coffer_replicator::{Calendar, Rate, WanJob, WanSettings, Window, fetch_segments, fetch_what_can};
+use coffer_replicator::{
+    Calendar, Patience, Rate, WanJob, WanSettings, Window, fetch_segments, fetch_what_can,
+};
 use coffer_vault::restore::Wanted;
 use coffer_vault::{Vault, VaultError};
 use serde::Deserialize;
@@ -166,6 +169,8 @@ struct HqTable {
     rate: String,
     #[serde(default)]
     window: Vec<Window>,
+    /// Headquarters may take nothing for so many minutes before the status says so.
+    away_minutes: Option<u32>,
 }
 
 fn unlimited() -> String {
@@ -184,5 +189,9 @@ pub(crate) fn wan_settings(table: &toml::Table, identity: Identity) -> Result<Wa
     let Role::Branch(branch) = identity.role() else { bail!("the identity in `branch` isn't a branch's") };
     let rate: Rate = table.rate.parse().context("box.toml: hq.rate")?;
     let calendar = Calendar::new(rate, table.window).context("box.toml: hq.window")?;
-    Ok(WanSettings { address: table.address, identity, branch, calendar, patience: Default::default() })
+    let mut patience = Patience::default();
+    if let Some(minutes) = table.away_minutes {
+        patience.away = Duration::from_secs(60 * u64::from(minutes));
+    }
+    Ok(WanSettings { address: table.address, identity, branch, calendar, patience })
 }

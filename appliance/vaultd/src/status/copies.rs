@@ -6,16 +6,14 @@ use crate::serve::Appliance;
 use crate::settings::Settings;
 use crate::units::hours;
 
-/// A line to HQ that brought nothing for longer is worth a sentence.
-const HQ_AWAY_MS: u64 = 10 * 60_000;
-
 pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
     let mut told: Vec<String> = library(&appliance.settings).into_iter().collect();
     if let Some(tape) = &appliance.tape {
         told.extend(tape.sentences());
     }
     if let Some(wan) = &appliance.wan {
-        told.extend(headquarters(&wan.status().borrow(), now_ms));
+        let away_max_ms = wan.settings().patience.away.as_millis() as u64;
+        told.extend(headquarters(&wan.status().borrow(), away_max_ms, now_ms));
     }
     told
 }
@@ -47,7 +45,8 @@ fn library(settings: &Settings) -> Option<String> {
     None
 }
 
-fn headquarters(line: &WanStatus, now_ms: u64) -> Vec<String> {
+/// Headquarters that took nothing for longer than `away_max_ms` is worth a sentence.
+fn headquarters(line: &WanStatus, away_max_ms: u64, now_ms: u64) -> Vec<String> {
     let mut told = Vec::new();
     let away_ms = now_ms.saturating_sub(line.since_ms);
     if line.hq_is_full {
@@ -60,7 +59,7 @@ fn headquarters(line: &WanStatus, now_ms: u64) -> Vec<String> {
         told.push(format!(
             "Headquarters refuses this box: what changed since is only here and on tape. {why}."
         ));
-    } else if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > HQ_AWAY_MS) {
+    } else if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > away_max_ms) {
         told.push(format!(
             "Headquarters hasn't taken anything for {}: what changed since is only here and on tape. {why}.",
             hours(away_ms)
@@ -109,13 +108,13 @@ mod tests {
     fn what_headquarters_does_not_get_is_said() {
         let away =
             WanStatus { last_error: Some("its disk is full".into()), since_ms: 1, ..WanStatus::default() };
-        assert!(headquarters(&away, HQ_AWAY_MS + 2)[0].contains("its disk is full"));
-        assert_eq!(headquarters(&away, HQ_AWAY_MS), Vec::<String>::new());
+        assert!(headquarters(&away, 100, 102)[0].contains("its disk is full"));
+        assert_eq!(headquarters(&away, 100, 101), Vec::<String>::new());
         let full = WanStatus { hq_is_full: true, ..WanStatus::default() };
-        assert!(headquarters(&full, 0)[0].contains("disk is full"));
+        assert!(headquarters(&full, 0, 0)[0].contains("disk is full"));
         let held_back = vec!["segment 4 is longer there".to_owned(), "another".to_owned()];
         let ahead = WanStatus { connected: true, held_back, ..WanStatus::default() };
-        let told = headquarters(&ahead, 0);
+        let told = headquarters(&ahead, 0, 0);
         assert!(told[0].contains("segment 4 is longer there") && told[0].contains("1 more"), "{told:?}");
     }
 }

@@ -127,6 +127,7 @@ pub(crate) fn quick() -> Patience {
         reconnect_most: Duration::from_millis(20),
         idle: Duration::from_millis(20),
         ask_whole: Duration::from_millis(20),
+        away: LONG,
     }
 }
 
