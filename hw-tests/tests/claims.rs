@@ -60,6 +60,29 @@ fn a_file_that_cannot_be_read_any_more_takes_the_claim_though_nothing_else_chang
     assert_eq!((site.points("alpha/files").len(), state(&site).as_str()), (3, "protected"));
 }
 
+/// Nobody said that anything failed: half of it is simply gone.
+#[test]
+fn a_point_with_far_fewer_files_than_the_last_is_told() {
+    let site = Site::start_with("[tape]\nenabled = false\n");
+    let capture = || assert!(site.capture().status.success());
+    for number in 0..40 {
+        fs::write(site.data().join(format!("file-{number}")), format!("content {number}")).unwrap();
+    }
+    capture();
+    assert_eq!(site.status()["sentences"], serde_json::json!([]));
+    for number in 0..30 {
+        fs::remove_file(site.data().join(format!("file-{number}"))).unwrap();
+    }
+    capture();
+    let said = site.status()["sentences"].to_string();
+    assert!(said.contains("restore point 2 holds 10 files") && said.contains("restore point 1"), "{said}");
+    for number in 0..30 {
+        fs::write(site.data().join(format!("file-{number}")), "put back").unwrap();
+    }
+    capture();
+    assert_eq!(site.status()["sentences"], serde_json::json!([]));
+}
+
 /// Two copies of one box give the same numbers to other points.
 #[test]
 fn an_agent_does_not_take_another_history_for_its_own() {

@@ -20,6 +20,7 @@ pub mod copies;
 pub mod disk;
 mod error;
 pub mod escrow;
+pub mod extent;
 pub mod healing;
 mod identity;
 pub mod impact;

@@ -21,6 +21,7 @@ use crate::layout::Layout;
 use crate::live::Live;
 use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
+use crate::status::Fewer;
 use crate::tape::TapeJob;
 use crate::traffic::Traffic;
 use crate::trials::Trials;
@@ -45,6 +46,7 @@ pub struct Appliance {
     pub(crate) clock: Arc<ClockWatch>,
     pub(crate) traffic: Traffic,
     pub(crate) trials: Trials,
+    pub(crate) fewer: Fewer,
     /// Whether this run began by taking up what HQ knows: that isn't tried again and again.
     took_up: bool,
     pub(crate) layout: Layout,
@@ -132,6 +134,7 @@ impl Running {
             clock,
             traffic: Traffic::default(),
             trials: Trials::default(),
+            fewer: Fewer::default(),
             took_up,
             layout,
             connections: AtomicU64::new(0),

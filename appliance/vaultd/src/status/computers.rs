@@ -44,6 +44,8 @@ pub struct ConfigStatus {
     pub failure: Option<String>,
     /// What the newest point lacks.
     pub lacking: Option<String>,
+    /// That the newest point holds far less than others of the last days.
+    pub fewer: Option<String>,
 }
 
 pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultError> {
@@ -78,6 +80,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 at_risk_ms,
                 failure,
                 lacking: why,
+                fewer: appliance.fewer.sentence(reading, id, &points)?,
             });
         }
         computers.push(ComputerStatus {
@@ -144,6 +147,9 @@ pub(super) fn sentences(computer: &ComputerStatus, status: &Status, told: &mut V
         if let Some(why) = &config.lacking {
             told.push(format!("{name}: {}: {why}.", config.name));
         }
+        if let Some(fewer) = &config.fewer {
+            told.push(format!("{name}: {}: {fewer}.", config.name));
+        }
         told.extend(age(computer, config, waits(config, status)));
     }
 }
@@ -198,6 +204,7 @@ mod tests {
             at_risk_ms: Some(10 * STALE_MS),
             failure: None,
             lacking: None,
+            fewer: None,
         };
         ComputerStatus {
             computer: 1,

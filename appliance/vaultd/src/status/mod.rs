@@ -3,6 +3,7 @@
 mod computers;
 mod copies;
 mod damage;
+mod fewer;
 mod proof;
 mod standing;
 
@@ -12,6 +13,7 @@ use coffer_vault::scrub::Progress;
 use serde::Serialize;
 
 pub use self::computers::{ComputerStatus, ConfigStatus};
+pub(crate) use self::fewer::Fewer;
 pub use self::standing::Standing;
 use crate::live::Doing;
 use crate::serve::Appliance;
@@ -113,7 +115,9 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
     }
     for path in appliance.layout.all_set_aside() {
         told.push(format!(
-            "This vault had been set back to an older state, and goes on with what headquarters knew. What it took in meanwhile is kept apart in {}:              the computers send it again; remove that folder once nobody misses anything.",
+            "This vault had been set back to an older state, and goes on with what headquarters knew. What it took in meanwhile is kept \
+             apart in {}: \
+             the computers send it again; remove that folder once nobody misses anything.",
             path.display()
         ));
     }
