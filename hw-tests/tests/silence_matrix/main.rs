@@ -8,6 +8,9 @@
 mod support;
 
 mod absence;
+#[path = "../replace/headquarters.rs"]
+#[allow(dead_code, reason = "another test needs more of it")]
+mod headquarters;
 mod place;
 mod world;
 

@@ -53,8 +53,10 @@ impl Place {
                 (!page.contains("All is well")).then_some(page)
             }
             Place::Computers => {
-                let state = world.site.status()["computers"][0]["configurations"][0]["state"].clone();
-                (state != "protected").then(|| state.to_string())
+                let computers = world.site.status()["computers"].as_array().unwrap().clone();
+                let states = computers.iter().map(|one| (&one["name"], &one["configurations"][0]["state"]));
+                let mut wrong = states.filter(|(_, state)| *state != "protected");
+                wrong.next().map(|(name, state)| format!("{name} is {state}"))
             }
         }
     }

@@ -7,12 +7,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::absence::Absence;
+use crate::absence::{ADDED, Absence, NO_LIBRARY};
+use crate::headquarters::Headquarters;
 use crate::support::{Running, Site, bytes, contents, program, succeed};
 
 pub(crate) type Tree = BTreeMap<PathBuf, blake3::Hash>;
 
 pub(crate) struct World {
+    hq: Option<Headquarters>,
     pub(crate) site: Site,
     /// Mounts that nobody else sees; programs of the computer run in it.
     space: Running,
@@ -24,12 +26,18 @@ pub(crate) struct World {
 impl World {
     /// Everything that was asked for is there, and in a point.
     pub(crate) fn prepare(absence: Absence) -> World {
-        let site = Site::start_with(absence.settings());
+        let (hq, site) = match absence {
+            Absence::Hq => {
+                let (hq, site) = Headquarters::with_site(NO_LIBRARY);
+                (Some(hq), site)
+            }
+            _ => (None, Site::start_with(NO_LIBRARY)),
+        };
         let mut space = Command::new("unshare");
         space.args(["--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep infinity"]);
         let mut space = Running::start(space.stdout(Stdio::piped()));
         assert!(space.first_line().is_some(), "there's no namespace of its own for mounts");
-        let mut world = World { site, space, last: None, had: Tree::new() };
+        let mut world = World { hq, site, space, last: None, had: Tree::new() };
         for folder in ["data/docs", "data/volume", "linked", "other"] {
             fs::create_dir_all(world.path(folder)).unwrap();
         }
@@ -53,6 +61,11 @@ impl World {
         world.capture();
         world.had = world.restore_newest();
         assert_eq!(world.had.len(), 65, "{:?}", world.last);
+        if world.hq.is_some() {
+            // A person who is asked at once has no use for patience.
+            world.change_settings(&[("[hq]".into(), "[hq]\naway_minutes = 0".into())]);
+            world.wait_for_hq();
+        }
         world
     }
 
@@ -122,6 +135,61 @@ impl World {
         let mut browser = Command::new("curl");
         let page = succeed(browser.args(["--silent", "--insecure", "--show-error", &self.site.page]));
         String::from_utf8(page.stdout).unwrap()
+    }
+
+    /// Starts the box anew with other settings: what they said, and what they say now.
+    pub(crate) fn change_settings(&mut self, changes: &[(String, String)]) {
+        let path = self.path("box/box.toml");
+        let mut settings = fs::read_to_string(&path).unwrap();
+        for (from, to) in changes {
+            assert!(settings.contains(from), "{from} isn't in {settings}");
+            settings = settings.replace(from, to);
+        }
+        self.site.kill_box();
+        fs::write(&path, settings).unwrap();
+        self.site.start_box();
+    }
+
+    /// The library is looked at when the box has started, and then now and then.
+    pub(crate) fn wait_until_library_was_looked_at(&self) {
+        self.site.wait_until("the library was looked at", || {
+            self.site.status()["sentences"] != serde_json::json!([])
+        });
+    }
+
+    pub(crate) fn stop_hq(&mut self) {
+        self.hq.as_mut().unwrap().stop();
+        self.site.wait_until("the line is cut", || self.site.status()["hq"]["connected"] == false);
+    }
+
+    pub(crate) fn start_hq(&mut self) {
+        let dir = self.site.dir.path().to_owned();
+        self.hq.as_mut().unwrap().start(&dir);
+        self.wait_for_hq();
+    }
+
+    fn wait_for_hq(&self) {
+        self.site.wait_until("the line is there", || self.site.status()["hq"]["connected"] == true);
+    }
+
+    /// One more computer, of which nothing comes.
+    pub(crate) fn add_computer(&mut self) {
+        let code = self.site.coffer(&["computer", "code", ADDED]);
+        succeed(self.added("enrol").args(["--name", ADDED, "--code", code.trim()]));
+        let config = self.path("files.toml");
+        self.site.coffer(&["config", "set", ADDED, "files", config.to_str().unwrap()]);
+    }
+
+    pub(crate) fn capture_added(&self) {
+        let mut entering = self.entering();
+        let added = self.added("capture");
+        succeed(entering.arg(added.get_program()).args(added.get_args()));
+    }
+
+    fn added(&self, verb: &str) -> Command {
+        let mut command = program("coffer-agent");
+        command.arg(verb).arg("--state").arg(self.path("agent-added")).args(["--server", &self.site.server]);
+        command
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) {
