@@ -45,6 +45,7 @@ impl TapeJob {
         let gathered = gather(&mut mounts, wanted, &mut |doing| working(json!({ "doing": doing })), sink)?;
         drop(library);
         self.tell_moves(working);
+        self.lose(vault, &gathered.unreadable)?;
         tracing::info!(
             mounts = gathered.mounts,
             segments = gathered.segments,

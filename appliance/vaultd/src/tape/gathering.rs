@@ -49,6 +49,8 @@ pub(super) struct Gathered {
     pub(super) away: BTreeSet<String>,
     /// What couldn't be read from anywhere, each with the last reason.
     pub(super) lost: BTreeMap<SegmentId, String>,
+    /// Copies that aren't what was written, or aren't there, each with the reason.
+    pub(super) unreadable: Vec<(SegmentId, Copy, String)>,
 }
 
 /// Plans how to get what is wanted.
@@ -86,12 +88,19 @@ pub(super) fn gather(
             gathered.lost.remove(&segment);
         }
         let failed: BTreeMap<SegmentId, String> = failed.into_iter().collect();
+        let is_read_through = outcome.is_ok();
         let general =
             outcome.err().map_or_else(|| "it isn't on that tape".to_owned(), |error| error.to_string());
         for spot in &pass.spots {
             let Some(one) = wanted.get_mut(&spot.segment) else { continue };
-            one.copies.retain(|copy| copy.barcode != pass.barcode);
             let why = failed.get(&spot.segment).unwrap_or(&general);
+            let (here, elsewhere) =
+                std::mem::take(&mut one.copies).into_iter().partition(|copy| copy.barcode == pass.barcode);
+            one.copies = elsewhere;
+            if is_read_through || failed.contains_key(&spot.segment) {
+                let here: Vec<Copy> = here;
+                gathered.unreadable.extend(here.into_iter().map(|copy| (spot.segment, copy, why.clone())));
+            }
             gathered.lost.insert(spot.segment, format!("tape {}: {why}", pass.barcode));
         }
     }
@@ -141,7 +150,10 @@ impl Reading<'_, '_> {
             let mut whole = Vec::with_capacity(wanted.bytes as usize);
             match reader.read(&addressed, &mut whole) {
                 Ok(()) => bytes += self.take(spot.segment, &whole)?,
-                Err(error) if error.is_damage() => search.push(*spot),
+                Err(error) if error.is_damage() => {
+                    self.failed.push((spot.segment, error.to_string()));
+                    search.push(*spot);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -7,6 +7,7 @@ mod fetching;
 mod gathering;
 mod labelling;
 mod learning;
+mod losing;
 pub mod media;
 mod mounting;
 mod offline;

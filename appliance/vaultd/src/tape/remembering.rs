@@ -38,8 +38,10 @@ pub(super) struct Memory {
     pub(super) dirty: BTreeSet<usize>,
     /// No cleaning cartridge here can be used, or for much longer.
     pub(super) no_cleaner: bool,
-    /// Cartridges that a drive says are worn out.
+    /// Cartridges that a drive says are worn out, or of which several copies couldn't be read.
     pub(super) worn: BTreeSet<Barcode>,
+    /// Copies that couldn't be read and aren't on tape again yet, by cartridge.
+    pub(super) unreadable: BTreeMap<Barcode, BTreeSet<SegmentId>>,
     here: BTreeSet<Barcode>,
 }
 
@@ -52,6 +54,7 @@ impl Memory {
     pub(super) fn remember(&mut self, rules: &Rules, taken: &Taken, plan: &Plan, pressure: Pressure) {
         let stock = &taken.stock;
         self.drives = stock.drives;
+        self.forget_rewritten(stock);
         if pressure == Pressure::Write {
             let lacks = plan.steps.iter().filter_map(|step| match step {
                 Step::Lack { set, .. } => Some(set.clone()),
@@ -119,6 +122,7 @@ impl TapeJob {
                  an hour; `coffer tape run` tries at once."
             ));
         }
+        told.extend(state.unreadable_sentences());
         told.extend(state.cleaning_sentence());
         told.extend(state.forecast.clone());
         told

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use coffer_format::event::CartridgeState;
+use coffer_format::segment::Stream;
 use coffer_tape::simulator::RobotMove;
+use coffer_vault::outline::TapePlace;
+use coffer_vault::verify::Verdict;
 
 use crate::world::{World, barcode};
 
@@ -71,4 +75,67 @@ fn a_restore_on_the_box_loads_each_cartridge_once_and_nothing_else() {
     assert!(error.contains(&format!("Put tape {} in", cartridges[0])), "{error}");
     let still = world.vault.reading().missing_for(&wanted).unwrap();
     assert!(!still.is_empty() && still.len() < missing.len());
+}
+
+/// A data segment, with its place on tape.
+fn on_tape(world: &World) -> TapePlace {
+    let states = world.vault.segments().unwrap();
+    let is_data =
+        |segment| states.iter().any(|state| state.segment == segment && state.stream != Stream::Meta);
+    let places = world.vault.reading().tape_places(0).unwrap();
+    places.into_iter().find(|place| is_data(place.segment) && place.block > 0).unwrap()
+}
+
+#[test]
+fn a_copy_that_cannot_be_read_counts_no_more_and_is_written_again() {
+    let mut world = World::new(4);
+    world.capture("one");
+    world.write_to_tape();
+    let place = on_tape(&world);
+    world.simulated.set_bad_blocks(&barcode(&place.barcode), &[place.block]).unwrap();
+    let errors = |world: &World| {
+        let all = world.vault.reading().cartridges().unwrap();
+        all.iter().find(|one| one.barcode == place.barcode).unwrap().errors
+    };
+    let before = errors(&world);
+    world.fetch(&[place.segment]).unwrap_err();
+    assert_eq!(world.vault.reading().copies(place.segment).unwrap(), [], "it can't be read");
+    assert_eq!(errors(&world), before + 1);
+    let told = world.job.sentences().join("\n");
+    assert!(told.contains(&format!("A copy on tape {} couldn't be read", place.barcode)), "{told}");
+    let audited = world.vault.reading().audit_log(9).unwrap();
+    assert!(audited.iter().any(|entry| entry.what.contains("counts no more")), "{audited:?}");
+    // It's on disk still, so nothing is lost.
+    assert_eq!(world.vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole);
+
+    world.write_to_tape();
+    let copies = world.vault.reading().copies(place.segment).unwrap();
+    assert_eq!(copies.len(), 1, "it's written again");
+    assert!(!world.job.sentences().join("\n").contains("couldn't be read"), "{:?}", world.job.sentences());
+    world.fetch(&[place.segment]).unwrap();
+}
+
+#[test]
+fn the_last_copy_that_cannot_be_read_is_named_and_its_tape_is_kept() {
+    let mut world = World::new(4);
+    let point = world.capture("one");
+    world.write_to_tape();
+    let place = on_tape(&world);
+    world.evict();
+    world.simulated.set_bad_blocks(&barcode(&place.barcode), &[place.block]).unwrap();
+    assert_eq!(world.vault.reading().prove().unwrap().verdict, Verdict::Whole);
+    world.fetch(&[place.segment]).unwrap_err();
+    let report = world.vault.reading().prove().unwrap();
+    assert_eq!(report.verdict, Verdict::Lost, "{report:?}");
+    assert!(report.touched.iter().any(|one| one.path == "/one" && one.is_lost), "{report:?}");
+    let wanted = crate::support::restored::everything(world.config, point);
+    assert!(!world.vault.reading().missing_for(&wanted).unwrap().is_empty());
+    world.capture("two");
+    world.write_to_tape();
+    let all = world.vault.reading().cartridges().unwrap();
+    let state = all.iter().find(|one| one.barcode == place.barcode).unwrap().state;
+    assert!(
+        matches!(state, Some(CartridgeState::Damaged | CartridgeState::Retired)),
+        "somebody may be able to read it: {state:?}"
+    );
 }
