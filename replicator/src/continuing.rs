@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coffer_format::SegmentId;
 use coffer_format::wire::{Message, SegmentHeld};
-use coffer_link::{LinkError, Role, connect};
+use coffer_link::{LinkError, Role, Throttle, connect};
 use tokio::time::timeout;
 
 use crate::fetch::{Of, fetch_each_that_can};
@@ -24,14 +24,15 @@ pub async fn take_over(settings: &WanSettings) -> Result<Vec<SegmentHeld>, WanEr
     }
 }
 
-/// Fetches outlines, one after another, and hands each to `sink`. Says what couldn't be had, and why, by segment.
+/// Fetches outlines (of what never came whole to HQ: all that it has of it), one after another, and hands each to `sink`. Says what couldn't be had, and why, by segment.
 pub async fn fetch_outlines<S>(
     settings: &WanSettings,
+    throttle: Option<Throttle>,
     segments: &[SegmentId],
     sink: S,
 ) -> BTreeMap<SegmentId, String>
 where
     S: FnMut(SegmentId, &[u8]) -> coffer_vault::Result<()> + Send + 'static,
 {
-    fetch_each_that_can(settings, None, Of::Outlines, segments, sink).await
+    fetch_each_that_can(settings, throttle, Of::Outlines, segments, sink).await
 }

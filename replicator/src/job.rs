@@ -68,6 +68,11 @@ impl WanJob {
         self.shared.wake.notify_one();
     }
 
+    /// A segment was put right here: it's sent again if it was left alone.
+    pub fn try_again(&self, segment: SegmentId) {
+        self.shared.try_again(segment);
+    }
+
     /// Runs until `shutdown` resolves. What is under way then is taken up again by the next run.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let span = tracing::info_span!("wan_job", branch = %self.shared.settings.branch);
@@ -170,11 +175,8 @@ impl Shared {
     pub(crate) async fn recorded_copies(&self) -> Result<HashSet<SegmentId>, WanError> {
         let (vault, ours) = (self.vault.clone(), Place::Hq { name: self.settings.branch.clone() });
         in_background(move || {
-            let without = vault.reading().without_copy(|place| *place == ours)?;
-            let without: HashSet<SegmentId> = without.iter().map(|state| state.segment).collect();
-            let closed =
-                vault.segments()?.into_iter().filter(|state| state.closed).map(|state| state.segment);
-            Ok(closed.filter(|segment| !without.contains(segment)).collect())
+            let copies = vault.reading().all_copies()?.into_iter().filter(|copy| copy.place == ours);
+            Ok(copies.map(|copy| copy.segment).collect())
         })
         .await?
     }
@@ -213,12 +215,25 @@ impl Shared {
         *count += 1;
         if *count >= BLAMES_MAX {
             let sentence = format!(
-                "segment {segment} arrived damaged at HQ {count} times, so it is probably damaged here: run \
-                 `coffer verify`, then restore it from tape"
+                "segment {segment} arrived damaged at HQ {count} times, so it's probably damaged here, and isn't sent. It's read back \
+                 here now: what is damaged of it comes back from a copy by itself, and is sent then. If this stays, run \
+                 `coffer verify`, which names the files that it touches, and have the disk checked"
             );
             drop(failures);
             self.hold_back(segment, sentence);
+            self.read_back(segment);
         }
+    }
+
+    /// Has a segment read back, so that damage in it is known.
+    fn read_back(&self, segment: SegmentId) {
+        let vault = self.vault.clone();
+        tokio::task::spawn_blocking(move || match vault.scrub(segment, &mut |_| true) {
+            Ok(places) => tracing::warn!(%segment, ?places, "read back, because it arrived damaged at HQ"),
+            Err(error) => {
+                tracing::error!(%segment, %error, "a segment that arrived damaged at HQ can't be read back")
+            }
+        });
     }
 
     pub(crate) fn hold_back(&self, segment: SegmentId, sentence: String) {
@@ -230,7 +245,21 @@ impl Shared {
     }
 
     pub(crate) fn held_back(&self) -> HashSet<SegmentId> {
-        self.held_back.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        let mut all: HashSet<SegmentId> =
+            self.held_back.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        all.extend(self.vault.reading().waiting_to_be_mended());
+        all
+    }
+
+    /// A segment is another than it was when it failed: it's sent again.
+    fn try_again(&self, segment: SegmentId) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
+        let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+        held_back.remove(&segment);
+        let all: Vec<String> = held_back.values().cloned().collect();
+        drop(held_back);
+        self.board.change(|status| status.held_back = all);
+        self.wake.notify_one();
     }
 }
 

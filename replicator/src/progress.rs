@@ -49,6 +49,12 @@ impl Progress {
         self.at_hq.get(&segment).copied().unwrap_or_default()
     }
 
+    /// Segments of which HQ has the beginning and not all, with the bytes that are durable there.
+    pub(crate) fn beginnings(&self) -> HashMap<SegmentId, u64> {
+        let begun = self.at_hq.iter().filter(|(_, at_hq)| !at_hq.done && at_hq.durable > 0);
+        begun.map(|(segment, at_hq)| (*segment, at_hq.durable)).collect()
+    }
+
     pub(crate) fn is_recorded(&self, segment: SegmentId) -> bool {
         self.recorded.contains(&segment)
     }

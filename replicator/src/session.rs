@@ -133,8 +133,12 @@ impl<'a> Session<'a> {
     async fn derive(&mut self) -> Result<(), WanError> {
         self.derived = Some(Instant::now());
         let vault = self.shared.vault.clone();
-        let states = in_background(move || vault.segments()).await??;
-        self.work = Work::derive(states, &self.shared.held_back());
+        let found =
+            in_background(move || Ok::<_, WanError>((vault.segments()?, vault.reading().damaged_from()?)));
+        let (states, damaged_from) = found.await??;
+        let beginnings = self.progress.beginnings();
+        self.shared.vault.reading().note_beginnings(&self.shared.settings.branch, beginnings);
+        self.work = Work::derive(states, &self.shared.held_back(), damaged_from);
         if self.work.overtaken(&self.progress).is_some() {
             return Err(WanError::SetBack);
         }
@@ -145,7 +149,7 @@ impl<'a> Session<'a> {
     async fn rest(&mut self) -> Result<(), WanError> {
         let quiet = !self.progress.is_owed() && self.shared.board.throttle.rate() != Some(0);
         let all_sent = quiet && self.work.next(&self.progress, 1).is_none();
-        if all_sent && self.shared.held_back().is_empty() {
+        if all_sent && self.shared.held_back().is_empty() && !self.work.has_damage() {
             self.give_up_gaps().await?;
         }
         let patience = self.shared.settings.patience.ask_whole;
@@ -312,6 +316,7 @@ impl<'a> Session<'a> {
             Err(Misfit::Beyond) => return Err(WanError::OutOfStep { segment }),
         };
         self.gained += gained;
+        self.shared.vault.reading().note_beginning(segment, bytes);
         self.whole.stale |= gained > 0;
         self.shared.board.change(|status| {
             status.receipted_bytes += gained;

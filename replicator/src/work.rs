@@ -1,6 +1,6 @@
 //! What is to be sent next: derived, never queued. Metadata first, then fresh changes, then bulk, each oldest first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use coffer_format::SegmentId;
 use coffer_vault::SegmentState;
@@ -22,22 +22,36 @@ pub(crate) struct Piece {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     states: Vec<SegmentState>,
+    /// Where the damage begins in those that are damaged: nothing is sent from there on before it's healed.
+    damaged_from: HashMap<SegmentId, u64>,
     /// Bytes of segments that are left alone: nobody can say that HQ has them.
     held_back_bytes: u64,
 }
 
 impl Work {
-    pub(crate) fn derive(mut states: Vec<SegmentState>, held_back: &HashSet<SegmentId>) -> Work {
+    pub(crate) fn derive(
+        mut states: Vec<SegmentState>,
+        held_back: &HashSet<SegmentId>,
+        damaged_from: HashMap<SegmentId, u64>,
+    ) -> Work {
         states.retain(|state| state.on_disk && state.bytes > HEADER_ONLY);
         let (held, mut states): (Vec<_>, Vec<_>) =
             states.into_iter().partition(|state| held_back.contains(&state.segment));
         states.sort_by_key(|state| (state.stream, state.segment));
-        Work { states, held_back_bytes: held.iter().map(|state| state.bytes).sum() }
+        Work { states, damaged_from, held_back_bytes: held.iter().map(|state| state.bytes).sum() }
+    }
+
+    /// Whether anything isn't sent because it's damaged here.
+    pub(crate) fn has_damage(&self) -> bool {
+        !self.damaged_from.is_empty()
     }
 
     /// The most valuable run of at most `most` bytes that HQ lacks.
     pub(crate) fn next(&self, progress: &Progress, most: u64) -> Option<Piece> {
-        self.states.iter().find_map(|state| piece_of(state, progress, most))
+        self.states.iter().find_map(|state| {
+            let sound = self.damaged_from.get(&state.segment).copied().unwrap_or(u64::MAX);
+            piece_of(state, progress, most, sound)
+        })
     }
 
     /// Bytes that aren't known to be durable at HQ; those of segments held back are among them.
@@ -64,12 +78,14 @@ impl Work {
 /// A segment with nothing but its header isn't sent: after a power cut its number may be given to another.
 const HEADER_ONLY: u64 = coffer_format::segment::SegmentHeader::LEN as u64;
 
-fn piece_of(state: &SegmentState, progress: &Progress, most: u64) -> Option<Piece> {
+/// `sound`: so many bytes are as they were written.
+fn piece_of(state: &SegmentState, progress: &Progress, most: u64, sound: u64) -> Option<Piece> {
     let at_hq = progress.of(state.segment);
     let closed_len = if state.closed { state.bytes } else { 0 };
     let piece = |offset, len| Piece { segment: state.segment, offset, len, closed_len };
     if at_hq.sent < state.bytes {
-        return Some(piece(at_hq.sent, most.min(state.bytes - at_hq.sent)));
+        let left = state.bytes.min(sound).saturating_sub(at_hq.sent);
+        return (left > 0).then(|| piece(at_hq.sent, most.min(left)));
     }
     // Whole there, but the receipt with its hash was lost with the line.
     let unrecorded = state.closed && at_hq.durable == state.bytes && !progress.is_recorded(state.segment);
@@ -105,7 +121,7 @@ mod tests {
             state(4, Stream::Meta, 600, false),
             state(5, Stream::Bulk, 800, false),
         ];
-        let work = Work::derive(states, &HashSet::new());
+        let work = Work::derive(states, &HashSet::new(), HashMap::new());
         let mut progress = Progress::default();
         assert_eq!(work.behind(&progress), 4600);
         assert_eq!(
@@ -128,7 +144,7 @@ mod tests {
             state(3, Stream::Bulk, 800, true),
             state(4, Stream::Bulk, 512, false),
         ];
-        let work = Work::derive(states, &HashSet::new());
+        let work = Work::derive(states, &HashSet::new(), HashMap::new());
         let mut progress = Progress::new(&has, HashSet::from([SegmentId(2)]));
         assert_eq!(work.behind(&progress), 100);
         // Segment 3 is whole there but its copy isn't recorded: only its receipt is asked for.
@@ -139,10 +155,11 @@ mod tests {
     fn new_metadata_comes_before_bulk_that_is_half_sent() {
         let bulk = state(1, Stream::Bulk, 10_000, false);
         let mut progress = Progress::default();
-        let work = Work::derive(vec![bulk], &HashSet::new());
+        let work = Work::derive(vec![bulk], &HashSet::new(), HashMap::new());
         let first = work.next(&progress, 2048).unwrap();
         progress.sent(first.segment, first.len);
-        let work = Work::derive(vec![bulk, state(2, Stream::Meta, 600, false)], &HashSet::new());
+        let work =
+            Work::derive(vec![bulk, state(2, Stream::Meta, 600, false)], &HashSet::new(), HashMap::new());
         assert_eq!(work.next(&progress, 2048).unwrap().segment, SegmentId(2));
     }
 
@@ -150,15 +167,25 @@ mod tests {
     fn held_back_and_evicted_segments_are_left_alone() {
         let evicted = SegmentState { on_disk: false, ..state(1, Stream::Bulk, 1000, true) };
         let states = vec![evicted, state(2, Stream::Bulk, 1000, true)];
-        let work = Work::derive(states, &HashSet::from([SegmentId(2)]));
+        let work = Work::derive(states, &HashSet::from([SegmentId(2)]), HashMap::new());
         assert_eq!(work.next(&Progress::default(), 1000), None);
         assert_eq!(work.behind(&Progress::default()), 1000, "what is held back isn't at HQ");
     }
 
     #[test]
+    fn nothing_is_sent_from_where_a_segment_is_damaged() {
+        let states = vec![state(1, Stream::Bulk, 1000, true), state(2, Stream::Bulk, 1000, false)];
+        let damaged = HashMap::from([(SegmentId(1), 600), (SegmentId(2), 0)]);
+        let work = Work::derive(states, &HashSet::new(), damaged);
+        let mut progress = Progress::default();
+        assert_eq!(order(&work, &mut progress, 400), [(1, 0, 400), (1, 400, 200)]);
+        assert_eq!(work.behind(&Progress::default()), 2000);
+    }
+
+    #[test]
     fn more_at_hq_than_here_is_noticed() {
         let has = [SegmentHas { segment: SegmentId(1), bytes: 2000, closed: false }];
-        let work = Work::derive(vec![state(1, Stream::Meta, 1000, false)], &HashSet::new());
+        let work = Work::derive(vec![state(1, Stream::Meta, 1000, false)], &HashSet::new(), HashMap::new());
         assert_eq!(work.overtaken(&Progress::new(&has, HashSet::new())), Some(SegmentId(1)));
     }
 }

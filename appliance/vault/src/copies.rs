@@ -93,6 +93,15 @@ impl Reading {
         })
     }
 
+    /// Places where copies of a segment are, of what it is now or of what it was.
+    pub(crate) fn copies_of_any_hash(&self, segment: SegmentId) -> Result<Vec<Place>> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT place FROM copies WHERE segment = ?1")?;
+            let rows = query.query_map([segment.0], |row| row.get::<_, Vec<u8>>(0))?;
+            rows.map(|row| Ok(from_bytes(&row?)?)).collect()
+        })
+    }
+
     /// Closed segments on disk without a verified copy that `is_there` accepts: the work list of a tape or WAN job.
     pub fn without_copy(&self, is_there: impl Fn(&Place) -> bool) -> Result<Vec<SegmentState>> {
         let mut there = HashSet::new();
@@ -111,6 +120,7 @@ impl Reading {
         let mut without = self.segments()?;
         // What is damaged can't be copied before it's healed.
         there.extend(self.unsound()?);
+        there.extend(self.waiting_to_be_mended());
         without.retain(|state| state.closed && state.on_disk && !there.contains(&state.segment));
         Ok(without)
     }

@@ -27,7 +27,7 @@ pub enum VaultError {
     )]
     ReadOnly,
     #[error(
-        "segment {segment} is damaged at byte {offset} ({what}): run `coffer verify`, then restore the segment from tape or HQ"
+        "segment {segment} is damaged at byte {offset} ({what}): what a copy has comes back by itself, and `coffer verify` says what it touches"
     )]
     Damaged { segment: SegmentId, offset: u64, what: String },
     #[error("{} segment(s) are not on disk, first {}: they must be read back from tape or HQ", .0.len(), .0.first().copied().unwrap_or_default())]

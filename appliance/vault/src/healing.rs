@@ -46,9 +46,11 @@ impl Reading {
             let Some(state) = states.iter().find(|state| state.segment == stretch.segment) else { continue };
             let records = self.records_in(&stretch, state)?;
             let by_copy = stretch.kind != DamageKind::Closed;
-            // Metadata is always needed; and where a file can't be read at all, nobody knows what is in it.
-            let is_used =
-                !records.is_empty() || by_copy && (state.stream == Stream::Meta || stretch.offset == 0);
+            // Metadata is always needed; and where a file can't be read at all, nobody knows what is in it. Nor does a catalog that
+            // was made anew know what was where a segment was closed with damage.
+            let is_unknown =
+                by_copy && stretch.offset == 0 || !by_copy && self.has_beginning(stretch.segment);
+            let is_used = !records.is_empty() || is_unknown || by_copy && state.stream == Stream::Meta;
             if !is_used {
                 continue;
             }

@@ -95,7 +95,11 @@ impl Vault {
             return Err(VaultError::Damaged { segment, offset: 0, what: "its index can't be read".into() });
         };
         let header = readable.header;
+        let was_damaged = self.reading.damaged_segments()?.contains(&segment);
         self.transact(move |batch| {
+            if was_damaged {
+                batch.audit("box", &healed(segment))?;
+            }
             batch.write_event(Event::SegmentReturned { segment })?;
             let row = SegmentRow {
                 segment,
@@ -161,12 +165,21 @@ impl Vault {
             self.append_pack(Stream::Bulk, &from_bytes::<Pack>(plain)?)?;
             stored += lacks;
         }
-        self.transact(|_| Ok(()))?;
+        self.transact(move |batch| match stored {
+            0 => Ok(()),
+            _ => batch
+                .audit("box", &format!("{stored} chunks of segment {segment} were stored anew from a copy")),
+        })?;
         Ok(stored)
     }
 }
 
-fn put_pack(db: &Connection, segment: SegmentId, record: &IndexEntry) -> Result<()> {
+/// What is audited where a segment is as it was again.
+pub(crate) fn healed(segment: SegmentId) -> String {
+    format!("segment {segment} was healed from a copy")
+}
+
+pub(crate) fn put_pack(db: &Connection, segment: SegmentId, record: &IndexEntry) -> Result<()> {
     for (id, at) in catalog::pack_locations(segment, record.offset, record.record_len, &record.chunks) {
         catalog::put_chunk(db, &id, &at)?;
     }

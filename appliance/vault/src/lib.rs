@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
+mod beginnings;
 pub mod browse;
 mod catalog;
 mod checking;
@@ -29,6 +30,7 @@ mod intake;
 mod keys;
 mod lineage;
 mod maps;
+mod mending;
 pub mod mirror;
 pub mod outline;
 mod presence;

@@ -3,13 +3,28 @@
 use std::collections::BTreeMap;
 
 use coffer_format::SegmentId;
+use coffer_format::event::Event;
 use coffer_format::segment::{SegmentHeader, Stream};
 use rusqlite::{Connection, params};
 
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::reading::Reading;
-use crate::segment::{self, FileForm, segment_path, segments_dir};
+use crate::reclaim::write_whole;
+use crate::segment::{self, FileForm, OpenSegment, segment_path, segments_dir};
+use crate::vault::Vault;
 use crate::{Result, VaultError};
+
+/// Segments' files by name.
+fn list_names(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
+    let dir = segments_dir(&reading.dir);
+    let mut forms = BTreeMap::new();
+    for name in reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
+        if let Some((segment, FileForm::Whole)) = segment::parse_name(&name) {
+            forms.insert(segment, FileForm::Whole);
+        }
+    }
+    Ok(forms)
+}
 
 pub(crate) fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
     let dir = segments_dir(&reading.dir);
@@ -102,6 +117,80 @@ pub(crate) fn remove_left_over(
             }
         }
     }
+    Ok(())
+}
+
+impl Vault {
+    /// Looks whether every segment's file is there; nothing is read. What isn't there is damage from now on; a file that is still written
+    /// to is written again from what is open. Returns how many were missing.
+    pub fn look_for_missing(&self) -> Result<usize> {
+        self.check_writable()?;
+        let forms = list_names(&self.reading)?;
+        let known = self.reading.readers.with(catalog::all_damage)?;
+        let is_known =
+            |segment| known.iter().any(|(stretch, _)| stretch.segment == segment && stretch.offset == 0);
+        let mut missing = 0;
+        // The list of files is older than what is asked here: what has come since has its file.
+        for state in self.segments()?.into_iter().filter(|state| state.on_disk) {
+            let segment = state.segment;
+            if forms.get(&segment) == Some(&FileForm::Whole) || self.is_there(segment)? {
+                continue;
+            }
+            if !self.write_again(segment)? && !is_known(segment) && self.is_on_disk(segment)? {
+                tracing::error!(%segment, "a segment's file is missing; a copy from tape or HQ heals it");
+                let (len, detail) = (catalog::WHOLE_FILE, "its file is missing".into());
+                self.reading.files.forget(segment);
+                self.record(vec![Event::StretchDamaged { segment, offset: 0, len, detail }])?;
+            }
+            missing += 1;
+        }
+        Ok(missing)
+    }
+
+    fn is_there(&self, segment: SegmentId) -> Result<bool> {
+        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        match self.reading.disk.open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            other => other.map(|_| true).map_err(VaultError::io("open", &path)),
+        }
+    }
+
+    fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {
+        Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
+    }
+
+    /// Where the segment is open for writing, its bytes are still at hand, though its file has no name any more. `false`: it isn't.
+    fn write_again(&self, segment: SegmentId) -> Result<bool> {
+        let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
+        let mut written =
+            data.open_segment(segment).map(|open| write_anew(&self.reading, open)).transpose()?;
+        drop(data);
+        if written.is_none() {
+            let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
+            let open = meta.open.as_mut().filter(|open| open.id() == segment);
+            written = open.map(|open| write_anew(&self.reading, open)).transpose()?;
+        }
+        self.reading.files.forget(segment);
+        if written.is_some() {
+            tracing::error!(%segment, "the file of a segment was removed while it's written to; it was written again");
+            self.audit(
+                "box",
+                &format!(
+                    "the file of segment {segment} was removed while it was written to; it was written again"
+                ),
+            )?;
+        }
+        Ok(written.is_some())
+    }
+}
+
+/// Writes all that was written so far of a segment to a new file of its name, and goes on with that.
+fn write_anew(reading: &Reading, open: &mut OpenSegment) -> Result<()> {
+    let path = segment_path(&reading.dir, open.id(), FileForm::Whole);
+    let mut bytes = vec![0; open.len as usize];
+    open.file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
+    write_whole(reading, &path, &bytes)?;
+    open.file = reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use coffer_format::op::{Content, MapBody, Op};
 use coffer_format::segment::RecordKind;
 use coffer_format::{ChunkId, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId, from_bytes, limits};
 
+use crate::beginnings::Beginnings;
 use crate::catalog::{self, ChunkLocation, Readers};
 use crate::disk::Disk;
 use crate::seal::{open_record, read_compressed};
@@ -27,11 +28,19 @@ pub struct Reading {
     pub(crate) files: SegmentFiles,
     pub(crate) readers: Readers,
     entries: Mutex<VecDeque<(Lsn, Arc<Entry>)>>,
+    pub(crate) beginnings: Mutex<Beginnings>,
 }
 
 impl Reading {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, files: SegmentFiles, catalog: &Path) -> Reading {
-        Reading { disk, dir: dir.into(), files, readers: Readers::new(catalog), entries: Mutex::default() }
+        Reading {
+            disk,
+            dir: dir.into(),
+            files,
+            readers: Readers::new(catalog),
+            entries: Mutex::default(),
+            beginnings: Mutex::default(),
+        }
     }
 
     /// The entry at `lsn`.

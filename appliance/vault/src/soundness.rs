@@ -26,8 +26,12 @@ pub(crate) enum Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Soundness {
     stretches: BTreeMap<SegmentId, Vec<Stretch>>,
-    on_disk: HashMap<SegmentId, bool>,
+    /// Whether it's on disk, and its bytes.
+    segments: HashMap<SegmentId, (bool, u64)>,
     copies: HashMap<SegmentId, Vec<Place>>,
+    /// Of those that are damaged: how far HQ has their beginning.
+    beginnings: HashMap<SegmentId, u64>,
+    hq: Option<Place>,
     /// Metadata records in damaged stretches.
     damaged_lsns: BTreeSet<Lsn>,
 }
@@ -45,7 +49,13 @@ impl Soundness {
         for stretch in damaged {
             found.stretches.entry(stretch.segment).or_default().push(stretch);
         }
-        found.on_disk = reading.segments()?.into_iter().map(|state| (state.segment, state.on_disk)).collect();
+        let segments = reading.segments()?.into_iter();
+        found.segments = segments.map(|state| (state.segment, (state.on_disk, state.bytes))).collect();
+        let beginnings = reading.beginnings();
+        found.beginnings =
+            found.stretches.keys().filter_map(|id| Some((*id, beginnings.len_of(*id)?))).collect();
+        found.hq = beginnings.place();
+        drop(beginnings);
         for copy in reading.all_copies()? {
             found.copies.entry(copy.segment).or_default().push(copy.place);
         }
@@ -79,7 +89,9 @@ impl Soundness {
 
     /// Verified copies of a segment, as people name them.
     pub(crate) fn places(&self, segment: SegmentId) -> Vec<String> {
-        let mut places: Vec<_> = self.copies.get(&segment).into_iter().flatten().map(name_of).collect();
+        let copies = self.copies.get(&segment).into_iter().flatten();
+        let beginning = self.hq.iter().filter(|_| self.beginnings.contains_key(&segment));
+        let mut places: Vec<_> = copies.chain(beginning).map(name_of).collect();
         places.sort();
         places.dedup();
         places
@@ -91,7 +103,11 @@ impl Soundness {
         let damage = self.stretches.get(&segment).into_iter().flatten();
         let mut damage = damage.filter(|stretch| stretch.overlaps(offset, len)).peekable();
         let is_damaged = damage.peek().is_some();
-        match self.on_disk.get(&segment) {
+        let known = self.segments.get(&segment);
+        let end = offset.saturating_add(len).min(known.map_or(u64::MAX, |(_, bytes)| *bytes));
+        let has_beginning = is_damaged && self.beginnings.get(&segment).is_some_and(|bytes| *bytes >= end);
+        match known.map(|(on_disk, _)| *on_disk) {
+            _ if has_beginning => Standing::Copy,
             _ if damage.any(|stretch| stretch.kind == DamageKind::Closed) => Standing::Lost,
             Some(true) if !is_damaged => Standing::Here,
             Some(false) if !is_damaged && has_copy => Standing::Elsewhere,
@@ -115,6 +131,18 @@ impl Reading {
         let damage = self.readers.with(catalog::all_damage)?;
         let unsound = damage.into_iter().filter(|(stretch, _)| stretch.kind != DamageKind::Closed);
         Ok(unsound.map(|(stretch, _)| stretch.segment).collect())
+    }
+
+    /// Where the damage begins in those segments: what HQ gets of them ends there.
+    pub fn damaged_from(&self) -> Result<HashMap<SegmentId, u64>> {
+        let mut from: HashMap<SegmentId, u64> = HashMap::new();
+        for (stretch, _) in self.readers.with(catalog::all_damage)? {
+            if stretch.kind != DamageKind::Closed {
+                let first = from.entry(stretch.segment).or_insert(stretch.offset);
+                *first = stretch.offset.min(*first);
+            }
+        }
+        Ok(from)
     }
 
     /// Segments in which anything is damaged, whether or not a copy can heal it.

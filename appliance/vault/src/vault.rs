@@ -364,6 +364,19 @@ impl DataState {
         self.pending.insert(id, (self.generation, at));
     }
 
+    /// The file of a segment that packs go to, or went to since the last sync.
+    pub(crate) fn file_of(&self, segment: SegmentId) -> Option<Arc<dyn DiskFile>> {
+        let open = [&self.fresh, &self.bulk].into_iter().flatten();
+        let open = open.filter(|open| open.id() == segment).map(|open| &open.file);
+        let closed = self.closed.iter().filter(|(_, row, _)| row.segment == segment).map(|(_, _, file)| file);
+        open.chain(closed).next().cloned()
+    }
+
+    /// A segment that packs go to.
+    pub(crate) fn open_segment(&mut self, segment: SegmentId) -> Option<&mut OpenSegment> {
+        [&mut self.fresh, &mut self.bulk].into_iter().flatten().find(|open| open.id() == segment)
+    }
+
     fn slot(&mut self, stream: Stream) -> &mut Option<OpenSegment> {
         if stream == Stream::Bulk { &mut self.bulk } else { &mut self.fresh }
     }

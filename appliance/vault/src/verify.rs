@@ -161,8 +161,16 @@ impl Vault {
             .map(|(stretch, _)| stretch.segment)
             .filter(|segment| !found.iter().any(|one| one.segment == *segment))
             .collect();
-        events.extend(whole_again.into_iter().map(|segment| Event::SegmentReturned { segment }));
-        if events.is_empty() { Ok(()) } else { self.record(events) }
+        events.extend(whole_again.iter().map(|segment| Event::SegmentReturned { segment: *segment }));
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.transact(move |batch| {
+            for segment in whole_again {
+                batch.audit("box", &format!("segment {segment} can be read as it was written again"))?;
+            }
+            events.into_iter().try_for_each(|event| batch.write_event(event).map(drop))
+        })
     }
 }
 

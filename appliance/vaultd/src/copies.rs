@@ -10,7 +10,7 @@ use coffer_format::event::Place;
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Identity, Role};
 use coffer_replicator::{
-    Calendar, Patience, Rate, WanJob, WanSettings, Window, fetch_segments, fetch_what_can,
+    Calendar, Patience, Rate, WanJob, WanSettings, Window, fetch_outlines, fetch_segments, fetch_what_can,
 };
 use coffer_vault::restore::Wanted;
 use coffer_vault::{Vault, VaultError};
@@ -120,6 +120,22 @@ pub(crate) fn from_hq(
         Some(wan.throttle()),
         missing,
         move |segment, bytes| put_back(&vault, segment, bytes),
+    ))
+}
+
+/// Of which of these segments HQ couldn't give the beginning.
+pub(crate) fn beginnings_from_hq(
+    appliance: &Appliance,
+    wan: &WanJob,
+    segments: &[SegmentId],
+    put_right: impl Fn(&Vault, SegmentId, &[u8]) -> Result<(), VaultError> + Send + 'static,
+) -> BTreeMap<SegmentId, String> {
+    let vault = appliance.vault.clone();
+    tokio::runtime::Handle::current().block_on(fetch_outlines(
+        wan.settings(),
+        Some(wan.throttle()),
+        segments,
+        move |segment, bytes| put_right(&vault, segment, bytes),
     ))
 }
 

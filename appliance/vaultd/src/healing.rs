@@ -1,5 +1,6 @@
-//! Damage heals by itself: what is damaged or missing on this disk and still needed comes back from tape, else from HQ. What no
-//! copy has, the computers are asked to send again when they next begin a capture; what nobody has is named until it is.
+//! Damage heals by itself: what is damaged or missing on this disk and still needed comes back from tape, else from HQ, which also
+//! has the beginnings of segments that aren't whole yet. What no copy has, the computers are asked to send again when they next
+//! begin a capture; what nobody has is named until it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,11 +16,26 @@ use crate::serve::Appliance;
 /// A segment that couldn't be healed is tried again after so long, then after twice as long, up to the most.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// What was closed with damage is handed on as it is when HQ couldn't be asked for so long.
+const ASKS_FOR: Duration = Duration::from_secs(3600);
+
+/// How often it's seen whether every segment's file is there.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What has been tried so far.
-#[derive(Default)]
 pub(crate) struct Healing {
+    began: Instant,
     waits: BTreeMap<SegmentId, Wait>,
+    /// Since when HQ is there.
+    connected_ms: Option<u64>,
+    /// When it was last seen whether every segment's file is there.
+    looked: Option<Instant>,
+}
+
+impl Default for Healing {
+    fn default() -> Healing {
+        Healing { began: Instant::now(), waits: BTreeMap::new(), connected_ms: None, looked: None }
+    }
 }
 
 struct Wait {
@@ -30,8 +46,25 @@ struct Wait {
 impl Healing {
     /// Heals what is due.
     pub(crate) fn work(&mut self, appliance: &Appliance) {
+        self.look_for_missing(appliance);
         if let Err(error) = self.heal(appliance) {
             tracing::error!(%error, "damage couldn't be healed; it's tried again");
+        }
+        self.hand_on(appliance);
+    }
+
+    /// Files that are gone are noticed without anything being read.
+    fn look_for_missing(&mut self, appliance: &Appliance) {
+        if appliance.vault.is_read_only() || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        match appliance.vault.look_for_missing() {
+            Ok(0) => {}
+            Ok(missing) => tracing::error!(missing, "segments' files are missing"),
+            Err(error) => {
+                tracing::error!(%error, "it couldn't be seen whether every segment's file is there; it's tried again")
+            }
         }
     }
 
@@ -40,6 +73,7 @@ impl Healing {
         let needs = reading.to_heal()?;
         let needed: BTreeSet<SegmentId> = needs.iter().map(|need| need.segment).collect();
         self.waits.retain(|segment, _| needed.contains(segment));
+        self.forget_waits_when_connected(appliance);
         let now = Instant::now();
         let due: Vec<HealNeed> = needs
             .into_iter()
@@ -53,27 +87,65 @@ impl Healing {
                 due.iter().filter(|need| need.by_copy == by_copy).map(|need| need.segment).collect();
             bring_back(appliance, &segments, by_copy);
         }
+        let is_due = |segment: &SegmentId| due.iter().any(|need| need.segment == *segment);
+        let left = reading.to_heal()?.into_iter().map(|need| need.segment);
+        let begun: Vec<_> =
+            left.filter(|segment| is_due(segment) && reading.has_beginning(*segment)).collect();
+        mend(appliance, &begun);
         let still: BTreeSet<SegmentId> = reading.to_heal()?.iter().map(|need| need.segment).collect();
         for need in due {
-            self.tried(appliance, need.segment, still.contains(&need.segment))?;
+            self.tried(need.segment, still.contains(&need.segment));
         }
         Ok(())
     }
 
-    fn tried(
-        &mut self,
-        appliance: &Appliance,
-        segment: SegmentId,
-        is_damaged: bool,
-    ) -> Result<(), VaultError> {
+    /// What HQ couldn't be asked for while it was away is asked for at once.
+    fn forget_waits_when_connected(&mut self, appliance: &Appliance) {
+        let Some(wan) = &appliance.wan else { return };
+        let status = wan.status().borrow().clone();
+        let connected_ms = status.connected.then_some(status.since_ms);
+        if connected_ms.is_some() && connected_ms != self.connected_ms {
+            self.waits.clear();
+        }
+        self.connected_ms = connected_ms;
+    }
+
+    fn tried(&mut self, segment: SegmentId, is_damaged: bool) {
         if !is_damaged {
             self.waits.remove(&segment);
             tracing::info!(%segment, "healed from a copy");
-            return appliance.vault.audit("box", &format!("segment {segment} was healed from a copy"));
+            return;
         }
         let length = self.waits.get(&segment).map_or(FIRST_WAIT, |wait| LONGEST_WAIT.min(wait.length * 2));
         self.waits.insert(segment, Wait { until: Instant::now() + length, length });
-        Ok(())
+    }
+
+    /// What was closed with damage is handed on once HQ has nothing that is better, or couldn't be asked for long.
+    fn hand_on(&self, appliance: &Appliance) {
+        let reading = appliance.vault.reading();
+        // What HQ has is known once it said how far behind it is.
+        let is_known = appliance.wan.as_ref().is_none_or(|wan| wan.status().borrow().behind_bytes.is_some());
+        let is_over = self.began.elapsed() >= ASKS_FOR;
+        for segment in reading.waiting_to_be_mended() {
+            if is_over || is_known && !reading.has_beginning(segment) {
+                reading.wait_no_longer(segment);
+            }
+        }
+    }
+}
+
+/// Puts right what HQ has the beginning of.
+fn mend(appliance: &Appliance, segments: &[SegmentId]) {
+    let Some(wan) = appliance.wan.as_ref().filter(|_| !segments.is_empty()) else { return };
+    let put_right = |vault: &Vault, segment: SegmentId, bytes: &[u8]| vault.mend_segment(segment, bytes);
+    let lacking = copies::beginnings_from_hq(appliance, wan, segments, put_right);
+    for segment in segments {
+        match lacking.get(segment) {
+            Some(why) => {
+                tracing::warn!(%segment, why, "HQ's copy of a segment's beginning couldn't put it right")
+            }
+            None => wan.try_again(*segment),
+        }
     }
 }
 

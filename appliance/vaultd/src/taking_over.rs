@@ -103,7 +103,7 @@ pub(crate) async fn from_hq(
             continuation.lock().map_err(|_| VaultError::ReadOnly)?.put(segment, bytes)
         }
     };
-    let mut lacking = fetch_outlines(&branch.wan, &plan.outlines, sink()).await;
+    let mut lacking = fetch_outlines(&branch.wan, None, &plan.outlines, sink()).await;
     lacking.extend(fetch_what_can(&branch.wan, None, &plan.whole, sink()).await);
     if let (false, Some((segment, why))) = (incomplete, lacking.first_key_value()) {
         bail!(

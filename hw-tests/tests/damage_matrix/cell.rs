@@ -108,7 +108,12 @@ fn settle(ask: impl Fn() -> Verdict) -> Verdict {
 }
 
 /// Restores every point and compares; then asks who makes claims.
-fn all_points(world: &Started<'_>, fleet: &Fleet, who: &str, coffer: &dyn Fn(&[&str]) -> Output) -> Verdict {
+pub(crate) fn all_points(
+    world: &Started<'_>,
+    fleet: &Fleet,
+    who: &str,
+    coffer: &dyn Fn(&[&str]) -> Output,
+) -> Verdict {
     let mut lacking = Vec::new();
     for (point, truth) in &fleet.points {
         let to = world.dir.join(format!("restored-{point}"));

@@ -22,6 +22,14 @@ pub(crate) struct Fleet {
     pub(crate) points: Vec<(u64, Tree)>,
 }
 
+/// Who has what isn't in closed segments yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenEnds {
+    /// The box alone; HQ may have some of it.
+    Here,
+    AtHq,
+}
+
 /// Programs that run in one folder.
 pub(crate) struct Started<'a> {
     fleet: &'a Fleet,
@@ -34,6 +42,15 @@ impl Fleet {
     /// Three points: the first two in closed segments that are at HQ and on tape, the third in open ones; with a copy of
     /// everything after the first.
     pub(crate) fn prepare() -> Fleet {
+        Fleet::prepare_with(OpenEnds::Here)
+    }
+
+    /// The same, and HQ has what is in open segments too.
+    pub(crate) fn prepare_open_at_hq() -> Fleet {
+        Fleet::prepare_with(OpenEnds::AtHq)
+    }
+
+    fn prepare_with(open_ends: OpenEnds) -> Fleet {
         let dir = tempfile::tempdir().unwrap();
         let mut fleet =
             Fleet { hq_address: free_address(), box_address: free_address(), points: Vec::new(), dir };
@@ -96,6 +113,9 @@ impl Fleet {
         started.settle();
         fs::write(fleet.data().join("folder-1/last.txt"), bytes(3000, 20_000)).unwrap();
         points.push((3, started.capture(&fleet.data())));
+        if open_ends == OpenEnds::AtHq {
+            started.wait_for_point_at_hq(3);
+        }
         started.stop();
         drop(started);
         fleet.points = points;
@@ -210,6 +230,18 @@ impl Started<'_> {
     /// Waits until HQ and the tapes have everything that is closed.
     fn settle(&self) {
         self.coffer_ok(&["tape", "run"]);
+        self.wait_for_hq();
+    }
+
+    /// Waits until HQ has all of a point, also what lies in open segments.
+    fn wait_for_point_at_hq(&self, point: u64) {
+        wait_until("HQ has the point", &self.dir.join("box.log"), || {
+            self.status().is_some_and(|status| status["hq"]["whole"][0]["point"] == point)
+        });
+    }
+
+    /// Waits until HQ has everything.
+    pub(crate) fn wait_for_hq(&self) {
         wait_until("HQ has it all", &self.dir.join("box.log"), || {
             self.status().is_some_and(|status| status["hq"]["behind_bytes"] == 0 && status["not_at_hq"] == 0)
         });

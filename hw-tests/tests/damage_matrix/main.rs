@@ -10,6 +10,7 @@
 mod support;
 
 mod action;
+mod before_close;
 mod by_itself;
 mod cell;
 mod fleet;

@@ -18,17 +18,17 @@ use crate::support::restored::{check_point, read};
 
 const ROOT: NodeId = NodeId::ROOT;
 
-struct Stopped {
+pub(crate) struct Stopped {
     disk: CrashDisk,
-    fixture: Fixture,
+    pub(crate) fixture: Fixture,
     config: ConfigId,
     memory: Memory,
     /// Segments that were open, with the bytes that were durable.
-    open: Vec<(SegmentId, Stream, u64)>,
+    pub(crate) open: Vec<(SegmentId, Stream, u64)>,
 }
 
 /// Four acknowledged points in three open segments, and the box is off.
-fn stopped() -> Stopped {
+pub(crate) fn stopped() -> Stopped {
     let disk = CrashDisk::new();
     let fixture = Fixture::on(Arc::new(disk.clone()));
     let vault = fixture.open();
@@ -61,7 +61,7 @@ fn stopped() -> Stopped {
 
 impl Stopped {
     /// Opens what is on a disk with that change made to it.
-    fn open_with(
+    pub(crate) fn open_with(
         &mut self,
         keeps_catalog: bool,
         change: impl FnOnce(&CrashDisk, &Fixture),
@@ -76,7 +76,7 @@ impl Stopped {
     }
 
     /// Whether every file of every point is there as it was.
-    fn is_whole(&self, vault: &Arc<Vault>) -> bool {
+    pub(crate) fn is_whole(&self, vault: &Arc<Vault>) -> bool {
         let kept: BTreeSet<_> =
             vault.reading().points(self.config).unwrap_or_default().iter().map(|point| point.point).collect();
         self.memory.points.iter().all(|(point, model)| {
@@ -94,19 +94,19 @@ impl Stopped {
     }
 }
 
-fn verify(vault: &Vault) -> Report {
+pub(crate) fn verify(vault: &Vault) -> Report {
     vault.verify(&mut |_| {}).unwrap()
 }
 
 /// The catalog as it was at the stop, to start each trial from.
-fn saved(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn saved(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
     ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"]
         .iter()
         .filter_map(|name| Some((name.to_string(), std::fs::read(fixture.dir().join(name)).ok()?)))
         .collect()
 }
 
-fn put_back(fixture: &Fixture, files: &[(String, Vec<u8>)]) {
+pub(crate) fn put_back(fixture: &Fixture, files: &[(String, Vec<u8>)]) {
     fixture.delete_catalog();
     for (name, bytes) in files {
         std::fs::write(fixture.dir().join(name), bytes).unwrap();

@@ -6,6 +6,7 @@
 mod support;
 
 mod absence;
+mod beginnings;
 mod borders;
 mod copies;
 mod crash;

@@ -106,6 +106,9 @@ impl Running {
                 ));
             }
         }
+        if settings.hq.is_some() {
+            vault.ask_before_handing_on()?;
+        }
         let newest_ms = vault.reading().newest_record_ms()?;
         let clock = Arc::new(ClockWatch::start(layout.clock(), newest_ms, vault.now_ms()));
         let (tape, wan) = match scratch {

@@ -1,6 +1,7 @@
 //! A branch's vault, and files that are backed up into it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 pub(crate) struct Branch {
-    _dir: TempDir,
+    dir: TempDir,
     pub(crate) vault: Arc<Vault>,
     pub(crate) config: ConfigId,
     session: Session,
@@ -51,7 +52,7 @@ impl Branch {
         let mut session = Session::new(vault.clone(), computer);
         session.begin(config).unwrap();
         let (nodes, points, files) = (BTreeMap::new(), BTreeMap::new(), Files::new());
-        Branch { _dir: dir, vault, config, session, nodes, next_node: 2, point: 0, points, files }
+        Branch { dir, vault, config, session, nodes, next_node: 2, point: 0, points, files }
     }
 
     /// Backs these files up (whole) as a new point. Returns its number.
@@ -126,6 +127,15 @@ impl Branch {
         let mut bytes = vec![0; state.bytes as usize];
         self.vault.reading().read_segment(segment, 0, &mut bytes).unwrap();
         bytes
+    }
+
+    /// Changes a byte of a segment on the box's disk.
+    pub(crate) fn flip(&self, segment: SegmentId, at: u64) {
+        let path = self.dir.path().join(format!("segments/{:016x}.seg", segment.0));
+        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 8], at).unwrap();
     }
 
     /// Bytes of all segments that are durable.
