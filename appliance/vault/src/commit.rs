@@ -8,10 +8,11 @@ use coffer_format::event::Event;
 use coffer_format::manifest::Map;
 use coffer_format::op::{Content, MapBody, Op};
 use coffer_format::segment::{IndexEntry, RecordKind, Stream};
+use coffer_format::wire::RefusalCode;
 use coffer_format::{FileHash, Locator, Lsn, Writer, limits};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::catalog;
+use crate::catalog::{self, Doubt};
 use crate::reading::{MapLink, Reading, append_page, resolve};
 use crate::seal::{seal_record, write_compressed};
 use crate::segment::OpenSegment;
@@ -80,7 +81,7 @@ impl Batch<'_> {
         let raw_len = write_compressed(&mut plain, &entry)?;
         if plain.0.len() > limits::RECORD_PLAIN_MAX || raw_len > 2 * limits::RECORD_PLAIN_MAX {
             return Err(VaultError::refused(
-                coffer_format::wire::RefusalCode::BadRequest,
+                RefusalCode::BadRequest,
                 "one part is too large: the agent must send smaller parts",
             ));
         }
@@ -175,7 +176,10 @@ impl Vault {
         let job = Box::new(Job { work: Some(work), slot: slot.clone() });
         self.queue.lock().expect("nothing panics while queueing").push_back(job);
         let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
-        let take = || slot.lock().expect("nothing panics while it holds a slot").take();
+        let take = || {
+            let done = slot.lock().expect("nothing panics while it holds a slot").take();
+            done.map(|done| done.inspect_err(|error| self.reading.readers.hear(error)))
+        };
         if let Some(done) = take() {
             // Another caller's batch ran it, and that batch is over.
             return done;
@@ -196,19 +200,35 @@ impl Vault {
             return;
         };
         tracing::error!(%error, "a batch was not committed");
+        let is_remade = error.is_of_broken_catalog() && self.remake_for(meta, &error);
         let full = match error {
             VaultError::Full { free, reserve } => Some((free, reserve)),
             _ => None,
         };
-        if full.is_none() {
+        if full.is_none() && !is_remade {
             self.poison();
         }
         for work in &mut waiting {
             work.fail(match full {
                 Some((free, reserve)) => VaultError::Full { free, reserve },
+                None if is_remade => VaultError::refused(
+                    RefusalCode::Busy,
+                    "the catalog was damaged and has just been made again from the segments: try again",
+                ),
                 None => VaultError::ReadOnly,
             });
         }
+    }
+
+    /// Makes a catalog anew that a batch can't be committed to. The batch's records count if they became durable: it's as after a crash.
+    fn remake_for(&self, meta: &mut MetaState, error: &VaultError) -> bool {
+        let why = error.refusal().sentence;
+        if let Err(error) = self.remake(meta, &why) {
+            tracing::error!(%error, "the catalog couldn't be made anew; restart cofferd");
+            return false;
+        }
+        self.reading.readers.doubt(Doubt::Rows);
+        true
     }
 
     fn try_batch(&self, meta: &mut MetaState, waiting: &mut [Box<dyn Work>]) -> Result<()> {

@@ -16,7 +16,9 @@ pub enum VaultError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the catalog could not be used; run `coffer rebuild` if this repeats")]
+    #[error(
+        "the catalog could not be used: it is compared with the segments and mended by itself, so try again in a minute"
+    )]
     Catalog(#[from] rusqlite::Error),
     #[error(
         "the disk is full ({free} bytes free, {reserve} are kept in reserve): free space or let tape and HQ copies release some"
@@ -65,6 +67,11 @@ impl VaultError {
             VaultError::Catalog(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             _ => false,
         }
+    }
+
+    /// Whether the catalog isn't what was written: it's made again from the segments.
+    pub(crate) fn is_of_broken_catalog(&self) -> bool {
+        matches!(self, VaultError::Catalog(error) if crate::catalog::is_broken(error))
     }
 
     /// What a peer on the wire is told.

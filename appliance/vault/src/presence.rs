@@ -50,6 +50,24 @@ pub(crate) fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileFo
     Ok(forms)
 }
 
+/// The segments' files as they are just now; nothing is changed.
+pub(crate) fn files_there(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
+    let dir = segments_dir(&reading.dir);
+    let mut forms = BTreeMap::new();
+    for name in reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
+        match segment::parse_name(&name) {
+            Some((id, FileForm::Whole)) => {
+                forms.insert(id, FileForm::Whole);
+            }
+            Some((id, FileForm::Stub)) => {
+                forms.entry(id).or_insert(FileForm::Stub);
+            }
+            None => {}
+        }
+    }
+    Ok(forms)
+}
+
 /// Lists the segments that only others speak of: those with copies elsewhere, and those that points have data in.
 pub(crate) fn list_by_name_only(db: &Connection) -> Result<()> {
     let unknown = "NOT EXISTS (SELECT 1 FROM segments s WHERE s.segment = named.segment)

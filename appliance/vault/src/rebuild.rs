@@ -87,6 +87,11 @@ pub(crate) fn bring_up(reading: &Reading, opened: Opened, path: &Path) -> Result
     Ok((db, found))
 }
 
+/// Fills a new catalog from segments that are all closed.
+pub(crate) fn fill(reading: &Reading, db: &mut Connection) -> Result<Found> {
+    catch_up(reading, db, true, &HashMap::new())
+}
+
 /// Closes what is open, lists what isn't listed, applies what isn't applied. `all`: the catalog is new; `durable_before` is what
 /// the one before it said of open segments, if it could be asked.
 fn catch_up(
@@ -116,7 +121,7 @@ fn catch_up(
     }
     let applied = work.apply_log()?;
     for (segment, form) in &new {
-        if removed.contains(*segment) || is_dropped(&transaction, **segment)? {
+        if removed.contains(*segment) || catalog::is_dropped(&transaction, **segment)? {
             continue;
         }
         match open_data.remove(*segment) {
@@ -331,10 +336,6 @@ fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
         db.prepare("SELECT segment FROM segments WHERE closed = 1 UNION SELECT segment FROM dropped")?;
     let rows = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-fn is_dropped(db: &Connection, segment: SegmentId) -> Result<bool> {
-    Ok(db.prepare_cached("SELECT 1 FROM dropped WHERE segment = ?1")?.exists([segment.0])?)
 }
 
 fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<bool> {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use coffer_format::SegmentId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::catalog;
 use crate::reading::Reading;
 use crate::vault::Vault;
 use crate::{Result, VaultError};
@@ -82,12 +83,10 @@ impl Reading {
     }
 }
 
-const BEGAN: &str = "scrub_began_ms";
-
 /// Since when segments are read back by themselves.
 fn began_ms(db: &Connection) -> Result<Option<u64>> {
     let mut query = db.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
-    Ok(query.query_row([BEGAN], |row| row.get(0)).optional()?)
+    Ok(query.query_row([catalog::SCRUB_BEGAN], |row| row.get(0)).optional()?)
 }
 
 /// Whether that was longer ago. A time that lies in the future is none to go by.
@@ -121,7 +120,10 @@ impl Vault {
     /// From now on segments are read back by themselves, if they weren't before.
     pub fn begin_scrubbing(&self) -> Result<()> {
         let meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
-        meta.db.execute("INSERT OR IGNORE INTO state VALUES (?1, ?2)", params![BEGAN, self.now_ms()])?;
+        meta.db.execute(
+            "INSERT OR IGNORE INTO state VALUES (?1, ?2)",
+            params![catalog::SCRUB_BEGAN, self.now_ms()],
+        )?;
         Ok(())
     }
 

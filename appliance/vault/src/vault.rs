@@ -1,6 +1,6 @@
 //! A vault that is open for writing: what it holds open, and how it's created, opened and closed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -309,6 +309,31 @@ impl Vault {
             meta.open = None;
         }
         Ok(())
+    }
+
+    /// Segments that are being written, or whose end isn't listed yet.
+    pub(crate) fn growing(&self, meta: &MetaState) -> Result<HashSet<SegmentId>> {
+        let data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
+        let open = [&data.fresh, &data.bulk, &meta.open].into_iter().flatten().map(OpenSegment::id);
+        let closed = data.closed.iter().map(|(_, row, _)| row.segment);
+        Ok(open.chain(closed).chain(meta.unsynced.iter().map(|(row, _)| row.segment)).collect())
+    }
+
+    /// Closes every segment that is open and makes it durable; nothing of it is listed yet.
+    pub(crate) fn close_all(&self, meta: &mut MetaState) -> Result<()> {
+        {
+            let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
+            data.close(Stream::Fresh)?;
+            data.close(Stream::Bulk)?;
+        }
+        self.sync_data()?;
+        self.close_meta(meta)?;
+        meta.unsynced.iter().try_for_each(|(_, file)| self.sync_file(&**file))
+    }
+
+    /// Numbers below that one are never given out again.
+    pub(crate) fn go_on_from(&self, segment: SegmentId) {
+        self.next_segment.fetch_max(segment.0, Ordering::SeqCst);
     }
 
     /// Closes the open segments, so that all that is durable now can be copied elsewhere.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::catalog::{self, DamageKind, Stretch};
+use crate::comparison::Comparison;
 use crate::provable::Hit;
 use crate::reading::Reading;
 use crate::soundness::{Soundness, Standing};
@@ -38,6 +39,8 @@ pub struct Report {
     pub touched_count: u64,
     pub lost_count: u64,
     pub verdict: Verdict,
+    /// What comparing the catalog with the segments showed, before all else.
+    pub catalog: Comparison,
 }
 
 /// Whether every kept point can be restored.
@@ -92,7 +95,7 @@ impl Report {
                 "; {gone} metadata records are missing, and points made then may lack files or not be shown"
             ),
         };
-        match self.verdict {
+        let judged = match self.verdict {
             Verdict::Whole if self.elsewhere > 0 => {
                 "every kept point can be restored, part of it from tape or HQ".into()
             }
@@ -108,7 +111,9 @@ impl Report {
                 self.touched_count,
                 self.lost_count
             ),
-        }
+        };
+        let catalog = self.catalog.sentence().into_iter().chain(self.catalog.not_compared.clone());
+        catalog.fold(judged, |all, more| format!("{all}; {more}"))
     }
 }
 
@@ -116,7 +121,15 @@ impl Vault {
     /// Reads everything back and looks up what every kept version needs. Damage that is found is recorded: its chunks
     /// count as not here, so that they're stored anew when they come again. What is whole again is recorded too.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
-        let (report, read) = self.reading.look(progress)?;
+        let compared = match self.compare_catalog(&mut |_| true) {
+            // What can be read all the same is looked at.
+            Err(error) if self.is_read_only() => {
+                Comparison { not_compared: Some(error.refusal().sentence), ..Comparison::default() }
+            }
+            compared => compared?.unwrap_or_default(),
+        };
+        let (mut report, read) = self.reading.look(progress)?;
+        report.catalog = compared;
         // On a disk that takes no writes it's said, and can't be kept.
         if self.is_read_only() {
             return Ok(report);

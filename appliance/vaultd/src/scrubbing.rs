@@ -41,6 +41,9 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
     }
 }
 
+/// The catalog is compared with the segments this often.
+const COMPARE_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// What was done since the box started.
 #[derive(Default)]
 struct Scrubbing {
@@ -48,6 +51,8 @@ struct Scrubbing {
     /// When points were last dated, and whether something was read since.
     dated: Option<Instant>,
     has_read: bool,
+    /// When the catalog was last compared.
+    compared: Option<Instant>,
 }
 
 impl Scrubbing {
@@ -61,6 +66,8 @@ impl Scrubbing {
     }
 
     fn try_work(&mut self, appliance: &Appliance, stop: &watch::Receiver<bool>) -> Result<(), VaultError> {
+        // Before anything goes by what the catalog says.
+        self.compare_catalog(appliance, stop)?;
         appliance.trials.work(appliance, stop)?;
         let (vault, bound_ms) = (&appliance.vault, appliance.settings.scrub.bound_ms());
         let reading = vault.reading();
@@ -86,6 +93,30 @@ impl Scrubbing {
             // Not at the pace of the rest: while it reads, the catalog's journal can't be folded in.
             vault.date_points(&mut || !pace.is_stopping())?;
             (self.has_read, self.dated) = (false, Some(Instant::now()));
+        }
+        Ok(())
+    }
+}
+
+impl Scrubbing {
+    /// Compares the catalog with the segments: once a day, and at once where something was read that it shouldn't say.
+    fn compare_catalog(
+        &mut self,
+        appliance: &Appliance,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), VaultError> {
+        let vault = &appliance.vault;
+        let is_doubted = vault.reading().doubts_catalog();
+        let is_due = self.compared.is_none_or(|compared| compared.elapsed() >= COMPARE_EVERY);
+        if !is_doubted && !is_due {
+            return Ok(());
+        }
+        let mut pace = Pace::new(&appliance.traffic, stop, true);
+        // What is wrong is wrong for everybody: nobody is given way to then.
+        let found =
+            vault.compare_catalog(&mut |_| if is_doubted { !pace.is_stopping() } else { pace.goes_on() })?;
+        if found.is_some() {
+            self.compared = Some(Instant::now());
         }
         Ok(())
     }

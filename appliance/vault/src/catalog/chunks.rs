@@ -3,6 +3,8 @@
 //! A chunk's row stays whatever happens to its place: what kept points need is asked of the rows, damaged or not. Whether
 //! the vault *has* a chunk, so that it needn't be stored again, is another question, and only [`has_chunk`] answers it.
 
+use std::collections::HashMap;
+
 use coffer_format::chunk::ChunkEntry;
 use coffer_format::{ChunkId, SegmentId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::Result;
 
 /// Where a chunk lies: a run of raw bytes in a pack's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ChunkLocation {
     pub(crate) segment: SegmentId,
     pub(crate) offset: u64,
@@ -85,4 +87,32 @@ pub(crate) fn pack_locations(
         *raw_offset += chunk.raw_len;
         Some((chunk.id, at))
     })
+}
+
+/// How many chunks are listed in each segment. Reads every row.
+pub(crate) fn count_chunks(db: &Connection) -> Result<HashMap<SegmentId, u64>> {
+    let mut counts = HashMap::new();
+    let mut query = db.prepare("SELECT segment FROM chunks")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        *counts.entry(SegmentId(row.get(0)?)).or_insert(0) += 1;
+    }
+    Ok(counts)
+}
+
+/// The chunks that are listed in a segment, whatever their names look like. Reads every row.
+pub(crate) fn chunks_in(db: &Connection, segment: SegmentId) -> Result<Vec<(Vec<u8>, ChunkLocation)>> {
+    let mut query = db.prepare(
+        "SELECT segment, offset, record_len, raw_offset, raw_len, id FROM chunks WHERE segment = ?1",
+    )?;
+    let rows = query.query_map([segment.0], |row| Ok((row.get(5)?, as_location(row)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Takes a chunk's row out, if it still says that.
+pub(crate) fn remove_chunk(db: &Connection, id: &[u8], at: &ChunkLocation) -> Result<usize> {
+    let mut remove = db.prepare_cached(
+        "DELETE FROM chunks WHERE id = ?1 AND segment = ?2 AND offset = ?3 AND record_len = ?4 AND raw_offset = ?5 AND raw_len = ?6",
+    )?;
+    Ok(remove.execute(params![id, at.segment.0, at.offset, at.record_len, at.raw_offset, at.raw_len])?)
 }

@@ -20,7 +20,7 @@ pub(crate) enum DamageKind {
 }
 
 impl DamageKind {
-    fn code(self) -> i64 {
+    pub(super) fn code(self) -> i64 {
         match self {
             DamageKind::Changed => 0,
             DamageKind::Closed => 1,

@@ -3,22 +3,33 @@
 mod apply;
 mod chunks;
 mod damage;
+mod listing;
+mod readers;
 mod schema;
+mod shadow;
 mod tree;
-
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use coffer_format::segment::{IndexEntry, Stream};
 use coffer_format::{FileHash, Lsn, SegmentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(crate) use apply::apply_entry;
-pub(crate) use chunks::{ChunkLocation, find_chunk, has_chunk, pack_locations, put_chunk};
+pub(crate) use chunks::{
+    ChunkLocation, chunks_in, count_chunks, find_chunk, has_chunk, pack_locations, put_chunk, remove_chunk,
+};
 pub(crate) use damage::{
     DamageKind, Stretch, WHOLE_FILE, all_damage, clear_missing, find_gaps, gaps, put_damage,
 };
-pub(crate) use schema::{ALIVE, Opened, open_writer, remake};
+pub(crate) use listing::{
+    Listed, is_dropped, is_listed_closed, is_on_disk, list_as, listed, listed_of, tidy, unlist,
+};
+pub(crate) use readers::{Doubt, Readers};
+pub(crate) use schema::{
+    ALIVE, CAME_BACK, Opened, create_beside, forget_pages, is_asked_for, is_broken, open_writer,
+    put_in_place, remake, take_along, wrong_pages,
+};
+pub(crate) use shadow::Shadow;
+pub(crate) use shadow::WrongRows;
 pub(crate) use tree::{ChainEnd, Head, find_head};
 
 use crate::Result;
@@ -32,33 +43,6 @@ pub(crate) struct SegmentRow {
     pub(crate) bytes: u64,
     pub(crate) hash: Option<FileHash>,
     pub(crate) created_ms: u64,
-}
-
-/// Connections for reading; each sees the newest committed state.
-pub(crate) struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-}
-
-impl Readers {
-    pub(crate) fn new(path: &Path) -> Readers {
-        Readers { path: path.into(), idle: Mutex::default() }
-    }
-
-    /// Runs `work` with a connection of its own.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let idle = self.idle.lock().expect("nothing panics while it holds connections").pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => schema::open_reader(&self.path)?,
-        };
-        let outcome = work(&connection);
-        let mut idle = self.idle.lock().expect("nothing panics while it holds connections");
-        if idle.len() < 4 {
-            idle.push(connection);
-        }
-        outcome
-    }
 }
 
 pub(crate) fn put_segment(db: &Connection, row: &SegmentRow) -> Result<()> {
@@ -104,6 +88,12 @@ pub(crate) fn find_log(db: &Connection, lsn: Lsn) -> Result<Option<(SegmentId, u
     Ok(query.query_row([lsn.0], |row| Ok((SegmentId(row.get(0)?), row.get(1)?, row.get(2)?))).optional()?)
 }
 
+/// Whether any record of that run is listed.
+pub(crate) fn has_log_between(db: &Connection, first: Lsn, last: Lsn) -> Result<bool> {
+    let mut query = db.prepare_cached("SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 LIMIT 1")?;
+    Ok(query.exists([first.0, last.0])?)
+}
+
 /// The newest metadata record whose effect is in the catalog.
 pub(crate) fn applied(db: &Connection) -> Result<Lsn> {
     Ok(Lsn(db.query_row("SELECT value FROM state WHERE key = 'applied'", [], |row| row.get(0))?))
@@ -123,6 +113,14 @@ pub(crate) fn ask_for_rebuild(db: &Connection) -> Result<()> {
 /// Key of the Lsn of the newest escrow.
 pub(crate) const ESCROW: &str = "escrow";
 
+/// Key of the time from which on segments are read back by themselves.
+pub(crate) const SCRUB_BEGAN: &str = "scrub_began_ms";
+
+/// Keys of when the catalog was last compared with the segments, when it was last mended, and how many rows then.
+pub(crate) const LOOKED: &str = "catalog_looked_ms";
+pub(crate) const MENDED: &str = "catalog_mended_ms";
+pub(crate) const MENDED_ROWS: &str = "catalog_mended_rows";
+
 /// What the key of a configuration begins with whose agent must forget what it knows; its number follows.
 pub(crate) const RECALL: &str = "recall:";
 
@@ -139,5 +137,17 @@ pub(crate) fn last_look(db: &Connection) -> Result<(Option<u64>, u64)> {
 /// Notes how many versions can't be restored from here, found without reading everything.
 pub(crate) fn note_touched(db: &Connection, touched: u64) -> Result<()> {
     db.execute("INSERT OR REPLACE INTO state VALUES (?1, ?2)", params![TOUCHED, touched])?;
+    Ok(())
+}
+
+/// A number that nothing but the catalog knows.
+pub(crate) fn noted(db: &Connection, key: &str) -> Result<Option<u64>> {
+    let mut query = db.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+    Ok(query.query_row([key], |row| row.get(0)).optional()?)
+}
+
+/// Notes a number that nothing but the catalog knows.
+pub(crate) fn note(db: &Connection, key: &str, value: u64) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?.execute(params![key, value])?;
     Ok(())
 }

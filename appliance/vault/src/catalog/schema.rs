@@ -103,10 +103,131 @@ pub(crate) fn open_writer(path: &Path) -> Result<Opened> {
     }
 }
 
+/// Keys of the state that records give values to, besides those of recalls.
+pub(super) const OF_RECORDS: [&str; 5] = ["applied", "orders", "verified_ms", "verified_lost", super::ESCROW];
+/// Keys of the state that nothing but the catalog knows; losing them loses nothing.
+pub(super) const NOT_OF_RECORDS: [&str; 6] =
+    [super::TOUCHED, super::SCRUB_BEGAN, super::LOOKED, super::MENDED, super::MENDED_ROWS, "rebuild"];
+/// Tables that nothing but the catalog knows.
+const NOT_OF_SEGMENTS: [&str; 3] = ["read_back", "point_dates", "trials"];
+
 /// Makes the catalog anew, empty. `why` is for a person to read.
 pub(crate) fn remake(path: &Path, why: String) -> Result<Opened> {
     remove(path);
     Ok(Opened { why: Some(why), ..try_open(path)? })
+}
+
+/// An empty catalog at `path` that's never made durable.
+pub(super) fn create_scratch(path: &Path) -> Result<Connection> {
+    remove(path);
+    let db = Connection::open(path)?;
+    db.execute_batch(
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000; PRAGMA temp_store = FILE;",
+    )?;
+    db.set_prepared_statement_cache_capacity(64);
+    keep_plans(&db)?;
+    db.execute_batch(&format!("BEGIN; {TABLES} {ADDED} COMMIT;"))?;
+    sum_orders(&db)?;
+    Ok(db)
+}
+
+/// Makes an empty catalog beside the one at `path`, to take its place: [`put_in_place`].
+pub(crate) fn create_beside(path: &Path) -> Result<Connection> {
+    let beside = beside(path);
+    remove(&beside);
+    Ok(try_open(&beside)?.db)
+}
+
+/// Takes along what nothing but the catalog knows, as far as it can be read.
+pub(crate) fn take_along(from: &Connection, to: &Connection) {
+    let copy = |sql: String, into: String| -> Result<()> {
+        let mut query = from.prepare(&sql)?;
+        let columns = query.column_count();
+        let places = vec!["?"; columns].join(", ");
+        let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {into} VALUES ({places})"))?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let values: Vec<rusqlite::types::Value> =
+                (0..columns).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
+            insert.execute(rusqlite::params_from_iter(values))?;
+        }
+        Ok(())
+    };
+    let state = [super::TOUCHED, super::SCRUB_BEGAN, super::LOOKED].map(|key| format!("'{key}'")).join(", ");
+    let all = NOT_OF_SEGMENTS.map(|table| (format!("SELECT * FROM {table}"), table));
+    let state = (format!("SELECT * FROM state WHERE key IN ({state})"), "state");
+    for (sql, into) in all.into_iter().chain([state]) {
+        if let Err(error) = copy(sql, into.to_owned()) {
+            tracing::warn!(into, %error, "part of what only the catalog knew is lost: it's found again by reading everything back");
+        }
+    }
+}
+
+/// Puts the catalog that was made beside `path` in its place. Nobody may have it open, and nobody opens one meanwhile. Ended at any
+/// moment, there's one of the two or none, and none is made anew.
+pub(crate) fn put_in_place(path: &Path, made: Connection) -> Result<()> {
+    made.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    made.close().map_err(|(_, error)| error)?;
+    let io = |source| VaultError::Io { doing: "replace", path: path.into(), source };
+    let beside = beside(path);
+    // The journal goes after what it belongs to: on another catalog it would be poison.
+    remove(path);
+    std::fs::rename(&beside, path).map_err(io)?;
+    remove(&beside);
+    match path.parent() {
+        Some(dir) => std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io),
+        None => Ok(()),
+    }
+}
+
+fn beside(path: &Path) -> std::path::PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".made");
+    beside.into()
+}
+
+/// From here on the connection reads its pages again.
+pub(crate) fn forget_pages(db: &Connection) -> Result<()> {
+    Ok(db.execute_batch("PRAGMA shrink_memory")?)
+}
+
+/// What is wrong with the catalog's pages, indexes and order, if anything is: all of it is read.
+pub(crate) fn wrong_pages(db: &Connection) -> Result<Option<String>> {
+    let found: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
+}
+
+/// Whether an error says that the catalog isn't what was written, and not that the disk or somebody else is in the way.
+pub(crate) fn is_broken(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::*;
+    /// The file ended where there should be more.
+    const SHORT_READ: i32 = 522;
+    let is_in_the_way = |code| {
+        matches!(
+            code,
+            DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | ReadOnly
+                | PermissionDenied
+                | OperationInterrupted
+                | OperationAborted
+                | OutOfMemory
+                | SystemIoFailure
+                | CannotOpen
+                | ConstraintViolation
+        )
+    };
+    match error {
+        rusqlite::Error::QueryReturnedNoRows => false,
+        rusqlite::Error::SqliteFailure(of, _) => of.extended_code == SHORT_READ || !is_in_the_way(of.code),
+        _ => true,
+    }
+}
+
+/// Whether the catalog was asked to be made anew.
+pub(crate) fn is_asked_for(db: &Connection) -> Result<bool> {
+    Ok(db.prepare("SELECT 1 FROM state WHERE key = 'rebuild'")?.exists([])?)
 }
 
 fn try_open(path: &Path) -> Result<Opened> {
@@ -155,9 +276,11 @@ fn wrong(db: &Connection) -> Result<Option<String>> {
     if sum_of_orders(db)? != stored_sum(db)? {
         return Ok(Some("its list of computers and configurations isn't what was written".into()));
     }
-    let asked = db.prepare("SELECT 1 FROM state WHERE key = 'rebuild'")?.exists([])?;
-    Ok(asked.then(|| "metadata came back that it doesn't have".into()))
+    Ok(is_asked_for(db)?.then(|| CAME_BACK.into()))
 }
+
+/// Why a catalog is made anew that isn't damaged.
+pub(crate) const CAME_BACK: &str = "metadata came back that it doesn't have";
 
 /// A sum over what operators have set. A changed bit there would change what is backed up.
 fn sum_of_orders(db: &Connection) -> Result<i64> {
@@ -211,7 +334,7 @@ fn keep_plans(db: &Connection) -> Result<()> {
 }
 
 /// Deletes the catalog's files; losing them loses nothing.
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     for ending in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
         file.push(ending);

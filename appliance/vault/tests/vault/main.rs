@@ -8,6 +8,7 @@ mod support;
 mod absence;
 mod beginnings;
 mod borders;
+mod catalog;
 mod copies;
 mod crash;
 mod damage;

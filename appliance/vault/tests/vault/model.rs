@@ -7,6 +7,7 @@ use coffer_format::event::Place;
 use coffer_format::node::NodeKind;
 use coffer_format::segment::Stream;
 use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId};
+use coffer_vault::comparison::Comparison;
 use coffer_vault::{Vault, reclaim, retention};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -266,6 +267,7 @@ impl World {
             Action::Verify => {
                 let report = vault.verify(&mut |_| {}).unwrap();
                 assert!(report.damage.is_empty() && report.touched.is_empty(), "{report:?}");
+                assert_eq!(report.catalog, Comparison::default(), "the catalog says what the segments do");
             }
             _ => unreachable!("changes are made elsewhere"),
         }

@@ -78,6 +78,7 @@ impl Status {
         };
         status.sentences = sentences(appliance, &status)?;
         status.notes.extend(proof::notes(&status));
+        status.notes.extend(proof::catalog(&reading.catalog_care()?, status.now_ms));
         Ok(status)
     }
 }

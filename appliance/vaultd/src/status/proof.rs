@@ -1,6 +1,7 @@
 //! What there is to say of what was proven: that the disk is read back, and that trial restores come out right.
 
 use coffer_vault::VaultError;
+use coffer_vault::remaking::CatalogCare;
 use coffer_vault::scrub::Progress;
 use coffer_vault::trial::Trial;
 
@@ -8,6 +9,9 @@ use super::{ComputerStatus, Status};
 use crate::serve::Appliance;
 use crate::settings::Scrub;
 use crate::units::hours;
+
+/// It's told so long that the catalog was mended.
+const MENDED_TOLD_MS: u64 = 7 * 24 * 3_600_000;
 
 /// Computers whose trials are told one by one.
 const NAMED_MAX: usize = 8;
@@ -52,6 +56,18 @@ pub(super) fn notes(status: &Status) -> Vec<String> {
     };
     told.extend(untried(status));
     told
+}
+
+/// That the catalog was mended, for some days.
+pub(super) fn catalog(care: &CatalogCare, now_ms: u64) -> Option<String> {
+    let mended_ms = care.mended_ms.filter(|ms| now_ms.saturating_sub(*ms) < MENDED_TOLD_MS)?;
+    let ago = hours(now_ms.saturating_sub(mended_ms));
+    let what = match care.mended_rows {
+        0 => "the catalog was damaged; it was made again from the segments".to_owned(),
+        1 => "the catalog had a wrong row; it was made again from the segments".to_owned(),
+        rows => format!("the catalog had {rows} wrong rows; they were made again from the segments"),
+    };
+    Some(format!("{ago} ago {what}: nothing needs to be done. If that comes again, have the disk checked."))
 }
 
 /// What there is to say of computers of which no file could be tried.
@@ -109,6 +125,15 @@ mod tests {
             is_untried: false,
             configurations: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_mended_catalog_is_told_for_some_days() {
+        let care = |mended_ms, mended_rows| CatalogCare { looked_ms: Some(1), mended_ms, mended_rows };
+        assert_eq!(catalog(&care(None, 0), 5), None);
+        let told = catalog(&care(Some(0), 3), 2 * 3_600_000).unwrap();
+        assert!(told.starts_with("2 h ago the catalog had 3 wrong rows"), "{told}");
+        assert_eq!(catalog(&care(Some(0), 3), MENDED_TOLD_MS), None);
     }
 
     #[test]

@@ -1,0 +1,266 @@
+//! One changed bit in the catalog is found and put right by itself, whatever it says, and nothing wrong is ever restored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coffer_format::node::NodeKind;
+use coffer_format::{ComputerId, ConfigId, NodeId};
+use coffer_vault::comparison::Comparison;
+use coffer_vault::{Vault, retention};
+use jiff::tz::TimeZone;
+
+use crate::support::Random;
+use crate::support::agent::{Agent, Memory, PAGE};
+use crate::support::fixture::{Fixture, HOUR_MS, enrol};
+use crate::support::restored::{check_point, everything, restore_all_there_is};
+
+struct World {
+    fixture: Fixture,
+    vault: Arc<Vault>,
+    computer: ComputerId,
+    config: ConfigId,
+    memory: Memory,
+}
+
+/// Some history: folders, moved, changed and deleted files, an expired point, segments closed and open.
+fn world() -> World {
+    let fixture = Fixture::real();
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    let mut random = Random::new(11);
+    let mut files = Vec::new();
+    for folder in 0..6 {
+        let folder = agent.make(NodeKind::Directory, NodeId::ROOT, &format!("folder {folder}"));
+        for file in 0..25 {
+            let len = [100, PAGE, 3 * PAGE + 5][file % 3];
+            let bytes = random.bytes(len);
+            files.push(agent.make_file(folder, &format!("file {file}"), bytes));
+        }
+    }
+    for round in 0..5 {
+        for _ in 0..8 {
+            let file = files[random.below(files.len())];
+            agent.overwrite(file, 0, &random.bytes(60));
+        }
+        let names: Vec<_> =
+            agent.tree.names.keys().filter(|(parent, _)| *parent != NodeId::ROOT).cloned().collect();
+        let (parent, name) = names[random.below(names.len())].clone();
+        agent.rename(parent, &name, NodeId::ROOT, &format!("moved {round}"), false);
+        fixture.clock.advance(30 * HOUR_MS);
+        agent.close().unwrap();
+        if round < 4 {
+            vault.roll().unwrap();
+        }
+    }
+    let policy = retention::Policy { all_hours: 24, hourly: 0, daily: 3, weekly: 0, monthly: 0 };
+    let plan = vault.plan_retention(config, &policy, &TimeZone::UTC).unwrap();
+    assert!(!plan.expire.is_empty());
+    vault.apply_retention(&plan, "test").unwrap();
+    plan.expire.iter().for_each(|point| drop(agent.points.remove(&coffer_format::PointSeq(*point))));
+    World { fixture, vault, computer, config, memory: agent.leave() }
+}
+
+fn check_all(vault: &Arc<Vault>, config: ConfigId, memory: &Memory, case: &str) {
+    for (point, model) in &memory.points {
+        if let Err(error) = check_point(vault.reading(), config, *point, model) {
+            panic!("{case}: point {point}: {error}");
+        }
+    }
+}
+
+/// The folder as it is now, to come back to.
+fn files_of(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for dir in [dir.to_owned(), dir.join("segments")] {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                files.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+fn put_back(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    for path in files_of(dir).keys() {
+        std::fs::remove_file(path).unwrap();
+    }
+    files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+}
+
+/// Changes one bit, more often than not where there is something.
+fn flip(path: &Path, random: &mut Random) -> String {
+    let mut bytes = std::fs::read(path).unwrap();
+    let mut at = random.below(bytes.len());
+    while bytes[at] == 0 && random.below(8) != 0 {
+        at = random.below(bytes.len());
+    }
+    let bit = random.below(8);
+    bytes[at] ^= 1 << bit;
+    // In place: whoever has it open has this file open.
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+    format!("byte {at} (page {}), bit {bit}", at / 4096 + 1)
+}
+
+fn cases() -> usize {
+    std::env::var("CATALOG_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+}
+
+/// After a comparison all is right, and a second one finds nothing.
+fn is_mended(vault: &Arc<Vault>, config: ConfigId, memory: &Memory, case: &str) -> bool {
+    let report = vault.verify(&mut |_| {}).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert_eq!(report.catalog.not_compared, None, "{case}");
+    assert_eq!((report.damage.len(), report.touched_count), (0, 0), "{case}: {report:?}");
+    check_all(vault, config, memory, case);
+    let again = vault.compare_catalog(&mut |_| true).unwrap().unwrap();
+    assert_eq!(again, Comparison::default(), "{case}: {:?}", report.catalog);
+    report.catalog.sentence().is_some()
+}
+
+#[test]
+fn a_bit_that_changes_while_the_vault_is_closed_is_put_right() {
+    let World { fixture, vault, config, memory, .. } = world();
+    drop(vault);
+    let sound = files_of(fixture.dir());
+    let mut random = Random::new(3);
+    let (mut mended, mut told_at_open) = (0, 0);
+    for case in 0..cases() {
+        put_back(fixture.dir(), &sound);
+        let case = format!("case {case}: {}", flip(&fixture.dir().join("catalog.sqlite"), &mut random));
+        let vault = fixture.open();
+        let told = vault.reading().audit_log(1).unwrap();
+        told_at_open += usize::from(told.iter().any(|entry| entry.what.contains("the catalog was damaged")));
+        mended += usize::from(is_mended(&vault, config, &memory, &case));
+    }
+    eprintln!("{} flips: {told_at_open} made anew at open, {mended} mended by a comparison", cases());
+    assert!(mended > cases() / 10, "{mended}");
+}
+
+#[test]
+fn a_bit_that_changes_while_the_vault_is_open_is_put_right() {
+    let World { fixture, vault, config, memory, .. } = world();
+    drop(vault);
+    let sound = files_of(fixture.dir());
+    let mut random = Random::new(4);
+    let mut mended = 0;
+    for case in 0..cases() {
+        put_back(fixture.dir(), &sound);
+        let vault = fixture.open();
+        vault.audit("test", "something to write").unwrap();
+        let journal = fixture.dir().join("catalog.sqlite-wal");
+        let has_journal = std::fs::metadata(&journal).is_ok_and(|meta| meta.len() > 0);
+        let path = if has_journal && case % 4 == 0 { journal } else { fixture.dir().join("catalog.sqlite") };
+        let case = format!("case {case}: {}", flip(&path, &mut random));
+        mended += usize::from(is_mended(&vault, config, &memory, &case));
+        vault.audit("test", "the vault goes on").unwrap();
+        drop(vault);
+        let vault = fixture.open();
+        check_all(&vault, config, &memory, &case);
+    }
+    eprintln!("{} flips: {mended} mended by a comparison", cases());
+    assert!(mended > cases() / 10, "{mended}");
+}
+
+/// What comes of a restore before anything was compared: all of it as it was. Returns what is missing without a word.
+fn nothing_wrong_comes(vault: &Arc<Vault>, config: ConfigId, memory: &Memory, case: &str) -> usize {
+    let mut silent = 0;
+    for (point, model) in &memory.points {
+        // One that fails altogether has said so.
+        let Ok((found, left_out)) = restore_all_there_is(vault.reading(), &everything(config, *point)) else {
+            continue;
+        };
+        for (path, one) in &found {
+            let shown = String::from_utf8_lossy(path);
+            if left_out.contains_key(path) {
+                continue;
+            }
+            let Some((_, object)) = model.get(path) else {
+                panic!("{case}: {shown} came at point {point} and wasn't there")
+            };
+            assert_eq!(
+                (one.kind, one.mtime_ns),
+                (object.kind, object.mtime_ns),
+                "{case}: {shown} at point {point}"
+            );
+            assert!(one.bytes == *object.bytes, "{case}: bytes of {shown} at point {point}");
+        }
+        let all_came = model.keys().all(|path| found.contains_key(path));
+        silent += usize::from(!all_came && left_out.is_empty());
+    }
+    silent
+}
+
+#[test]
+fn a_restore_from_a_catalog_with_a_changed_bit_writes_nothing_wrong() {
+    let World { fixture, vault, config, memory, .. } = world();
+    drop(vault);
+    let sound = files_of(fixture.dir());
+    let mut random = Random::new(6);
+    let (mut doubted, mut silent) = (0, 0);
+    for case in 0..cases() {
+        put_back(fixture.dir(), &sound);
+        let vault = fixture.open();
+        let case = format!("case {case}: {}", flip(&fixture.dir().join("catalog.sqlite"), &mut random));
+        vault.reading().forget_what_was_read().unwrap();
+        silent += usize::from(nothing_wrong_comes(&vault, config, &memory, &case) > 0);
+        doubted += usize::from(vault.reading().doubts_catalog());
+        is_mended(&vault, config, &memory, &case);
+    }
+    eprintln!(
+        "{} flips: {doubted} made a restore ask for a comparison, {silent} hid something without a word",
+        cases()
+    );
+    assert!(doubted > cases() / 20, "{doubted}");
+    assert!(silent <= cases() / 20, "{silent}");
+}
+
+#[test]
+fn a_catalog_whose_pages_are_gone_is_made_anew_while_the_vault_is_open() {
+    let World { fixture, vault, computer, config, memory } = world();
+    let path = fixture.dir().join("catalog.sqlite");
+    for round in 0..4 {
+        // Pages that can't be pages: the next statement that needs one fails.
+        let mut bytes = std::fs::read(&path).unwrap();
+        let first = if round == 3 { 0 } else { 1 };
+        for page in first..bytes.len() / 4096 {
+            bytes[page * 4096] ^= 0x55;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        vault.reading().points(config).map_or_else(|error| eprintln!("{error}"), drop);
+        if let Err(error) = vault.audit("test", "while it's broken") {
+            assert!(error.to_string().contains("try again"), "{error}");
+        }
+        vault.audit("test", "the next one is taken in").unwrap();
+        vault.compare_catalog(&mut |_| true).unwrap().unwrap();
+        assert!(!vault.is_read_only() && !vault.reading().doubts_catalog());
+        check_all(&vault, config, &memory, &format!("round {round}"));
+    }
+    let told = vault.reading().audit_log(50).unwrap();
+    assert!(told.iter().any(|entry| entry.what.contains("made again from the segments")), "{told:?}");
+    let mut agent = Agent::resume(&vault, computer, config, memory).unwrap();
+    agent.make_file(NodeId::ROOT, "afterwards", vec![5; PAGE]);
+    agent.close().unwrap();
+    agent.check_all().unwrap();
+    let memory = agent.leave();
+    drop(vault);
+    let vault = fixture.open();
+    check_all(&vault, config, &memory, "opened again");
+    assert_eq!(vault.compare_catalog(&mut |_| true).unwrap().unwrap(), Comparison::default());
+}
+
+#[test]
+fn a_catalog_that_was_removed_is_made_anew_while_the_vault_is_open() {
+    let World { fixture, vault, config, memory, .. } = world();
+    fixture.delete_catalog();
+    vault.compare_catalog(&mut |_| true).unwrap().unwrap();
+    assert!(fixture.dir().join("catalog.sqlite").exists());
+    check_all(&vault, config, &memory, "removed");
+    vault.audit("test", "the vault goes on").unwrap();
+    drop(vault);
+    check_all(&fixture.open(), config, &memory, "opened again");
+}
