@@ -52,6 +52,11 @@ pub struct Listing {
     pub node: NodeId,
     /// The point that made this version.
     pub since: u64,
+    /// The folder it's in, and the point that put it there under this name.
+    #[serde(skip)]
+    pub parent: NodeId,
+    #[serde(skip)]
+    pub linked: PointSeq,
 }
 
 /// A version of a path, from point `since` on (until `until`, if it isn't so any more).
@@ -73,6 +78,16 @@ pub struct NodeAt {
     pub size: u64,
     pub mtime_ns: i64,
     pub since: PointSeq,
+    /// The folder it was found in, and the point that put it there under that name.
+    pub parent: NodeId,
+    pub linked: PointSeq,
+}
+
+impl From<&Listing> for NodeAt {
+    fn from(of: &Listing) -> NodeAt {
+        let Listing { node, kind, size, mtime_ns, since, parent, linked, .. } = *of;
+        NodeAt { node, kind, size, mtime_ns, since: PointSeq(since), parent, linked }
+    }
 }
 
 fn as_name<S: serde::Serializer>(kind: &NodeKind, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -199,15 +214,17 @@ impl Reading {
     /// The node that a path is at a point.
     pub fn lookup(&self, config: ConfigId, point: PointSeq, path: &[u8]) -> Result<NodeAt> {
         self.readers.with(|db| {
-            let mut node = NodeId::ROOT;
+            let (mut node, mut parent, mut linked) = (NodeId::ROOT, NodeId::ROOT, PointSeq(0));
             for name in components(path) {
                 let mut query = db.prepare_cached(
-                    "SELECT node FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3 AND since <= ?4 AND until > ?4",
+                    "SELECT node, since FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3 AND since <= ?4 AND until > ?4",
                 )?;
-                let found = query.query_row(params![config.0, node.0, name, point.0], |row| row.get(0)).optional()?;
-                node = NodeId(found.ok_or_else(|| no_path(path))?);
+                let found = query.query_row(params![config.0, node.0, name, point.0], |row| Ok((row.get(0)?, row.get(1)?)));
+                let (next, since) = found.optional()?.ok_or_else(|| no_path(path))?;
+                (parent, node, linked) = (node, NodeId(next), PointSeq(since));
             }
-            node_at(db, config, point, node)?.ok_or_else(|| no_path(path))
+            let found = node_at(db, config, point, node)?.ok_or_else(|| no_path(path))?;
+            Ok(NodeAt { parent, linked, ..found })
         })
     }
 
@@ -215,7 +232,7 @@ impl Reading {
     pub fn list(&self, config: ConfigId, point: PointSeq, directory: NodeId) -> Result<Vec<Listing>> {
         self.readers.with(|db| {
             let mut query = db.prepare_cached(
-                "SELECT files.name, versions.node, kind, size, mtime_ns, versions.since FROM files
+                "SELECT files.name, versions.node, kind, size, mtime_ns, versions.since, files.since FROM files
                  JOIN versions ON versions.config = files.config AND versions.node = files.node
                    AND versions.since <= ?3 AND versions.until > ?3
                  WHERE files.config = ?1 AND parent = ?2 AND files.since <= ?3 AND files.until > ?3 ORDER BY files.name",
@@ -230,6 +247,8 @@ impl Reading {
                     size: row.get(3)?,
                     mtime_ns: row.get(4)?,
                     since: row.get(5)?,
+                    parent: directory,
+                    linked: PointSeq(row.get(6)?),
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -287,10 +306,20 @@ fn node_at(db: &Connection, config: ConfigId, point: PointSeq, node: NodeId) -> 
     )?;
     let found = query.query_row(params![config.0, node.0, point.0], |row| {
         let kind = NodeKind::from_code(row.get(0)?).unwrap_or(NodeKind::File);
-        Ok(NodeAt { node, kind, size: row.get(1)?, mtime_ns: row.get(2)?, since: PointSeq(row.get(3)?) })
+        let since = PointSeq(row.get(3)?);
+        let (parent, linked) = (NodeId::ROOT, PointSeq(0));
+        Ok(NodeAt { node, kind, size: row.get(1)?, mtime_ns: row.get(2)?, since, parent, linked })
     });
     // The root needs no version of its own.
-    let root = NodeAt { node, kind: NodeKind::Directory, size: 0, mtime_ns: 0, since: PointSeq(0) };
+    let root = NodeAt {
+        node,
+        kind: NodeKind::Directory,
+        size: 0,
+        mtime_ns: 0,
+        since: PointSeq(0),
+        parent: NodeId::ROOT,
+        linked: PointSeq(0),
+    };
     Ok(found.optional()?.or_else(|| (node == NodeId::ROOT).then_some(root)))
 }
 

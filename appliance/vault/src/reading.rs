@@ -1,18 +1,18 @@
 //! Reading from segments by way of the catalog: entries, maps, packs. Shared by a vault and by HQ's mirror of one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use coffer_format::chunk::{Compression, Pack};
+use coffer_format::chunk::{ChunkEntry, Compression, Pack};
 use coffer_format::entry::{Body, Entry};
 use coffer_format::manifest::{Map, Source, compose};
 use coffer_format::op::{Content, MapBody, Op};
-use coffer_format::segment::RecordKind;
+use coffer_format::segment::{RecordHeader, RecordKind};
 use coffer_format::{ChunkId, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId, from_bytes, limits};
 
 use crate::beginnings::Beginnings;
-use crate::catalog::{self, ChunkLocation, Readers};
+use crate::catalog::{self, ChunkLocation, Doubt, Readers};
 use crate::disk::Disk;
 use crate::seal::{open_record, read_compressed};
 use crate::segment::SegmentFiles;
@@ -20,6 +20,8 @@ use crate::{Result, VaultError};
 
 /// Decoded entries kept at hand.
 const ENTRIES_MAX: usize = 6;
+/// Most records that are kept in mind as not to be had.
+const IN_VAIN_MAX: usize = 4096;
 
 /// A vault's segments and catalog, to read from.
 pub struct Reading {
@@ -29,6 +31,8 @@ pub struct Reading {
     pub(crate) readers: Readers,
     entries: Mutex<VecDeque<(Lsn, Arc<Entry>)>>,
     pub(crate) beginnings: Mutex<Beginnings>,
+    /// Records that were looked for in the segments, and aren't there either.
+    in_vain: Mutex<HashSet<Lsn>>,
 }
 
 impl Reading {
@@ -40,6 +44,7 @@ impl Reading {
             readers: Readers::new(catalog),
             entries: Mutex::default(),
             beginnings: Mutex::default(),
+            in_vain: Mutex::default(),
         }
     }
 
@@ -50,9 +55,7 @@ impl Reading {
         {
             return Ok(found.clone());
         }
-        let place = self.readers.with(|db| catalog::find_log(db, lsn))?;
-        let (segment, offset, len) = place.ok_or_else(|| missing(lsn))?;
-        let entry = Arc::new(self.entry_at(segment, offset, len)?);
+        let entry = Arc::new(self.find_entry(lsn)?);
         let mut entries = self.entries.lock().expect("no panics here");
         if entries.len() >= ENTRIES_MAX {
             entries.pop_front();
@@ -61,14 +64,53 @@ impl Reading {
         Ok(entry)
     }
 
+    /// Where the catalog has it, if it's there; else where the segments say.
+    fn find_entry(&self, lsn: Lsn) -> Result<Entry> {
+        let listed = self.readers.with(|db| catalog::find_log(db, lsn))?;
+        let read = match listed {
+            Some((segment, offset, len)) => self.entry_of(segment, offset, len, Some(lsn)),
+            None => Err(missing(lsn)),
+        };
+        let Err(error @ (VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_))) =
+            read
+        else {
+            return read;
+        };
+        if self.in_vain.lock().expect("no panics here").contains(&lsn) {
+            return Err(error);
+        }
+        match self.search_record(lsn)?.filter(|place| Some(*place) != listed) {
+            Some((segment, offset, len)) => {
+                self.readers.doubt(Doubt::Rows);
+                self.entry_of(segment, offset, len, Some(lsn))
+            }
+            None => {
+                let mut in_vain = self.in_vain.lock().expect("no panics here");
+                if in_vain.len() >= IN_VAIN_MAX {
+                    in_vain.clear();
+                }
+                in_vain.insert(lsn);
+                Err(error)
+            }
+        }
+    }
+
     /// Reads every entry from disk again.
     pub(crate) fn forget_entries(&self) {
         self.entries.lock().expect("no panics here").clear();
+        self.in_vain.lock().expect("no panics here").clear();
     }
 
     pub(crate) fn entry_at(&self, segment: SegmentId, offset: u64, len: u64) -> Result<Entry> {
+        self.entry_of(segment, offset, len, None)
+    }
+
+    fn entry_of(&self, segment: SegmentId, offset: u64, len: u64, lsn: Option<Lsn>) -> Result<Entry> {
         let mut record = Vec::new();
-        let plain = self.record(segment, offset, len, RecordKind::Meta, &mut record)?;
+        let (header, plain) = self.record(segment, offset, len, RecordKind::Meta, &mut record)?;
+        if lsn.is_some_and(|lsn| lsn != header.lsn) {
+            return Err(VaultError::Damaged { segment, offset, what: "another record is there".to_owned() });
+        }
         read_compressed(plain)
     }
 
@@ -80,7 +122,7 @@ impl Reading {
         len: u64,
         kind: RecordKind,
         buffer: &'a mut Vec<u8>,
-    ) -> Result<&'a [u8]> {
+    ) -> Result<(RecordHeader, &'a [u8])> {
         let damaged = |what: &str| VaultError::Damaged { segment, offset, what: what.to_owned() };
         let readable = self.files.get(segment)?;
         if len > limits::RECORD_SEALED_MAX as u64 + 32 {
@@ -89,7 +131,7 @@ impl Reading {
         buffer.resize(len as usize, 0);
         readable.file.read_at(offset, buffer).map_err(|e| damaged(&e.to_string()))?;
         match open_record(&readable.key, buffer) {
-            Some((header, plain)) if header.kind == kind => Ok(plain),
+            Some((header, plain)) if header.kind == kind => Ok((header, plain)),
             Some(_) => Err(damaged("a record of another kind is there")),
             None => Err(damaged("the record doesn't decrypt")),
         }
@@ -164,12 +206,28 @@ impl Reading {
     /// A pack as it was sealed. Its payload is still compressed.
     pub(crate) fn pack(&self, segment: SegmentId, offset: u64, len: u64) -> Result<Pack> {
         let mut record = Vec::new();
-        Ok(from_bytes(self.record(segment, offset, len, RecordKind::Pack, &mut record)?)?)
+        Ok(from_bytes(self.record(segment, offset, len, RecordKind::Pack, &mut record)?.1)?)
     }
 
-    /// The raw bytes of a pack's chunks.
-    pub(crate) fn unpacked(&self, at: &ChunkLocation) -> Result<Vec<u8>> {
-        unpack(&self.pack(at.segment, at.offset, at.record_len)?)
+    /// The raw bytes of the pack that has a chunk. Where the catalog is wrong, it's where the segments say.
+    pub(crate) fn unpacked(&self, id: &ChunkId) -> Result<Unpacked> {
+        let listed = self.readers.with(|db| catalog::find_chunk(db, id))?;
+        let read = |at: &ChunkLocation| {
+            let pack = self.pack(at.segment, at.offset, at.record_len)?;
+            check_place(&pack, id, at)?;
+            Ok(Unpacked { raw: unpack(&pack)?, chunks: pack.chunks })
+        };
+        let error = match listed.as_ref().map(read) {
+            Some(Err(error @ (VaultError::Damaged { .. } | VaultError::Decode(_)))) => error,
+            Some(done) => return done,
+            None => unlisted(id),
+        };
+        let but: HashSet<ChunkLocation> = listed.into_iter().collect();
+        let Some(at) = self.search_chunks(&BTreeSet::from([*id]), &but)?.remove(id) else {
+            return Err(error);
+        };
+        self.readers.doubt(Doubt::Rows);
+        read(&at)
     }
 
     /// The map of a node's version at a point: `None` where it has no bytes.
@@ -187,6 +245,27 @@ impl Reading {
             Some((Some(lsn), Some(op))) => self.full_map(Locator { lsn: Lsn(lsn), op }).map(Some),
             _ => Ok(None),
         }
+    }
+}
+
+/// A pack's chunks.
+pub(crate) struct Unpacked {
+    chunks: Vec<ChunkEntry>,
+    raw: Vec<u8>,
+}
+
+impl Unpacked {
+    /// The bytes of a chunk, if they're here.
+    pub(crate) fn chunk(&self, id: &ChunkId) -> Option<&[u8]> {
+        let mut from = 0;
+        for chunk in &self.chunks {
+            let to = from + chunk.raw_len as usize;
+            if chunk.id == *id {
+                return self.raw.get(from..to);
+            }
+            from = to;
+        }
+        None
     }
 }
 
@@ -231,6 +310,24 @@ pub(crate) fn append_page(whole: &mut Map, page: &Map) {
     }));
 }
 
+/// Whether a pack has that chunk where the catalog says.
+pub(crate) fn check_place(pack: &Pack, id: &ChunkId, at: &ChunkLocation) -> Result<()> {
+    let mut raw_offset = 0;
+    for chunk in &pack.chunks {
+        if raw_offset == at.raw_offset && chunk.id == *id && chunk.raw_len == at.raw_len {
+            return Ok(());
+        }
+        raw_offset += chunk.raw_len;
+    }
+    let what = "the catalog says of a chunk that it's here, and it isn't".to_owned();
+    Err(VaultError::Damaged { segment: at.segment, offset: at.offset, what })
+}
+
+/// What there is to say of a chunk that no row names.
+pub(crate) fn unlisted(id: &ChunkId) -> VaultError {
+    VaultError::Damaged { segment: SegmentId(0), offset: 0, what: format!("chunk {id} isn't in the catalog") }
+}
+
 /// Decompresses a pack; checks its length, not its names.
 pub(crate) fn unpack(pack: &Pack) -> Result<Vec<u8>> {
     let bad = |_| coffer_format::DecodeError::Invalid { what: "compressed payload of a pack" };
@@ -245,7 +342,7 @@ pub(crate) fn unpack(pack: &Pack) -> Result<Vec<u8>> {
 }
 
 fn missing(lsn: Lsn) -> VaultError {
-    damaged_map(lsn, "the catalog and the segments disagree: run `coffer rebuild`")
+    damaged_map(lsn, "the catalog and the segments disagree: `coffer verify` mends that")
 }
 
 fn damaged_map(lsn: Lsn, what: impl std::fmt::Display) -> VaultError {

@@ -8,12 +8,14 @@ use coffer_format::limits::PAGE;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::op::Op;
 use coffer_format::wire::{ChunkAt, Message, Recalled};
-use coffer_format::{Blob, ConfigId, Lsn, NodeId, PAGE_SIGNATURE_LEN, PartNo, PointSeq, page_signature};
+use coffer_format::{
+    Blob, ChunkId, ConfigId, Lsn, NodeId, PAGE_SIGNATURE_LEN, PartNo, PointSeq, page_signature,
+};
 use rusqlite::{OptionalExtension, params};
 
-use crate::catalog::{self, ChunkLocation};
+use crate::catalog;
 use crate::provable::readable;
-use crate::reading::Reading;
+use crate::reading::{Reading, Unpacked, unlisted};
 use crate::vault::Vault;
 use crate::{Result, VaultError};
 
@@ -193,7 +195,7 @@ fn recalled(op: &Op) -> Recalled {
 struct Bytes<'a> {
     reading: &'a Arc<Reading>,
     map: &'a Map,
-    last: Option<(ChunkLocation, Arc<Vec<u8>>)>,
+    last: Option<Unpacked>,
 }
 
 impl Bytes<'_> {
@@ -206,15 +208,9 @@ impl Bytes<'_> {
             match range.source {
                 Source::Chunk { chunk, offset } => {
                     let id = self.map.chunks[chunk as usize];
-                    let found = self.reading.readers.with(|db| catalog::find_chunk(db, &id))?;
-                    let place = found.ok_or_else(|| VaultError::Damaged {
-                        segment: coffer_format::SegmentId(0),
-                        offset: 0,
-                        what: format!("chunk {id} isn't in the catalog"),
-                    })?;
-                    let raw = self.raw(place)?;
-                    let start = (place.raw_offset + offset) as usize + (from - range.at) as usize;
-                    part.copy_from_slice(&raw[start..start + part.len()]);
+                    let start = offset as usize + (from - range.at) as usize;
+                    let bytes = self.chunk(&id)?.get(start..start + part.len());
+                    part.copy_from_slice(bytes.ok_or_else(|| unlisted(&id))?);
                 }
                 Source::Zero | Source::Base { .. } => part.fill(0),
             }
@@ -222,14 +218,10 @@ impl Bytes<'_> {
         Ok(())
     }
 
-    fn raw(&mut self, place: ChunkLocation) -> Result<Arc<Vec<u8>>> {
-        if let Some((at, raw)) = &self.last
-            && (at.segment, at.offset) == (place.segment, place.offset)
-        {
-            return Ok(raw.clone());
+    fn chunk(&mut self, id: &ChunkId) -> Result<&[u8]> {
+        if self.last.as_ref().is_none_or(|last| last.chunk(id).is_none()) {
+            self.last = Some(self.reading.unpacked(id)?);
         }
-        let raw = Arc::new(self.reading.unpacked(&place)?);
-        self.last = Some((place, raw.clone()));
-        Ok(raw)
+        self.last.as_ref().and_then(|last| last.chunk(id)).ok_or_else(|| unlisted(id))
     }
 }

@@ -3,6 +3,7 @@
 //! What is damaged, lost or not to be had costs its own files only: they are named, and everything else comes.
 
 mod loss;
+mod names;
 mod planning;
 mod sending;
 mod tops;

@@ -10,10 +10,10 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use crate::catalog;
-use crate::reading::Reading;
+use crate::reading::{Reading, Unpacked};
 use crate::restore::Wanted;
 use crate::vault::Vault;
-use crate::{Result, VaultError, random};
+use crate::{Result, random};
 
 /// A file at a point.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,7 @@ pub struct Expected {
     /// Ranges that came as they should.
     taken: Vec<bool>,
     /// The pack that was last unpacked: the next chunk is often of the same one.
-    last: Option<((SegmentId, u64), Vec<u8>)>,
+    last: Option<Unpacked>,
 }
 
 impl Expected {
@@ -212,22 +212,12 @@ impl Expected {
         if offset == 0 && chunk_id(&key, bytes) == id {
             return Ok(true);
         }
-        let found = self.reading.readers.with(|db| catalog::find_chunk(db, &id))?;
-        let at = found.ok_or_else(|| VaultError::Damaged {
-            segment: SegmentId(0),
-            offset: 0,
-            what: format!("chunk {id} isn't in the catalog"),
-        })?;
-        let pack = (at.segment, at.offset);
-        let raw = match self.last.take().filter(|(last, _)| *last == pack) {
-            Some((_, raw)) => raw,
-            None => self.reading.unpacked(&at)?,
-        };
-        let whole = raw.get(at.raw_offset as usize..at.raw_offset as usize + at.raw_len as usize);
+        if self.last.as_ref().is_none_or(|last| last.chunk(&id).is_none()) {
+            self.last = Some(self.reading.unpacked(&id)?);
+        }
+        let whole = self.last.as_ref().and_then(|last| last.chunk(&id));
         let is_whole = whole.is_some_and(|whole| chunk_id(&key, whole) == id);
         let part = whole.and_then(|whole| whole.get(offset..offset + bytes.len()));
-        let is_same = is_whole && part == Some(bytes);
-        self.last = Some((pack, raw));
-        Ok(is_same)
+        Ok(is_whole && part == Some(bytes))
     }
 }

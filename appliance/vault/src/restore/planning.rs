@@ -1,28 +1,31 @@
 //! Planning a restore: which nodes there are, and which packs hold their bytes, batch by batch.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use coffer_format::entry::Body;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::node::{NodeKind, NodeMeta};
-use coffer_format::op::Op;
+use coffer_format::op::{Content, Op};
 use coffer_format::wire::{LeftOut, Placement, RefusalCode, RestoreNode};
-use coffer_format::{Blob, Locator, Lsn, NodeId, PointSeq, SegmentId};
-use rusqlite::params;
+use coffer_format::{Blob, ChunkId, Locator, Lsn, NodeId, SegmentId};
+use rusqlite::{OptionalExtension, params};
 
 use super::loss::Loss;
+use super::names::{Link, Names};
 use super::tops::tops;
 use super::{Restored, Wanted};
-use crate::browse::{Listing, NodeAt, components};
-use crate::catalog::{self, ChunkLocation};
-use crate::reading::Reading;
+use crate::browse::{NodeAt, components};
+use crate::catalog::{self, ChunkLocation, Doubt};
+use crate::reading::{Reading, unlisted};
 use crate::{Result, VaultError};
 
 /// Most nodes and ranges that are worked on at once.
 const BATCH_NODES: usize = 4096;
 const BATCH_RANGES: usize = 200_000;
+/// How often a restore looks through all segments for chunks that the catalog doesn't know.
+const SEARCHES_MAX: usize = 16;
 
 /// A restore being planned.
 pub(super) struct Run<'a> {
@@ -38,10 +41,21 @@ pub(super) struct Run<'a> {
     done: Restored,
     /// Segments that can't be had, and why.
     absent: BTreeMap<SegmentId, String>,
+    names: Names,
+    /// How often chunks were looked for in all segments.
+    searches: usize,
 }
 
 /// A pack's place, and what of it goes where.
-pub(super) type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placement>)>;
+pub(super) type Packs = BTreeMap<(SegmentId, u64), (u64, Vec<Placed>)>;
+
+/// What goes where of a chunk, and where the catalog says that it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placed {
+    pub(super) placement: Placement,
+    pub(super) chunk: ChunkId,
+    pub(super) at: ChunkLocation,
+}
 
 /// What is worked on at once.
 pub(super) struct Batch {
@@ -67,6 +81,8 @@ impl<'a> Run<'a> {
             left_out: Vec::new(),
             done: Restored::default(),
             absent,
+            names: Names::default(),
+            searches: 0,
         }
     }
 
@@ -93,7 +109,7 @@ impl<'a> Run<'a> {
             }
             let above = if path.is_empty() { path } else { [&path[..], b"/"].concat() };
             reading.walk(wanted.config, wanted.point, top.node, &mut |below, listing| {
-                self.waiting.push(([&above[..], below].concat(), node_of(listing)));
+                self.waiting.push(([&above[..], below].concat(), NodeAt::from(listing)));
                 if self.waiting.len() >= BATCH_NODES { full(self) } else { Ok(()) }
             })?;
         }
@@ -126,7 +142,7 @@ impl<'a> Run<'a> {
         for (path, node) in waiting.by_ref() {
             let index = self.next_index;
             self.next_index += 1;
-            match self.try_plan(index, &node, &mut packs)? {
+            match self.try_plan(index, &path, &node, &mut packs)? {
                 Plan::Given(Planned { meta, hard_link_to, ranges: more }) => {
                     ranges += more;
                     self.done.nodes += 1;
@@ -157,11 +173,11 @@ impl<'a> Run<'a> {
     }
 
     /// A file is restored whole or not at all.
-    fn try_plan(&mut self, index: u32, node: &NodeAt, packs: &mut Packs) -> Result<Plan> {
+    fn try_plan(&mut self, index: u32, path: &[u8], node: &NodeAt, packs: &mut Packs) -> Result<Plan> {
         if let Some(loss) = self.lost.get(&node.node) {
             return Ok(Plan::Lost(loss.clone()));
         }
-        match self.plan(index, node, packs) {
+        match self.plan(index, path, node, packs) {
             Ok(planned) => Ok(Plan::Given(planned)),
             Err(VaultError::NotOnDisk(segments)) => {
                 let known = segments.iter().find_map(|segment| self.absent.get(segment)).cloned();
@@ -171,8 +187,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn plan(&mut self, index: u32, node: &NodeAt, packs: &mut Packs) -> Result<Planned> {
-        let (meta, map) = self.version(node)?;
+    fn plan(&mut self, index: u32, path: &[u8], node: &NodeAt, packs: &mut Packs) -> Result<Planned> {
+        let Version { at, meta, map } = self.version(node)?;
+        if meta.kind != node.kind {
+            return Err(self.contradicted("of what kind it is"));
+        }
+        self.check_name(path, node, at)?;
         let earlier = match node.kind {
             NodeKind::File => self.first_names.get(&node.node).copied(),
             _ => None,
@@ -189,52 +209,127 @@ impl<'a> Run<'a> {
         Ok(Planned { meta, hard_link_to: None, ranges: map.ranges.len() })
     }
 
-    fn version(&self, node: &NodeAt) -> Result<(NodeMeta, Option<Map>)> {
+    /// What the record of a version says; the catalog only says where that is.
+    fn version(&self, node: &NodeAt) -> Result<Version> {
         let row = self.reading.readers.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT lsn, op, map_lsn, map_op FROM versions WHERE config = ?1 AND node = ?2 AND since = ?3",
             )?;
-            Ok(query.query_row(params![self.wanted.config.0, node.node.0, node.since.0], |row| {
+            let row = query.query_row(params![self.wanted.config.0, node.node.0, node.since.0], |row| {
                 let at = Locator { lsn: Lsn(row.get(0)?), op: row.get(1)? };
-                Ok((at, row.get::<_, Option<u64>>(2)?, row.get::<_, Option<u32>>(3)?))
-            })?)
+                let map = row.get::<_, Option<u64>>(2)?.map(Lsn).zip(row.get(3)?);
+                Ok((at, map.map(|(lsn, op)| Locator { lsn, op })))
+            });
+            Ok(row.optional()?)
         })?;
-        let (at, map_lsn, map_op) = row;
-        let (entry, op) = self.reading.op(at)?;
-        let Body::Part { ops, .. } = &entry.body else { unreachable!("`op` gives parts") };
-        let Op::Put { meta, .. } = &ops[op] else {
-            return Err(unlisted(format!("metadata record {}", at.lsn)));
+        let Some((at, listed)) = row else { return Err(self.contradicted("which versions it has")) };
+        let (entry, op) = match self.reading.op(at) {
+            // Another part, or none, is where it should be.
+            Err(VaultError::Damaged { segment: SegmentId(0), .. }) => {
+                return Err(self.contradicted("where it is"));
+            }
+            other => other?,
         };
-        let map = match (map_lsn, map_op) {
-            (Some(lsn), Some(op)) => Some(self.reading.full_map(Locator { lsn: Lsn(lsn), op })?),
-            _ => None,
+        let Body::Part { config, point, ops, .. } = &entry.body else { unreachable!("`op` gives parts") };
+        let Op::Put { node: put, meta, content } = &ops[op] else {
+            return Err(self.contradicted("where it is"));
         };
-        Ok((meta.clone(), map))
+        if (*config, *point, *put) != (self.wanted.config, node.since, node.node) {
+            return Err(self.contradicted("which file it is"));
+        }
+        let map = match content {
+            Content::None => None,
+            Content::Same { map_at } => Some(*map_at),
+            Content::Map { .. } => Some(at),
+        };
+        if (meta.size, meta.mtime_ns, map) != (node.size, node.mtime_ns, listed) {
+            // The record has it all; only the catalog must be mended.
+            self.reading.readers.doubt(Doubt::Rows);
+        }
+        let map = map.map(|at| self.reading.full_map(at)).transpose()?;
+        Ok(Version { at: at.lsn, meta: meta.clone(), map })
+    }
+
+    /// Whether the record says too that this is its name.
+    fn check_name(&mut self, path: &[u8], node: &NodeAt, version: Lsn) -> Result<()> {
+        let Some(name) = components(path).last().filter(|_| node.node != NodeId::ROOT) else { return Ok(()) };
+        let link = Link { parent: node.parent, name, node: node.node };
+        match self.names.is_linked(self.reading, self.wanted.config, node.linked, version, &link)? {
+            Some(false) => Err(self.contradicted("what its name is")),
+            // What can't be read can't contradict.
+            Some(true) | None => Ok(()),
+        }
+    }
+
+    fn contradicted(&self, what: &str) -> VaultError {
+        self.reading.readers.doubt(Doubt::Rows);
+        unlisted_row(format!(
+            "the catalog doesn't say what the records do ({what}); it's being mended by itself: restore it again in a minute"
+        ))
     }
 
     /// Nothing is placed where any of it can't be had.
-    fn place(&self, index: u32, map: &Map, packs: &mut Packs) -> Result<()> {
+    fn place(&mut self, index: u32, map: &Map, packs: &mut Packs) -> Result<()> {
+        let places = self.find_chunks(map)?;
         let mut placed = Vec::with_capacity(map.ranges.len());
-        self.reading.readers.with(|db| {
-            for range in &map.ranges {
-                let Source::Chunk { chunk, offset } = range.source else { continue };
-                let id = map.chunks[chunk as usize];
-                let at = catalog::find_chunk(db, &id)?
-                    .ok_or_else(|| unlisted(format!("chunk {id} isn't in the catalog")))?;
-                let placement =
-                    Placement { index, at: range.at, len: range.len as u32, offset: at.raw_offset + offset };
-                placed.push((at, placement));
-            }
-            Ok(())
-        })?;
-        if let Some((at, _)) = placed.iter().find(|(at, _)| self.absent.contains_key(&at.segment)) {
-            return Err(VaultError::NotOnDisk(vec![at.segment]));
+        for range in &map.ranges {
+            let Source::Chunk { chunk, offset } = range.source else { continue };
+            let at = places[chunk as usize].ok_or_else(|| unlisted(&map.chunks[chunk as usize]))?;
+            let placement = Placement {
+                index,
+                at: range.at,
+                len: range.len as u32,
+                offset: at.raw_offset.wrapping_add(offset),
+            };
+            placed.push(Placed { placement, chunk: map.chunks[chunk as usize], at });
         }
-        for (ChunkLocation { segment, offset, record_len, .. }, placement) in placed {
-            packs.entry((segment, offset)).or_insert((record_len, Vec::new())).1.push(placement);
+        if let Some(one) = placed.iter().find(|one| self.absent.contains_key(&one.at.segment)) {
+            return Err(VaultError::NotOnDisk(vec![one.at.segment]));
+        }
+        for one in placed {
+            let ChunkLocation { segment, offset, record_len, .. } = one.at;
+            packs.entry((segment, offset)).or_insert((record_len, Vec::new())).1.push(one);
         }
         Ok(())
     }
+
+    /// Where the chunks lie that a map's ranges use. Those that the catalog doesn't know are looked for in the segments.
+    fn find_chunks(&mut self, map: &Map) -> Result<Vec<Option<ChunkLocation>>> {
+        let mut places = vec![None; map.chunks.len()];
+        let mut unknown = BTreeSet::new();
+        self.reading.readers.with(|db| {
+            for range in &map.ranges {
+                let Source::Chunk { chunk, .. } = range.source else { continue };
+                let (place, id) = (&mut places[chunk as usize], map.chunks[chunk as usize]);
+                if place.is_none() {
+                    *place = catalog::find_chunk(db, &id)?;
+                    if place.is_none() {
+                        unknown.insert(id);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        if unknown.is_empty() || self.searches == SEARCHES_MAX {
+            return Ok(places);
+        }
+        self.searches += 1;
+        let found = self.reading.search_chunks(&unknown, &HashSet::new())?;
+        if !found.is_empty() {
+            self.reading.readers.doubt(Doubt::Rows);
+        }
+        for (place, id) in places.iter_mut().zip(&map.chunks) {
+            *place = place.or_else(|| found.get(id).copied());
+        }
+        Ok(places)
+    }
+}
+
+/// A version as its record says.
+struct Version {
+    at: Lsn,
+    meta: NodeMeta,
+    map: Option<Map>,
 }
 
 /// What becomes of a node.
@@ -250,11 +345,6 @@ struct Planned {
     ranges: usize,
 }
 
-fn node_of(listing: &Listing) -> NodeAt {
-    let Listing { node, kind, size, mtime_ns, since, .. } = *listing;
-    NodeAt { node, kind, size, mtime_ns, since: PointSeq(since) }
-}
-
-fn unlisted(what: String) -> VaultError {
+fn unlisted_row(what: String) -> VaultError {
     VaultError::Damaged { segment: SegmentId(0), offset: 0, what }
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use coffer_format::Blob;
 use coffer_format::chunk::{Compression, Pack};
 use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::wire::{LeftOut, Message, Placement, RestoreNode};
-use coffer_format::{Blob, SegmentId};
 
 use super::loss::Loss;
-use super::planning::Batch;
+use super::planning::{Batch, Packs, Placed};
 use super::{Restored, Send, Wanted};
 use crate::Result;
-use crate::reading::{Reading, unpack};
+use crate::catalog::Doubt;
+use crate::reading::{Reading, check_place, unpack};
 
 /// Most nodes, or lines of what's left out, in one message.
 const MESSAGE_NODES: usize = 256;
@@ -30,6 +31,8 @@ pub(super) struct Sending<'a> {
 
 /// Files that were announced and can't be given, by their index.
 type Lost = BTreeMap<u32, Loss>;
+/// What couldn't be read where it was said to be, and why.
+type Missed = Vec<(Placed, Loss)>;
 
 impl<'a> Sending<'a> {
     pub(super) fn new(reading: &'a Reading, wanted: &'a Wanted) -> Sending<'a> {
@@ -53,14 +56,12 @@ impl<'a> Sending<'a> {
             send(Message::RestoreNodes { nodes: nodes.to_vec() })?;
         }
         let mut lost = Lost::new();
-        for ((segment, offset), (record_len, mut placements)) in packs {
-            placements.retain(|placement| !lost.contains_key(&placement.index));
-            if placements.is_empty() {
-                continue;
-            }
-            match self.read(segment, offset, record_len, &placements) {
-                Ok(read) => self.pack(read, placements, &mut lost, send)?,
-                Err(error) => lose(&mut lost, &placements, &Loss::of(error)?),
+        let missed = self.packs(packs, &mut lost, send)?;
+        if !missed.is_empty() {
+            let (found, gone) = self.look_elsewhere(missed)?;
+            gone.into_iter().for_each(|(placed, loss)| lose(&mut lost, [&placed.placement], &loss));
+            for (placed, loss) in self.packs(found, &mut lost, send)? {
+                lose(&mut lost, [&placed.placement], &loss);
             }
         }
         left_out.extend(self.give_up(&nodes, lost));
@@ -68,6 +69,61 @@ impl<'a> Sending<'a> {
             send(Message::RestoreLeftOut { files: files.to_vec() })?;
         }
         send(Message::RestoreBatchEnd)
+    }
+
+    /// Sends packs in order. Returns what wasn't where it was said to be.
+    fn packs(&self, packs: Packs, lost: &mut Lost, send: &mut Send<'_>) -> Result<Missed> {
+        let mut missed = Missed::new();
+        for ((segment, offset), (record_len, mut placed)) in packs {
+            placed.retain(|one| !lost.contains_key(&one.placement.index));
+            if placed.is_empty() {
+                continue;
+            }
+            let pack = match self.reading.pack(segment, offset, record_len) {
+                Ok(pack) => pack,
+                Err(error) => {
+                    let loss = Loss::of(error)?;
+                    missed.extend(placed.into_iter().map(|one| (one, loss.clone())));
+                    continue;
+                }
+            };
+            let mut placements = Vec::with_capacity(placed.len());
+            for one in placed {
+                match check_place(&pack, &one.chunk, &one.at) {
+                    Ok(()) => placements.push(one.placement),
+                    Err(error) => missed.push((one, Loss::of(error)?)),
+                }
+            }
+            if placements.is_empty() {
+                continue;
+            }
+            match self.read(pack, &placements) {
+                Ok(read) => self.pack(read, placements, lost, send)?,
+                Err(error) => lose(lost, &placements, &Loss::of(error)?),
+            }
+        }
+        Ok(missed)
+    }
+
+    /// Looks in the segments themselves for chunks that couldn't be read where they were said to be.
+    fn look_elsewhere(&self, missed: Missed) -> Result<(Packs, Missed)> {
+        let but = missed.iter().map(|(one, _)| one.at).collect();
+        let ids = missed.iter().map(|(one, _)| one.chunk).collect();
+        let found = self.reading.search_chunks(&ids, &but)?;
+        if !found.is_empty() {
+            self.reading.readers.doubt(Doubt::Rows);
+        }
+        let (mut packs, mut gone) = (Packs::new(), Missed::new());
+        for (one, loss) in missed {
+            let Some(at) = found.get(&one.chunk).copied() else {
+                gone.push((one, loss));
+                continue;
+            };
+            let offset = one.placement.offset.wrapping_sub(one.at.raw_offset).wrapping_add(at.raw_offset);
+            let placed = Placed { placement: Placement { offset, ..one.placement }, at, ..one };
+            packs.entry((at.segment, at.offset)).or_insert((at.record_len, Vec::new())).1.push(placed);
+        }
+        Ok((packs, gone))
     }
 
     /// Other names of files that an earlier batch couldn't give.
@@ -100,8 +156,7 @@ impl<'a> Sending<'a> {
         lines
     }
 
-    fn read(&self, segment: SegmentId, offset: u64, len: u64, placements: &[Placement]) -> Result<Read> {
-        let pack = self.reading.pack(segment, offset, len)?;
+    fn read(&self, pack: Pack, placements: &[Placement]) -> Result<Read> {
         let used: u64 = placements.iter().map(|placement| u64::from(placement.len)).sum();
         let raw_len = pack.raw_len() as u64;
         let share = if self.wanted.trusted { used * 4 >= raw_len } else { covered(placements) == raw_len };
@@ -142,7 +197,7 @@ impl Read {
     }
 }
 
-fn lose(lost: &mut Lost, placements: &[Placement], loss: &Loss) {
+fn lose<'a>(lost: &mut Lost, placements: impl IntoIterator<Item = &'a Placement>, loss: &Loss) {
     for placement in placements {
         lost.entry(placement.index).or_insert_with(|| loss.clone());
     }
