@@ -165,7 +165,7 @@ fn compare_listing(keeper: &dyn Keeper) -> Result<u64> {
                 !moment.growing.contains(segment) && !catalog::is_dropped(&transaction, *segment)?;
             let Some(file) = said_by_file(reading, *segment, *form)?.filter(|_| is_settled) else { continue };
             if !is_as_listed(reading, &transaction, &file)? {
-                catalog::list_as(&transaction, &file)?;
+                catalog::list_as(&transaction, &to_list(keeper, file))?;
                 wrong += 1;
             }
         }
@@ -177,10 +177,21 @@ fn compare_listing(keeper: &dyn Keeper) -> Result<u64> {
                 wrong += 1;
             }
         }
-        wrong += catalog::tidy(&transaction)?;
+        wrong += catalog::tidy(&transaction, keeper.is_mirror())?;
         Ok(transaction.commit()?)
     })?;
     Ok(wrong)
+}
+
+/// A mirror takes the records of a segment as far as it isn't listed: from its beginning, where what is listed was wrong.
+fn to_list(keeper: &dyn Keeper, file: catalog::Listed) -> catalog::Listed {
+    match keeper.is_mirror() {
+        true => catalog::Listed {
+            row: catalog::SegmentRow { closed: false, bytes: 0, hash: None, ..file.row },
+            ..file
+        },
+        false => file,
+    }
 }
 
 fn is_listed_right(reading: &Reading, file: &catalog::Listed) -> Result<bool> {

@@ -267,7 +267,7 @@ impl Vault {
         self.reading.readers.with(|db| {
             let mut out = String::new();
             let mut tables =
-                db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('read_back', 'point_dates', 'trials') ORDER BY name")?;
+                db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('read_back', 'point_dates', 'trials', 'care') ORDER BY name")?;
             let tables: Vec<String> =
                 tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for table in tables {

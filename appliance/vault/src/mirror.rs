@@ -6,13 +6,14 @@
 //! Locks are taken in this order: tails, catalog, what is here.
 
 mod append;
+mod comparing;
 mod held;
 mod take;
 mod whole;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use coffer_format::segment::{SegmentHeader, Stream};
@@ -138,6 +139,10 @@ impl Mirror {
         Ok(())
     }
 
+    /// Nothing more is taken until the mirror is opened again.
+    fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+    }
     fn here(&self) -> MutexGuard<'_, BTreeMap<SegmentId, Here>> {
         self.here.lock().expect("nothing panics while it holds the list")
     }

@@ -12,7 +12,8 @@ use crate::catalog::{self, ChunkLocation};
 use crate::comparison::{Keeper, Pace};
 use crate::presence::files_there;
 use crate::reading::Reading;
-use crate::segment::{FileForm, read_contents, scan};
+use crate::recover::uncovered;
+use crate::segment::{Contents, FileForm, read_contents, scan};
 use crate::{Result, VaultError};
 
 /// Rows that are written at a time.
@@ -21,6 +22,25 @@ const AT_ONCE: usize = 2000;
 /// What a segment has: each chunk and its places there.
 struct Places {
     chunks: HashMap<ChunkId, Vec<ChunkLocation>>,
+    /// Stretches that were damaged when it was closed: nobody knows what was there. Offset and length.
+    unknown: Vec<(u64, u64)>,
+    is_closed: bool,
+}
+
+impl Places {
+    fn may_have(&self, id: &[u8], at: &ChunkLocation) -> bool {
+        let is_unknown =
+            |(offset, len): &(u64, u64)| at.offset < offset + len && at.offset + at.record_len > *offset;
+        let id = <[u8; 32]>::try_from(id).map(ChunkId);
+        id.is_ok_and(|id| self.chunks.get(&id).is_some_and(|here| here.contains(at)))
+            || self.unknown.iter().any(is_unknown)
+    }
+}
+
+/// A segment's records, as its index has them, or a walk over them.
+struct Records {
+    all: Vec<IndexEntry>,
+    unknown: Vec<(u64, u64)>,
     is_closed: bool,
 }
 
@@ -75,6 +95,7 @@ fn compare_one(reading: &Reading, segment: SegmentId, places: &Places) -> Result
             match catalog::find_chunk(db, id)? {
                 Some(at) if at.segment != segment => {}
                 Some(at) if here.contains(&at) => compared.right += 1,
+                Some(at) if places.may_have(&id.0, &at) => {}
                 _ => compared.lacking.push(*id),
             }
         }
@@ -98,7 +119,7 @@ fn list(keeper: &dyn Keeper, segment: SegmentId, lacking: &[ChunkId]) -> Result<
             for id in some {
                 let Some(here) = places.chunks.get(id) else { continue };
                 match catalog::find_chunk(&transaction, id)? {
-                    Some(at) if at.segment != segment || here.contains(&at) => continue,
+                    Some(at) if at.segment != segment || places.may_have(&id.0, &at) => continue,
                     Some(at) => {
                         catalog::remove_chunk(&transaction, &id.0, &at)?;
                         wrong += 1;
@@ -126,16 +147,14 @@ fn remove_wrong(keeper: &dyn Keeper, segment: SegmentId) -> Result<u64> {
     };
     let places = match form {
         Some(form) => match places_in(reading, segment, form)? {
-            Some(places) => places.chunks,
+            Some(places) => Some(places),
             None => return Ok(0),
         },
-        None => HashMap::new(),
+        None => None,
     };
-    let is_right = |id: &[u8], at: &ChunkLocation| {
-        let id = <[u8; 32]>::try_from(id).map(ChunkId);
-        id.is_ok_and(|id| places.get(&id).is_some_and(|here| here.contains(at)))
-    };
-    let bad: Vec<_> = rows.into_iter().filter(|(id, at)| !is_right(id, at)).collect();
+    let may_be =
+        |id: &[u8], at: &ChunkLocation| places.as_ref().is_some_and(|places| places.may_have(id, at));
+    let bad: Vec<_> = rows.into_iter().filter(|(id, at)| !may_be(id, at)).collect();
     let mut wrong = 0;
     for some in bad.chunks(AT_ONCE) {
         keeper.locked(&mut |db, _| {
@@ -152,26 +171,33 @@ fn remove_wrong(keeper: &dyn Keeper, segment: SegmentId) -> Result<u64> {
 /// `None` where it can't be known what the segment has.
 fn places_in(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<Option<Places>> {
     let found = records_in(reading, segment, form, Stream::Bulk)?;
-    Ok(found.map(|(is_closed, records)| Places { chunks: by_chunk(segment, &records), is_closed }))
+    Ok(found.map(|Records { all, unknown, is_closed }| Places {
+        chunks: by_chunk(segment, &all),
+        unknown,
+        is_closed,
+    }))
 }
 
-/// The records of a segment, none where it's of another kind than wanted; and whether it's closed. `None` where it can't be known.
+/// The records of a segment, none where it's of another kind than wanted. `None` where they can't be known.
 fn records_in(
     reading: &Reading,
     segment: SegmentId,
     form: FileForm,
     wanted: Stream,
-) -> Result<Option<(bool, Vec<IndexEntry>)>> {
+) -> Result<Option<Records>> {
     let found = match reading.files.open(segment, form) {
         Ok(found) => found,
         Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
     if (found.header.stream == Stream::Meta) != (wanted == Stream::Meta) {
-        return Ok(Some((true, Vec::new())));
+        return Ok(Some(Records { all: Vec::new(), unknown: Vec::new(), is_closed: true }));
     }
     match read_contents(&*found.file, &found.key) {
-        Ok(Some(contents)) => return Ok(Some((true, contents.index.records))),
+        Ok(Some(Contents { index, trailer })) => {
+            let unknown = uncovered(&index, trailer.index_offset);
+            return Ok(Some(Records { all: index.records, unknown, is_closed: true }));
+        }
         Err(VaultError::Decode(_) | VaultError::Io { .. }) => return Ok(None),
         Err(error) => return Err(error),
         Ok(None) if form == FileForm::Stub => return Ok(None),
@@ -182,7 +208,8 @@ fn records_in(
     let mut bytes = vec![0; found.file.size().map_err(io)? as usize];
     found.file.read_at(0, &mut bytes).map_err(io)?;
     let scanned = scan(&bytes, &found.key, SegmentHeader::LEN as u64);
-    Ok(scanned.damaged.is_empty().then_some((false, scanned.index.records)))
+    let all = scanned.index.records;
+    Ok(scanned.damaged.is_empty().then_some(Records { all, unknown: Vec::new(), is_closed: false }))
 }
 
 fn by_chunk(segment: SegmentId, records: &[IndexEntry]) -> HashMap<ChunkId, Vec<ChunkLocation>> {
@@ -224,9 +251,9 @@ impl Reading {
     /// Looks for a metadata record in the segments themselves: segment, offset, length.
     pub(crate) fn search_record(&self, lsn: Lsn) -> Result<Option<(SegmentId, u64, u64)>> {
         for (segment, form) in files_there(self)?.into_iter().rev() {
-            let Some((_, records)) = records_in(self, segment, form, Stream::Meta)? else { continue };
+            let Some(Records { all, .. }) = records_in(self, segment, form, Stream::Meta)? else { continue };
             let of = |record: &&IndexEntry| record.kind == RecordKind::Meta && record.lsn == lsn;
-            if let Some(record) = records.iter().find(of) {
+            if let Some(record) = all.iter().find(of) {
                 return Ok(Some((segment, record.offset, record.record_len)));
             }
         }

@@ -28,9 +28,9 @@ impl Reading {
     pub fn catalog_care(&self) -> Result<CatalogCare> {
         self.readers.with(|db| {
             Ok(CatalogCare {
-                looked_ms: catalog::noted(db, catalog::LOOKED)?,
-                mended_ms: catalog::noted(db, catalog::MENDED)?,
-                mended_rows: catalog::noted(db, catalog::MENDED_ROWS)?.unwrap_or(0),
+                looked_ms: catalog::care(db, catalog::LOOKED)?,
+                mended_ms: catalog::care(db, catalog::MENDED)?,
+                mended_rows: catalog::care(db, catalog::MENDED_ROWS)?.unwrap_or(0),
             })
         })
     }
@@ -122,10 +122,10 @@ impl Vault {
     fn note_compared(&self, found: &Comparison) -> Result<()> {
         let now_ms = self.now_ms();
         let meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
-        catalog::note(&meta.db, catalog::LOOKED, now_ms)?;
+        catalog::note_care(&meta.db, catalog::LOOKED, now_ms)?;
         if found.sentence().is_some() {
-            catalog::note(&meta.db, catalog::MENDED, now_ms)?;
-            catalog::note(&meta.db, catalog::MENDED_ROWS, found.rows())?;
+            catalog::note_care(&meta.db, catalog::MENDED, now_ms)?;
+            catalog::note_care(&meta.db, catalog::MENDED_ROWS, found.rows())?;
         }
         Ok(())
     }

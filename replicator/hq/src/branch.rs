@@ -17,6 +17,10 @@ use crate::{HqError, Organisation, Result};
 
 /// While more is coming, the catalog is brought up to date this often.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// While a catalog is compared: after work of some length, so many times that long is rested, and never longer than that.
+const WORK_MIN: Duration = Duration::from_millis(5);
+const REST: u32 = 19;
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// A branch. Every method may block.
 pub(crate) struct Branch {
@@ -85,6 +89,26 @@ impl Branch {
             self.damaged.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+
+    /// Compares the catalog with the segments, where it's due or the catalog is doubted. Returns whether it did. It works a twentieth of
+    /// the time.
+    pub(crate) fn compare_catalog(&self, is_due: bool, stop: &watch::Receiver<bool>) -> Result<bool> {
+        let Some(mirror) = self.mirror()? else { return Ok(false) };
+        let is_doubted = mirror.reading().doubts_catalog();
+        if !is_due && !is_doubted {
+            return Ok(false);
+        }
+        let mut began = Instant::now();
+        let found = mirror.compare_catalog(&mut |_| {
+            let worked = began.elapsed();
+            if worked >= WORK_MIN && !is_doubted {
+                std::thread::sleep((worked * REST).min(REST_MAX));
+                began = Instant::now();
+            }
+            !*stop.borrow()
+        })?;
+        Ok(found.is_some())
     }
 
     /// The mirror; `None` before the branch sent its first segment.

@@ -1,5 +1,6 @@
 //! Every branch's mirror is read back by itself, again and again; what is damaged is asked of the box anew.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use crate::server::Shared;
 
 /// From the start of one reading of everything to the start of the next.
 const EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A branch's catalog is compared with its segments this often; it's looked this often whether one should be at once.
+const COMPARE_EVERY: Duration = Duration::from_secs(24 * 3600);
+const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// After each segment it rests so many times as long as reading took, so that the disk is there for others.
 const REST: u32 = 20;
 
@@ -41,6 +45,37 @@ async fn all(shared: &Arc<Shared>) {
     for branch in branches {
         if let Err(error) = one(shared, &branch).await {
             tracing::error!(branch = branch.name, %error, "a branch can't be read back; it's tried again later");
+        }
+    }
+}
+
+/// Compares each branch's catalog with its segments: once a day, and soon where something was read that it shouldn't say. Goes on until HQ
+/// stops.
+pub(crate) async fn compare_catalogs(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let mut compared: HashMap<String, Instant> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let asked = shared.clone();
+        let branches = match shared.in_background(move || asked.branches.all()).await {
+            Ok(branches) => branches,
+            Err(error) => {
+                tracing::error!(%error, "the branches' catalogs can't be compared; it's tried again");
+                continue;
+            }
+        };
+        for branch in branches {
+            let is_due = compared.get(&branch.name).is_none_or(|last| last.elapsed() >= COMPARE_EVERY);
+            let (asked, stop) = (branch.clone(), stopping.clone());
+            match shared.in_background(move || asked.compare_catalog(is_due, &stop)).await {
+                Ok(true) => drop(compared.insert(branch.name.clone(), Instant::now())),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(branch = branch.name, %error, "a branch's catalog can't be compared; it's tried again");
+                }
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ impl Server {
         let slots = Arc::new(Semaphore::new(LINKS_MAX));
         let mut links = JoinSet::new();
         links.spawn(scrub::run(self.shared.clone(), stopping.clone()));
+        links.spawn(scrub::compare_catalogs(self.shared.clone(), stopping.clone()));
         let accepting = async {
             loop {
                 let link = self.listener.accept().await?;

@@ -106,14 +106,18 @@ pub(crate) fn unlist(db: &Connection, segment: SegmentId) -> Result<()> {
     Ok(())
 }
 
-/// Takes out what is said of segments that aren't listed, and finds anew which records are missing. Returns how many rows were wrong.
-pub(crate) fn tidy(db: &Connection) -> Result<u64> {
+/// Takes out what is said of segments that aren't listed, and finds anew which records are missing; a mirror may still get those. Returns
+/// how many rows were wrong.
+pub(crate) fn tidy(db: &Connection, of_mirror: bool) -> Result<u64> {
     let mut wrong = 0;
     for table in ["damage", "read_back"] {
         let sql = format!(
             "DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM segments s WHERE s.segment = {table}.segment)"
         );
         wrong += db.execute(&sql, [])? as u64;
+    }
+    if of_mirror {
+        return Ok(wrong);
     }
     let before = gaps(db)?;
     super::find_gaps(db)?;

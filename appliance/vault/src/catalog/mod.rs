@@ -94,6 +94,11 @@ pub(crate) fn has_log_between(db: &Connection, first: Lsn, last: Lsn) -> Result<
     Ok(query.exists([first.0, last.0])?)
 }
 
+/// The newest metadata record that is listed.
+pub(crate) fn newest_log(db: &Connection) -> Result<Lsn> {
+    Ok(Lsn(db.query_row("SELECT COALESCE(MAX(lsn), 0) FROM log", [], |row| row.get(0))?))
+}
+
 /// The newest metadata record whose effect is in the catalog.
 pub(crate) fn applied(db: &Connection) -> Result<Lsn> {
     Ok(Lsn(db.query_row("SELECT value FROM state WHERE key = 'applied'", [], |row| row.get(0))?))
@@ -117,9 +122,9 @@ pub(crate) const ESCROW: &str = "escrow";
 pub(crate) const SCRUB_BEGAN: &str = "scrub_began_ms";
 
 /// Keys of when the catalog was last compared with the segments, when it was last mended, and how many rows then.
-pub(crate) const LOOKED: &str = "catalog_looked_ms";
-pub(crate) const MENDED: &str = "catalog_mended_ms";
-pub(crate) const MENDED_ROWS: &str = "catalog_mended_rows";
+pub(crate) const LOOKED: &str = "looked_ms";
+pub(crate) const MENDED: &str = "mended_ms";
+pub(crate) const MENDED_ROWS: &str = "mended_rows";
 
 /// What the key of a configuration begins with whose agent must forget what it knows; its number follows.
 pub(crate) const RECALL: &str = "recall:";
@@ -140,14 +145,14 @@ pub(crate) fn note_touched(db: &Connection, touched: u64) -> Result<()> {
     Ok(())
 }
 
-/// A number that nothing but the catalog knows.
-pub(crate) fn noted(db: &Connection, key: &str) -> Result<Option<u64>> {
-    let mut query = db.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+/// What was noted of comparing and mending.
+pub(crate) fn care(db: &Connection, key: &str) -> Result<Option<u64>> {
+    let mut query = db.prepare_cached("SELECT value FROM care WHERE key = ?1")?;
     Ok(query.query_row([key], |row| row.get(0)).optional()?)
 }
 
-/// Notes a number that nothing but the catalog knows.
-pub(crate) fn note(db: &Connection, key: &str, value: u64) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?.execute(params![key, value])?;
+/// Notes something of comparing and mending.
+pub(crate) fn note_care(db: &Connection, key: &str, value: u64) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO care VALUES (?1, ?2)")?.execute(params![key, value])?;
     Ok(())
 }

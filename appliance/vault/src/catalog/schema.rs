@@ -72,6 +72,8 @@ CREATE TABLE IF NOT EXISTS simulated (barcode TEXT PRIMARY KEY, is_current INTEG
 -- When segments were last read back, as far as bytes; and what follows for points: when all that they need had been.
 CREATE TABLE IF NOT EXISTS read_back (segment INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, ms INTEGER NOT NULL, is_sound INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS point_dates (config INTEGER, point INTEGER, ms INTEGER NOT NULL, PRIMARY KEY (config, point)) WITHOUT ROWID;
+-- When the catalog was last compared with the segments, and when it was mended.
+CREATE TABLE IF NOT EXISTS care (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- What the last trial restore of each computer's files showed; why: what was wrong.
 CREATE TABLE IF NOT EXISTS trials (computer INTEGER PRIMARY KEY, ms INTEGER NOT NULL, config INTEGER NOT NULL, point INTEGER NOT NULL,
   path BLOB NOT NULL, why TEXT, tried INTEGER NOT NULL, right_count INTEGER NOT NULL);
@@ -106,10 +108,9 @@ pub(crate) fn open_writer(path: &Path) -> Result<Opened> {
 /// Keys of the state that records give values to, besides those of recalls.
 pub(super) const OF_RECORDS: [&str; 5] = ["applied", "orders", "verified_ms", "verified_lost", super::ESCROW];
 /// Keys of the state that nothing but the catalog knows; losing them loses nothing.
-pub(super) const NOT_OF_RECORDS: [&str; 6] =
-    [super::TOUCHED, super::SCRUB_BEGAN, super::LOOKED, super::MENDED, super::MENDED_ROWS, "rebuild"];
+pub(super) const NOT_OF_RECORDS: [&str; 3] = [super::TOUCHED, super::SCRUB_BEGAN, "rebuild"];
 /// Tables that nothing but the catalog knows.
-const NOT_OF_SEGMENTS: [&str; 3] = ["read_back", "point_dates", "trials"];
+const NOT_OF_SEGMENTS: [&str; 4] = ["read_back", "point_dates", "trials", "care"];
 
 /// Makes the catalog anew, empty. `why` is for a person to read.
 pub(crate) fn remake(path: &Path, why: String) -> Result<Opened> {
@@ -153,7 +154,7 @@ pub(crate) fn take_along(from: &Connection, to: &Connection) {
         }
         Ok(())
     };
-    let state = [super::TOUCHED, super::SCRUB_BEGAN, super::LOOKED].map(|key| format!("'{key}'")).join(", ");
+    let state = [super::TOUCHED, super::SCRUB_BEGAN].map(|key| format!("'{key}'")).join(", ");
     let all = NOT_OF_SEGMENTS.map(|table| (format!("SELECT * FROM {table}"), table));
     let state = (format!("SELECT * FROM state WHERE key IN ({state})"), "state");
     for (sql, into) in all.into_iter().chain([state]) {

@@ -84,7 +84,7 @@ impl Mirror {
         }
         if let Err(error) = tail.file.sync() {
             tracing::error!(%error, path = %path.display(), "the disk could not make a segment durable");
-            self.failed.store(true, Ordering::SeqCst);
+            self.fail();
             return Err(VaultError::ReadOnly);
         }
         tail.len += bytes.len() as u64;

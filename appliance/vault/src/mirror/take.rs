@@ -15,7 +15,12 @@ impl Mirror {
     /// Takes every record that has become whole into the catalog.
     pub fn refresh(&self) -> Result<()> {
         let mut db = self.db()?;
-        let listed = listed(&db)?;
+        self.take_into(&mut db)
+    }
+
+    /// Takes into a catalog every whole record that it doesn't have.
+    pub(super) fn take_into(&self, db: &mut Connection) -> Result<()> {
+        let listed = listed(db)?;
         let grown: Vec<(SegmentId, Here, u64)> = self
             .here()
             .iter()
@@ -94,7 +99,7 @@ fn follows(db: &Connection, found: &Scanned) -> Result<bool> {
 }
 
 /// What only concerns the branch's own disk, cartridges and retention.
-fn branch_only(body: &Body) -> bool {
+pub(super) fn branch_only(body: &Body) -> bool {
     use Event::*;
     let Body::Event { event } = body else { return false };
     matches!(
@@ -109,7 +114,7 @@ fn branch_only(body: &Body) -> bool {
 }
 
 /// How much of each segment the catalog covers.
-fn listed(db: &Connection) -> Result<std::collections::HashMap<SegmentId, u64>> {
+pub(super) fn listed(db: &Connection) -> Result<std::collections::HashMap<SegmentId, u64>> {
     let mut query = db.prepare_cached("SELECT segment, bytes FROM segments")?;
     let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coffer_format::node::NodeKind;
-use coffer_format::{ComputerId, ConfigId, NodeId};
+use coffer_format::segment::SegmentHeader;
+use coffer_format::{ComputerId, ConfigId, NodeId, from_bytes};
 use coffer_vault::comparison::Comparison;
+use coffer_vault::disk::RealDisk;
+use coffer_vault::mirror::Mirror;
 use coffer_vault::{Vault, retention};
 use jiff::tz::TimeZone;
 
@@ -217,6 +220,49 @@ fn a_restore_from_a_catalog_with_a_changed_bit_writes_nothing_wrong() {
     );
     assert!(doubted > cases() / 20, "{doubted}");
     assert!(silent <= cases() / 20, "{silent}");
+}
+
+#[test]
+fn a_bit_that_changes_in_a_mirrors_catalog_is_put_right() {
+    let World { fixture, vault, config, memory, .. } = world();
+    vault.roll().unwrap();
+    let folder = tempfile::tempdir_in(fixture.dir().parent().unwrap()).unwrap();
+    let open = |first: Option<&SegmentHeader>| {
+        Mirror::open(Arc::new(RealDisk), folder.path(), fixture.recovery.0.clone(), first).unwrap()
+    };
+    let mut mirror = None;
+    for state in vault.segments().unwrap() {
+        let bytes = fixture.segment_bytes(state.segment.0);
+        let first: SegmentHeader = from_bytes(&bytes[..SegmentHeader::LEN]).unwrap();
+        let mirror = mirror.get_or_insert_with(|| open(Some(&first)));
+        mirror.append(state.segment, 0, bytes.len() as u64, &bytes).unwrap();
+    }
+    let mirror = mirror.unwrap();
+    mirror.refresh().unwrap();
+    assert_eq!(mirror.compare_catalog(&mut |_| true).unwrap().unwrap(), Comparison::default());
+    drop(mirror);
+    let sound = files_of(folder.path());
+    let mut random = Random::new(8);
+    let mut mended = 0;
+    for case in 0..cases() {
+        put_back(folder.path(), &sound);
+        let is_open = case % 2 == 0;
+        let before = is_open.then(|| open(None));
+        let case = format!("case {case}: {}", flip(&folder.path().join("catalog.sqlite"), &mut random));
+        let mirror = before.unwrap_or_else(|| open(None));
+        let found =
+            mirror.compare_catalog(&mut |_| true).unwrap_or_else(|error| panic!("{case}: {error}")).unwrap();
+        mended += usize::from(found.sentence().is_some());
+        for (point, model) in &memory.points {
+            if let Err(error) = check_point(mirror.reading(), config, *point, model) {
+                panic!("{case}: point {point}: {error}; {found:?}");
+            }
+        }
+        let again = mirror.compare_catalog(&mut |_| true).unwrap().unwrap();
+        assert_eq!(again, Comparison::default(), "{case}: {found:?}");
+    }
+    eprintln!("{} flips: {mended} mended by a comparison", cases());
+    assert!(mended > cases() / 10, "{mended}");
 }
 
 #[test]
