@@ -40,7 +40,7 @@ impl Pass<'_> {
             Ok(stat) => stat,
             // Gone since it was listed.
             Err(error) if is_gone(&error) => {
-                self.torn.push(path);
+                self.vanished(&path);
                 return Ok(());
             }
             Err(error) => {

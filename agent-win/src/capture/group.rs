@@ -129,7 +129,7 @@ impl Pass<'_> {
             let Some(task) = next.take() else { break };
             let before = log_head(&path);
             let read = self.read_now(task)?;
-            if read == FileRead::Failed {
+            if matches!(read, FileRead::Failed | FileRead::Vanished) {
                 return Ok(false);
             }
             if before.is_some() && before == log_head(&path) {

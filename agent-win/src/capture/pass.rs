@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
@@ -15,8 +16,10 @@ use super::absent::Absent;
 use super::file_task::FileTask;
 use super::group::{database_of, grouped};
 use super::identity::is_same_here;
+use super::moves::{self, Leaving};
 use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, Reading};
+use super::seen::SeenFolders;
 use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
@@ -60,6 +63,14 @@ pub(super) struct Pass<'a> {
     /// New files that couldn't be read: the box doesn't know them.
     pub(super) unsent: HashSet<NodeId>,
     pub(super) torn: Vec<Vec<u8>>,
+    /// Folders as they were listed, what wasn't met in them, and what was gone by the time that it was to be read.
+    pub(super) seen: SeenFolders,
+    pub(super) leaving: Leaving,
+    pub(super) vanished: HashSet<Vec<u8>>,
+    /// Folders changed faster than they could be listed.
+    pub(super) is_restless: bool,
+    /// How much longer it's waited for folders to stand.
+    pub(super) patience: Duration,
     /// Something of what was asked for couldn't be read in this look.
     pub(super) lacks: bool,
     /// Paths that were asked for by name and haven't been met in this look, by what they're compared by.
@@ -90,6 +101,11 @@ impl<'a> Pass<'a> {
             late_links: Vec::new(),
             unsent: HashSet::new(),
             torn: Vec::new(),
+            seen: SeenFolders::default(),
+            leaving: Leaving::new(),
+            vanished: HashSet::new(),
+            is_restless: false,
+            patience: moves::TIME,
             lacks: false,
             awaited: BTreeMap::new(),
             absent: Absent::default(),
@@ -103,7 +119,10 @@ impl<'a> Pass<'a> {
         self.visited.clear();
         self.taken_over.clear();
         self.stream_names.clear();
-        self.lacks = false;
+        self.seen.clear();
+        self.leaving.clear();
+        self.vanished.clear();
+        (self.lacks, self.is_restless) = (false, false);
         // What the agent itself puts into the point is there.
         let target = match self.encloses {
             true => target.clone(),
@@ -118,12 +137,9 @@ impl<'a> Pass<'a> {
             Target::Everything => walk.push(whole(Vec::new(), NodeId::ROOT)),
             Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,
         }
-        while let Some(listing) = walk.next() {
-            self.reading.progress.check()?;
-            self.listing(&mut walk, listing)?;
-            self.reading.outlet.breathe()?;
-        }
+        self.walk_on(&mut walk)?;
         self.read_deferred()?;
+        self.follow_moves(&mut walk)?;
         self.stands()?;
         if !self.encloses {
             self.say_absent()?;
@@ -263,10 +279,10 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
+    pub(super) fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
         let Listing { path, node, names, is_by_path, entries } = listing;
-        let (directory, entries) = match entries {
-            Ok((directory, _)) if !self.is_on_its_volume(&path, &directory, is_by_path) => {
+        let (directory, seen, entries) = match entries {
+            Ok((directory, _, _)) if !self.is_on_its_volume(&path, &directory, is_by_path) => {
                 self.torn.push(path);
                 return Ok(());
             }
@@ -286,7 +302,7 @@ impl<'a> Pass<'a> {
             }
         };
         let mut known = match &names {
-            Names::All => self.reading.journal.children(node)?,
+            Names::All | Names::Here => self.reading.journal.children(node)?,
             Names::These(names) => {
                 let mut known = HashMap::new();
                 // Where names are folded, one that was told may be another than the entry's own.
@@ -297,6 +313,13 @@ impl<'a> Pass<'a> {
             }
         };
         self.taken_back.clear();
+        self.return_leaving(node, &names);
+        if let Some(seen) = seen
+            && !self.encloses
+            && !self.reading.view.stands_still(&path)
+        {
+            self.seen.add(&path, node, &names, seen);
+        }
         self.settle_streams()?;
         known.retain(|name, _| !is_stream(name));
         self.remember_mount(&path, &directory)?;
@@ -313,13 +336,18 @@ impl<'a> Pass<'a> {
             let before = known.remove(&entry.name);
             self.entry(walk, &here, &present, entry, before, &mut tasks)?;
         }
+        // A database that's gone has no more to hold: it may be met elsewhere.
+        if !self.held.is_empty() {
+            known.keys().for_each(|name| {
+                self.held.remove(&here.child(name));
+            });
+        }
         let mut gone: Vec<Vec<u8>> =
             known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
         // What's there in another case isn't missing.
         gone.retain(|name| in_any_case.contains(&*folded(name)) || !self.keeps(&here, name));
         for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
-            self.take_streams_back(node, name.as_bytes())?;
-            self.take_back(node, name)?;
+            self.leave(&here, name)?;
         }
         let groups = grouped(tasks);
         for (database, tasks) in groups.databases {
@@ -352,6 +380,11 @@ impl<'a> Pass<'a> {
     fn stands(&self) -> Result<()> {
         let shown = |path: &[u8]| String::from_utf8_lossy(path).trim_start_matches('/').to_owned();
         self.reading.view.lost().map_or(Ok(()), |path| Err(CaptureError::SnapshotLost(shown(path))))
+    }
+
+    /// Whether folders changed faster than they could be listed.
+    pub(super) fn is_restless(&self) -> bool {
+        self.is_restless
     }
 
     /// Whether something of what was asked for couldn't be read.
@@ -423,13 +456,17 @@ impl<'a> Pass<'a> {
         let (path, node, is_new) = (task.path.clone(), task.node, task.known.is_none());
         let (shown, directory, host) = (task.shown().to_vec(), task.directory, task.host);
         let read = self.reading.read_file(task)?;
-        if is_new && matches!(read, FileRead::Failed | FileRead::Replaced) {
+        let is_unread = matches!(read, FileRead::Failed | FileRead::Vanished);
+        if is_new && (is_unread || read == FileRead::Replaced) {
             self.unsent.insert(node);
         }
-        if matches!(read, FileRead::Failed | FileRead::Torn | FileRead::Replaced) {
+        if is_unread || matches!(read, FileRead::Torn | FileRead::Replaced) {
             self.stands()?;
         }
         self.lacks |= read == FileRead::Failed;
+        if read == FileRead::Vanished {
+            self.vanished(&shown);
+        }
         if matches!(read, FileRead::Torn | FileRead::Replaced) {
             self.torn.push(shown);
         }

@@ -21,7 +21,7 @@ use crate::cut::{Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, style_of};
 use crate::journal::{
     JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, Settled, attrs_hash,
 };
-use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file};
+use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file, is_gone};
 use crate::scan::Stat;
 use crate::standstill::View;
 
@@ -40,6 +40,8 @@ pub(super) enum FileRead {
     /// Another file was there than the one that was listed: nothing was sent.
     Replaced,
     Failed,
+    /// It isn't there any more.
+    Vanished,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +129,7 @@ impl<'a> Reading<'a> {
                 }
                 self.report.unreadable(task.shown(), &error);
                 self.distrust(task.known.take())?;
-                FileRead::Failed
+                if is_gone(&error) { FileRead::Vanished } else { FileRead::Failed }
             }
         };
         self.progress.file_done();
@@ -392,7 +394,7 @@ pub(super) fn says_the_same(before: &Known, now: &Known) -> bool {
 
 /// Whether a file that was last changed at that time was so long ago that a write after the reading began shows in its times. Some
 /// file systems keep whole seconds alone, or every other one: there a second write within them doesn't show.
-fn has_rested(changed_ns: i64, started_ns: i64) -> bool {
+pub(super) fn has_rested(changed_ns: i64, started_ns: i64) -> bool {
     const SECOND_NS: i64 = 1_000_000_000;
     let grain_ns = if changed_ns % SECOND_NS == 0 { 2 * SECOND_NS } else { CLOCK_GRAIN_NS };
     changed_ns < started_ns - grain_ns

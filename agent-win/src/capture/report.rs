@@ -61,6 +61,11 @@ impl Report {
         self.add(RemarkKind::Elsewhere, &first, what);
     }
 
+    /// What was said of a path doesn't hold any more.
+    pub(super) fn forget(&mut self, path: &[u8]) {
+        self.lines.remove(path);
+    }
+
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.omitted = 0;

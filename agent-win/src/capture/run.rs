@@ -142,16 +142,17 @@ fn look_until_quiet(pass: &mut Pass<'_>, target: &Target, claim: Claim) -> Resul
     let mut steps = 0;
     for look in 0..LOOKS_MAX {
         let torn = pass.look(target)?;
-        let is_quiet = pass.reading.outlet.steps() == steps && torn.is_empty();
+        let is_whole = torn.is_empty() && !pass.is_restless();
+        let is_quiet = pass.reading.outlet.steps() == steps && is_whole;
         steps = pass.reading.outlet.steps();
         let stands_still = matches!(claim, Claim::Application | Claim::Snapshot);
         match claim {
             // What couldn't be read stays as an earlier point has it, or isn't in the point at all.
-            _ if pass.lacks() && torn.is_empty() && (stands_still || is_quiet) => {
+            _ if pass.lacks() && is_whole && (stands_still || is_quiet) => {
                 return Ok(Consistency::PerFile);
             }
-            Claim::Application if torn.is_empty() => return Ok(Consistency::Application),
-            Claim::Snapshot if torn.is_empty() => return Ok(Consistency::Crash),
+            Claim::Application if is_whole => return Ok(Consistency::Application),
+            Claim::Snapshot if is_whole => return Ok(Consistency::Crash),
             Claim::Quiet if is_quiet => return Ok(Consistency::Quiet),
             // Elsewhere something may have changed meanwhile; and where times don't tell of every write, here as well.
             Claim::None if is_quiet && (!TIMES_TELL_WRITES || matches!(target, Target::These(_))) => {

@@ -116,7 +116,7 @@ mod tests {
     fn bytes(target: &Target) -> usize {
         let Target::These(dirty) = target else { return 0 };
         let names = |names: &Names| match names {
-            Names::All => 0,
+            Names::All | Names::Here => 0,
             Names::These(names) => names.iter().map(|name| taken(name)).sum(),
         };
         dirty.directories.iter().map(|(path, found)| taken(path) + names(found)).sum()

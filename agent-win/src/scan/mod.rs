@@ -16,4 +16,4 @@ pub(crate) use object_id::ObjectId;
 #[cfg(windows)]
 pub(crate) use stat::Elsewhere;
 pub(crate) use stat::{ListedEntry, Stat, is_elsewhere};
-pub(crate) use walk::{Listing, Names, Pending, Walk};
+pub(crate) use walk::{Listing, Names, Pending, Seen, Walk};

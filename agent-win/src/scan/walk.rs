@@ -11,9 +11,10 @@ use std::thread::JoinHandle;
 
 use coffer_format::NodeId;
 
+use crate::clock::now_ns;
 use crate::config::{Priority, Scope, Verdict};
 use crate::platform::Directory;
-use crate::scan::ListedEntry;
+use crate::scan::{ListedEntry, Stat};
 use crate::standstill::View;
 
 const LISTINGS_MAX: usize = 16;
@@ -24,7 +25,10 @@ const IN_MEMORY: &str = "what is mounted there is no disk (tmpfs or alike); incl
 /// Which entries of a directory to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Names {
+    /// All of them, and everything below.
     All,
+    /// All of them, but not what lies below those that are known already.
+    Here,
     These(Vec<Vec<u8>>),
 }
 
@@ -40,6 +44,16 @@ pub(crate) struct Pending {
     pub(crate) names: Names,
 }
 
+/// An open directory, as it was before it was listed, and what was in it.
+pub(crate) type Listed = (Arc<Directory>, Option<Seen>, Vec<ListedEntry>);
+
+/// A directory right before it was listed, by the computer's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) stat: Stat,
+    pub(crate) at_ns: i64,
+}
+
 /// A directory's entries.
 #[derive(Debug)]
 pub(crate) struct Listing {
@@ -48,7 +62,7 @@ pub(crate) struct Listing {
     pub(crate) names: Names,
     /// It was opened by its path, not from its parent.
     pub(crate) is_by_path: bool,
-    pub(crate) entries: io::Result<(Arc<Directory>, Vec<ListedEntry>)>,
+    pub(crate) entries: io::Result<Listed>,
 }
 
 /// A walk in progress.
@@ -94,9 +108,19 @@ impl Walk {
         self.shared.changed.notify_one();
     }
 
+    /// Lists a directory at once, while the caller waits.
+    pub(crate) fn list_now(&self, pending: Pending) -> Listing {
+        self.shared.listing(pending)
+    }
+
+    /// Whether nothing is pending.
+    pub(crate) fn is_done(&self) -> bool {
+        self.outstanding == 0
+    }
+
     /// The next listing; `None` once nothing is pending.
     pub(crate) fn next(&mut self) -> Option<Listing> {
-        if self.outstanding == 0 {
+        if self.is_done() {
             return None;
         }
         let listing = self.listings.as_ref()?.recv().ok()?;
@@ -125,16 +149,18 @@ impl Shared {
 
     fn work(&self, listings: &SyncSender<Listing>) {
         while let Some(pending) = self.take() {
-            // A listing that never comes would be waited for for ever.
-            let entries = catch_unwind(AssertUnwindSafe(|| self.entries(&pending))).unwrap_or_else(|_| {
-                Err(io::Error::other("the agent failed at listing it; please report this"))
-            });
-            let Pending { path, node, names, from, .. } = pending;
-            let is_by_path = from.is_none();
-            if listings.send(Listing { path, node, names, is_by_path, entries }).is_err() {
+            if listings.send(self.listing(pending)).is_err() {
                 return;
             }
         }
+    }
+
+    fn listing(&self, pending: Pending) -> Listing {
+        // A listing that never comes would be waited for for ever.
+        let entries = catch_unwind(AssertUnwindSafe(|| self.entries(&pending)))
+            .unwrap_or_else(|_| Err(io::Error::other("the agent failed at listing it; please report this")));
+        let Pending { path, node, names, from, .. } = pending;
+        Listing { path, node, names, is_by_path: from.is_none(), entries }
     }
 
     fn take(&self) -> Option<Pending> {
@@ -150,7 +176,7 @@ impl Shared {
         }
     }
 
-    fn entries(&self, pending: &Pending) -> io::Result<(Arc<Directory>, Vec<ListedEntry>)> {
+    fn entries(&self, pending: &Pending) -> io::Result<Listed> {
         let directory = match &pending.from {
             Some((parent, name)) if !self.view.is_root(&pending.path) => parent.open_child(name)?,
             _ => self.view.directory(&pending.path)?,
@@ -159,9 +185,12 @@ impl Shared {
             // Below the root there are always some; below what else is included, somebody may count on it.
             return match self.scope.is_below_include(&pending.path) {
                 true => Err(io::Error::new(io::ErrorKind::Unsupported, IN_MEMORY)),
-                false => Ok((Arc::new(directory), Vec::new())),
+                false => Ok((Arc::new(directory), None, Vec::new())),
             };
         }
+        let at_ns = now_ns();
+        // The top of all is never told apart from itself.
+        let seen = directory.stat().ok().map(|stat| Seen { stat, at_ns });
         let path = std::cell::RefCell::new(pending.path.clone());
         let of = |name: &[u8], is_so: &dyn Fn(&[u8]) -> bool| {
             let mut path = path.borrow_mut();
@@ -172,7 +201,7 @@ impl Shared {
         };
         let wanted = |name: &[u8]| of(name, &|path| self.scope.verdict(path) != Verdict::Outside);
         let mut entries = match &pending.names {
-            Names::All => directory.list(wanted)?,
+            Names::All | Names::Here => directory.list(wanted)?,
             Names::These(names) => {
                 let entries =
                     names.iter().filter(|name| wanted(name)).filter_map(|name| directory.entry(name));
@@ -186,6 +215,6 @@ impl Shared {
         };
         entries
             .retain(|entry| !(entry.is_file() && of(&entry.name, &|path| self.scope.leaves_out_file(path))));
-        Ok((Arc::new(directory), entries))
+        Ok((Arc::new(directory), seen, entries))
     }
 }
