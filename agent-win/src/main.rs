@@ -10,7 +10,7 @@ use coffer_agent::capture::Outcome;
 use coffer_agent::line;
 use coffer_agent::restore::{AT_RESTART, Goal, Restored, Specials};
 use coffer_agent::state::StateDir;
-use coffer_agent::work::{Agent, Done};
+use coffer_agent::work::{Agent, Done, Once, WorkError};
 use coffer_format::PointSeq;
 use coffer_format::wire::ReplaceRule;
 use coffer_link::EnrolmentCode;
@@ -141,10 +141,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Capture { state, config, server } => {
             let (agent, _lock) = open(state, server)?;
-            let done = agent.capture_once(config.as_deref())?;
+            let Once { done, failed } = agent.capture_once(config.as_deref())?;
             done.iter().for_each(print);
             let is_clean = done.iter().all(|done| done.outcome.report().is_empty());
-            Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(exit_code::PARTLY) })
+            Ok(match failed_first(failed) {
+                Some(code) => code,
+                None if is_clean => ExitCode::SUCCESS,
+                None => ExitCode::from(exit_code::PARTLY),
+            })
         }
         Command::Restore { state, config, point, to, in_place: _, replace, server, paths } => {
             // Beside an agent at work: a restore needs nothing that only one may have.
@@ -243,6 +247,17 @@ fn print(done: &Done) {
     for line in outcome.report() {
         println!("  {}: {}", String::from_utf8_lossy(&line.path.0), line.what);
     }
+}
+
+/// Says what failed of which configuration; the code is the first one's.
+fn failed_first(failed: Vec<(String, WorkError)>) -> Option<ExitCode> {
+    let mut first = None;
+    for (name, error) in failed {
+        let error = anyhow::Error::from(error);
+        eprintln!("coffer-agent: {name}: {}.", sentences(&error).join(": "));
+        first.get_or_insert_with(|| ExitCode::from(exit_code(&error)));
+    }
+    first
 }
 
 /// The error and its causes, without saying anything twice.

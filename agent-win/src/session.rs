@@ -84,6 +84,11 @@ impl Session {
         self.wire.send(message)
     }
 
+    /// Tells the box why there's no new point of a configuration; that it can be captured again where `why` is empty.
+    pub(crate) fn capture_failed(&self, config: ConfigId, why: &str) -> Result<(), WireError> {
+        self.wire.send(Message::CaptureFailed { config, sentence: why.to_owned() })
+    }
+
     /// Tells the box that its newest point is all there is.
     pub fn up_to_date(&self, config: ConfigId) -> Result<(), WireError> {
         self.wire.send(Message::UpToDate { config })

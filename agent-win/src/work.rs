@@ -2,21 +2,22 @@
 
 mod captures;
 mod contact;
+mod once;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use coffer_format::wire::{ConfigText, Message};
+use coffer_format::wire::Message;
 use coffer_format::{ConfigId, PointSeq};
 use coffer_link::{Identity, LinkError};
 use tokio::runtime::Handle;
 
-use crate::capture::{CaptureError, Outcome};
+use crate::capture::CaptureError;
 use crate::exclusions::ListedExclusions;
 use crate::find::{self, Whereabouts};
 use crate::guest::Guest;
-use crate::job::{Errand, Job};
+use crate::job::Job;
 use crate::restore::{Goal, RestoreError, Restored};
 use crate::restore_desk::{self, Inbox};
 use crate::schedule::Backoff;
@@ -26,11 +27,10 @@ use crate::update::Updater;
 use crate::watch::Watch;
 use crate::wire::WireError;
 use captures::Line;
+pub use once::{Done, Once};
 
 /// A configuration that couldn't be used may be usable after so long.
 const TRY_CONFIG_AGAIN: Duration = Duration::from_secs(300);
-/// A capture that's asked for goes on with so many snapshots at most.
-const SNAPSHOTS_MAX: usize = 3;
 const POLL: Duration = Duration::from_millis(200);
 
 /// Why the agent ended.
@@ -50,14 +50,6 @@ pub enum WorkError {
     Config { name: String, mistakes: String },
     #[error("this computer has no configuration{}; make one on the box", .0.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default())]
     NoConfig(Option<String>),
-}
-
-/// What came of one configuration's capture.
-#[derive(Debug)]
-pub struct Done {
-    pub name: String,
-    pub outcome: Outcome,
-    pub took: Duration,
 }
 
 /// Where the box is.
@@ -117,54 +109,6 @@ impl Agent {
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-    }
-
-    /// One capture of each configuration, or of the one with that name. Where a snapshot is lost, it goes on with another.
-    pub fn capture_once(&self, only: Option<&str>) -> Result<Vec<Done>, WorkError> {
-        let mut done = Vec::new();
-        for _ in 1..SNAPSHOTS_MAX {
-            match self.capture_in_session(only, &mut done) {
-                Err(WorkError::Capture(error @ CaptureError::SnapshotLost(_))) => tracing::warn!(%error),
-                captured => return captured.map(|()| done),
-            }
-        }
-        self.capture_in_session(only, &mut done).map(|()| done)
-    }
-
-    fn capture_in_session(&self, only: Option<&str>, done: &mut Vec<Done>) -> Result<(), WorkError> {
-        let mut session = self.session()?;
-        let captured = self.capture_all(&mut session, only, done);
-        match captured {
-            Ok(()) => session.goodbye(),
-            Err(_) => session.cut(),
-        }
-        captured
-    }
-
-    /// All that aren't done yet.
-    fn capture_all(
-        &self,
-        session: &mut Session,
-        only: Option<&str>,
-        done: &mut Vec<Done>,
-    ) -> Result<(), WorkError> {
-        let wanted = |text: &ConfigText| only.is_none_or(|name| name == text.name);
-        let texts: Vec<ConfigText> = session.configs()?.into_iter().filter(wanted).collect();
-        if texts.is_empty() {
-            return Err(WorkError::NoConfig(only.map(str::to_owned)));
-        }
-        for text in &texts {
-            if done.iter().any(|one| one.name == text.name) {
-                continue;
-            }
-            let began = Instant::now();
-            let mut job = Job::new(text, &self.state, self.listed(), false)?;
-            job.find_files()?;
-            job.schedule.ask(began);
-            let outcome = self.capture(session, &job, Errand::Point, &self.progress(&job))?;
-            done.push(Done { name: text.name.clone(), outcome, took: began.elapsed() });
-        }
-        Ok(())
     }
 
     /// Restores a configuration's point, the newest where none is said.
@@ -297,6 +241,7 @@ impl Agent {
                 Err(error) => {
                     tracing::error!(%error, "configuration left out");
                     session.doing(text.config, &error.to_string())?;
+                    session.capture_failed(text.config, &error.to_string())?;
                     again = Some(Instant::now() + TRY_CONFIG_AGAIN);
                 }
             }

@@ -87,6 +87,37 @@ fn an_agent_whose_captures_fail_says_why_on_the_box() {
 }
 
 #[test]
+fn one_capture_by_command_that_fails_is_told_on_the_box_too() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    capture(&site);
+    let journal = site.path("agent/config-1");
+    fs::remove_dir_all(&journal).unwrap();
+    fs::write(&journal, "in the way").unwrap();
+    let output = site.capture();
+    assert!(!output.status.success(), "{}", said(&output));
+    let config = || site.status()["computers"][0]["configurations"][0].clone();
+    assert_eq!(config()["state"], "failing");
+    for told in [site.coffer(&["status"]), site.coffer(&["computers"])] {
+        assert!(told.contains("can't be captured") || told.contains("failing"), "{told}");
+    }
+    fs::remove_file(&journal).unwrap();
+    capture(&site);
+    assert_eq!(config()["state"], "protected");
+    // A configuration that this computer can't use is none that's captured.
+    site.configure("include = ['C:\\data']\nwhen = \"manual\"\n");
+    let output = site.capture();
+    assert!(!output.status.success(), "{}", said(&output));
+    assert_eq!(config()["state"], "failing");
+    let agent = site.start_agent();
+    site.configure(&format!("include = [{:?}]\nwhen = \"manual\"\n", site.data()));
+    site.wait_until("the failure is over", || config()["state"] == "protected");
+    site.configure("include = ['C:\\data']\nwhen = \"manual\"\n");
+    site.wait_until("the box shows that it can't be used", || config()["state"] == "failing");
+    agent.kill();
+}
+
+#[test]
 fn a_box_without_a_library_says_so_and_makes_none_up() {
     let site = Site::start();
     fill(&site, 10, 1);

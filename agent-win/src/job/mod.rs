@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coffer_format::entry::RemarkKind;
-use coffer_format::wire::{ConfigText, Message};
+use coffer_format::wire::ConfigText;
 
 use crate::capture::{CaptureError, Outcome, Target};
 use crate::clock::week_time;
@@ -96,7 +96,7 @@ impl Job {
             told_waiting: None,
             told_exclusions: false,
             failure: None,
-            told_failure: true,
+            told_failure: false,
             state: state.clone(),
             listed: listed.clone(),
             bookmarks: None,
@@ -294,8 +294,7 @@ impl Job {
     /// Tells the box why captures fail, and when they no longer do.
     pub(crate) fn tell_failure(&mut self, session: &Session) -> Result<(), WireError> {
         if !self.told_failure {
-            let (config, sentence) = (self.text.config, self.failure.clone().unwrap_or_default());
-            session.tell(Message::CaptureFailed { config, sentence })?;
+            session.capture_failed(self.text.config, self.failure.as_deref().unwrap_or_default())?;
             self.told_failure = true;
         }
         Ok(())
