@@ -118,6 +118,65 @@ fn a_full_disk_is_one_sentence_and_leaves_whole_files_only() {
     }
 }
 
+/// After the disk was full the next restore adds files to folders that were done already.
+#[test]
+fn folders_have_their_times_after_a_restore_that_goes_on_where_the_disk_was_full() {
+    let site = Site::start();
+    for folder in 0..6 {
+        let folder = site.data().join(format!("folder-{folder}"));
+        fs::create_dir(&folder).unwrap();
+        (0..4).for_each(|file| fs::write(folder.join(format!("{file}")), bytes(file, 700_000)).unwrap());
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+        fs::File::open(&folder).unwrap().set_modified(old).unwrap();
+    }
+    assert!(site.capture().status.success());
+    let to = site.path("small");
+    fs::create_dir(&to).unwrap();
+    mount(Some("tmpfs"), &to, Some("tmpfs"), MsFlags::empty(), Some("size=5m"))
+        .expect("only root can mount: run the tests as root");
+    let full = restore(&site, &to, &[]);
+    mount(None::<&str>, &to, None::<&str>, MsFlags::MS_REMOUNT, Some("size=50m")).unwrap();
+    let whole = restore(&site, &to, &[]);
+    let facts = |top: PathBuf| {
+        let facts = |folder: usize| {
+            let found = fs::metadata(top.join(format!("folder-{folder}"))).unwrap();
+            (found.mode(), found.mtime(), found.mtime_nsec())
+        };
+        (0..6).map(facts).collect::<Vec<_>>()
+    };
+    let (there, found) = (contents(&below(&site, &to)), facts(below(&site, &to)));
+    umount2(&to, MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(full.status.code(), Some(7), "{}", said(&full));
+    assert_eq!(whole.status.code(), Some(0), "{}", said(&whole));
+    assert_eq!(there, contents(&site.data()));
+    assert_eq!(found, facts(site.data()));
+}
+
+/// What somebody has under such a name is theirs: it's captured, restored, and in no restore's way.
+#[test]
+fn names_like_those_of_files_that_are_not_whole_are_anybodys() {
+    let site = Site::start();
+    let names = [".coffer-restoring-1", ".coffer-restoring-9-9", ".coffer-restoring-folder"];
+    for (number, name) in names.iter().enumerate() {
+        fs::write(site.data().join(name), bytes(number as u64, 500)).unwrap();
+    }
+    fs::write(site.data().join("file"), "file").unwrap();
+    assert!(site.capture().status.success());
+    let (to, before) = (site.path("back"), contents(&site.data()));
+    for _ in 0..2 {
+        let output = restore(&site, &to, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(contents(&below(&site, &to)), before);
+        assert_eq!(before.len(), names.len() + 1);
+        fs::remove_file(below(&site, &to).join("file")).unwrap();
+    }
+    let mut agent = site.agent("restore");
+    agent.args(["--config", "files", "--server", &site.server, "--in-place"]);
+    fs::write(site.data().join("file"), "damaged").unwrap();
+    support::succeed(&mut agent);
+    assert_eq!(contents(&site.data()), before);
+}
+
 #[test]
 fn what_gives_power_is_put_back_in_place_and_left_off_elsewhere_with_a_word() {
     let site = Site::start();

@@ -85,7 +85,11 @@ fn what_was_damaged_comes_back_to_its_place_and_a_planted_link_leads_nowhere() {
     fs::create_dir(&outside).unwrap();
     fs::remove_dir_all(site.data().join("folder-3")).unwrap();
     symlink(&outside, site.data().join("folder-3")).unwrap();
-    fs::write(site.data().join(".coffer-restoring-9-9"), "left by a restore that was broken off").unwrap();
+    fs::write(
+        site.data().join(".coffer-restoring-7b1f0c5e2a94d863-9-9"),
+        "left by a restore that was broken off",
+    )
+    .unwrap();
     fs::write(site.data().join("READ ME.txt"), "pay").unwrap();
 
     let output = restore_in_place(&site, &[]);

@@ -59,7 +59,8 @@ fn restore_in_place(windows: &WindowsSite) -> Output {
 fn a_file_in_use_is_replaced_at_the_next_start_and_all_others_at_once() {
     let (windows, before) = damaged();
     let data = windows.data();
-    fs::write(data.join(".coffer-restoring-5-5"), b"left by a restore that was broken off").unwrap();
+    fs::write(data.join(".coffer-restoring-7b1f0c5e2a94d863-5-5"), b"left by a restore that was broken off")
+        .unwrap();
     fs::write(data.join("new.txt"), b"not in the point").unwrap();
 
     let held = windows.hold(r"C:\data\mail.ost");

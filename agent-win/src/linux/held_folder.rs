@@ -76,15 +76,29 @@ impl HeldFolder {
         }
     }
 
-    /// Removes files with such names that nobody is at work on.
-    pub(crate) fn remove_unused(&self, is_meant: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
+    /// Removes files with such names that nobody is at work on, and folders that have nothing but one called `mark`.
+    pub(crate) fn remove_unused(&self, is_meant: &dyn Fn(&[u8]) -> bool, mark: &[u8]) -> io::Result<()> {
         for entry in std::fs::read_dir(self.place(b"."))? {
-            let name = entry?.file_name();
-            if is_meant(name.as_bytes()) && self.is_unused(name.as_bytes()) {
-                self.remove(name.as_bytes())?;
+            let entry = entry?;
+            let name = entry.file_name();
+            if !is_meant(name.as_bytes()) || !self.is_unused(name.as_bytes()) {
+                continue;
+            }
+            match entry.file_type()?.is_dir() {
+                true => self.remove_folder(name.as_bytes(), mark)?,
+                false => self.remove(name.as_bytes())?,
             }
         }
         Ok(())
+    }
+
+    /// Removes a folder that has nothing in it, or only a file called `mark`.
+    pub(super) fn remove_folder(&self, name: &[u8], mark: &[u8]) -> io::Result<()> {
+        match self.child(name)?.remove(mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::fs::remove_dir(self.place(name))
     }
 
     /// Removes a file or a link.
@@ -101,7 +115,8 @@ impl HeldFolder {
         }
         let mut options = OpenOptions::new();
         let opened = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(place);
-        kind.is_ok_and(|kind| kind.is_file()) && opened.is_ok_and(|file| file.try_lock().is_ok())
+        kind.is_ok_and(|kind| kind.is_file() || kind.is_dir())
+            && opened.is_ok_and(|file| file.try_lock().is_ok())
     }
 
     /// The names in it, and all others on its disk, have reached that.

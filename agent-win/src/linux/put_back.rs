@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown, fchown};
+use std::sync::Arc;
 
 use coffer_format::node::{AttrKind, NodeKind, NodeMeta};
 use nix::sys::stat::{UtimensatFlags, futimens, utimensat};
@@ -25,9 +26,35 @@ pub(crate) fn is_guarded(_meta: &NodeMeta) -> bool {
     true
 }
 
-/// Nothing here is for empty folders alone.
-pub(crate) fn begin_folder(_folder: &HeldFolder, _name: &[u8], _meta: &NodeMeta) -> Vec<String> {
-    Vec::new()
+/// Makes a folder, for its maker alone, that has a file called `mark` in it from when it's there on: until then it's called
+/// `working`. None where there's something already.
+pub(crate) fn begin_folder(
+    folder: &Arc<HeldFolder>,
+    name: &[u8],
+    (working, mark): (&[u8], &[u8]),
+    _meta: &NodeMeta,
+) -> io::Result<Option<Vec<String>>> {
+    if std::fs::symlink_metadata(folder.place(name)).is_ok() || !folder.make_folder(working, true)? {
+        return Ok(None);
+    }
+    let begun = || {
+        let made = Arc::new(folder.child(working)?);
+        // Says to others that somebody is at work on it; where locks aren't known, nobody asks for them.
+        let lock = std::fs::File::open(made.place(b"."))?;
+        if let Err(error) = lock.try_lock() {
+            tracing::debug!(%error, "a folder isn't locked while it's begun");
+        }
+        drop(HeldEntry::create(&made, mark, true)?);
+        HeldEntry::open(folder, working)?.rename(name, false)
+    };
+    match begun() {
+        Ok(()) => Ok(Some(Vec::new())),
+        Err(error) => {
+            folder.remove_folder(working, mark)?;
+            // Somebody has put something there meanwhile.
+            if error.kind() == io::ErrorKind::AlreadyExists { Ok(None) } else { Err(error) }
+        }
+    }
 }
 
 /// Files have no streams here: one of another system's is a file of its own.
@@ -95,4 +122,47 @@ fn owned(give: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 fn time(meta: &NodeMeta) -> TimeSpec {
     let ns = meta.mtime_ns;
     TimeSpec::new(ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_never_there_without_its_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let path = fs::canonicalize(dir.path()).unwrap();
+        let folder = Arc::new(HeldFolder::at(path.as_os_str().as_bytes()).unwrap());
+        let meta = NodeMeta::new(NodeKind::Directory);
+        let begin = |name: &[u8]| begin_folder(&folder, name, (b"working", b"mark"), &meta).unwrap();
+        assert_eq!(begin(b"new"), Some(Vec::new()));
+        assert!(at("new/mark").is_file() && !at("working").exists());
+        fs::remove_file(at("new/mark")).unwrap();
+        assert_eq!(begin(b"new"), None);
+        assert!(!at("new/mark").exists(), "what's there already is taken for our own");
+
+        // Ended between the two steps.
+        let is_ours = |name: &[u8]| name == b"working";
+        for has_mark in [false, true] {
+            fs::create_dir(at("working")).unwrap();
+            if has_mark {
+                fs::write(at("working/mark"), "").unwrap();
+            }
+            let busy = fs::File::open(at("working")).unwrap();
+            busy.try_lock().unwrap();
+            folder.remove_unused(&is_ours, b"mark").unwrap();
+            assert!(at("working").exists(), "somebody was at work on it");
+            drop(busy);
+            folder.remove_unused(&is_ours, b"mark").unwrap();
+            assert!(!at("working").exists());
+        }
+        // No folder of theirs goes with what's in it.
+        fs::create_dir(at("working")).unwrap();
+        fs::write(at("working/theirs"), "theirs").unwrap();
+        folder.remove_unused(&is_ours, b"mark").unwrap_err();
+        assert_eq!(fs::read(at("working/theirs")).unwrap(), b"theirs");
+    }
 }

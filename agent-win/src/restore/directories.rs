@@ -9,15 +9,16 @@ use coffer_format::node::NodeMeta;
 
 use super::Restored;
 use super::existing::Existing;
+use super::folders::working_name;
 use super::growing::Spot;
 use super::place::Drives;
 use super::write::Restoring;
 use crate::path::split;
 use crate::platform::{self, HeldEntry};
-use crate::scan::ObjectId;
+use crate::scan::{ObjectId, Stat};
 
 /// The mark of a folder that's begun and not finished.
-const BEGUN: &[u8] = b".coffer-restoring-folder";
+pub(super) const BEGUN: &[u8] = b".coffer-restoring-7b1f0c5e2a94d863-folder";
 
 /// A folder that may be written to.
 #[derive(Default)]
@@ -46,20 +47,18 @@ impl Restoring {
 
     /// A folder that's there is kept. One that was asked for gets what it had; one on the way to that stays as it is.
     pub(super) fn directory(&mut self, index: u32, spot: Spot, meta: NodeMeta) -> io::Result<()> {
-        let is_made = spot.folder.make_folder(&spot.name, platform::is_guarded(&meta))?;
-        if is_made {
-            let lacking = platform::begin_folder(&spot.folder, &spot.name, &meta);
-            lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
-        }
+        let made = platform::begin_folder(&spot.folder, &spot.name, (&working_name(index), BEGUN), &meta)?;
+        let is_made = made.is_some();
+        made.into_iter().flatten().for_each(|what| self.lack(&spot.shown, what));
         let folder = self.folders.folder(&spot.place)?;
-        if is_made {
-            drop(HeldEntry::create(&folder, BEGUN, true)?);
-        }
         let was_begun = || std::fs::symlink_metadata(folder.place(BEGUN)).is_ok_and(|mark| mark.is_file());
         let is_new = is_made || was_begun();
         let object = Some(folder.object()?);
-        let is_theirs =
-            matches!(self.rule, Existing::Nothing | Existing::Beside) || !self.is_asked(&spot.shown);
+        // One that has what it had is so again once files that lacked were put into it.
+        let is_as_it_was =
+            || platform::stat_path(&folder.place(b".")).is_ok_and(|stat| is_alike(&stat, &meta));
+        let is_theirs = !self.is_asked(&spot.shown)
+            || matches!(self.rule, Existing::Nothing | Existing::Beside) && !is_as_it_was();
         let stays = self.is_drive(&spot.place) || (!is_new && is_theirs);
         let kept = (!stays).then_some(Kept { shown: spot.shown, meta });
         self.directories.entry(spot.place).or_insert(Directory { object, is_new, is_made, kept });
@@ -123,4 +122,9 @@ impl Restoring {
             Err(error) => vec![format!("was restored without its permissions and times ({error})")],
         }
     }
+}
+
+/// Whether a folder has the times, owner and permissions that it had.
+fn is_alike(stat: &Stat, meta: &NodeMeta) -> bool {
+    (stat.mtime_ns, stat.mode, stat.uid, stat.gid) == (meta.mtime_ns, meta.mode, meta.uid, meta.gid)
 }

@@ -6,12 +6,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::directories::BEGUN;
 use super::reach::reach;
 use crate::path::split;
 use crate::platform::HeldFolder;
 
-/// How files that aren't whole yet are called; numbers follow.
-const WORKING: &[u8] = b".coffer-restoring-";
+/// How files that aren't whole yet are called; numbers follow. Nobody gives a file of theirs such a name by chance.
+const WORKING: &[u8] = b".coffer-restoring-7b1f0c5e2a94d863-";
 /// Most folders that are held for the next file's sake.
 const HELD_MAX: usize = 512;
 
@@ -59,7 +60,7 @@ impl Folders {
     pub(super) fn clean_folder(&mut self, path: &[u8]) -> io::Result<Arc<HeldFolder>> {
         let folder = self.folder(path)?;
         if self.clean.insert(path.to_vec())
-            && let Err(error) = folder.remove_unused(&is_working)
+            && let Err(error) = folder.remove_unused(&is_working, BEGUN)
         {
             tracing::warn!(%error, "something is left behind of an earlier restore");
         }
@@ -72,7 +73,7 @@ impl Folders {
     }
 }
 
-/// What file number `index` is called until it's whole. The process keeps two restores apart.
+/// What file (or folder) number `index` is called until it's whole (or has its mark). The process keeps two restores apart.
 pub(super) fn working_name(index: u32) -> Vec<u8> {
     [WORKING, format!("{}-{index}", std::process::id()).as_bytes()].concat()
 }
@@ -98,8 +99,10 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_leftovers() {
-        assert!(is_working(&working_name(7)) && is_working(b".coffer-restoring-12"));
-        for theirs in [&b"coffer-restoring-1"[..], b".coffer-restoring-a.txt", b".coffer"] {
+        assert!(is_working(&working_name(7)));
+        for theirs in
+            [&b".coffer-restoring-1"[..], b".coffer-restoring-9-9", b".coffer-restoring-a.txt", b".coffer"]
+        {
             assert!(!is_working(theirs));
         }
     }

@@ -182,7 +182,7 @@ impl HeldFolder {
     }
 
     /// Removes entries with such names that nobody is at work on.
-    pub(crate) fn remove_unused(&self, is_meant: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
+    pub(crate) fn remove_unused(&self, is_meant: &dyn Fn(&[u8]) -> bool, _mark: &[u8]) -> io::Result<()> {
         for name in self.names()?.iter().filter(|name| is_meant(name)) {
             if let Err(error) = self.remove_one(name, is_meant)
                 && !is_locked(&error)

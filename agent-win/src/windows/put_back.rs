@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use coffer_format::node::{AttrKind, NodeKind, NodeMeta};
 use coffer_format::nt_basic::NtBasic;
@@ -38,8 +39,23 @@ pub(crate) fn is_guarded(meta: &NodeMeta) -> bool {
     value(meta, AttrKind::NtSecurity).is_some()
 }
 
-/// What only a folder that's still empty can be given: sentences as for [`HeldEntry::put_back`].
-pub(crate) fn begin_folder(folder: &HeldFolder, name: &[u8], meta: &NodeMeta) -> Vec<String> {
+/// Makes a folder with a file called `mark` in it, and gives it what only one that's still empty can be given: sentences as for
+/// [`HeldEntry::put_back`]. None where there's something already.
+pub(crate) fn begin_folder(
+    folder: &Arc<HeldFolder>,
+    name: &[u8],
+    (_working, mark): (&[u8], &[u8]),
+    meta: &NodeMeta,
+) -> io::Result<Option<Vec<String>>> {
+    if !folder.make_folder(name, is_guarded(meta))? {
+        return Ok(None);
+    }
+    let lacking = begin_empty(folder, name, meta);
+    drop(HeldEntry::create(&Arc::new(folder.child(name)?), mark, true)?);
+    Ok(Some(lacking))
+}
+
+fn begin_empty(folder: &HeldFolder, name: &[u8], meta: &NodeMeta) -> Vec<String> {
     if !nt_basic(meta).is_case_sensitive {
         return Vec::new();
     }
