@@ -207,6 +207,11 @@ impl Agent {
                     _ => return Err(WireError::Unexpected("a message out of turn").into()),
                 }
             }
+            let before = jobs.len();
+            jobs.retain_mut(|job| !job.leads_elsewhere());
+            if jobs.len() < before {
+                again = self.fetch(session, jobs)?;
+            }
             if again.is_some_and(|again| Instant::now() >= again) {
                 again = self.fetch(session, jobs)?;
             }

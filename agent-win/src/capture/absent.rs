@@ -12,6 +12,7 @@ use coffer_format::op::Name;
 
 use super::identity::{Identity, is_same_here};
 use super::pass::{Here, Pass};
+use super::strangers::Strangers;
 use super::{CaptureError, Target};
 use crate::clock::{now_ms, utc};
 use crate::config::below;
@@ -35,6 +36,7 @@ pub(super) struct Absent {
     is_whole: bool,
     /// What the newest point says isn't there, and since when.
     before: BTreeMap<Vec<u8>, u64>,
+    strangers: Strangers,
     /// Mount points without their volumes, and the device that each volume was.
     bare: BTreeMap<Vec<u8>, u64>,
     /// Includes, and folders on the way to one, at which there's nothing.
@@ -52,7 +54,9 @@ pub(super) struct Absent {
 impl Absent {
     /// Whether a path is, or lies below, one that isn't there.
     fn has(&self, path: &[u8]) -> bool {
-        self.places.iter().any(|absent| within(path, absent).is_some()) || self.bare_over(path).is_some()
+        self.places.iter().any(|absent| within(path, absent).is_some())
+            || self.bare_over(path).is_some()
+            || self.strangers.over(path).is_some()
     }
 
     /// The mount point without its volume that a path is or lies below, and the device that the volume was.
@@ -70,11 +74,12 @@ impl Absent {
     fn since_when(&self) -> BTreeMap<Vec<u8>, u64> {
         let now = now_ms();
         let paths = self.includes.keys().chain(self.bare.keys().filter(|path| self.is_outermost(path)));
+        let paths = paths.chain(self.strangers.refused());
         paths.map(|path| (path.clone(), self.before.get(path).copied().unwrap_or(now))).collect()
     }
 
     fn is_outermost(&self, path: &[u8]) -> bool {
-        !self.bare.keys().any(|other| below(path, other))
+        !self.bare.keys().any(|other| below(path, other)) && self.strangers.over(path).is_none()
     }
 }
 
@@ -95,6 +100,8 @@ impl Pass<'_> {
             };
         }
         absent.mounts = self.mounted(&absent.remembered)?;
+        absent.strangers =
+            self.look_for_strangers(&absent.mounts, &absent.remembered, absent.are_all_known)?;
         // One whose server or disk is gone may be mounted still.
         let is_gone = |path: &Vec<u8>| {
             !absent.mounts.has_volume(path) || stat_path(&self.reading.view.at(path)).is_err()
@@ -160,7 +167,10 @@ impl Pass<'_> {
     /// is.
     fn to_be_met(&self, absent: &Absent) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let is_open = |path: &[u8]| absent.is_whole || absent.before.contains_key(path) || absent.has(path);
-        let includes = self.scope.includes().filter(|path| !path.is_empty() && is_open(path));
+        // What lies below another volume than its own isn't met: that volume is told of.
+        let is_hidden = |path: &[u8]| absent.strangers.over(path).is_some();
+        let includes =
+            self.scope.includes().filter(|path| !path.is_empty() && is_open(path) && !is_hidden(path));
         includes.map(compared).collect()
     }
 
@@ -186,14 +196,30 @@ impl Pass<'_> {
     /// Remembers that a volume is mounted where a folder was listed.
     pub(super) fn remember_mount(&mut self, path: &[u8], directory: &Directory) -> Result<()> {
         let Absent { mounts, remembered, .. } = &self.absent;
-        if !mounts.has_volume(path) || remembered.contains(path) {
+        if !mounts.has_volume(path) {
             return Ok(());
+        }
+        if remembered.contains(path) {
+            return self.remember_identity(path, directory);
         }
         if self.scope.is_included(path) || !directory.is_pseudo().unwrap_or(true) {
             self.absent.remembered.insert(path.to_vec());
             self.reading.outlet.note(JournalChange::Mounted { path: path.to_vec() })?;
+            self.remember_identity(path, directory)?;
         }
         Ok(())
+    }
+
+    pub(super) fn mounts(&self) -> &Mounts {
+        &self.absent.mounts
+    }
+
+    pub(super) fn strangers(&self) -> &Strangers {
+        &self.absent.strangers
+    }
+
+    pub(super) fn strangers_mut(&mut self) -> &mut Strangers {
+        &mut self.absent.strangers
     }
 
     /// Where no journal remembers what was mounted: a folder on another device than the one that it's in was.
@@ -245,6 +271,9 @@ impl Pass<'_> {
         stat: Stat,
         before: Option<&Known>,
     ) -> Result<Option<Stat>> {
+        if self.stranger_over(path).is_some() {
+            return Ok(None);
+        }
         let is_folder = stat.kind == NodeKind::Directory;
         let bare = self.absent.bare_over(path).map(|(bare, device)| (bare.clone(), *device));
         if let Some((bare, device)) = bare
@@ -351,7 +380,8 @@ impl Pass<'_> {
             let what = match self.absent.includes.get(&path).filter(|_| !self.absent.bare.contains_key(&path))
             {
                 Some(why) => why.replace("{since}", &since),
-                None => volume_missing(&since, covered),
+                None if self.stranger_over(&path).is_some() => self.sentence_of_stranger(&path, &since),
+                None => volume_missing(&since, covered, self.scope.is_included(&path)),
             };
             self.reading.report.add_missing(&path, what);
             self.lacks = true;
@@ -403,7 +433,8 @@ impl Pass<'_> {
     /// For the journal, with the point that says it.
     pub(super) fn note_absent(&mut self) -> Result<()> {
         let paths = self.absent.since.clone().into_iter().collect();
-        self.reading.outlet.note(JournalChange::Absent { paths })
+        self.reading.outlet.note(JournalChange::Absent { paths })?;
+        self.note_strangers()
     }
 }
 
@@ -422,13 +453,16 @@ fn is_of_bare(known: &Known, stat: &Stat, volume: u64) -> bool {
     before.kind == stat.kind && (is_same || is_here && volume != stat.device)
 }
 
-fn volume_missing(since: &str, covered: Option<&(u64, Vec<u8>)>) -> String {
+fn volume_missing(since: &str, covered: Option<&(u64, Vec<u8>)>, is_included: bool) -> String {
+    let mend = match is_included {
+        true => "take it out of what the configuration includes",
+        false => "exclude this folder in the configuration",
+    };
     let besides = covered.map_or_else(String::new, |(count, first)| {
         format!(" ({count} files aren't captured, the first: {})", String::from_utf8_lossy(first))
     });
     format!(
         "the volume that's mounted here has been missing since {since}; the point keeps what the last one had of it, and of what \
-         lies in the bare folder only what takes none of its names{besides}. Mount it; if it's gone for good, exclude this \
-         folder in the configuration"
+         lies in the bare folder only what takes none of its names{besides}. Mount it; if it's gone for good, {mend}"
     )
 }

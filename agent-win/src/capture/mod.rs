@@ -25,6 +25,7 @@ mod run;
 mod seen;
 mod sender;
 mod sqlite_hold;
+mod strangers;
 mod streams;
 mod target;
 

@@ -76,6 +76,8 @@ pub(super) struct Pass<'a> {
     /// Paths that were asked for by name and haven't been met in this look, by what they're compared by.
     pub(super) awaited: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) absent: Absent,
+    /// Of the configuration.
+    pub(super) revision: u32,
     /// What the newest point says of single paths.
     pub(super) remarked: Remarked,
 }
@@ -83,7 +85,11 @@ pub(super) struct Pass<'a> {
 type Result<T> = std::result::Result<T, CaptureError>;
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(reading: Reading<'a>, scope: Arc<Scope>, next_node: NodeId) -> Pass<'a> {
+    pub(super) fn new(
+        reading: Reading<'a>,
+        (scope, revision): (Arc<Scope>, u32),
+        next_node: NodeId,
+    ) -> Pass<'a> {
         let prefetch = Prefetch::start(reading.view.clone(), reading.progress.priority());
         Pass {
             reading,
@@ -109,6 +115,7 @@ impl<'a> Pass<'a> {
             lacks: false,
             awaited: BTreeMap::new(),
             absent: Absent::default(),
+            revision,
             remarked: Remarked::new(),
         }
     }
@@ -199,6 +206,10 @@ impl<'a> Pass<'a> {
             false => self.scope.is_noticed(path),
         };
         for (path, names) in dirty.iter().filter(|(path, _)| is_meant(path)) {
+            if let Some((folder, name)) = self.stranger_over(path).and_then(crate::path::split) {
+                merge(&mut wanted, folder.to_vec(), Names::These(vec![name.to_vec()]));
+                continue;
+            }
             if let Some(bare) = self.bare_over(path) {
                 merge(&mut wanted, bare, Names::All);
                 continue;
@@ -281,6 +292,9 @@ impl<'a> Pass<'a> {
 
     pub(super) fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
         let Listing { path, node, names, is_by_path, entries } = listing;
+        if self.stranger_over(&path).is_some() {
+            return Ok(());
+        }
         let (directory, seen, entries) = match entries {
             Ok((directory, _, _)) if !self.is_on_its_volume(&path, &directory, is_by_path) => {
                 self.torn.push(path);

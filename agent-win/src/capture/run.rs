@@ -35,6 +35,8 @@ const SPARE_BUFFERS: usize = 9;
 /// What a capture is of, and how it's done.
 pub struct CaptureOrder<'a> {
     pub config: ConfigId,
+    /// Grows whenever somebody sets the configuration.
+    pub revision: u32,
     pub scope: Arc<Scope>,
     pub stance: Stance<'a>,
     /// Where the target's files were written to.
@@ -59,7 +61,7 @@ pub struct CaptureJob<'a> {
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
     let CaptureJob { order, wire, journal, vault, start, aside } = job;
-    let CaptureOrder { config, scope, stance, hints, compression, chunk_key, target, progress } = order;
+    let CaptureOrder { config, revision, scope, stance, hints, compression, chunk_key, target, progress } = order;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
     let (level, page_level) = levels(compression, start.is_first);
     let workers = Workers::start(WORKER_THREADS, chunk_key, (level, page_level), progress.priority())
@@ -77,7 +79,7 @@ pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
                 progress.settle_in();
                 let outlet = Outlet::new(items, workers, spare, stream);
                 let reading = Reading::new(outlet, reader, chunk_key, (&scope, view, hints), progress);
-                looks(Pass::new(reading, scope.clone(), start.next_node), &target, start, &stance)
+                looks(Pass::new(reading, (scope.clone(), revision), start.next_node), &target, start, &stance)
             }
         });
         let sent = send(sender, queue);

@@ -31,6 +31,8 @@ pub(crate) use prepared::Prepared;
 
 /// How often the box hears of a watched configuration in which nothing happens.
 const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How often it's looked whether the links on the way to what's watched lead where they did: no watch tells of that.
+const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 
 /// What a capture is made for.
 #[derive(Debug)]
@@ -66,6 +68,9 @@ pub(crate) struct Job {
     listed: Arc<ListedExclusions>,
     bookmarks: Option<Bookmarks>,
     logs: Option<Logs>,
+    /// Over which paths each included path led when the scope was made, and when that was last looked at.
+    ways: Vec<Vec<Vec<u8>>>,
+    followed: Instant,
 }
 
 impl Job {
@@ -82,6 +87,8 @@ impl Job {
         if let Some(mistakes) = foreign(&config) {
             return Err(WorkError::Config { name: text.name.clone(), mistakes });
         }
+        // Before the scope is made: a link that's changed meanwhile is noticed then.
+        let ways = ways::ways_of(&config);
         let asked = ways::with_lost(&config, &state.journal(text.config));
         let mut job = Job {
             text: text.clone(),
@@ -101,6 +108,8 @@ impl Job {
             listed: listed.clone(),
             bookmarks: None,
             logs: None,
+            ways,
+            followed: Instant::now(),
         };
         if watched && job.config.when == When::Continuous {
             job.find_files()?;
@@ -126,6 +135,15 @@ impl Job {
             self.config = config;
         }
         is_same
+    }
+
+    /// Whether a link on the way to something that's watched leads elsewhere by now: then it's another scope.
+    pub(crate) fn leads_elsewhere(&mut self) -> bool {
+        if self.watch.is_none() || self.followed.elapsed() < FOLLOW_EVERY {
+            return false;
+        }
+        self.followed = Instant::now();
+        ways::ways_of(&self.config) != self.ways
     }
 
     /// Over a new line the box must be told all of it again.

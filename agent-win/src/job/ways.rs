@@ -39,6 +39,11 @@ pub(super) fn with_lost(config: &BackupConfig, folder: &Path) -> BackupConfig {
     with_lost
 }
 
+/// Over which paths each included path leads now.
+pub(super) fn ways_of(config: &BackupConfig) -> Vec<Vec<Vec<u8>>> {
+    config.include.iter().map(|include| way_of(include)).collect()
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -33,6 +33,7 @@ pub(super) fn put_mount(transaction: &Transaction<'_>, path: &[u8]) -> rusqlite:
 }
 
 pub(super) fn remove_mount(transaction: &Transaction<'_>, path: &[u8]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM volumes WHERE path = ?")?.execute([path])?;
     transaction.prepare_cached("DELETE FROM mounts WHERE path = ?")?.execute([path]).map(drop)
 }
 

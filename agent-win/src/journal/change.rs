@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::known::{Known, MemoryKind, Settled, attrs_hash};
 use super::position::{Position, Totals};
 use super::signatures::{PageSignature, PageSignatures};
-use super::{JournalError, JournalReader, PartAt, Remarked, absent, remarks, schema};
+use super::{JournalError, JournalReader, PartAt, Remarked, absent, remarks, schema, volumes};
 use crate::scan::Stat;
 
 /// What is remembered of a node's bytes, to know later which of them changed.
@@ -55,6 +55,15 @@ pub(crate) enum JournalChange {
     /// A volume is mounted there, and is captured.
     Mounted {
         path: Vec<u8>,
+    },
+    /// Which volume is mounted there.
+    Volume {
+        path: Vec<u8>,
+        identity: String,
+    },
+    /// Where another volume is mounted than the one that was captured, and the configuration's revision when that was first seen.
+    Strangers {
+        strangers: Vec<(Vec<u8>, u32)>,
     },
     /// What was mounted there isn't asked for any more.
     Unwanted {
@@ -287,6 +296,8 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
             update.execute(params![Settled::No.code(), node.0 as i64]).map(drop)
         }
         JournalChange::Mounted { path } => absent::put_mount(transaction, path),
+        JournalChange::Volume { path, identity } => volumes::put(transaction, path, identity),
+        JournalChange::Strangers { strangers } => volumes::put_strangers(transaction, strangers),
         JournalChange::Unwanted { path } => absent::remove_mount(transaction, path),
         JournalChange::Absent { paths } => absent::put(transaction, paths),
         JournalChange::Remarked { remarked } => remarks::put(transaction, remarked),

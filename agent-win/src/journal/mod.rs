@@ -12,6 +12,7 @@ mod reader;
 mod remarks;
 mod schema;
 mod signatures;
+mod volumes;
 
 use std::path::PathBuf;
 

@@ -35,6 +35,8 @@ CREATE TABLE owed (path BLOB PRIMARY KEY) WITHOUT ROWID;
 /// Facts of this computer rather than of what the box has. Made where they lack, so that older journals go on.
 const ADDED: &str = "
 CREATE TABLE IF NOT EXISTS mounts (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS volumes (path BLOB PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS strangers (path BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS absent (path BLOB PRIMARY KEY, since_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS remarks (path BLOB NOT NULL, kind INTEGER NOT NULL, PRIMARY KEY (path, kind)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS committed (

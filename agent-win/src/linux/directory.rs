@@ -11,6 +11,7 @@ use coffer_format::node::NodeKind;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{fstatfs, statfs};
+use nix::sys::statvfs::fstatvfs;
 
 use super::{filesystem, stat};
 use crate::scan::{ListedEntry, Stat};
@@ -64,6 +65,12 @@ impl Directory {
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         let stat = stat::of(&std::fs::File::from(self.handle.try_clone()?).metadata()?);
         Ok(if self.is_numbered { stat } else { stat.without_number() })
+    }
+
+    /// The number of the file system, in hexadecimal; none where it has none.
+    pub(super) fn file_system_number(&self) -> Option<String> {
+        let number = fstatvfs(self.handle.as_fd()).ok()?.filesystem_id();
+        (number != 0).then(|| format!("{number:016x}"))
     }
 
     /// The number, in the kernel's table, of the mount that the directory was reached on.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::Directory;
+use super::{Directory, identity};
 use crate::config::below;
 use crate::scan::Stat;
 
@@ -24,6 +24,9 @@ pub(crate) struct Mounts(BTreeMap<Vec<u8>, Mount>);
 struct Mount {
     id: u64,
     kind: String,
+    /// The folder of the file system that's seen, and what's mounted, as whoever mounted it said.
+    root: Vec<u8>,
+    source: Vec<u8>,
 }
 
 /// One line of the table.
@@ -31,6 +34,8 @@ struct Line {
     parent: u64,
     path: Vec<u8>,
     kind: String,
+    root: Vec<u8>,
+    source: Vec<u8>,
 }
 
 impl Mounts {
@@ -50,8 +55,9 @@ impl Mounts {
         let mut pending: Vec<u64> =
             lines.iter().filter(|(id, line)| is_top(id, line)).map(|(id, _)| *id).collect();
         while let Some(id) = pending.pop() {
-            let Some(Line { path, kind, .. }) = lines.get(&id) else { continue };
-            seen.insert(path.clone(), Mount { id, kind: kind.clone() });
+            let Some(line) = lines.get(&id) else { continue };
+            let Line { path, .. } = line;
+            seen.insert(path.clone(), line.mount(id));
             let on_it = || lines.iter().filter(|(child, line)| line.parent == id && **child != id);
             let is_bare = |line: &Line| !on_it().any(|(_, other)| below(&line.path, &other.path));
             pending.extend(on_it().filter(|(_, line)| is_bare(line)).map(|(child, _)| *child));
@@ -63,6 +69,17 @@ impl Mounts {
     /// Whether something that keeps files of its own is mounted at a path.
     pub(crate) fn has_volume(&self, path: &[u8]) -> bool {
         self.0.get(path).is_some_and(Mount::is_volume)
+    }
+
+    /// Where something that keeps files of its own is mounted.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.0.iter().filter(|(_, mount)| mount.is_volume()).map(|(path, _)| path)
+    }
+
+    /// What tells the volume at a path from others that may be mounted there.
+    pub(crate) fn identity(&self, path: &[u8], top: &Directory) -> Option<String> {
+        let Mount { kind, root, source, .. } = self.0.get(path)?;
+        Some(identity::of(kind, (source, root), top))
     }
 
     /// Paths at which a volume is, or was before, and not the same.
@@ -107,6 +124,13 @@ impl Mounts {
     }
 }
 
+impl Line {
+    fn mount(&self, id: u64) -> Mount {
+        let Line { kind, root, source, .. } = self;
+        Mount { id, kind: kind.clone(), root: root.clone(), source: source.clone() }
+    }
+}
+
 impl Mount {
     fn is_volume(&self) -> bool {
         self.kind != AT_A_LOOK && !ONLY_SHOWN.contains(&&self.kind[..])
@@ -121,7 +145,8 @@ fn line(line: &[u8]) -> Option<(u64, Line)> {
     let kind = String::from_utf8_lossy(fields.get(dash + 1)?).into_owned();
     let path = unescaped(fields.get(4)?);
     let path = if path == b"/" { Vec::new() } else { path };
-    Some((number(0)?, Line { parent: number(1)?, path, kind }))
+    let (root, source) = (unescaped(fields.get(3)?), unescaped(fields.get(dash + 2)?));
+    Some((number(0)?, Line { parent: number(1)?, path, kind, root, source }))
 }
 
 /// Spaces and their like are written as three octal digits.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::{Directory, drives};
+use super::{Directory, device_of, drives};
 use crate::scan::Stat;
 
 /// The drives of one moment, by their paths.
@@ -18,6 +18,16 @@ impl Mounts {
     /// Whether it's a drive.
     pub(crate) fn has_volume(&self, path: &[u8]) -> bool {
         self.0.contains(path)
+    }
+
+    /// All drives.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.0.iter()
+    }
+
+    /// What tells the volume of a drive from others that may have its letter: the number that it was formatted with.
+    pub(crate) fn identity(&self, _path: &[u8], top: &Directory) -> Option<String> {
+        device_of(top).map(|number| format!("{number:x}"))
     }
 
     /// No drive waits for somebody to look.
@@ -40,4 +50,9 @@ impl Mounts {
     pub(crate) fn is_still(&self, _path: &[u8], _directory: &Directory) -> io::Result<bool> {
         Ok(true)
     }
+}
+
+/// Whether they may be the same volume.
+pub(crate) fn may_be_same_volume(one: &str, other: &str) -> bool {
+    one == other
 }

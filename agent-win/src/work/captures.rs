@@ -87,6 +87,7 @@ impl Agent {
         let prepared = Prepared::new(job, errand, journal, &self.stop)?;
         let order = CaptureOrder {
             config: job.text.config,
+            revision: job.text.revision,
             scope: job.scope.clone(),
             stance: prepared.standstill.stance(),
             hints: &prepared.look.hints,

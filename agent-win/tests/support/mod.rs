@@ -35,6 +35,8 @@ pub struct Bench {
     pub only_includes: Vec<String>,
     /// Made earlier, and used in the place of what's configured: links that came since aren't followed.
     pub earlier_scope: Option<Arc<Scope>>,
+    /// How often the configuration was set.
+    pub revision: u32,
     /// A folder that the agent fills itself.
     pub enclosed: Option<PathBuf>,
 }
@@ -54,6 +56,7 @@ impl Bench {
             more_includes,
             only_includes,
             earlier_scope,
+            revision: 1,
             enclosed,
         }
     }
@@ -134,6 +137,7 @@ impl Bench {
         let mut journal = Journal::open(&self.state_dir).unwrap();
         let order = CaptureOrder {
             config: CONFIG,
+            revision: self.revision,
             scope: self.scope(),
             stance,
             hints,

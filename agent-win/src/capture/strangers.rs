@@ -1,0 +1,120 @@
+//! Where another volume is mounted than the one that was captured, or one over a folder that was. What's there now is none of what
+//! the point has by those names, and what the point has isn't gone: it's kept, and nothing of the other is taken, until the right
+//! one is back or somebody sets the configuration anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coffer_format::node::NodeKind;
+
+use super::CaptureError;
+use super::pass::Pass;
+use crate::config::below;
+use crate::journal::JournalChange;
+use crate::platform::{Directory, Mounts, may_be_same_volume};
+
+type Result<T> = std::result::Result<T, CaptureError>;
+
+/// Volumes as they're known, and the others.
+#[derive(Default)]
+pub(super) struct Strangers {
+    /// By mount point, what tells the volume from others.
+    identities: BTreeMap<Vec<u8>, String>,
+    /// Where others are mounted now, and the configuration's revision when that was first seen.
+    seen: BTreeMap<Vec<u8>, u32>,
+    /// Those that nobody has accepted.
+    refused: BTreeSet<Vec<u8>>,
+}
+
+impl Strangers {
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.refused.iter()
+    }
+
+    /// The mount point of another volume that a path is or lies below.
+    pub(super) fn over(&self, path: &[u8]) -> Option<&Vec<u8>> {
+        self.refused.iter().find(|stranger| *stranger == path || below(path, stranger))
+    }
+}
+
+impl Pass<'_> {
+    /// Finds what's mounted where something else was. `remembered` are the mount points of volumes that were captured; all of
+    /// them where `are_all_known`.
+    pub(super) fn look_for_strangers(
+        &self,
+        mounts: &Mounts,
+        remembered: &BTreeSet<Vec<u8>>,
+        are_all_known: bool,
+    ) -> Result<Strangers> {
+        let journal = &self.reading.journal;
+        let (identities, before) = (journal.volumes()?, journal.strangers()?);
+        let mut strangers = Strangers { identities, ..Strangers::default() };
+        for path in mounts.volumes().filter(|path| self.scope.is_reachable(path)) {
+            let is_other = match remembered.contains(path) {
+                true => self.is_other_volume(mounts, path, strangers.identities.get(path))?,
+                false => are_all_known && self.covers_captured(path)?,
+            };
+            if is_other {
+                let revision = before.get(path).copied().unwrap_or(self.revision);
+                strangers.seen.insert(path.clone(), revision);
+                if revision >= self.revision {
+                    strangers.refused.insert(path.clone());
+                }
+            }
+        }
+        Ok(strangers)
+    }
+
+    fn is_other_volume(&self, mounts: &Mounts, path: &[u8], known: Option<&String>) -> Result<bool> {
+        let Some(known) = known.filter(|_| !self.reading.view.is_root(path)) else { return Ok(false) };
+        if self.reading.journal.find(path)?.is_none() {
+            return Ok(false);
+        }
+        // One that can't be opened is looked at as one that's gone.
+        let now = self.reading.view.directory(path).ok().and_then(|top| mounts.identity(path, &top));
+        Ok(now.is_some_and(|now| !may_be_same_volume(known, &now)))
+    }
+
+    /// Whether a folder at that path was captured, with something in it, when nothing was mounted there.
+    fn covers_captured(&self, path: &[u8]) -> Result<bool> {
+        if self.reading.view.is_root(path) {
+            return Ok(false);
+        }
+        let Some(node) = self.reading.journal.find(path)? else { return Ok(false) };
+        let known = self.reading.journal.node(node)?;
+        let is_folder = known.is_some_and(|known| known.stat.kind == NodeKind::Directory);
+        Ok(is_folder && !self.reading.journal.children(node)?.is_empty())
+    }
+
+    /// The mount point of a volume that nobody asked for that a path is or lies below.
+    pub(super) fn stranger_over<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        self.strangers().over(path).map(|stranger| &path[..stranger.len()])
+    }
+
+    /// Remembers which volume is mounted where a folder was listed.
+    pub(super) fn remember_identity(&mut self, path: &[u8], top: &Directory) -> Result<()> {
+        let Some(identity) = self.mounts().identity(path, top) else { return Ok(()) };
+        if self.strangers().identities.get(path) == Some(&identity) {
+            return Ok(());
+        }
+        self.strangers_mut().identities.insert(path.to_vec(), identity.clone());
+        self.reading.outlet.note(JournalChange::Volume { path: path.to_vec(), identity })
+    }
+
+    /// For the journal, with the point that says it.
+    pub(super) fn note_strangers(&mut self) -> Result<()> {
+        let strangers = self.strangers().seen.clone().into_iter().collect();
+        self.reading.outlet.note(JournalChange::Strangers { strangers })
+    }
+
+    /// What's said of one. `is_volume`: what was captured there was a volume, too.
+    pub(super) fn sentence_of_stranger(&self, path: &[u8], since: &str) -> String {
+        let (what, mend) = match self.strangers().identities.contains_key(path) {
+            true => ("another volume than the one that was captured is mounted here", "mount the right one again"),
+            false => ("a volume is mounted over this folder", "unmount it"),
+        };
+        format!(
+            "{what}, since {since}: the point keeps what the last one had, and has nothing of what's there now; {mend}, or, if it \
+             takes the other's place for good, set the configuration once more with `coffer config set`"
+        )
+    }
+}

@@ -1,0 +1,73 @@
+//! What tells one volume from another, by which it's known again after it was unmounted: neither a device's number nor its name
+//! is lasting.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::Directory;
+
+/// Names of one driver or another for what's the same on the disk.
+const FAMILIES: [(&str, &str); 8] = [
+    ("ext2", "ext4"),
+    ("ext3", "ext4"),
+    ("ntfs", "ntfs3"),
+    ("fuseblk", "ntfs3"),
+    ("nfs", "nfs4"),
+    ("smb3", "cifs"),
+    ("smbfs", "cifs"),
+    ("msdos", "vfat"),
+];
+/// Their number of the file system (statfs(2), `f_fsid`) is written on the disk; that of others is the device's.
+const NUMBERED: [&str; 4] = ["ext4", "btrfs", "zfs", "bcachefs"];
+/// On no disk of this computer: what's mounted is a name.
+const NAMED: [&str; 8] = ["nfs4", "cifs", "9p", "virtiofs", "ceph", "glusterfs", "afs", "vboxsf"];
+/// Where udev(7) says which disk has which file system.
+const BY_UUID: &str = "/dev/disk/by-uuid";
+
+/// Kind, number and folder, a tab between each. Without a number (there's none that lasts, or nobody tells it) the kind alone counts.
+pub(super) fn of(kind: &str, (source, root): (&[u8], &[u8]), top: &Directory) -> String {
+    let kind = FAMILIES.iter().find(|(one, _)| *one == kind).map_or(kind, |(_, family)| family);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let number = match kind {
+        _ if NUMBERED.contains(&kind) => top.file_system_number(),
+        _ if NAMED.contains(&kind) || kind.starts_with("fuse.") => Some(text(source)),
+        _ => super::device_of(top).and_then(by_uuid),
+    };
+    let Some(number) = number.filter(|number| !number.is_empty()) else { return kind.to_owned() };
+    format!("{kind}\t{number}\t{}", text(root))
+}
+
+/// Whether they may be the same: what isn't known of one isn't asked of the other.
+pub(crate) fn may_be_same_volume(one: &str, other: &str) -> bool {
+    one == other || one.split('\t').zip(other.split('\t')).all(|(one, other)| one == other)
+}
+
+fn by_uuid(device: u64) -> Option<String> {
+    let names = std::fs::read_dir(BY_UUID).ok()?;
+    let is_it = |entry: &std::fs::DirEntry| std::fs::metadata(entry.path()).is_ok_and(|disk| disk.rdev() == device);
+    let found = names.flatten().find(is_it)?;
+    Some(found.file_name().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_of_both_tells_two_volumes_apart() {
+        let known = "ext4\t123\t/";
+        assert!(may_be_same_volume(known, known) && may_be_same_volume("ext4", known));
+        for other in ["ext4\t124\t/", "ext4\t123\t/below", "xfs", "tmpfs"] {
+            assert!(!may_be_same_volume(known, other) && !may_be_same_volume(other, known), "{other}");
+        }
+    }
+
+    #[test]
+    fn drivers_of_one_family_are_one_kind() {
+        let top = Directory::open_path(b"").unwrap();
+        let of = |kind: &str| of(kind, (b"server:/share", b"/"), &top);
+        assert_eq!((of("ext3"), of("nfs")), (of("ext4"), of("nfs4")));
+        assert_eq!(of("nfs4"), "nfs4\tserver:/share\t/");
+        assert!(of("ext4").starts_with("ext4\t"), "{}", of("ext4"));
+        assert_ne!(of("nfs"), of("cifs"));
+    }
+}
