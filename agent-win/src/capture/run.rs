@@ -61,7 +61,8 @@ pub struct CaptureJob<'a> {
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
     let CaptureJob { order, wire, journal, vault, start, aside } = job;
-    let CaptureOrder { config, revision, scope, stance, hints, compression, chunk_key, target, progress } = order;
+    let CaptureOrder { config, revision, scope, stance, hints, compression, chunk_key, target, progress } =
+        order;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
     let (level, page_level) = levels(compression, start.is_first);
     let workers = Workers::start(WORKER_THREADS, chunk_key, (level, page_level), progress.priority())

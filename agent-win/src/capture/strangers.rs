@@ -109,7 +109,9 @@ impl Pass<'_> {
     /// What's said of one. `is_volume`: what was captured there was a volume, too.
     pub(super) fn sentence_of_stranger(&self, path: &[u8], since: &str) -> String {
         let (what, mend) = match self.strangers().identities.contains_key(path) {
-            true => ("another volume than the one that was captured is mounted here", "mount the right one again"),
+            true => {
+                ("another volume than the one that was captured is mounted here", "mount the right one again")
+            }
             false => ("a volume is mounted over this folder", "unmount it"),
         };
         format!(

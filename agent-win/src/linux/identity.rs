@@ -43,7 +43,8 @@ pub(crate) fn may_be_same_volume(one: &str, other: &str) -> bool {
 
 fn by_uuid(device: u64) -> Option<String> {
     let names = std::fs::read_dir(BY_UUID).ok()?;
-    let is_it = |entry: &std::fs::DirEntry| std::fs::metadata(entry.path()).is_ok_and(|disk| disk.rdev() == device);
+    let is_it =
+        |entry: &std::fs::DirEntry| std::fs::metadata(entry.path()).is_ok_and(|disk| disk.rdev() == device);
     let found = names.flatten().find(is_it)?;
     Some(found.file_name().to_string_lossy().into_owned())
 }

@@ -49,6 +49,11 @@ impl Volume {
         Volume { what: device.trim_end().into(), options: "rw", is_attached: true }
     }
 
+    /// Memory.
+    pub fn memory() -> Volume {
+        Volume { what: "tmpfs".into(), options: "tmpfs", is_attached: false }
+    }
+
     /// A folder that's shown elsewhere.
     pub fn folder(folder: &Path) -> Volume {
         std::fs::create_dir(folder).unwrap();
@@ -61,7 +66,8 @@ impl Volume {
     }
 
     pub fn mount(&self, at: &Path) {
-        run(Command::new("mount").args(["-o", self.options]).arg(&self.what).arg(at));
+        let how = if self.options == "tmpfs" { "-t" } else { "-o" };
+        run(Command::new("mount").args([how, self.options]).arg(&self.what).arg(at));
     }
 }
 

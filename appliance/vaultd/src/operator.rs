@@ -121,6 +121,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
     let vault = &appliance.vault;
     let reading = vault.reading();
     let request = match asked {
+        Asked::Query(Query::Computers) => return computers(appliance),
         Asked::Query(query) => return reading.answer(&query),
         Asked::Do(request) => request,
     };
@@ -360,4 +361,17 @@ pub fn housekeep(appliance: &Appliance) -> Result<u64, VaultError> {
     }
     let plan = appliance.vault.plan_reclaim(reclaim_policy(appliance, false))?;
     appliance.vault.apply_reclaim(&plan, "box")
+}
+
+/// The list of them, each with the worst that its configurations are in.
+fn computers(appliance: &Appliance) -> Outcome {
+    let mut list = appliance.vault.reading().answer(&Query::Computers)?;
+    let status = status::Status::of(appliance)?;
+    for computer in list.as_array_mut().into_iter().flatten() {
+        let number = computer["computer"].as_u64();
+        let found = status.computers.iter().find(|one| Some(u64::from(one.computer)) == number);
+        let worst = found.and_then(|one| one.configurations.iter().map(|config| config.state).min());
+        computer["protection"] = json!(worst.map_or("no configuration", status::Standing::name));
+    }
+    Ok(list)
 }

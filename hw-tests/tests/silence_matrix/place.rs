@@ -53,8 +53,8 @@ impl Place {
                 (!page.contains("All is well")).then_some(page)
             }
             Place::Computers => {
-                let computers = world.site.status()["computers"].as_array().unwrap().clone();
-                let states = computers.iter().map(|one| (&one["name"], &one["configurations"][0]["state"]));
+                let computers = world.json(&["computers"]).as_array().unwrap().clone();
+                let states = computers.iter().map(|one| (&one["name"], &one["protection"]));
                 let mut wrong = states.filter(|(_, state)| *state != "protected");
                 wrong.next().map(|(name, state)| format!("{name} is {state}"))
             }

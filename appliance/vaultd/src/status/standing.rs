@@ -9,7 +9,7 @@ pub(super) const STALE_MS: u64 = 24 * 3_600_000;
 const FUTURE_MS: u64 = 5 * 60_000;
 
 /// One word for a configuration, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// No point is whole yet.

@@ -138,9 +138,10 @@ fn show_computers(list: &Value) {
             text(one, "os"),
             revoked.into(),
             time_of(one, "enrolled_ms"),
+            text(one, "protection"),
         ]
     };
-    table(&["NUMBER", "NAME", "SYSTEM", "STATE", "SINCE"], &rows(list, row));
+    table(&["NUMBER", "NAME", "SYSTEM", "STATE", "SINCE", "PROTECTION"], &rows(list, row));
 }
 
 fn show_points(list: &Value) {

@@ -1,0 +1,160 @@
+//! Another volume in the place of one that was captured, or of a folder that was: what it has isn't taken for what the other had.
+//! Needs root, and says so where it isn't.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use coffer_agent::capture::{Closed, Outcome, Target};
+use coffer_format::entry::Consistency;
+use support::volume::{Volume, in_own_mounts, unmount};
+use support::{Bench, closed, noise};
+
+const FILES: u64 = 4;
+
+/// A computer, the folder at which things are mounted, and two disks.
+struct Site {
+    bench: Bench,
+    at: PathBuf,
+    own: Volume,
+    other: Volume,
+}
+
+impl Site {
+    fn new(include: &[&str]) -> Site {
+        let mut bench = Bench::new();
+        bench.only_includes = include.iter().map(|name| (*name).to_owned()).collect();
+        let (at, folder) = (bench.path("mnt/vol"), bench.folder.path());
+        fs::create_dir_all(&at).unwrap();
+        let [own, other] = ["own", "other"].map(|name| Volume::disk(&folder.join(name)));
+        bench.write("there/x", "x");
+        let site = Site { bench, at, own, other };
+        site.other.mount(&site.at);
+        site.bench.write("mnt/vol/foreign", "nobody asked for this");
+        site.bench.write("mnt/vol/share/0", "nor for this");
+        unmount(&site.at);
+        site
+    }
+
+    fn fill(&self) {
+        (0..FILES)
+            .for_each(|number| self.bench.write(&format!("mnt/vol/share/{number}"), noise(5000, number)));
+    }
+
+    fn assert_kept(&self) {
+        let state = self.bench.state();
+        for number in 0..FILES {
+            let file = state.file(&self.at.join(format!("share/{number}")));
+            assert!(file == Some(noise(5000, number)), "{number}");
+        }
+        assert_eq!(state.find(&self.at.join("foreign")), None, "what's there now was taken");
+    }
+
+    fn noticed(&self) -> Target {
+        let mut target = Target::nothing();
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        target.notice(bytes(self.at.parent().unwrap()), b"vol".to_vec());
+        target.notice_all(bytes(&self.at));
+        target.notice(bytes(&self.at.join("share")), b"0".to_vec());
+        target
+    }
+}
+
+fn assert_said(point: &Closed, path: &Path, words: &str) {
+    assert_eq!(point.consistency, Consistency::PerFile);
+    let line = point.report.iter().find(|line| &line.path.0[..] == path.as_os_str().as_bytes());
+    let line = line.unwrap_or_else(|| panic!("nothing is said of {}: {:?}", path.display(), point.report));
+    assert!(line.what.contains(words) && line.what.contains("since 2"), "{line:?}");
+}
+
+fn is_unchanged(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unchanged { .. })
+}
+
+#[test]
+fn another_volume_in_the_place_of_one_is_told_of_and_takes_nothing() {
+    in_own_mounts("another_volume_in_the_place_of_one_is_told_of_and_takes_nothing", || {
+        for include in ["", "mnt/vol", "mnt/vol/share"] {
+            println!("include {include:?}");
+            let mut site = Site::new(&[include, "there"]);
+            site.own.mount(&site.at);
+            site.fill();
+            closed(site.bench.capture());
+            let before = site.bench.received();
+            unmount(&site.at);
+
+            site.other.mount(&site.at);
+            let point = closed(site.bench.try_capture(None, site.noticed()).unwrap());
+            assert_said(&point, &site.at, "another volume");
+            site.assert_kept();
+            assert!(is_unchanged(&site.bench.capture()));
+            site.assert_kept();
+            unmount(&site.at);
+
+            // Now there's none: it's the first that's missing, and the other that nobody misses.
+            let point = site.bench.capture();
+            site.assert_kept();
+            assert!(!point.report().is_empty(), "{point:?}");
+            site.own.mount(&site.at);
+            assert_eq!(closed(site.bench.capture()).report, []);
+            assert_eq!(site.bench.received(), before, "what came back was sent again");
+            assert!(is_unchanged(&site.bench.capture()));
+            unmount(&site.at);
+
+            // Somebody sets the configuration: the other takes its place.
+            site.other.mount(&site.at);
+            assert_said(&closed(site.bench.capture()), &site.at, "another volume");
+            site.bench.revision += 1;
+            let point = closed(site.bench.capture());
+            assert_eq!(point.report, []);
+            let top = if include.is_empty() { site.at.clone() } else { site.bench.path(include) };
+            support::tree::assert_same(&site.bench.state(), &top);
+            assert!(is_unchanged(&site.bench.capture()));
+            unmount(&site.at);
+        }
+    });
+}
+
+#[test]
+fn a_volume_over_a_folder_that_was_captured_is_told_of_and_takes_nothing() {
+    in_own_mounts("a_volume_over_a_folder_that_was_captured_is_told_of_and_takes_nothing", || {
+        for (include, is_memory) in [("", true), ("mnt/vol", true), ("", false), ("mnt/vol", false)] {
+            println!("include {include:?}, memory: {is_memory}");
+            let mut site = Site::new(&[include, "there"]);
+            site.fill();
+            closed(site.bench.capture());
+            let before = site.bench.received();
+            let memory = Volume::memory();
+            let over = if is_memory { &memory } else { &site.other };
+            over.mount(&site.at);
+            fs::write(site.at.join("foreign"), "nobody asked for this").unwrap();
+            for target in [site.noticed(), Target::Everything] {
+                match site.bench.try_capture(None, target).unwrap() {
+                    Outcome::Closed(point) => assert_said(&point, &site.at, "over this folder"),
+                    Outcome::Unchanged { report } => assert!(!report.is_empty()),
+                }
+                site.assert_kept();
+            }
+            // Gone again: nobody misses it.
+            unmount(&site.at);
+            assert_eq!(closed(site.bench.capture()).report, []);
+            assert_eq!(site.bench.received(), before);
+            assert!(is_unchanged(&site.bench.capture()));
+            site.assert_kept();
+
+            if !is_memory {
+                site.other.mount(&site.at);
+                assert_said(&closed(site.bench.capture()), &site.at, "over this folder");
+                site.bench.revision += 1;
+                assert_eq!(closed(site.bench.capture()).report, []);
+                support::tree::assert_same(&site.bench.state(), &site.at);
+                assert!(is_unchanged(&site.bench.capture()));
+                unmount(&site.at);
+            }
+        }
+    });
+}
