@@ -33,6 +33,11 @@ impl Site {
         let [own, other] = ["own", "other"].map(|name| Volume::disk(&folder.join(name)));
         bench.write("there/x", "x");
         let site = Site { bench, at, own, other };
+        for volume in [&site.own, &site.other] {
+            volume.mount(&site.at);
+            fs::remove_dir(site.at.join("lost+found")).unwrap();
+            unmount(&site.at);
+        }
         site.other.mount(&site.at);
         site.bench.write("mnt/vol/foreign", "nobody asked for this");
         site.bench.write("mnt/vol/share/0", "nor for this");
