@@ -112,7 +112,7 @@ fn newest_header(disk: &dyn Disk, dir: &Path, opener: &Opener) -> Option<Segment
     })
 }
 
-fn replace_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
+pub(crate) fn replace_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
     let path = identity_path(dir);
     let new = path.with_extension("new");
     match disk.remove(&new) {

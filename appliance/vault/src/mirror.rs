@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use self::append::Tail;
 use crate::catalog;
 use crate::disk::Disk;
-use crate::identity::{read_identity, write_identity};
+use crate::identity::{read_identity, read_or_mend_identity, replace_identity};
 use crate::keys::{Opener, RecoveryKey, VaultKeys};
 use crate::reading::Reading;
 use crate::segment::{self, FileForm, SegmentFiles, segments_dir};
@@ -68,15 +68,22 @@ impl Mirror {
     ) -> Result<Mirror> {
         let held = lock(dir)?;
         disk.create_dir(&segments_dir(dir)).map_err(VaultError::io("create", dir))?;
-        if let (Err(_), Some(header)) = (read_identity(&*disk, dir), first) {
-            write_identity(
-                &*disk,
-                dir,
-                &SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..*header },
-            )?;
-        }
-        let identity = read_identity(&*disk, dir)?;
         let opener = Opener::Organisation(key);
+        let identity = match (read_or_mend_identity(&*disk, dir, &opener), first) {
+            (Ok((identity, mended)), _) => {
+                mended
+                    .iter()
+                    .for_each(|note| tracing::warn!(dir = %dir.display(), note, "a branch's folder"));
+                identity
+            }
+            // Nothing came yet: the box says whose it is.
+            (Err(_), Some(header)) => {
+                let identity = SegmentHeader { segment: SegmentId(0), stream: Stream::Meta, ..*header };
+                replace_identity(&*disk, dir, &identity)?;
+                identity
+            }
+            (Err(error), None) => return Err(error),
+        };
         let keys = VaultKeys::open(&opener, &identity.keys)?;
         let files = SegmentFiles::new(disk.clone(), dir.into(), opener, keys);
         let catalog = catalog_path(dir);
@@ -95,9 +102,9 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// Whether `dir` holds a mirror.
+    /// Whether `dir` holds a mirror, though it may be damaged.
     pub fn exists(disk: &dyn Disk, dir: &Path) -> bool {
-        read_identity(disk, dir).is_ok()
+        read_identity(disk, dir).is_ok() || disk.list(&segments_dir(dir)).is_ok_and(|names| !names.is_empty())
     }
 
     pub fn vault(&self) -> VaultId {

@@ -59,6 +59,12 @@ enum Verb {
         #[command(flatten)]
         library: LibraryOptions,
     },
+    /// Makes an empty registry in place of one that is lost with its second copy: every box and every operator is to be enrolled again. HQ must
+    /// not be serving.
+    NewRegistry {
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Writes an identity with which an operator's program connects to HQ.
     Operator {
         #[arg(long)]
@@ -96,6 +102,14 @@ impl Cli {
             }
             Verb::Import { dir, branch, library } => {
                 import(&Organisation::open(&dir)?, &branch, &library.source()?)
+            }
+            Verb::NewRegistry { dir } => {
+                Organisation::open(&dir)?;
+                Registry::anew(&dir)?;
+                println!(
+                    "The registry is empty. Give each box a code with `coffer-hq code`, and each operator an identity with `coffer-hq operator`."
+                );
+                Ok(())
             }
             Verb::Operator { dir, name, out } => {
                 let organisation = Organisation::open(&dir)?;

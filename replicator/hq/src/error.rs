@@ -25,6 +25,11 @@ pub enum HqError {
         "HQ's registry (hq.sqlite) could not be used: check the disk; if it's lost, enrol the branches again"
     )]
     Registry(#[from] rusqlite::Error),
+    #[error(
+        "HQ's registry ({}) is missing or damaged, and so is its second copy: put them back from a copy of this folder. If there's none, run \
+         `coffer-hq new-registry`, then enrol each box and each operator again", path.display()
+    )]
+    RegistryLost { path: PathBuf },
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]

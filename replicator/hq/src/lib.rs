@@ -16,6 +16,7 @@ mod organisation;
 mod overview;
 mod registry;
 mod scrub;
+mod second;
 mod server;
 
 pub use error::HqError;

@@ -24,7 +24,12 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<HqError>() {
         Some(HqError::Exists { .. }) => 3,
-        Some(HqError::Damaged { .. } | HqError::Identity(_) | HqError::Registry(_)) => 4,
+        Some(
+            HqError::Damaged { .. }
+            | HqError::Identity(_)
+            | HqError::Registry(_)
+            | HqError::RegistryLost { .. },
+        ) => 4,
         Some(HqError::Link(LinkError::Listen { .. })) => 5,
         Some(HqError::Refused { .. }) => 6,
         _ => 1,

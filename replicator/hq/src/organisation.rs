@@ -1,7 +1,7 @@
 //! The organisation and HQ's own keys, as files in HQ's folder.
 //!
 //! `organisation.toml` (public), `chunk.key` and `recovery.key` (hex, for their owner alone), `authority/` (the certificate
-//! authority), `identity/` (what HQ shows to its peers).
+//! authority), `identity/` (what HQ shows to its peers). Each has a second copy in `second/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use coffer_vault::{RecoveryKey, RecoveryPublic};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
-use crate::{HqError, Registry, Result};
+use crate::{HqError, Registry, Result, second};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// HQ's own certificate; it can be issued anew at any time, boxes trust the authority.
@@ -67,17 +67,38 @@ impl Organisation {
 
     /// The organisation that `dir` holds.
     pub fn open(dir: &Path) -> Result<Organisation> {
+        for name in second::put_back(dir)? {
+            tracing::warn!(
+                name,
+                "a file of HQ's folder was damaged or missing; it was put back from its second copy. Have the disk checked"
+            );
+        }
+        let organisation = Organisation::load(dir)?;
+        if let Err(error) = second::keep(dir) {
+            // A disk that takes no more writes is there to be restored from.
+            tracing::warn!(%error, "the second copies of HQ's files aren't up to date");
+        }
+        Ok(organisation)
+    }
+
+    fn load(dir: &Path) -> Result<Organisation> {
         let path = dir.join("organisation.toml");
         let damaged = || HqError::Damaged { path: path.clone() };
         let text = fs::read_to_string(&path).map_err(HqError::io("read", &path))?;
         let text: OrganisationText = toml::from_str(&text).map_err(|_| damaged())?;
+        let recovery_path = dir.join("recovery.key");
+        let recovery_key = RecoveryKey(read_key(&recovery_path)?);
+        let recovery_public = RecoveryPublic(unhex(&text.recovery_public_key).ok_or_else(damaged)?);
+        if recovery_key.public().0 != recovery_public.0 {
+            return Err(HqError::Damaged { path: recovery_path });
+        }
         Ok(Organisation {
             dir: dir.into(),
             org: text.org.parse().map_err(|_| damaged())?,
-            recovery_public: RecoveryPublic(unhex(&text.recovery_public_key).ok_or_else(damaged)?),
+            recovery_public,
             name: text.name,
             chunk_key: read_key(&dir.join("chunk.key"))?,
-            recovery_key: RecoveryKey(read_key(&dir.join("recovery.key"))?),
+            recovery_key,
             authority: Authority::open(&dir.join("authority"))?,
             identity: Identity::load(&dir.join("identity"))?,
         })

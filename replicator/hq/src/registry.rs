@@ -1,15 +1,17 @@
 //! Codes given out, and whose certificate is the newest: one SQLite file, shared by the server and the command line.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coffer_format::FileHash;
 use coffer_format::wire::RefusalCode;
-use coffer_link::{Authority, EnrolmentCode, Role, secret_hash};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use coffer_link::{Authority, EnrolmentCode, Role, owner_only, secret_hash, write_durable_file};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
-use crate::{HqError, Result};
+use crate::{HqError, Result, second};
 
 const TABLES: &str = "
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
@@ -17,8 +19,15 @@ CREATE TABLE IF NOT EXISTS codes (secret BLOB PRIMARY KEY, branch TEXT NOT NULL,
   used_ms INTEGER, replaces INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 -- The one certificate (BLAKE3 of its public key) that counts for each role.
 CREATE TABLE IF NOT EXISTS holders (role TEXT PRIMARY KEY, certificate BLOB NOT NULL, since_ms INTEGER NOT NULL) WITHOUT ROWID;
+-- BLAKE3 of all rows of the others: a row that changed by itself is noticed. A program that knows nothing of it leaves it empty.
+CREATE TABLE IF NOT EXISTS sums (sum BLOB NOT NULL);
+CREATE TRIGGER IF NOT EXISTS code_added AFTER INSERT ON codes BEGIN DELETE FROM sums; END;
+CREATE TRIGGER IF NOT EXISTS code_changed AFTER UPDATE ON codes BEGIN DELETE FROM sums; END;
+CREATE TRIGGER IF NOT EXISTS holder_added AFTER INSERT ON holders BEGIN DELETE FROM sums; END;
+CREATE TRIGGER IF NOT EXISTS holder_changed AFTER UPDATE ON holders BEGIN DELETE FROM sums; END;
 ";
 
+const FILE: &str = "hq.sqlite";
 /// Longest branch name; it's also a folder's name.
 const NAME_MAX: usize = 40;
 
@@ -34,16 +43,55 @@ pub enum CodeFor {
 /// HQ's registry.
 pub struct Registry {
     db: Mutex<Connection>,
+    dir: PathBuf,
 }
 
 impl Registry {
-    /// Opens the registry in HQ's folder, making it where there's none.
+    /// Opens the registry in HQ's folder; from its second copy where it's damaged or missing. In a folder that no HQ is in yet it's made.
     pub fn open(dir: &Path) -> Result<Registry> {
-        let db = Connection::open(dir.join("hq.sqlite"))?;
+        let (path, copy) = (dir.join(FILE), second::folder(dir).join(FILE));
+        if !is_sound(&path) {
+            if is_sound(&copy) {
+                set_aside(&path)?;
+                let bytes = fs::read(&copy).map_err(HqError::io("read", &copy))?;
+                write_durable_file(&path, &bytes, &owner_only()).map_err(HqError::io("write", &path))?;
+                tracing::warn!(
+                    "HQ's registry was damaged or missing; it was made again from its second copy. Have the disk checked"
+                );
+            } else if path.exists() || dir.join("organisation.toml").exists() {
+                return Err(HqError::RegistryLost { path });
+            }
+        }
+        let registry = Registry::make(dir)?;
+        if !is_sound(&copy) {
+            registry.keep(&registry.db());
+        }
+        Ok(registry)
+    }
+
+    /// An empty registry in place of one that is lost: nobody is enrolled.
+    pub fn anew(dir: &Path) -> Result<Registry> {
+        for path in [dir.join(FILE), second::folder(dir).join(FILE)] {
+            set_aside(&path)?;
+        }
+        let registry = Registry::make(dir)?;
+        registry.keep(&registry.db());
+        Ok(registry)
+    }
+
+    fn make(dir: &Path) -> Result<Registry> {
+        let db = Connection::open(dir.join(FILE))?;
         db.busy_timeout(Duration::from_secs(10))?;
         db.execute_batch(TABLES)?;
         add_replaces(&db)?;
-        Ok(Registry { db: Mutex::new(db) })
+        Ok(Registry { db: Mutex::new(db), dir: dir.into() })
+    }
+
+    /// Makes the second copy what the registry is.
+    fn keep(&self, db: &Connection) {
+        if let Err(error) = copy_to(db, &second::folder(&self.dir)) {
+            tracing::warn!(%error, "the second copy of HQ's registry isn't up to date");
+        }
     }
 
     /// A new one-time code for a branch. Only the hash of its secret is kept. Fails if a box is enrolled as this branch and
@@ -58,12 +106,26 @@ impl Registry {
         check_name(branch)?;
         let code = EnrolmentCode::new(authority)?;
         let expires_ms = now_ms() + valid.as_millis() as u64;
-        let db = self.db();
-        check_place(&db, branch, purpose)?;
         let insert = "INSERT INTO codes (secret, branch, expires_ms, replaces) VALUES (?1, ?2, ?3, ?4)";
         let replaces = purpose == CodeFor::Replacement;
-        db.execute(insert, params![secret_hash(&code.secret).0, branch, expires_ms, replaces])?;
+        self.change(|db| {
+            check_place(db, branch, purpose)?;
+            db.execute(insert, params![secret_hash(&code.secret).0, branch, expires_ms, replaces])?;
+            Ok(())
+        })?;
         Ok(code)
+    }
+
+    /// Changes the registry, and its second copy.
+    fn change<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut db = self.db();
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&transaction)?;
+        transaction.execute("DELETE FROM sums", [])?;
+        transaction.execute("INSERT INTO sums VALUES (?1)", [sum_of_rows(&transaction)?])?;
+        transaction.commit()?;
+        self.keep(&db);
+        Ok(done)
     }
 
     /// Whether a box is enrolled as this branch.
@@ -79,28 +141,27 @@ impl Registry {
         sign: impl FnOnce(&Role) -> Result<(Vec<u8>, FileHash)>,
     ) -> Result<(String, Vec<u8>)> {
         let (secret, now) = (secret_hash(secret), now_ms());
-        let mut db = self.db();
-        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (branch, purpose) = usable_code(&transaction, &secret, now)?;
-        // Asked again: another box may have joined since the code was given out.
-        check_place(&transaction, &branch, purpose)?;
-        if is_in_use(&transaction, &branch)? {
-            tracing::warn!(
-                branch,
-                "a replacement code is used: the box that was this branch is refused from now on"
-            );
-        }
-        let role = Role::Branch(branch.clone());
-        let (certificate, holder) = sign(&role)?;
-        transaction.execute("UPDATE codes SET used_ms = ?2 WHERE secret = ?1", params![secret.0, now])?;
-        put_holder(&transaction, &role, &holder, now)?;
-        transaction.commit()?;
-        Ok((branch, certificate))
+        self.change(|db| {
+            let (branch, purpose) = usable_code(db, &secret, now)?;
+            // Asked again: another box may have joined since the code was given out.
+            check_place(db, &branch, purpose)?;
+            if is_in_use(db, &branch)? {
+                tracing::warn!(
+                    branch,
+                    "a replacement code is used: the box that was this branch is refused from now on"
+                );
+            }
+            let role = Role::Branch(branch.clone());
+            let (certificate, holder) = sign(&role)?;
+            db.execute("UPDATE codes SET used_ms = ?2 WHERE secret = ?1", params![secret.0, now])?;
+            put_holder(db, &role, &holder, now)?;
+            Ok((branch, certificate))
+        })
     }
 
     /// Makes a certificate the one that counts for a role.
     pub fn set_holder(&self, role: &Role, certificate: &FileHash) -> Result<()> {
-        put_holder(&self.db(), role, certificate, now_ms())
+        self.change(|db| put_holder(db, role, certificate, now_ms()))
     }
 
     /// Fails unless this certificate is the newest of its role.
@@ -134,6 +195,101 @@ impl Registry {
         // A transaction that a panic left behind was rolled back by its drop.
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a registry can be read there.
+fn is_sound(path: &Path) -> bool {
+    // One of no bytes would be made to an empty one.
+    if !fs::metadata(path).is_ok_and(|facts| facts.len() > 0) {
+        return false;
+    }
+    let check = || -> rusqlite::Result<bool> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        db.busy_timeout(Duration::from_secs(10))?;
+        let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let has_table = |name| db.prepare("SELECT 1 FROM sqlite_master WHERE name = ?1")?.exists([name]);
+        if said != "ok" || !has_table("codes")? {
+            return Ok(false);
+        }
+        let sum: Option<[u8; 32]> = match has_table("sums")? {
+            true => db.query_row("SELECT sum FROM sums", [], |row| row.get(0)).optional()?,
+            false => None,
+        };
+        Ok(sum.is_none_or(|sum| sum_of_rows(&db).is_ok_and(|rows| rows == sum)))
+    };
+    match check() {
+        Ok(is_sound) => is_sound,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a registry can't be read");
+            false
+        }
+    }
+}
+
+/// BLAKE3 of all rows, in order.
+fn sum_of_rows(db: &Connection) -> rusqlite::Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    for table in [
+        "SELECT secret, branch, expires_ms, used_ms, replaces FROM codes ORDER BY secret",
+        "SELECT role, certificate, since_ms FROM holders ORDER BY role",
+    ] {
+        let mut query = db.prepare(table)?;
+        let columns = query.column_count();
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            for at in 0..columns {
+                add(&mut hasher, row.get_ref(at)?);
+            }
+        }
+    }
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// A value as it's hashed: its kind, and its bytes (little-endian) after their number.
+fn add(hasher: &mut blake3::Hasher, value: ValueRef<'_>) {
+    let (kind, bytes) = match value {
+        ValueRef::Null => (0, Vec::new()),
+        ValueRef::Integer(number) => (1, number.to_le_bytes().to_vec()),
+        ValueRef::Real(number) => (2, number.to_le_bytes().to_vec()),
+        ValueRef::Text(bytes) => (3, bytes.to_vec()),
+        ValueRef::Blob(bytes) => (4, bytes.to_vec()),
+    };
+    hasher.update(&[kind]).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+}
+
+/// What is left of a registry is kept beside it, for whoever may want to look.
+fn set_aside(path: &Path) -> Result<()> {
+    for ending in ["", "-wal", "-shm"] {
+        let name = |more: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            name.push(more);
+            PathBuf::from(name)
+        };
+        match fs::rename(name(""), name(".damaged")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(HqError::io("rename", path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Copies the registry into a folder, whole or not at all.
+fn copy_to(db: &Connection, folder: &Path) -> Result<()> {
+    second::make_folder(folder)?;
+    let (new, copy) = (folder.join(".hq.sqlite.new"), folder.join(FILE));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(HqError::io("remove", &new)(error));
+        }
+        _ => {}
+    }
+    db.execute("VACUUM INTO ?1", [new.to_string_lossy()])?;
+    fs::File::open(&new).and_then(|file| file.sync_all()).map_err(HqError::io("sync", &new))?;
+    fs::rename(&new, &copy).map_err(HqError::io("rename", &new))?;
+    fs::File::open(folder).and_then(|dir| dir.sync_all()).map_err(HqError::io("sync", folder))
 }
 
 /// Registries made before codes said what they're for: theirs replace nothing.

@@ -124,5 +124,10 @@ fn exit_codes_are_as_documented() {
     assert_eq!(code(run(&hq, "serve", &["--listen", "203.0.113.1:1"])), Some(5));
     assert_eq!(code(run(&hq, "code", &[])), Some(2));
     std::fs::write(hq.join("organisation.toml"), "nonsense").unwrap();
+    assert_eq!(code(run(&hq, "code", &["--branch", "x"])), Some(0), "it comes back from its second copy");
+    for path in ["organisation.toml", "second/organisation.toml"] {
+        std::fs::write(hq.join(path), "nonsense").unwrap();
+    }
+    std::fs::remove_file(hq.join("second/BLAKE3SUMS")).unwrap();
     assert_eq!(code(run(&hq, "code", &["--branch", "x"])), Some(4));
 }

@@ -14,6 +14,7 @@ mod kill;
 mod mirror;
 mod namespace;
 mod order;
+mod own_files;
 mod replicate;
 mod restored;
 mod thin;

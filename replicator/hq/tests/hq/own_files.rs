@@ -1,0 +1,150 @@
+//! HQ's own files: what changed by itself is found at start, and mended from a second copy or from what boxes sent, or said.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use coffer_format::segment::Stream;
+use coffer_hq::{HqError, Organisation, Registry};
+use coffer_link::Role;
+
+use crate::branch::{Branch, noise};
+use crate::world::{Running, World, settings};
+
+/// What may happen to a file.
+fn damages(good: &[u8]) -> [Option<Vec<u8>>; 4] {
+    let mut flipped = good.to_vec();
+    // A digit that stays a digit: nothing but the value is another.
+    let at = good.iter().position(u8::is_ascii_digit).unwrap_or(good.len() / 2);
+    flipped[at] ^= 1;
+    [Some(flipped), Some(good[..good.len() / 2].to_vec()), Some(Vec::new()), None]
+}
+
+fn damage(path: &Path, bad: Option<&Vec<u8>>) {
+    match bad {
+        Some(bytes) => fs::write(path, bytes).unwrap(),
+        None => fs::remove_file(path).unwrap(),
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        ["organisation.toml", "chunk.key", "recovery.key"].iter().map(|name| dir.join(name)).collect();
+    for folder in ["authority", "identity"] {
+        files.extend(fs::read_dir(dir.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    assert!(files.len() >= 7, "{files:?}");
+    files
+}
+
+#[test]
+fn each_file_of_hq_comes_back_from_its_second_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    Organisation::create(dir.path(), "Example").unwrap();
+    for path in files(dir.path()) {
+        let good = fs::read(&path).unwrap();
+        for bad in damages(&good) {
+            damage(&path, bad.as_ref());
+            Organisation::open(dir.path()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert!(fs::read(&path).unwrap() == good, "{}", path.display());
+        }
+        // A damaged copy costs nothing either.
+        let copy = dir.path().join("second").join(path.strip_prefix(dir.path()).unwrap());
+        for bad in damages(&good) {
+            damage(&copy, bad.as_ref());
+            Organisation::open(dir.path()).unwrap();
+            assert!(fs::read(&copy).unwrap() == good, "{}", copy.display());
+        }
+        // Neither is as it was: that's said, with the name.
+        let mut bad = damages(&good).into_iter();
+        damage(&path, bad.next().unwrap().as_ref());
+        damage(&copy, bad.next().unwrap().as_ref());
+        let Err(error) = Organisation::open(dir.path()) else { panic!("{} is damaged", path.display()) };
+        assert!(matches!(&error, HqError::Damaged { path: named } if *named == path), "{error}");
+        fs::write(&path, &good).unwrap();
+        Organisation::open(dir.path()).unwrap();
+    }
+    let sums = dir.path().join("second/BLAKE3SUMS");
+    let good = fs::read(&sums).unwrap();
+    for bad in damages(&good) {
+        damage(&sums, bad.as_ref());
+        Organisation::open(dir.path()).unwrap();
+        assert!(fs::read(&sums).unwrap() == good);
+    }
+}
+
+#[test]
+fn the_registry_comes_back_from_its_second_copy_or_its_loss_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let organisation = Organisation::create(dir.path(), "Example").unwrap();
+    let out = dir.path().join("anna");
+    organisation.issue_operator(&Registry::open(dir.path()).unwrap(), "anna", &out).unwrap();
+    let certificate = coffer_link::Identity::load(&out).unwrap().certificate_hash();
+    let anna = Role::Operator("anna".into());
+    let (path, copy) = (dir.path().join("hq.sqlite"), dir.path().join("second/hq.sqlite"));
+    let good = fs::read(&path).unwrap();
+    // Nothing is wrong with its form: only a certificate is another.
+    let mut flipped = good.clone();
+    let at = good.windows(32).position(|window| window == certificate.0).unwrap();
+    flipped[at + 7] ^= 1;
+    let cut = good[..good.len() / 3].to_vec();
+    for bad in [Some(flipped), None, Some(cut), Some(Vec::new()), Some(vec![7; 5000])] {
+        damage(&path, bad.as_ref());
+        Registry::open(dir.path()).unwrap().check_holder(&anna, &certificate).unwrap();
+    }
+    for bad in [None, Some(Vec::new()), Some(vec![7; 5000])] {
+        damage(&copy, bad.as_ref());
+        Registry::open(dir.path()).unwrap().check_holder(&anna, &certificate).unwrap();
+    }
+    for bad in [None, Some(Vec::new()), Some(vec![7; 5000])] {
+        let good = fs::read(&copy).unwrap();
+        damage(&path, bad.as_ref());
+        damage(&copy, bad.as_ref());
+        let Err(error) = Registry::open(dir.path()) else { panic!("the registry is lost") };
+        assert!(error.to_string().contains("coffer-hq new-registry"), "{error}");
+        fs::write(&copy, good).unwrap();
+        Registry::open(dir.path()).unwrap().check_holder(&anna, &certificate).unwrap();
+    }
+    let empty = Registry::anew(dir.path()).unwrap();
+    empty.check_holder(&anna, &certificate).unwrap_err();
+    organisation.issue_operator(&empty, "anna", &out).unwrap();
+}
+
+/// The box goes on as if nothing had been, whatever of HQ's folder had to be mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_goes_on_after_hq_has_mended_its_files() {
+    let mut world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let settings = settings(world.address, &enrolled.identity, "leeds");
+    for (number, name) in ["hq.sqlite", "branches/leeds/vault.id", "chunk.key"].into_iter().enumerate() {
+        for how in 0..3 {
+            let bytes = noise(number as u64 * 10 + how, 9000);
+            let point = branch.back_up(Stream::Fresh, &[(&format!("file-{number}"), bytes)]);
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, point).await;
+            running.stop().await;
+            world = world
+                .restart_after(|hq| {
+                    let path = hq.join(name);
+                    let good = fs::read(&path).unwrap();
+                    match how {
+                        0 => fs::remove_file(&path).unwrap(),
+                        1 => fs::write(&path, &good[..good.len() / 2]).unwrap(),
+                        _ => {
+                            let mut bytes = good;
+                            bytes[20] ^= 1;
+                            fs::write(&path, bytes).unwrap();
+                        }
+                    }
+                })
+                .await;
+        }
+    }
+    let last = branch.back_up(Stream::Fresh, &[("last", noise(99, 9000))]);
+    let running = Running::start(branch.vault.clone(), settings.clone());
+    let status = running.until_whole(1, last).await;
+    assert!(status.refused.is_none() && status.held_back.is_empty(), "{status:?}");
+    running.stop().await;
+    let again = world.enrol("york").await;
+    assert_eq!(again.chunk_key, enrolled.chunk_key);
+}
