@@ -50,6 +50,96 @@ fn files_that_are_numbered_anew_at_each_mount_keep_their_bytes() {
     }
 }
 
+/// Where nothing of a file tells that its bytes are another's by now.
+#[test]
+fn files_that_look_alike_and_are_swapped_keep_their_bytes_where_there_are_no_change_times() {
+    let name = "files_that_look_alike_and_are_swapped_keep_their_bytes_where_there_are_no_change_times";
+    if !Renumbered::is_possible(name) {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = backing(&bench);
+    let place = |of: &str| folder.join("deep").join(of);
+    fs::create_dir(folder.join("deep")).unwrap();
+    for (number, of) in ["a", "b", "c"].into_iter().enumerate() {
+        fs::write(place(of), noise(5000, number as u64)).unwrap();
+        date(&place(of), 5);
+    }
+    let captured = |seed| {
+        let mounted = Renumbered::without_change_times(&folder, &bench.path(""), seed);
+        let outcome = bench.capture();
+        bench.assert_all_there();
+        mounted.unmount();
+        outcome
+    };
+    captured(0);
+    fs::rename(place("a"), place("aside")).unwrap();
+    fs::rename(place("b"), place("a")).unwrap();
+    fs::rename(place("aside"), place("b")).unwrap();
+    captured(1);
+    assert!(matches!(captured(2), Outcome::Unchanged { .. }));
+}
+
+/// A watch tells of a file, whatever its times say.
+#[test]
+fn what_a_watch_tells_of_is_read_where_there_are_no_change_times() {
+    let name = "what_a_watch_tells_of_is_read_where_there_are_no_change_times";
+    if !Renumbered::is_possible(name) {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = backing(&bench);
+    fs::write(folder.join("a"), noise(5000, 1)).unwrap();
+    date(&folder.join("a"), 5);
+    let mounted = Renumbered::without_change_times(&folder, &bench.path(""), 0);
+    bench.capture();
+    fs::write(folder.join("a"), noise(5000, 2)).unwrap();
+    date(&folder.join("a"), 5);
+    let mut told = coffer_agent::capture::Target::nothing();
+    told.notice(coffer_agent_path(&bench.path("")), b"a".to_vec());
+    closed(bench.try_capture(None, told).unwrap());
+    bench.assert_all_there();
+    mounted.unmount();
+}
+
+/// Without any sign it's found all the same, within the days that the agent's README says.
+#[test]
+fn what_nothing_tells_of_is_read_from_time_to_time_where_there_are_no_change_times() {
+    let name = "what_nothing_tells_of_is_read_from_time_to_time_where_there_are_no_change_times";
+    if !Renumbered::is_possible(name) {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = backing(&bench);
+    for number in 0..40 {
+        fs::write(folder.join(format!("f{number}")), noise(5000, number)).unwrap();
+        date(&folder.join(format!("f{number}")), 5);
+    }
+    let mounted = Renumbered::without_change_times(&folder, &bench.path(""), 0);
+    closed(bench.capture());
+    for number in 0..40 {
+        fs::write(folder.join(format!("f{number}")), noise(5000, 100 + number)).unwrap();
+        date(&folder.join(format!("f{number}")), 5);
+    }
+    assert!(matches!(bench.capture(), Outcome::Unchanged { .. }), "the test shows nothing");
+    let days_ago = |days: u64| {
+        let journal = rusqlite::Connection::open(bench.state_dir.join("journal.db")).unwrap();
+        assert_eq!(journal.execute("UPDATE reread SET day = day - ?", [days]).unwrap(), 1);
+    };
+    days_ago(1);
+    let point = closed(bench.capture());
+    assert!((1..=3).contains(&point.files), "a thirtieth each day: {point:?}");
+    days_ago(30);
+    closed(bench.capture());
+    bench.assert_all_there();
+    assert!(matches!(bench.capture(), Outcome::Unchanged { .. }));
+    mounted.unmount();
+}
+
+fn coffer_agent_path(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_encoded_bytes().strip_suffix(b"/").unwrap_or(path.as_os_str().as_encoded_bytes()).to_vec()
+}
+
 #[test]
 fn names_of_one_file_without_lasting_numbers_are_stored_apart() {
     if !Renumbered::is_possible("names_of_one_file_without_lasting_numbers_are_stored_apart") {

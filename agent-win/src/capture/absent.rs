@@ -283,7 +283,7 @@ impl Pass<'_> {
             self.met(path);
             if is_folder && known.stat.kind == NodeKind::Directory {
                 if here.is_whole {
-                    self.push_directory(walk, here, name, known.node, false);
+                    self.push_directory(walk, here, name, known.node, (false, here.is_hinted));
                 }
             } else {
                 let (count, _) = self.absent.covered.entry(bare).or_insert_with(|| (0, path.to_vec()));

@@ -110,12 +110,14 @@ impl Pass<'_> {
             Identity::Moved(known) => self.is_in_another_case(here, known.node, &name)?,
             _ => false,
         };
+        // Where files' own times don't tell of each change, their folder's do of names that came and went.
+        let is_hinted = !identity.is_as_before(&stat);
         let last_name = name.as_bytes().to_vec();
         let node = self.bare(here, &path, name, stat, identity)?;
         if here.is_whole || !is_known_here {
             let is_mount =
                 crate::platform::device_of(here.directory).is_none_or(|device| device != stat.device);
-            self.push_directory(walk, here, &last_name, node, is_mount);
+            self.push_directory(walk, here, &last_name, node, (is_mount, is_hinted));
         }
         Ok(())
     }
@@ -234,7 +236,8 @@ impl Pass<'_> {
         if stat.links > 1 && !self.visited.insert(known.node) {
             return Ok(None);
         }
-        if self.is_read_already(here.node, &path, &stat, &known, is_moved)? {
+        let may_differ = !here.directory.tells_changes() && (here.is_hinted || self.reread.is_due(known.node));
+        if !may_differ && self.is_read_already(here.node, &path, &stat, &known, is_moved)? {
             return Ok(None);
         }
         let (node, directory) = (known.node, here.node);

@@ -30,6 +30,14 @@ pub(super) enum Identity {
     New,
 }
 
+impl Identity {
+    /// Whether a folder is where it was, and has the write time that it had.
+    pub(super) fn is_as_before(&self, now: &Stat) -> bool {
+        // Some have none for their top.
+        matches!(self, Identity::Same(known) if known.stat.mtime_ns == now.mtime_ns && now.mtime_ns != 0)
+    }
+}
+
 type Result<T> = std::result::Result<T, CaptureError>;
 
 impl Pass<'_> {

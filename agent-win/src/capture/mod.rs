@@ -21,6 +21,7 @@ mod progress;
 mod reading;
 mod recollect;
 mod report;
+mod reread;
 mod run;
 mod seen;
 mod sender;

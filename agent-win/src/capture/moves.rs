@@ -239,5 +239,5 @@ fn again(listing: &Listing) -> Pending {
         Names::These(_) => names.clone(),
         Names::All | Names::Here => Names::Here,
     };
-    Pending { path: path.clone(), node: *node, from: None, is_mount: false, names }
+    Pending { path: path.clone(), node: *node, from: None, is_mount: false, names, is_hinted: true }
 }

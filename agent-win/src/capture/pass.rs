@@ -19,6 +19,7 @@ use super::identity::is_same_here;
 use super::moves::{self, Leaving};
 use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, Reading};
+use super::reread::Reread;
 use super::seen::SeenFolders;
 use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
@@ -76,6 +77,9 @@ pub(super) struct Pass<'a> {
     /// Paths that were asked for by name and haven't been met in this look, by what they're compared by.
     pub(super) awaited: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) absent: Absent,
+    pub(super) is_first_look: bool,
+    /// What's read again though nothing tells that it has changed.
+    pub(super) reread: Reread,
     /// Of the configuration.
     pub(super) revision: u32,
     /// What the newest point says of single paths.
@@ -115,6 +119,8 @@ impl<'a> Pass<'a> {
             lacks: false,
             awaited: BTreeMap::new(),
             absent: Absent::default(),
+            is_first_look: true,
+            reread: Reread::default(),
             revision,
             remarked: Remarked::new(),
         }
@@ -141,7 +147,7 @@ impl<'a> Pass<'a> {
         let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
         let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
         match &target {
-            Target::Everything => walk.push(whole(Vec::new(), NodeId::ROOT)),
+            Target::Everything => walk.push(Pending { is_hinted: false, ..whole(Vec::new(), NodeId::ROOT) }),
             Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,
         }
         self.walk_on(&mut walk)?;
@@ -153,6 +159,8 @@ impl<'a> Pass<'a> {
         }
         // A further look finds by itself what has changed since.
         self.reading.hints = &NO_HINTS;
+        self.is_first_look = false;
+        self.reread.is_over();
         Ok(std::mem::take(&mut self.torn))
     }
 
@@ -242,7 +250,8 @@ impl<'a> Pass<'a> {
         wanted.retain(|path, _| !all.iter().any(|over| below(path, over)));
         for (path, names) in wanted {
             if let Some(node) = self.reading.journal.find(&path)? {
-                walk.push(Pending { names, ..whole(path, node) });
+                // A further look finds by itself what has changed since.
+                walk.push(Pending { names, is_hinted: self.is_first_look, ..whole(path, node) });
             }
         }
         Ok(())
@@ -291,7 +300,7 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn listing(&mut self, walk: &mut Walk, listing: Listing) -> Result<()> {
-        let Listing { path, node, names, is_by_path, entries } = listing;
+        let Listing { path, node, names, is_hinted, is_by_path, entries } = listing;
         if self.stranger_over(&path).is_some() {
             return Ok(());
         }
@@ -338,7 +347,7 @@ impl<'a> Pass<'a> {
         known.retain(|name, _| !is_stream(name));
         self.remember_mount(&path, &directory)?;
         let is_bare = self.bare_over(&path).is_some();
-        let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All, is_bare };
+        let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All, is_bare, is_hinted };
         self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
         let in_any_case: HashSet<Vec<u8>> = match IS_CASE_SENSITIVE {
@@ -416,7 +425,7 @@ impl<'a> Pass<'a> {
         here: &Here<'_>,
         name: &[u8],
         node: NodeId,
-        is_mount: bool,
+        (is_mount, is_hinted): (bool, bool),
     ) {
         let path = here.child(name);
         if !self.encloses && self.scope.is_enclosed(&path) {
@@ -425,7 +434,7 @@ impl<'a> Pass<'a> {
         // Asked for by name: captured whatever it lies on.
         let is_mount = is_mount && !self.scope.is_included(&path);
         let from = Some((here.directory.clone(), name.to_vec()));
-        walk.push(Pending { path, node, from, is_mount, names: Names::All });
+        walk.push(Pending { path, node, from, is_mount, names: Names::All, is_hinted });
     }
 
     /// Gives a file that's new in this capture another name, once it has been sent.
@@ -518,6 +527,8 @@ pub(super) struct Here<'a> {
     pub(super) is_whole: bool,
     /// It belongs to a volume that's gone: what the box has of that stays.
     pub(super) is_bare: bool,
+    /// Something tells that entries of it may have changed.
+    pub(super) is_hinted: bool,
 }
 
 impl Here<'_> {
@@ -527,7 +538,7 @@ impl Here<'_> {
 }
 
 fn whole(path: Vec<u8>, node: NodeId) -> Pending {
-    Pending { path, node, from: None, is_mount: false, names: Names::All }
+    Pending { path, node, from: None, is_mount: false, names: Names::All, is_hinted: true }
 }
 
 fn merge(wanted: &mut BTreeMap<Vec<u8>, Names>, path: Vec<u8>, names: Names) {

@@ -108,7 +108,14 @@ fn looks(
     start: Start,
     stance: &Stance<'_>,
 ) -> Result<Vec<Remark>, CaptureError> {
+    let is_whole = matches!(target, Target::Everything);
+    if is_whole {
+        pass.plan_rereading()?;
+    }
     let mut consistency = look_until_quiet(&mut pass, target, stance.claim)?;
+    if is_whole {
+        pass.note_reread()?;
+    }
     let lines = pass.reading.report.lines();
     let now_remarked = remarked(&lines);
     // A claim that no longer holds, or holds again, is news though nothing else has changed.

@@ -65,6 +65,10 @@ pub(crate) enum JournalChange {
     Strangers {
         strangers: Vec<(Vec<u8>, u32)>,
     },
+    /// What's read from time to time though nothing tells that it has changed was read, up to this day (since 1970-01-01).
+    Reread {
+        day: u64,
+    },
     /// What was mounted there isn't asked for any more.
     Unwanted {
         path: Vec<u8>,
@@ -298,6 +302,10 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
         JournalChange::Mounted { path } => absent::put_mount(transaction, path),
         JournalChange::Volume { path, identity } => volumes::put(transaction, path, identity),
         JournalChange::Strangers { strangers } => volumes::put_strangers(transaction, strangers),
+        JournalChange::Reread { day } => transaction
+            .prepare_cached("INSERT OR REPLACE INTO reread VALUES (1, ?)")?
+            .execute([*day as i64])
+            .map(drop),
         JournalChange::Unwanted { path } => absent::remove_mount(transaction, path),
         JournalChange::Absent { paths } => absent::put(transaction, paths),
         JournalChange::Remarked { remarked } => remarks::put(transaction, remarked),

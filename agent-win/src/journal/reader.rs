@@ -49,6 +49,12 @@ impl JournalReader {
         self.said(read)
     }
 
+    /// Up to which day everything was read that's read from time to time though nothing tells that it has changed.
+    pub(crate) fn reread_day(&self) -> Result<Option<u64>> {
+        let read = self.connection.query_row("SELECT day FROM reread", [], |row| row.get::<_, i64>(0)).optional();
+        Ok(self.said(read)?.map(|day| day as u64))
+    }
+
     /// Everything that's known in a directory, by name.
     pub(crate) fn children(&self, parent: NodeId) -> Result<HashMap<Vec<u8>, Known>> {
         self.said(self.query_children(parent))

@@ -23,6 +23,8 @@ pub(crate) struct Directory {
     device: u64,
     /// Whether what lies on its file system has numbers that are unique and lasting.
     is_numbered: bool,
+    /// Whether a change of a file on it always shows in what's listed.
+    tells_changes: bool,
 }
 
 const FLAGS: OFlag = OFlag::O_RDONLY
@@ -52,13 +54,19 @@ impl Directory {
 
     fn opened(handle: OwnedFd) -> io::Result<Directory> {
         let device = nix::sys::stat::fstat(handle.as_fd())?.st_dev;
-        let is_numbered = filesystem::has_lasting_numbers(fstatfs(handle.as_fd())?.filesystem_type());
-        Ok(Directory { handle, device, is_numbered })
+        let kind = fstatfs(handle.as_fd())?.filesystem_type();
+        let is_numbered = filesystem::has_lasting_numbers(kind);
+        Ok(Directory { handle, device, is_numbered, tells_changes: filesystem::tells_changes(kind) })
     }
 
     /// True where the directory isn't kept anywhere (proc, sysfs, tmpfs and their like).
     pub(crate) fn is_pseudo(&self) -> io::Result<bool> {
         filesystem::is_pseudo(self.handle.as_fd())
+    }
+
+    /// Whether a change of a file in it always shows: in its number, size or times.
+    pub(crate) fn tells_changes(&self) -> bool {
+        self.tells_changes
     }
 
     /// The directory itself, described.

@@ -71,6 +71,20 @@ pub(super) fn has_lasting_numbers(of: FsType) -> bool {
     LASTING.contains(&number(of))
 }
 
+/// File systems without numbers that last whose change times nevertheless tell of each change, a new name among them: a server's,
+/// which are of its own disk (linux/magic.h). FAT and exFAT have none but write times; FUSE, SMB and 9P hand on what they get.
+const TELLING: [i64; 4] = [
+    0x6969,      // NFS
+    0x00c3_6400, // Ceph
+    0x4741_5053, // GPFS
+    0x0bd0_0bd0, // Lustre
+];
+
+/// Whether a change of a file on it always shows in the file's change time, or in its number.
+pub(super) fn tells_changes(of: FsType) -> bool {
+    has_lasting_numbers(of) || TELLING.contains(&number(of))
+}
+
 #[allow(clippy::unnecessary_cast)]
 fn number(of: FsType) -> i64 {
     of.0 as i64 & 0xffff_ffff

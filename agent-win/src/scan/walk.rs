@@ -42,6 +42,8 @@ pub(crate) struct Pending {
     /// On another device than its parent: what kind of file system it is must be looked at.
     pub(crate) is_mount: bool,
     pub(crate) names: Names,
+    /// Something tells that entries of it may have changed.
+    pub(crate) is_hinted: bool,
 }
 
 /// An open directory, as it was before it was listed, and what was in it.
@@ -60,6 +62,7 @@ pub(crate) struct Listing {
     pub(crate) path: Vec<u8>,
     pub(crate) node: NodeId,
     pub(crate) names: Names,
+    pub(crate) is_hinted: bool,
     /// It was opened by its path, not from its parent.
     pub(crate) is_by_path: bool,
     pub(crate) entries: io::Result<Listed>,
@@ -159,8 +162,8 @@ impl Shared {
         // A listing that never comes would be waited for for ever.
         let entries = catch_unwind(AssertUnwindSafe(|| self.entries(&pending)))
             .unwrap_or_else(|_| Err(io::Error::other("the agent failed at listing it; please report this")));
-        let Pending { path, node, names, from, .. } = pending;
-        Listing { path, node, names, is_by_path: from.is_none(), entries }
+        let Pending { path, node, names, from, is_hinted, .. } = pending;
+        Listing { path, node, names, is_hinted, is_by_path: from.is_none(), entries }
     }
 
     fn take(&self) -> Option<Pending> {

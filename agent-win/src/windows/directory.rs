@@ -70,6 +70,12 @@ impl Directory {
         Ok(Directory::Folder { handle, device: facts.device, numbers })
     }
 
+    /// Whether a change of a file in it always shows: in its number, size or times. FAT and exFAT have no change times, and a share
+    /// has what the other computer likes.
+    pub(crate) fn tells_changes(&self) -> bool {
+        !matches!(self, Directory::Folder { numbers: FileNumbers::Unknown, .. })
+    }
+
     /// The folder itself, described.
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         match self {

@@ -26,9 +26,18 @@ impl Renumbered {
 
     /// Shows `folder` at `at`; `seed` says which file gets which number.
     pub fn mount(folder: &Path, at: &Path, seed: u64) -> Renumbered {
+        Renumbered::shown(Shown::new(folder, seed), at)
+    }
+
+    /// The same without change times: they're the write times, as on FAT.
+    pub fn without_change_times(folder: &Path, at: &Path, seed: u64) -> Renumbered {
+        Renumbered::shown(Shown { has_change_times: false, ..Shown::new(folder, seed) }, at)
+    }
+
+    fn shown(shown: Shown, at: &Path) -> Renumbered {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::RO, MountOption::FSName("renumbered".to_owned())];
-        Renumbered(fuser::spawn_mount(Shown::new(folder, seed), at, &config).unwrap())
+        Renumbered(fuser::spawn_mount(shown, at, &config).unwrap())
     }
 
     /// Its server stops without a word; what's mounted stays.
@@ -48,7 +57,10 @@ impl Renumbered {
 }
 
 /// Paths by number.
-struct Shown(BTreeMap<u64, PathBuf>);
+struct Shown {
+    paths: BTreeMap<u64, PathBuf>,
+    has_change_times: bool,
+}
 
 impl Shown {
     fn new(folder: &Path, seed: u64) -> Shown {
@@ -64,12 +76,13 @@ impl Shown {
         }
         paths.sort();
         let numbered = (2..).zip(paths.into_iter().map(|(_, path)| path));
-        Shown(numbered.chain([(1, folder.to_owned())]).collect())
+        let paths = numbered.chain([(1, folder.to_owned())]).collect();
+        Shown { paths, has_change_times: true }
     }
 
     fn attr(&self, number: u64) -> Result<FileAttr, Errno> {
         let metadata =
-            self.0.get(&number).and_then(|path| path.symlink_metadata().ok()).ok_or(Errno::ENOENT)?;
+            self.paths.get(&number).and_then(|path| path.symlink_metadata().ok()).ok_or(Errno::ENOENT)?;
         let at = |seconds: i64, rest: i64| UNIX_EPOCH + Duration::new(seconds as u64, rest as u32);
         Ok(FileAttr {
             ino: INodeNo(number),
@@ -77,7 +90,10 @@ impl Shown {
             blocks: metadata.blocks(),
             atime: at(metadata.atime(), metadata.atime_nsec()),
             mtime: at(metadata.mtime(), metadata.mtime_nsec()),
-            ctime: at(metadata.ctime(), metadata.ctime_nsec()),
+            ctime: match self.has_change_times {
+                true => at(metadata.ctime(), metadata.ctime_nsec()),
+                false => at(metadata.mtime(), metadata.mtime_nsec()),
+            },
             crtime: UNIX_EPOCH,
             kind: if metadata.is_dir() { FileType::Directory } else { FileType::RegularFile },
             perm: (metadata.permissions().mode() & 0o7777) as u16,
@@ -91,14 +107,14 @@ impl Shown {
     }
 
     fn number_of(&self, path: &Path) -> Result<u64, Errno> {
-        self.0.iter().find(|(_, one)| *one == path).map(|(number, _)| *number).ok_or(Errno::ENOENT)
+        self.paths.iter().find(|(_, one)| *one == path).map(|(number, _)| *number).ok_or(Errno::ENOENT)
     }
 }
 
 impl Filesystem for Shown {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let found =
-            self.0.get(&parent.0).ok_or(Errno::ENOENT).and_then(|folder| self.number_of(&folder.join(name)));
+            self.paths.get(&parent.0).ok_or(Errno::ENOENT).and_then(|folder| self.number_of(&folder.join(name)));
         match found.and_then(|number| self.attr(number)) {
             Ok(attr) => reply.entry(&Duration::ZERO, &attr, Generation(0)),
             Err(error) => reply.error(error),
@@ -124,14 +140,14 @@ impl Filesystem for Shown {
         reply: ReplyData,
     ) {
         let mut buffer = vec![0; size as usize];
-        let file = std::fs::File::open(&self.0[&number.0]).unwrap();
+        let file = std::fs::File::open(&self.paths[&number.0]).unwrap();
         let len = file.read_at(&mut buffer, offset).unwrap();
         reply.data(&buffer[..len]);
     }
 
     fn readdir(&self, _: &Request, folder: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let path = &self.0[&folder.0];
-        let inside = self.0.iter().filter(|(_, one)| one.parent() == Some(path)).map(|(number, one)| {
+        let path = &self.paths[&folder.0];
+        let inside = self.paths.iter().filter(|(_, one)| one.parent() == Some(path)).map(|(number, one)| {
             let kind = if one.is_dir() { FileType::Directory } else { FileType::RegularFile };
             (*number, kind, one.file_name().unwrap())
         });
