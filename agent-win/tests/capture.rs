@@ -43,6 +43,45 @@ fn everything_arrives_and_nothing_is_sent_twice() {
     assert_eq!(bench.state().head, 1);
 }
 
+/// A path that the system can't open in one piece: what lies there is named, and nothing half of it is in the point.
+#[test]
+fn what_lies_too_deep_to_be_opened_is_named() {
+    let bench = Bench::new();
+    let name = "n".repeat(200);
+    let deep = || {
+        let mut folder = std::fs::File::open(bench.path("")).unwrap();
+        for _ in 0..24 {
+            use std::os::fd::AsRawFd;
+            let place = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+            fs::create_dir_all(&place).unwrap();
+            let next = fs::File::open(&place).unwrap();
+            folder = next;
+        }
+        folder
+    };
+    let folder = deep();
+    let place = |name: &str| {
+        use std::os::fd::AsRawFd;
+        format!("/proc/self/fd/{}/{name}", folder.as_raw_fd())
+    };
+    symlink("file", place("link")).unwrap();
+    fs::write(place("file"), "deep").unwrap();
+    bench.write("near", "near");
+    let point = closed(bench.capture());
+    assert_eq!(point.consistency, Consistency::PerFile);
+    for name in [&b"/link"[..], b"/file"] {
+        let line = point.report.iter().find(|line| line.path.0.ends_with(name));
+        let line = line.unwrap_or_else(|| panic!("nothing is said: {:?}", point.report));
+        assert!(line.what.contains("longer than the system can open"), "{line:?}");
+    }
+    let state = bench.state();
+    assert!(!state.links.keys().any(|(_, name)| name == b"link" || name == b"file"), "half of it is there");
+    assert_eq!(state.file(&bench.path("near")).unwrap(), b"near");
+    // The folder can't be removed by its path either.
+    drop(state);
+    std::process::Command::new("rm").arg("-rf").arg(bench.path(&name)).status().unwrap();
+}
+
 #[test]
 fn a_changed_page_costs_a_page() {
     let bench = Bench::new();

@@ -137,7 +137,11 @@ fn what_nothing_tells_of_is_read_from_time_to_time_where_there_are_no_change_tim
 }
 
 fn coffer_agent_path(path: &Path) -> Vec<u8> {
-    path.as_os_str().as_encoded_bytes().strip_suffix(b"/").unwrap_or(path.as_os_str().as_encoded_bytes()).to_vec()
+    path.as_os_str()
+        .as_encoded_bytes()
+        .strip_suffix(b"/")
+        .unwrap_or(path.as_os_str().as_encoded_bytes())
+        .to_vec()
 }
 
 #[test]

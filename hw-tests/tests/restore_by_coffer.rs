@@ -152,6 +152,32 @@ fn folders_have_their_times_after_a_restore_that_goes_on_where_the_disk_was_full
     assert_eq!(found, facts(site.data()));
 }
 
+#[test]
+fn links_devices_and_pipes_keep_all_their_names() {
+    let site = Site::start();
+    fs::write(site.data().join("file"), "file").unwrap();
+    symlink("file", site.data().join("link")).unwrap();
+    mknod(&site.data().join("pipe"), SFlag::S_IFIFO, Mode::from_bits_truncate(0o640), 0).unwrap();
+    for name in ["link", "pipe"] {
+        fs::hard_link(site.data().join(name), site.data().join(format!("{name} too"))).unwrap();
+    }
+    assert!(site.capture().status.success());
+    let same = |top: &Path, name: &str| {
+        let number = |name: &str| fs::symlink_metadata(top.join(name)).unwrap().ino();
+        assert_eq!(number(name), number(&format!("{name} too")), "{name}");
+    };
+    let to = site.path("back");
+    let output = restore(&site, &to, &[]);
+    same(&below(&site, &to), "link");
+    assert!(said(&output).contains("pipe"), "what's left off is named: {}", said(&output));
+    ["link", "link too", "pipe", "pipe too"]
+        .iter()
+        .for_each(|name| fs::remove_file(site.data().join(name)).unwrap());
+    let mut agent = site.agent("restore");
+    support::succeed(agent.args(["--config", "files", "--server", &site.server, "--in-place"]));
+    ["link", "pipe"].iter().for_each(|name| same(&site.data(), name));
+}
+
 /// What somebody has under such a name is theirs: it's captured, restored, and in no restore's way.
 #[test]
 fn names_like_those_of_files_that_are_not_whole_are_anybodys() {

@@ -146,7 +146,12 @@ impl Pass<'_> {
         };
         let Some(known) = known else {
             let node = self.allocate();
-            let (attrs, streams) = self.attrs(path, stat.kind).unwrap_or_default();
+            let (attrs, streams) = match self.attrs(path, stat.kind) {
+                Some(found) => found,
+                // Without where it leads it's no link.
+                None if stat.kind == NodeKind::Symlink => return Ok(node),
+                None => Default::default(),
+            };
             self.remember_object(&stat, node)?;
             let known = bare_known(node, stat, attrs_hash(&attrs));
             self.put_bare(known, attrs, Some((here.node, name)))?;
@@ -193,6 +198,7 @@ impl Pass<'_> {
                 Some((self.reading.report.attrs(path, attrs), streams))
             }
             Err(error) => {
+                self.lacks = true;
                 self.reading.report.unreadable(path, &error);
                 None
             }
@@ -236,7 +242,8 @@ impl Pass<'_> {
         if stat.links > 1 && !self.visited.insert(known.node) {
             return Ok(None);
         }
-        let may_differ = !here.directory.tells_changes() && (here.is_hinted || self.reread.is_due(known.node));
+        let may_differ =
+            !here.directory.tells_changes() && (here.is_hinted || self.reread.is_due(known.node));
         if !may_differ && self.is_read_already(here.node, &path, &stat, &known, is_moved)? {
             return Ok(None);
         }

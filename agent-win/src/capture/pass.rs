@@ -347,7 +347,14 @@ impl<'a> Pass<'a> {
         known.retain(|name, _| !is_stream(name));
         self.remember_mount(&path, &directory)?;
         let is_bare = self.bare_over(&path).is_some();
-        let here = Here { path: &path, node, directory: &directory, is_whole: names == Names::All, is_bare, is_hinted };
+        let here = Here {
+            path: &path,
+            node,
+            directory: &directory,
+            is_whole: names == Names::All,
+            is_bare,
+            is_hinted,
+        };
         self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
         let in_any_case: HashSet<Vec<u8>> = match IS_CASE_SENSITIVE {

@@ -90,6 +90,9 @@ impl Report {
 fn sentence(error: &io::Error) -> (RemarkKind, String) {
     let unread = |what: String| (RemarkKind::Unread, what);
     match error.kind() {
+        io::ErrorKind::InvalidFilename => unread(
+            "its path is longer than the system can open; move it nearer to the top, or give the folders above it shorter names".to_owned(),
+        ),
         io::ErrorKind::NotFound => unread("vanished before it could be read".to_owned()),
         _ if is_locked(error) => {
             (RemarkKind::Locked, "is locked by a program that uses it; the next point tries again".to_owned())

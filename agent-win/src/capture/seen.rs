@@ -88,7 +88,14 @@ impl Folder {
 
     fn again(&self) -> Pending {
         let names = self.names.as_ref().map_or(Names::Here, |names| Names::These(names.to_vec()));
-        Pending { path: self.path.to_vec(), node: self.node, from: None, is_mount: false, names, is_hinted: true }
+        Pending {
+            path: self.path.to_vec(),
+            node: self.node,
+            from: None,
+            is_mount: false,
+            names,
+            is_hinted: true,
+        }
     }
 }
 

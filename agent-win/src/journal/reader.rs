@@ -51,7 +51,8 @@ impl JournalReader {
 
     /// Up to which day everything was read that's read from time to time though nothing tells that it has changed.
     pub(crate) fn reread_day(&self) -> Result<Option<u64>> {
-        let read = self.connection.query_row("SELECT day FROM reread", [], |row| row.get::<_, i64>(0)).optional();
+        let read =
+            self.connection.query_row("SELECT day FROM reread", [], |row| row.get::<_, i64>(0)).optional();
         Ok(self.said(read)?.map(|day| day as u64))
     }
 

@@ -113,8 +113,11 @@ impl Shown {
 
 impl Filesystem for Shown {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found =
-            self.paths.get(&parent.0).ok_or(Errno::ENOENT).and_then(|folder| self.number_of(&folder.join(name)));
+        let found = self
+            .paths
+            .get(&parent.0)
+            .ok_or(Errno::ENOENT)
+            .and_then(|folder| self.number_of(&folder.join(name)));
         match found.and_then(|number| self.attr(number)) {
             Ok(attr) => reply.entry(&Duration::ZERO, &attr, Generation(0)),
             Err(error) => reply.error(error),

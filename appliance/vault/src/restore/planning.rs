@@ -194,11 +194,11 @@ impl<'a> Run<'a> {
         }
         self.check_name(path, node, at)?;
         let earlier = match node.kind {
-            NodeKind::File => self.first_names.get(&node.node).copied(),
-            _ => None,
+            NodeKind::Directory => None,
+            _ => self.first_names.get(&node.node).copied(),
         };
         let (Some(map), NodeKind::File, None) = (map, node.kind, earlier) else {
-            if node.kind == NodeKind::File {
+            if node.kind != NodeKind::Directory {
                 self.first_names.entry(node.node).or_insert(index);
             }
             return Ok(Planned { meta, hard_link_to: earlier, ranges: 0 });
