@@ -263,6 +263,8 @@ kinds! {
         11 = Enrolled { computer: ComputerId, certificate: Blob, vault: VaultId, org: OrgId, chunk_key: [u8; 32] },
         /// For a box at HQ: `recovery_key` is the organisation's public key.
         12 = EnrolledBranch { certificate: Blob, branch: String, org: OrgId, chunk_key: [u8; 32], recovery_key: [u8; 32] },
+        /// From a box at HQ that has a vault already: what is there of the branch that the code is for? The code stays as it is.
+        15 = BranchOfCode { secret: Blob },
 
         // Agent and box.
         20 = ConfigsWanted,
@@ -361,5 +363,8 @@ kinds! {
         81 = Marks { segments: Vec<SegmentMark> },
         /// From a box of which HQ has nothing yet, as `vault.id` has it: its older segments may be of another organisation.
         82 = BranchIdentity { header: SegmentHeader },
+        /// Answers `BranchOfCode`. `vault`: whose segments HQ has of the branch, if it has any; `marks`: what tells the newest of them from
+        /// others of their numbers.
+        83 = BranchFound { branch: String, org: OrgId, vault: Option<VaultId>, marks: Vec<SegmentMark> },
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use coffer_format::wire::Message;
+use coffer_format::wire::{Message, RefusalCode, SegmentMark};
 use coffer_format::{ComputerId, OrgId, VaultId};
 
 use crate::{EnrolmentCode, Identity, Link, LinkError, PendingIdentity, Role, connect_to_enrol};
@@ -26,6 +26,41 @@ pub struct EnrolledBranch {
     pub recovery_key: [u8; 32],
 }
 
+/// What HQ has of the branch that a code is for.
+#[derive(Debug)]
+pub struct BranchFound {
+    pub branch: String,
+    pub org: OrgId,
+    /// Whose segments it has of the branch, if any.
+    pub vault: Option<VaultId>,
+    /// What tells the newest of those from others of their numbers.
+    pub marks: Vec<SegmentMark>,
+}
+
+/// Asks the HQ at `address` what it has of the branch that `code` is for. Nothing changes there, and the code stays as it was.
+/// `None`: an older HQ, which can't tell, or a code that can't be used, unless it was by this box before: enrolling says which.
+pub async fn branch_of_code(address: &str, code: &EnrolmentCode) -> Result<Option<BranchFound>, LinkError> {
+    let (mut link, _) = connect_to_enrol(address, &code.pin).await?;
+    link.sender.send(Message::BranchOfCode { secret: code.secret.as_slice().into() }).await?;
+    match answer(&mut link, address).await {
+        Ok(Message::BranchFound { branch, org, vault, marks }) => {
+            Ok(Some(BranchFound { branch, org, vault, marks }))
+        }
+        Ok(_) => Err(LinkError::OutOfTurn { address: address.to_owned() }),
+        // An older HQ doesn't know the question. Where the line was cut instead, enrolling will say so.
+        Err(LinkError::Cut { .. }) => Ok(None),
+        Err(LinkError::Refused(refusal))
+            if matches!(
+                refusal.code,
+                RefusalCode::NotAllowed | RefusalCode::BadRequest | RefusalCode::WrongCode
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Enrols this machine as `name` at the box at `address`, and keeps the identity in `dir`.
 pub async fn enrol_computer(
     address: &str,
@@ -34,7 +69,7 @@ pub async fn enrol_computer(
     os: &str,
     dir: &Path,
 ) -> Result<Enrolled, LinkError> {
-    let enrolling = Enrolling::ask(address, code, name, os).await?;
+    let enrolling = Enrolling::ask(address, code, name, os, Identity::request()?).await?;
     let Message::Enrolled { computer, certificate, vault, org, chunk_key } = &enrolling.answer else {
         return Err(LinkError::OutOfTurn { address: address.to_owned() });
     };
@@ -44,14 +79,16 @@ pub async fn enrol_computer(
     Ok(Enrolled { identity, computer, vault, org, chunk_key })
 }
 
-/// Enrols this box as branch `name` at the HQ at `address`, and keeps the identity in `dir`.
+/// Enrols this box as branch `name` at the HQ at `address`, and keeps the identity in `dir`. Where that broke off after HQ had used the
+/// code up, it goes on with the same code: the key is in `dir` before it's asked for a certificate.
 pub async fn enrol_branch(
     address: &str,
     code: &EnrolmentCode,
     name: &str,
     dir: &Path,
 ) -> Result<EnrolledBranch, LinkError> {
-    let enrolling = Enrolling::ask(address, code, name, std::env::consts::OS).await?;
+    let pending = Identity::request_kept(dir)?;
+    let enrolling = Enrolling::ask(address, code, name, std::env::consts::OS, pending).await?;
     let Message::EnrolledBranch { certificate, branch, org, chunk_key, recovery_key } = &enrolling.answer
     else {
         return Err(LinkError::OutOfTurn { address: address.to_owned() });
@@ -70,8 +107,13 @@ struct Enrolling {
 }
 
 impl Enrolling {
-    async fn ask(address: &str, code: &EnrolmentCode, name: &str, os: &str) -> Result<Enrolling, LinkError> {
-        let pending = Identity::request()?;
+    async fn ask(
+        address: &str,
+        code: &EnrolmentCode,
+        name: &str,
+        os: &str,
+        pending: PendingIdentity,
+    ) -> Result<Enrolling, LinkError> {
         let (mut link, authority) = connect_to_enrol(address, &code.pin).await?;
         let (secret, csr) = (code.secret.as_slice().into(), pending.csr_der().into());
         let (name, os) = (name.to_owned(), os.to_owned());

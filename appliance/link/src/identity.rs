@@ -18,6 +18,8 @@ use crate::{Authority, IdentityError, Pin, Role};
 
 const CERTIFICATE_FILE: &str = "certificate.pem";
 const KEY_FILE: &str = "key.pem";
+/// A key that waits for its certificate.
+const PENDING_FILE: &str = ".pending.pem";
 const FILES: [&str; 3] = [KEY_FILE, AUTHORITY_FILE, CERTIFICATE_FILE];
 /// A certificate that we issue to ourselves is valid from this long ago: clocks in one building differ.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -80,7 +82,14 @@ impl Identity {
                     blocks: &[&self.certificate, &self.issuer],
                 },
             ],
-        )
+        )?;
+        let pending = dir.join(PENDING_FILE);
+        match std::fs::remove_file(&pending) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(IdentityError::Write { path: pending, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A new key, certified on the spot: for a server's own identity and for local operators. Valid from an hour
@@ -95,7 +104,25 @@ impl Identity {
 
     /// A new key and the request to have it certified by someone else.
     pub fn request() -> Result<PendingIdentity, IdentityError> {
+        Self::request_for(new_key()?)
+    }
+
+    /// The same with a key that is kept in `dir` until an identity is saved there: whoever asks again after being broken off asks for the
+    /// same key.
+    pub fn request_kept(dir: &Path) -> Result<PendingIdentity, IdentityError> {
+        let kept = files::read_pem_file(dir, PENDING_FILE, PRIVATE_KEY).ok();
+        if let Some(key) = kept.and_then(|[der]| KeyPair::try_from(der).ok()) {
+            return Self::request_for(key);
+        }
         let key = new_key()?;
+        files::write_pem_files(
+            dir,
+            &[PemFile { name: PENDING_FILE, tag: PRIVATE_KEY, blocks: &[&key.serialize_der()] }],
+        )?;
+        Self::request_for(key)
+    }
+
+    fn request_for(key: KeyPair) -> Result<PendingIdentity, IdentityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         let csr = params.serialize_request(&key).map_err(making)?;

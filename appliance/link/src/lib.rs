@@ -45,7 +45,7 @@ pub use code::{CodeError, EnrolmentCode, secret_hash};
 pub use coffer_format::wire::Message;
 pub use cut::LinkCut;
 pub use durable_file::{owner_only, write_durable_file};
-pub use enrol::{Enrolled, EnrolledBranch, enrol_branch, enrol_computer};
+pub use enrol::{BranchFound, Enrolled, EnrolledBranch, branch_of_code, enrol_branch, enrol_computer};
 pub use error::{IdentityError, LinkError};
 pub use identity::{Identity, PendingIdentity};
 pub use lan::{Advertiser, BoxOnLan, LanError, Search};

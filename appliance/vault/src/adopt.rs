@@ -34,6 +34,11 @@ impl Adoption {
         Ok(Adoption { disk, dir: dir.into(), newest: None })
     }
 
+    /// Whether nothing was taken so far.
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_none()
+    }
+
     /// Takes a whole segment; refuses one that isn't what was closed, or of another vault. `false`: it was there already.
     pub fn take(&mut self, bytes: &[u8]) -> Result<bool> {
         let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
@@ -47,7 +52,7 @@ impl Adoption {
             return Err(damaged("its bytes don't hash to what its end says"));
         }
         self.check_vault(&header)?;
-        self.put(&segment_path(&self.dir, header.segment, FileForm::Whole), bytes)
+        self.put(&header, FileForm::Whole, bytes)
     }
 
     /// Takes an outline: a whole metadata segment, or the stub of another. Its data can be imported later.
@@ -62,7 +67,7 @@ impl Adoption {
             return Err(VaultError::Damaged { segment: header.segment, offset: 0, what });
         }
         self.check_vault(&header)?;
-        self.put(&segment_path(&self.dir, header.segment, FileForm::Stub), bytes)
+        self.put(&header, FileForm::Stub, bytes)
     }
 
     fn check_vault(&mut self, header: &SegmentHeader) -> Result<()> {
@@ -81,14 +86,34 @@ impl Adoption {
     }
 
     /// `false`: it was there already.
-    fn put(&self, path: &Path, bytes: &[u8]) -> Result<bool> {
+    fn put(&self, header: &SegmentHeader, form: FileForm, bytes: &[u8]) -> Result<bool> {
+        let path = &segment_path(&self.dir, header.segment, form);
         let file = match self.disk.create(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return self.check_same(header, path).map(|()| false);
+            }
             other => other.map_err(VaultError::io("create", path))?,
         };
         file.write_at(0, bytes).map_err(VaultError::io("write", path))?;
         file.sync().map_err(VaultError::io("sync", path))?;
         Ok(true)
+    }
+
+    /// What is there already must be the same segment, not one that another line of the vault's history gave that number.
+    fn check_same(&self, header: &SegmentHeader, path: &Path) -> Result<()> {
+        let file = self.disk.open(path).map_err(VaultError::io("open", path))?;
+        let mut there = [0; SegmentHeader::LEN];
+        file.read_at(0, &mut there).map_err(VaultError::io("read", path))?;
+        if from_bytes::<SegmentHeader>(&there)?.salt == header.salt {
+            return Ok(());
+        }
+        Err(VaultError::refused(
+            RefusalCode::Conflict,
+            format!(
+                "segment {} is another one here: two histories of this vault gave out its number",
+                header.segment
+            ),
+        ))
     }
 
     /// Makes the directory a vault.

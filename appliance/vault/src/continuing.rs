@@ -40,6 +40,38 @@ impl Plan {
     }
 }
 
+/// What a folder holds that was filled with outlines, in the form that HQ tells it in.
+pub fn held_in(dir: &Path) -> Result<Vec<SegmentHeld>> {
+    let segments = segments_dir(dir);
+    let mut held = Vec::new();
+    for name in RealDisk.list(&segments).map_err(VaultError::io("list", &segments))? {
+        let Some((segment, form)) = parse_name(&name) else { continue };
+        let bytes = outline_in(dir, segment, form)?;
+        let header: SegmentHeader = from_bytes(bytes.get(..SegmentHeader::LEN).unwrap_or_default())?;
+        let end: Trailer = from_bytes(&bytes[bytes.len().saturating_sub(Trailer::LEN)..])?;
+        held.push(SegmentHeld {
+            segment,
+            stream: header.stream,
+            bytes: end.file_len,
+            hash: Some(end.hash),
+            salt: header.salt,
+        });
+    }
+    held.sort_by_key(|held| held.segment);
+    Ok(held)
+}
+
+/// A segment's file in such a folder.
+pub fn outline_of(dir: &Path, held: &SegmentHeld) -> Result<Vec<u8>> {
+    let form = if held.stream == Stream::Meta { FileForm::Whole } else { FileForm::Stub };
+    outline_in(dir, held.segment, form)
+}
+
+fn outline_in(dir: &Path, segment: SegmentId, form: FileForm) -> Result<Vec<u8>> {
+    let path = segment_path(dir, segment, form);
+    std::fs::read(&path).map_err(VaultError::io("read", &path))
+}
+
 /// A vault's folder that nobody has open.
 pub struct Continuation {
     dir: PathBuf,

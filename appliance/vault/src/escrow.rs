@@ -19,11 +19,17 @@ impl Vault {
     pub fn keep_escrow(&self, recovery: &RecoveryPublic, escrow: &Escrow) -> Result<()> {
         let plain = to_bytes(escrow);
         let digest = digest(recovery, self.id(), &plain);
-        if matches!(self.reading.newest_escrow(), Ok(Some(newest)) if newest.digest == digest) {
+        if self.has_escrow(recovery, escrow) {
             return Ok(());
         }
         let (encapsulated, sealed) = seal_escrow(recovery, self.id(), &plain)?;
         self.record(vec![Event::Escrowed { digest, encapsulated, sealed: sealed.into() }])
+    }
+
+    /// Whether the newest escrow that can be read is this one, sealed for that key.
+    pub fn has_escrow(&self, recovery: &RecoveryPublic, escrow: &Escrow) -> bool {
+        let digest = digest(recovery, self.id(), &to_bytes(escrow));
+        matches!(self.reading.newest_escrow(), Ok(Some(newest)) if newest.digest == digest)
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::segment::{SegmentHeader, Stream};
 use coffer_format::wire::RefusalCode;
-use coffer_format::{OrgId, SegmentId, from_bytes, to_bytes};
+use coffer_format::{OrgId, SegmentId, VaultId, from_bytes, to_bytes};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, RealDisk};
 use crate::keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, VaultKeys};
 use crate::segment::{parse_name, segments_dir};
 use crate::vault::lock;
@@ -35,6 +35,11 @@ pub(crate) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<SegmentHeader
     let mut bytes = [0; SegmentHeader::LEN];
     file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
     Ok(from_bytes(&bytes)?)
+}
+
+/// Whose vault a folder holds; `None` where nothing says it.
+pub fn vault_in(dir: &Path) -> Option<(VaultId, OrgId)> {
+    read_identity(&RealDisk, dir).ok().map(|identity| (identity.vault, identity.org))
 }
 
 /// As [`read_identity`]. If the file is damaged or missing, it's made again from the newest segment whose keys `opener` opens, and

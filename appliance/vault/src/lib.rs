@@ -61,7 +61,7 @@ pub mod verify;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::VaultError;
-pub use identity::{give_box_key, join_organisation};
+pub use identity::{give_box_key, join_organisation, vault_in};
 pub use intake::{Committed, PreparedPart, Session, Standing};
 pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, random};
 pub use reading::Reading;

@@ -1,21 +1,60 @@
 //! Whether a segment is the one that HQ has under its number. A vault that was set back to an older state goes on with numbers that HQ
 //! has seen already, for other things. Damage here is something else: verifying finds it.
 
-use coffer_format::segment::SegmentHeader;
+use coffer_format::segment::{SegmentHeader, Trailer};
 use coffer_format::wire::SegmentMark;
-use coffer_format::{FileHash, SegmentId};
+use coffer_format::{FileHash, SegmentId, from_bytes};
 use rusqlite::OptionalExtension;
 
 use crate::reading::Reading;
 use crate::segment::{FileForm, ReadableSegment, scan};
+use crate::vault::Vault;
 use crate::{Result, VaultError};
 
 /// A segment as the catalog has it: its bytes, and its hash once it's closed.
 type Listed = (u64, Option<FileHash>);
 
+impl Vault {
+    /// Which of these numbers, under which a copy has something, this vault never gave to a segment: another line of its history did.
+    pub fn never_made(&self, segments: &[SegmentId]) -> Result<Vec<SegmentId>> {
+        let newest = self.newest_number()?;
+        self.reading.readers.with(|db| {
+            let mut made = db.prepare_cached(
+                "SELECT 1 FROM segments WHERE segment = ?1 UNION ALL SELECT 1 FROM dropped WHERE segment = ?1",
+            )?;
+            let mut never = Vec::new();
+            for segment in segments {
+                if *segment > newest || !made.exists([segment.0])? {
+                    never.push(*segment);
+                }
+            }
+            Ok(never)
+        })
+    }
+
+    /// Whether this vault is on the line of history of which HQ has the segments with these marks, and has come as far.
+    pub fn is_on_line(&self, marks: &[SegmentMark]) -> Result<bool> {
+        let marked: Vec<SegmentId> = marks.iter().map(|mark| mark.segment).collect();
+        if !self.never_made(&marked)?.is_empty() {
+            return Ok(false);
+        }
+        marks.iter().try_fold(true, |on_line, mark| Ok(on_line && self.reading.is_same(mark)?))
+    }
+
+    /// Whether a closed segment, of which `bytes` are the outline, is one of this vault's own, or may have been: of one that was given up
+    /// only the number is known.
+    pub fn is_own(&self, segment: SegmentId, bytes: &[u8]) -> Result<bool> {
+        let trailer: Trailer = from_bytes(&bytes[bytes.len().saturating_sub(Trailer::LEN)..])?;
+        Ok(match self.reading.listed(segment)? {
+            Some((_, hash)) => hash.is_none_or(|known| known == trailer.hash),
+            None => self.never_made(&[segment])?.is_empty(),
+        })
+    }
+}
+
 impl Reading {
     /// Whether the segment here goes on where HQ's is, or is the same.
-    pub fn is_same(&self, at_hq: &SegmentMark) -> Result<bool> {
+    pub(crate) fn is_same(&self, at_hq: &SegmentMark) -> Result<bool> {
         let Some((bytes, hash)) = self.listed(at_hq.segment)? else { return Ok(true) };
         let (form, found) = match self.find(at_hq.segment)? {
             Some(found) => found,

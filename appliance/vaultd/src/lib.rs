@@ -27,6 +27,7 @@ mod live;
 mod pace;
 mod page;
 mod programs;
+mod recovery_public;
 mod restore_jobs;
 mod scrubbing;
 mod simulated;

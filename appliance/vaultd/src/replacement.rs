@@ -11,12 +11,14 @@ use coffer_format::escrow::Escrow;
 use coffer_format::{ConfigId, OrgId, VaultId};
 use coffer_link::{Authority, EnrolmentCode, Identity, Role};
 use coffer_vault::disk::RealDisk;
-use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, give_box_key};
+use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, give_box_key, vault_in};
 
 use crate::layout::Layout;
+use crate::recovery_public;
 use crate::settings::Settings;
-use crate::setup::{LIFETIME, make_private, read_secret, replace_secret, write_secret};
+use crate::setup::{LIFETIME, make_private, read_secret, write_secret};
 use crate::taking_over::{self, Branch, FromHq};
+use crate::tape::{FromTapes, complete_from_tapes, record_learned, source_of};
 
 /// What a replacement is made of, besides the vault's folder.
 pub struct Replacement<'a> {
@@ -27,7 +29,7 @@ pub struct Replacement<'a> {
     pub hq: Option<(&'a str, Option<&'a EnrolmentCode>)>,
     /// Go on without the escrow: all computers have to be enrolled again.
     pub new_authority: bool,
-    /// Go on although HQ couldn't give everything.
+    /// Go on although HQ couldn't give everything, or the library couldn't be asked.
     pub incomplete: bool,
 }
 
@@ -38,10 +40,23 @@ pub struct Replaced {
     pub computers: usize,
     pub points: usize,
     pub from_hq: Option<FromHq>,
+    /// What the cartridges knew beyond that, where the settings name a library.
+    pub from_tapes: Option<FromTapes>,
+    /// The newest points that there are; what the dead box took in after them, and neither HQ nor a cartridge got, is gone.
+    pub newest: Vec<Newest>,
     /// Whether the computers know this box.
     pub is_known: bool,
     /// Whether the dead box had an HQ that this one hasn't joined.
     pub lacks_hq: bool,
+}
+
+/// The newest point of a configuration.
+#[derive(Debug)]
+pub struct Newest {
+    /// COMPUTER/CONFIGURATION.
+    pub of: String,
+    pub point: u64,
+    pub closed_ms: u64,
 }
 
 /// Makes the folder `dir`, which has no box yet but the dead box's vault (or none, where HQ has it), a box. A run that broke off is taken
@@ -67,6 +82,7 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
         Some(branch) => Some(taking_over::from_hq(&layout, branch, opener, with.incomplete).await?),
         None => None,
     };
+    let from_tapes = ask_library(&layout, &with)?;
     let found = look(&layout, &with.recovery)?;
     if found.escrow.is_none() && !with.new_authority {
         bail!(
@@ -79,6 +95,9 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
         (None, Some(escrow)) => Settings::parse(&escrow.settings).context("the dead box's settings")?,
         (None, None) => Settings::default(),
     };
+    if let Some(branch) = branch.as_ref().filter(|_| settings.name == Settings::default().name) {
+        settings.name = branch.name().to_owned();
+    }
     let lacks_hq = match &branch {
         Some(branch) => {
             branch.check_org(found.org)?;
@@ -90,7 +109,7 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
     make_private(&layout)?;
     let box_key = own_key(&layout)?;
     give_box_key(&RealDisk, &layout.vault(), &with.recovery, &box_key)?;
-    replace_secret(&layout.recovery_public(), &with.recovery.public().0)?;
+    recovery_public::write(&layout, &with.recovery.public())?;
     let authority = match &found.escrow {
         Some(escrow) if !with.new_authority => Authority::from_der(&escrow.certificate, &escrow.key)?,
         _ if layout.authority().exists() => Authority::open(&layout.authority())?,
@@ -99,17 +118,59 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
     authority.save(&layout.authority())?;
     Identity::issue(&authority, Role::Box(found.vault), LIFETIME)?.save(&layout.identity())?;
     Identity::issue(&authority, Role::Operator("local".into()), LIFETIME)?.save(&layout.operator())?;
-    note(&layout, Opener::Box(box_key), branch.as_ref(), from_hq.as_ref())?;
+    note(&layout, Opener::Box(box_key), branch.as_ref().zip(from_hq.as_ref()), from_tapes.as_ref())?;
     // Last: its presence says that the box is whole.
     settings.save(&layout.settings())?;
     Ok(Replaced {
         name: settings.name,
         computers: found.computers,
         points: found.points,
+        newest: found.newest,
         from_hq,
+        from_tapes,
         is_known: found.escrow.is_some() && !with.new_authority,
         lacks_hq,
     })
+}
+
+/// What the cartridges know that the folder lacks, where the settings name a library. The vault is only read for that: nothing may be
+/// written to it before.
+fn ask_library(layout: &Layout, with: &Replacement<'_>) -> Result<Option<FromTapes>> {
+    let Some((vault, _)) = vault_in(&layout.vault()) else { return Ok(None) };
+    let settings = match &with.settings {
+        Some(settings) => Some(settings.clone()),
+        None => settings_in_escrow(layout, &with.recovery)?,
+    };
+    let Some(settings) = settings.filter(|settings| settings.tape.has_library()) else { return Ok(None) };
+    let opener = Opener::Organisation(with.recovery.clone());
+    let mut tell = |sentence: String| tracing::info!("{sentence}");
+    let asked = source_of(&settings, layout)
+        .and_then(|source| complete_from_tapes(&source, &layout.vault(), vault, opener, &mut tell));
+    match asked {
+        Ok(from_tapes) => match from_tapes.lacking.first_key_value() {
+            Some((segment, why)) if !with.incomplete => bail!(
+                "{} segments couldn't be read from the tapes that hold them (segment {segment}: {why}). Try again; --incomplete goes on without them",
+                from_tapes.lacking.len()
+            ),
+            _ => Ok(Some(from_tapes)),
+        },
+        Err(error) if with.incomplete => {
+            tracing::warn!(error = format!("{error:#}"), "the library isn't asked");
+            Ok(None)
+        }
+        Err(error) => Err(error.context(
+            "the tape library couldn't be asked what its tapes know beyond this vault. Give --settings with the devices of this box's library, or \
+             --incomplete to go on without what they know",
+        )),
+    }
+}
+
+fn settings_in_escrow(layout: &Layout, recovery: &RecoveryKey) -> Result<Option<Settings>> {
+    let scratch = tempfile::tempdir().context("there's no room for a look into the vault")?;
+    let opener = Opener::Organisation(recovery.clone());
+    let vault = Vault::open_read_only(&layout.vault(), opener, Arc::new(SystemClock), scratch.path())?;
+    let escrow = vault.reading().escrow(vault.id(), recovery).context("the escrow in the vault")?;
+    escrow.map(|escrow| Settings::parse(&escrow.settings).context("the dead box's settings")).transpose()
 }
 
 /// What the vault says of the dead box.
@@ -119,18 +180,25 @@ struct Found {
     escrow: Option<Escrow>,
     computers: usize,
     points: usize,
+    newest: Vec<Newest>,
 }
 
 fn look(layout: &Layout, recovery: &RecoveryKey) -> Result<Found> {
     let vault = open(layout, Opener::Organisation(recovery.clone()))?;
     let reading = vault.reading();
     let escrow = reading.escrow(vault.id(), recovery).context("the escrow in the vault")?;
-    let mut points = 0;
+    let (mut points, mut newest) = (0, Vec::new());
     for config in reading.configurations()? {
-        points += reading.points(ConfigId(config.config))?.len();
+        let all = reading.points(ConfigId(config.config))?;
+        points += all.len();
+        newest.extend(all.first().map(|point| Newest {
+            of: format!("{}/{}", config.computer_name, config.name),
+            point: point.point,
+            closed_ms: point.closed_ms,
+        }));
     }
     let computers = reading.computers()?.iter().filter(|computer| !computer.revoked).count();
-    Ok(Found { vault: vault.id(), org: vault.org(), escrow, computers, points })
+    Ok(Found { vault: vault.id(), org: vault.org(), escrow, computers, points, newest })
 }
 
 fn open(layout: &Layout, opener: Opener) -> Result<Vault> {
@@ -150,10 +218,18 @@ fn own_key(layout: &Layout) -> Result<BoxKey> {
 }
 
 /// Also makes a segment with the new box's wrap of the keys, from which a damaged `vault.id` can be made again.
-fn note(layout: &Layout, opener: Opener, branch: Option<&Branch>, from_hq: Option<&FromHq>) -> Result<()> {
+fn note(
+    layout: &Layout,
+    opener: Opener,
+    from_hq: Option<(&Branch, &FromHq)>,
+    from_tapes: Option<&FromTapes>,
+) -> Result<()> {
     let vault = open(layout, opener)?;
-    if let (Some(branch), Some(from_hq)) = (branch, from_hq) {
+    if let Some((branch, from_hq)) = from_hq {
         taking_over::record_copies(&vault, branch, from_hq)?;
+    }
+    if let Some(from_tapes) = from_tapes {
+        record_learned(&vault, from_tapes)?;
     }
     // Also where an earlier run of this command did that, and broke off.
     if !layout.all_set_aside().is_empty() {

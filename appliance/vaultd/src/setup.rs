@@ -9,10 +9,11 @@ use anyhow::{Context, Result, bail};
 use coffer_format::{OrgId, VaultId};
 use coffer_link::{Authority, EnrolmentCode, Identity, Role};
 use coffer_vault::disk::RealDisk;
-use coffer_vault::{BoxKey, RecoveryKey, RecoveryPublic, SystemClock, Vault, random};
+use coffer_vault::{BoxKey, Opener, RecoveryKey, RecoveryPublic, SystemClock, Vault, random};
 
 use crate::joining;
 use crate::layout::Layout;
+use crate::recovery_public;
 use crate::settings::Settings;
 
 /// Certificates outlive the machines they're for; what ends them is revocation.
@@ -45,7 +46,7 @@ pub async fn init(dir: &Path, settings: &Settings, hq: Option<(&str, &EnrolmentC
     let box_key = BoxKey::generate()?;
     write_secret(&layout.box_key(), &box_key.0)?;
     let Organisation { org, chunk_key, recovery } = organisation;
-    write_secret(&layout.recovery_public(), &recovery.0)?;
+    recovery_public::write(&layout, &recovery)?;
     Vault::create(&RealDisk, &layout.vault(), vault, org, chunk_key, &box_key, &recovery, &SystemClock)?;
     let authority = Authority::create(&layout.authority(), &format!("coffer box {}", settings.name))?;
     Identity::issue(&authority, Role::Box(vault), LIFETIME)?.save(&layout.identity())?;
@@ -95,14 +96,11 @@ pub fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The same in place of one that is there.
-pub(crate) fn replace_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot replace {}", path.display()))
-        }
-        _ => write_secret(path, secret),
-    }
+/// Notes the organisation's recovery key in a box that doesn't know it, or whose copies are damaged.
+pub fn note_recovery_key(dir: &Path, recovery: &RecoveryKey) -> Result<()> {
+    let layout = Layout::new(dir);
+    Vault::check_key(&RealDisk, &layout.vault(), &Opener::Organisation(recovery.clone()))?;
+    recovery_public::write(&layout, &recovery.public())
 }
 
 /// Reads a secret written by [`write_secret`].

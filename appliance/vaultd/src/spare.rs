@@ -30,20 +30,49 @@ pub(crate) fn load<T>(first: &Path, second: &Path, load: impl Fn(&Path) -> Resul
         }
         Err(error) => {
             let Ok(what) = load(second) else { return Err(error) };
-            let why = format!("{error:#}");
-            let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let put_back = copy_files(second, first);
-            let outcome = match &put_back {
-                Ok(()) => "it was put back from its second copy".to_owned(),
-                Err(error) => format!("its second copy is in use, but it can't be put back: {error:#}"),
-            };
-            tracing::warn!(why, "{} couldn't be used: {outcome}", first.display());
-            let mended = format!(
-                "The box's folder `{name}` was damaged ({why}); {outcome}. Have the disk checked: this sentence goes at the next start."
-            );
+            let mended = tell_mended("folder", first, &format!("{error:#}"), copy_files(second, first));
             Ok(Loaded { what, mended: Some(mended) })
         }
     }
+}
+
+/// The same of one file.
+pub(crate) fn load_file<T>(
+    first: &Path,
+    second: &Path,
+    load: impl Fn(&Path) -> Result<T>,
+) -> Result<Loaded<T>> {
+    let (what, mended) = match load(first) {
+        Ok(what) => {
+            if let Err(error) = copy_file(first, second) {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the second copy of {} isn't up to date",
+                    first.display()
+                );
+            }
+            (what, None)
+        }
+        Err(error) => {
+            let Ok(what) = load(second) else { return Err(error) };
+            let mended = tell_mended("file", first, &format!("{error:#}"), copy_file(second, first));
+            (what, Some(mended))
+        }
+    };
+    Ok(Loaded { what, mended })
+}
+
+/// What is said where a second copy had to serve.
+fn tell_mended(kind: &str, first: &Path, why: &str, put_back: Result<()>) -> String {
+    let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let outcome = match &put_back {
+        Ok(()) => "it was put back from its second copy".to_owned(),
+        Err(error) => format!("its second copy is in use, but it can't be put back: {error:#}"),
+    };
+    tracing::warn!(why, "{} couldn't be used: {outcome}", first.display());
+    format!(
+        "The box's {kind} `{name}` was damaged ({why}); {outcome}. Have the disk checked: this sentence goes at the next start."
+    )
 }
 
 /// Files that nothing reads at each start, and that are gone or empty, come back as well. Those that are there stay: they are
@@ -72,15 +101,35 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     copy_files_where(from, to, |there, copy| there != copy).map(drop)
 }
 
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    make_private_dir(to.parent().context("a file lies in a folder")?)?;
+    let facts = fs::metadata(from).with_context(|| format!("cannot read {}", from.display()))?;
+    write_as(&facts, &bytes, to)
+}
+
+/// Writes a file for the eyes that another one is for.
+fn write_as(facts: &fs::Metadata, bytes: &[u8], to: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.mode(facts.mode() & 0o777);
+    coffer_link::write_durable_file(to, bytes, &options)
+        .with_context(|| format!("cannot write {}", to.display()))
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    private.create(dir).with_context(|| format!("cannot make {}", dir.display()))
+}
+
 /// Copies those files of which `is_wanted`, asked with what is there (nothing where there's no file) and what would come, says so.
 /// Returns how many.
 fn copy_files_where(from: &Path, to: &Path, is_wanted: impl Fn(&[u8], &[u8]) -> bool) -> Result<usize> {
     let mut copied = 0;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(to)
-        .with_context(|| format!("cannot make {}", to.display()))?;
+    make_private_dir(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;
         let (name, facts) = (entry.file_name(), entry.metadata()?);
@@ -94,10 +143,7 @@ fn copy_files_where(from: &Path, to: &Path, is_wanted: impl Fn(&[u8], &[u8]) -> 
         if !is_wanted(&fs::read(&target).unwrap_or_default(), &bytes) {
             continue;
         }
-        let mut options = OpenOptions::new();
-        options.mode(facts.mode() & 0o777);
-        coffer_link::write_durable_file(&target, &bytes, &options)
-            .with_context(|| format!("cannot write {}", target.display()))?;
+        write_as(&facts, &bytes, &target)?;
         copied += 1;
     }
     Ok(copied)
@@ -139,6 +185,48 @@ mod tests {
                 if loaded.mended.is_some() {
                     assert_eq!(fs::read(&path).unwrap(), good, "{name} is put back");
                 } else {
+                    fs::write(&path, &good).unwrap();
+                }
+            }
+        }
+    }
+
+    /// What differs and loads all the same is text between the keys, and means nothing.
+    #[test]
+    fn a_bit_flipped_anywhere_in_an_authority_or_an_identity_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&dir.path().join("authority"), "Leeds").unwrap();
+        let role = Role::Operator("local".into());
+        let issued = Identity::issue(&authority, role, Duration::from_secs(3600)).unwrap();
+        issued.save(&dir.path().join("identity")).unwrap();
+        let parts = |name: &str, dir: &Path| -> Result<Vec<Vec<u8>>> {
+            Ok(match name {
+                "authority" => {
+                    let found = Authority::open(dir)?;
+                    vec![found.certificate_der().into(), found.key_der().into()]
+                }
+                _ => {
+                    let found = Identity::load(dir)?;
+                    vec![
+                        found.certificate_der().into(),
+                        found.issuer_der().into(),
+                        found.authority_der().into(),
+                    ]
+                }
+            })
+        };
+        for name in ["authority", "identity"] {
+            let (first, second) = (dir.path().join(name), dir.path().join("spare").join(name));
+            let whole = load(&first, &second, |dir| parts(name, dir)).unwrap().what;
+            for entry in fs::read_dir(&first).unwrap() {
+                let path = entry.unwrap().path();
+                let good = fs::read(&path).unwrap();
+                for at in 0..good.len() {
+                    let mut flipped = good.clone();
+                    flipped[at] ^= 1 << (at % 8);
+                    fs::write(&path, &flipped).unwrap();
+                    let loaded = load(&first, &second, |dir| parts(name, dir)).unwrap();
+                    assert!(loaded.what == whole, "byte {at} of {}", path.display());
                     fs::write(&path, &good).unwrap();
                 }
             }

@@ -6,18 +6,21 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use coffer_format::event::Place;
-use coffer_format::wire::SegmentHeld;
+use coffer_format::wire::{Message, SegmentHeld};
 use coffer_format::{OrgId, SegmentId};
-use coffer_link::{EnrolmentCode, Identity, Role};
+use coffer_link::{BranchFound, EnrolmentCode, Identity, Role, branch_of_code, connect};
 use coffer_replicator::{Calendar, Rate, WanSettings, fetch_outlines, fetch_what_can, take_over};
 use coffer_vault::continuing::Continuation;
 use coffer_vault::{Clock, VaultError};
-use coffer_vault::{Opener, SystemClock, Vault};
+use coffer_vault::{Opener, SystemClock, Vault, vault_in};
 
 use crate::copies::wan_settings;
 use crate::joining;
 use crate::layout::Layout;
 use crate::settings::Settings;
+
+const OTHER_ORGANISATION: &str =
+    "this HQ is of another organisation than the vault: ask the right HQ for a code";
 
 /// The branch that a box is at HQ.
 pub(crate) struct Branch {
@@ -38,11 +41,16 @@ pub struct FromHq {
 }
 
 impl Branch {
-    /// Joins with the code; without one the box must have joined before.
+    /// Joins with the code; without one, or with one that a run that broke off has used, the box must have joined before. Nothing
+    /// changes at HQ where the code is for another box's branch than the vault's that is here.
     pub(crate) async fn of(layout: &Layout, address: &str, code: Option<&EnrolmentCode>) -> Result<Branch> {
         let org = match code {
-            Some(code) => Some(joining::ask(address, code, "replacement", &layout.branch()).await?.org),
-            None => None,
+            Some(code) if !has_joined(layout, address, code).await? => {
+                let found = branch_of_code(address, code).await.context("HQ")?;
+                check_vault(layout, found.as_ref())?;
+                Some(joining::ask(address, code, "replacement", &layout.branch()).await?.org)
+            }
+            _ => None,
         };
         let identity = Identity::load(&layout.branch())
             .context("this box hasn't joined HQ: give --code, from `coffer-hq code --replace`")?;
@@ -69,14 +77,39 @@ impl Branch {
 
     pub(crate) fn check_org(&self, vault: OrgId) -> Result<()> {
         if self.org.is_some_and(|org| org != vault) {
-            bail!("this HQ is of another organisation than the vault: ask the right HQ for a code");
+            bail!(OTHER_ORGANISATION);
         }
         Ok(())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.wan.branch
     }
 
     pub(crate) fn note(&self, settings: &mut Settings) {
         joining::note_address(settings, &self.wan.address);
     }
+}
+
+/// Whether a run before has joined the code's HQ, and is still who HQ takes the branch for.
+async fn has_joined(layout: &Layout, address: &str, code: &EnrolmentCode) -> Result<bool> {
+    let Ok(identity) = Identity::load(&layout.branch()) else { return Ok(false) };
+    if identity.authority_pin() != code.pin {
+        return Ok(false);
+    }
+    let mut link = connect(address, &identity, Role::Hq, None).await.context("HQ")?;
+    link.sender.send(Message::BranchSegments).await?;
+    Ok(matches!(link.receiver.recv().await?, Some(Message::BranchHas { .. })))
+}
+
+/// Fails where the vault that is here can't be that of the branch.
+fn check_vault(layout: &Layout, found: Option<&BranchFound>) -> Result<()> {
+    let (Some(found), Some((vault, org))) = (found, vault_in(&layout.vault())) else { return Ok(()) };
+    joining::check_place(Some(found), vault)?;
+    if found.vault.is_none() && found.org != org {
+        bail!(OTHER_ORGANISATION);
+    }
+    Ok(())
 }
 
 /// Completes the vault's folder from HQ: all metadata, and of data that isn't here the outlines. The data itself comes when it's needed.

@@ -215,3 +215,98 @@ fn a_box_is_replaced_from_its_tapes() {
     let status = site.status();
     assert_eq!(status["not_on_tape"], 1, "{status}");
 }
+
+#[test]
+fn an_older_copy_and_the_tapes_in_the_library_give_what_the_tapes_know() {
+    let mut site = Site::start_with("[tape]\nsimulated = true\n");
+    fill(&site);
+    fs::rename(site.path("box/recovery.key"), site.path("recovery.key")).unwrap();
+    capture(&site);
+    let first = contents(&site.data());
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("older"));
+    site.start_box();
+    let mut states = vec![first];
+    for number in 1..3 {
+        change(&site, number);
+        capture(&site);
+        states.push(contents(&site.data()));
+        site.coffer(&["tape", "run"]);
+    }
+    site.kill_box();
+    fs::rename(site.path("box"), site.path("dead")).unwrap();
+    fs::create_dir(site.path("box")).unwrap();
+    copy(&site.path("older"), &site.path("box/vault"));
+    copy(&site.path("dead/simulated-library"), &site.path("box/simulated-library"));
+
+    let told = replace_well(&site);
+    assert!(told.contains("1 computers and 3 restore points"), "{told}");
+    assert!(told.contains("came from the tapes in the library"), "{told}");
+    assert!(told.contains("Newest point of alpha/files: 3,"), "{told}");
+    site.start_box();
+    for (at, state) in states.iter().enumerate() {
+        assert_eq!(contents(&site.restore(&["--point", &(at + 1).to_string()])), *state, "point {}", at + 1);
+    }
+    change(&site, 5);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    site.coffer(&["verify"]);
+    site.coffer(&["tape", "run"]);
+    assert_eq!(site.status()["sentences"].to_string().matches("another history").count(), 0);
+}
+
+#[test]
+fn tapes_of_another_history_than_the_copys_stop_a_replacement() {
+    let mut site = Site::start_with("[tape]\nsimulated = true\n");
+    fill(&site);
+    fs::rename(site.path("box/recovery.key"), site.path("recovery.key")).unwrap();
+    capture(&site);
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("older"));
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    site.coffer(&["tape", "run"]);
+    site.kill_box();
+    // The older copy ran on for a while, without the library.
+    fs::rename(site.path("box/vault"), site.path("newer")).unwrap();
+    fs::rename(site.path("box/simulated-library"), site.path("library")).unwrap();
+    copy(&site.path("older"), &site.path("box/vault"));
+    site.start_box();
+    change(&site, 2);
+    capture(&site);
+    lose_box(&mut site, Path::new("vault"));
+    fs::rename(site.path("library"), site.path("box/simulated-library")).unwrap();
+
+    let output = replace(&site, &[]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("gone different ways"), "{}", said(&output));
+    assert!(!site.path("box/keys").exists());
+    let output = replace(&site, &["--incomplete"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_recovery_key_that_rotted_on_the_box_is_put_right_before_anything_is_sealed_for_it() {
+    let mut site = site();
+    capture(&site);
+    site.kill_box();
+    let path = site.path("box/keys/recovery.pub");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    // Something that the escrow is made anew for.
+    let settings = fs::read_to_string(site.path("box/box.toml")).unwrap();
+    fs::write(site.path("box/box.toml"), settings.replace("reserve_mib = 16", "reserve_mib = 17")).unwrap();
+    site.start_box();
+    let told = site.status()["sentences"].to_string();
+    assert!(told.contains("recovery.pub"), "{told}");
+    change(&site, 1);
+    capture(&site);
+    lose_box(&mut site, Path::new("vault"));
+    replace_well(&site);
+    site.start_box();
+    let settings = fs::read_to_string(site.path("box/box.toml")).unwrap();
+    assert!(settings.contains("reserve_mib = 17"), "the newest escrow isn't the one in use");
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}

@@ -28,7 +28,7 @@ fn set_back() -> (Headquarters, Site, Vec<std::collections::BTreeMap<std::path::
     (hq, site, states)
 }
 
-fn wait_until_taken_up(site: &Site) {
+pub(crate) fn wait_until_taken_up(site: &Site) {
     wait_until("what HQ knows is taken up", &site.path("box.log"), || {
         let points = site.try_coffer(&["points", "alpha/files", "--json"]);
         let points: Option<serde_json::Value> = serde_json::from_slice(&points.stdout).ok();

@@ -18,7 +18,7 @@ const PIECE_MAX: usize = 256 << 10;
 /// Messages that wait while earlier ones are made durable; they are then made durable together.
 const WAITING_MAX: usize = 16;
 /// Most segments whose marks are told at once: each that isn't whole is read for it.
-const MARKS_MAX: usize = 64;
+pub(crate) const MARKS_MAX: usize = 64;
 /// What is sent back at once: small enough for a thin line not to look dead.
 const BACK_LEN: u64 = 32 << 10;
 

@@ -27,10 +27,13 @@ impl Branches {
             let sentence = format!("there's no branch {name:?} here: ask for the list of branches");
             return Err(HqError::refused(RefusalCode::BadRequest, sentence));
         }
+        Ok(self.of_code(name))
+    }
+
+    /// The branch that a code is for, enrolled or not.
+    pub(crate) fn of_code(&self, name: &str) -> Arc<Branch> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let branch =
-            open.entry(name.to_owned()).or_insert_with(|| Arc::new(Branch::new(&self.organisation, name)));
-        Ok(branch.clone())
+        open.entry(name.to_owned()).or_insert_with(|| Arc::new(Branch::new(&self.organisation, name))).clone()
     }
 
     pub(crate) fn all(&self) -> Result<Vec<Arc<Branch>>> {

@@ -1,10 +1,11 @@
-//! Enrolling a branch: the only thing that a peer without a certificate may ask for.
+//! Enrolling a branch, and before that a look at what a code is for: all that a peer without a certificate may ask for.
 
 use std::time::{Duration, SystemTime};
 
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_link::{Link, certificate_hash};
 
+use crate::branch_link::MARKS_MAX;
 use crate::server::Shared;
 use crate::{HqError, Result};
 
@@ -17,6 +18,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(86_400);
 pub(crate) async fn serve(shared: &Shared, mut link: Link) -> Result<()> {
     let outcome = match link.receiver.recv().await? {
         Some(Message::Enrol { secret, name, csr, .. }) => enrol(shared, secret.0, name, csr.0).await,
+        Some(Message::BranchOfCode { secret }) => look(shared, secret.0).await,
         Some(_) => Err(HqError::refused(
             RefusalCode::NotAllowed,
             "only enrolled boxes may do that: enrol with a code first",
@@ -29,6 +31,20 @@ pub(crate) async fn serve(shared: &Shared, mut link: Link) -> Result<()> {
     };
     link.sender.send(answer).await?;
     error.map_or(Ok(()), Err)
+}
+
+/// Tells who has a code what is here of its branch. The code stays as it is.
+async fn look(shared: &Shared, secret: Vec<u8>) -> Result<Message> {
+    let registry = shared.registry.clone();
+    let name = shared.in_background(move || registry.branch_of(&secret)).await?;
+    let (branch, org) = (shared.branches.of_code(&name), shared.organisation.org);
+    let looking = shared.in_background(move || {
+        let vault = branch.mirror()?.map(|mirror| mirror.vault());
+        let newest: Vec<_> = branch.has()?.iter().rev().take(MARKS_MAX).map(|has| has.segment).collect();
+        let marks = branch.marks(&newest)?;
+        Ok(Message::BranchFound { branch: branch.name.clone(), org, vault, marks })
+    });
+    looking.await
 }
 
 async fn enrol(shared: &Shared, secret: Vec<u8>, name: String, csr: Vec<u8>) -> Result<Message> {

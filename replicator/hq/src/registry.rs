@@ -133,8 +133,18 @@ impl Registry {
         is_in_use(&self.db(), branch)
     }
 
+    /// The branch that a code is for; fails where using it would.
+    pub fn branch_of(&self, secret: &[u8]) -> Result<String> {
+        let db = self.db();
+        let code = known_code(&db, &secret_hash(secret))?;
+        code.check_usable(now_ms())?;
+        check_place(&db, &code.branch, code.purpose)?;
+        Ok(code.branch)
+    }
+
     /// Uses a code up. `sign` makes the branch's certificate and gives it with the hash of its key, which is the only
-    /// one that counts for this branch from now on. If it fails, the code is as before, and so is the box that the branch has.
+    /// one that counts for this branch from now on. If it fails, the code is as before, and so is the box that the branch has. Who has
+    /// used the code last, and asks again for the same key, gets its certificate again: the answer may have been lost on its way.
     pub fn use_code(
         &self,
         secret: &[u8],
@@ -142,7 +152,14 @@ impl Registry {
     ) -> Result<(String, Vec<u8>)> {
         let (secret, now) = (secret_hash(secret), now_ms());
         self.change(|db| {
-            let (branch, purpose) = usable_code(db, &secret, now)?;
+            let code = known_code(db, &secret)?;
+            let role = Role::Branch(code.branch.clone());
+            let (certificate, holder) = sign(&role)?;
+            if code.used && holder_of(db, &role)? == Some(holder) {
+                return Ok((code.branch, certificate));
+            }
+            code.check_usable(now)?;
+            let Code { branch, purpose, .. } = code;
             // Asked again: another box may have joined since the code was given out.
             check_place(db, &branch, purpose)?;
             if is_in_use(db, &branch)? {
@@ -151,8 +168,6 @@ impl Registry {
                     "a replacement code is used: the box that was this branch is refused from now on"
                 );
             }
-            let role = Role::Branch(branch.clone());
-            let (certificate, holder) = sign(&role)?;
             db.execute("UPDATE codes SET used_ms = ?2 WHERE secret = ?1", params![secret.0, now])?;
             put_holder(db, &role, &holder, now)?;
             Ok((branch, certificate))
@@ -167,15 +182,18 @@ impl Registry {
     /// Fails unless this certificate is the newest of its role.
     pub fn check_holder(&self, role: &Role, certificate: &FileHash) -> Result<()> {
         let db = self.db();
-        let mut query = db.prepare_cached("SELECT certificate FROM holders WHERE role = ?1")?;
-        let known = query.query_row([role.to_string()], |row| row.get::<_, [u8; 32]>(0)).optional()?;
-        if known == Some(certificate.0) {
+        if holder_of(&db, role)? == Some(*certificate) {
             return Ok(());
         }
-        Err(HqError::refused(
-            RefusalCode::NotAllowed,
-            format!("this certificate of {role} isn't the one that HQ knows: enrol again with a new code"),
-        ))
+        let sentence = match role {
+            Role::Branch(branch) => format!(
+                "another box is enrolled as branch {branch} now. If that one took this box's place, take this box out of service: what it has                  that HQ lacks stays on its own disk. If this is the right box, enrol it again with a code from `coffer-hq code --branch {branch}                  --replace`"
+            ),
+            _ => {
+                format!("this certificate of {role} isn't the one that HQ knows: enrol again with a new code")
+            }
+        };
+        Err(HqError::refused(RefusalCode::NotAllowed, sentence))
     }
 
     /// Names of all enrolled branches.
@@ -327,23 +345,44 @@ fn check_place(db: &Connection, branch: &str, purpose: CodeFor) -> Result<()> {
     ))
 }
 
-fn usable_code(db: &Connection, secret: &FileHash, now: u64) -> Result<(String, CodeFor)> {
-    let wrong = |sentence: &str| Err(HqError::refused(RefusalCode::WrongCode, sentence));
+/// A code that was given out.
+struct Code {
+    branch: String,
+    purpose: CodeFor,
+    expires_ms: u64,
+    used: bool,
+}
+
+impl Code {
+    fn check_usable(&self, now: u64) -> Result<()> {
+        if self.used {
+            return Err(wrong("this code was used already: ask HQ for a new one"));
+        }
+        if self.expires_ms < now {
+            return Err(wrong("this code has expired: ask HQ for a new one"));
+        }
+        Ok(())
+    }
+}
+
+fn wrong(sentence: &str) -> HqError {
+    HqError::refused(RefusalCode::WrongCode, sentence)
+}
+
+fn known_code(db: &Connection, secret: &FileHash) -> Result<Code> {
     let mut query =
         db.prepare_cached("SELECT branch, expires_ms, used_ms, replaces FROM codes WHERE secret = ?1")?;
     let row = query.query_row([secret.0], |row| {
         let purpose = if row.get(3)? { CodeFor::Replacement } else { CodeFor::NewBranch };
-        let place = (row.get::<_, String>(0)?, purpose);
-        Ok((place, row.get::<_, u64>(1)?, row.get::<_, Option<u64>>(2)?))
+        let used = row.get::<_, Option<u64>>(2)?.is_some();
+        Ok(Code { branch: row.get(0)?, purpose, expires_ms: row.get(1)?, used })
     });
-    match row.optional()? {
-        None => wrong("this code isn't known at HQ: check it, or ask for a new one"),
-        Some((_, _, Some(_))) => wrong("this code was used already: ask HQ for a new one"),
-        Some((_, expires_ms, None)) if expires_ms < now => {
-            wrong("this code has expired: ask HQ for a new one")
-        }
-        Some((place, _, None)) => Ok(place),
-    }
+    row.optional()?.ok_or_else(|| wrong("this code isn't known at HQ: check it, or ask for a new one"))
+}
+
+fn holder_of(db: &Connection, role: &Role) -> Result<Option<FileHash>> {
+    let mut query = db.prepare_cached("SELECT certificate FROM holders WHERE role = ?1")?;
+    Ok(query.query_row([role.to_string()], |row| row.get(0).map(FileHash)).optional()?)
 }
 
 fn put_holder(db: &Connection, role: &Role, certificate: &FileHash, now: u64) -> Result<()> {

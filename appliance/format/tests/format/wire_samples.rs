@@ -91,11 +91,13 @@ fn kind(message: &Message) -> &'static str {
         MarksWanted { .. } => "marks-wanted",
         Marks { .. } => "marks",
         BranchIdentity { .. } => "branch-identity",
+        BranchOfCode { .. } => "branch-of-code",
+        BranchFound { .. } => "branch-found",
     }
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 59;
+const KINDS: usize = 61;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -299,5 +301,18 @@ fn branch() -> Vec<Message> {
             }],
         },
         BranchIdentity { header: header() },
+        BranchOfCode { secret: vec![9; 10].into() },
+        BranchFound {
+            branch: "leeds".into(),
+            org: OrgId([4; 16]),
+            vault: Some(VaultId([3; 16])),
+            marks: vec![SegmentMark {
+                segment,
+                salt: [5; 16],
+                bytes: 7,
+                is_whole: true,
+                hash: FileHash([8; 32]),
+            }],
+        },
     ]
 }

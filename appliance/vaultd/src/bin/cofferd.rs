@@ -10,7 +10,6 @@ use clap::{Parser, Subcommand};
 use coffer_link::EnrolmentCode;
 use coffer_vault::RecoveryKey;
 use coffer_vaultd::joining;
-use coffer_vaultd::layout::Layout;
 use coffer_vaultd::replacement::{self, Replaced, Replacement};
 use coffer_vaultd::serve::{Ended, Running};
 use coffer_vaultd::settings::Settings;
@@ -59,8 +58,8 @@ enum Command {
         /// HQ's code for the replacement, from `coffer-hq code --replace`.
         #[arg(long, requires = "hq")]
         code: Option<String>,
-        /// Go on although HQ can't give everything that it should have.
-        #[arg(long, requires = "hq")]
+        /// Go on although HQ can't give everything that it should have, or the tape library can't be asked.
+        #[arg(long)]
         incomplete: bool,
         /// Go on although the vault has no escrow: all computers have to be enrolled again.
         #[arg(long)]
@@ -135,6 +134,15 @@ fn tell_replaced(dir: &Path, done: &Replaced) {
             );
         }
     }
+    if let Some(from_tapes) = done.from_tapes.as_ref().filter(|from| from.segments > 0) {
+        println!("{} segments came from the tapes in the library.", from_tapes.segments);
+    }
+    for newest in &done.newest {
+        println!("Newest point of {}: {}, {}.", newest.of, newest.point, time_of(newest.closed_ms));
+    }
+    println!(
+        "What the box before took in after that and sent nowhere is gone with it; the computers send what they still have of it."
+    );
     match done.is_known {
         true => println!(
             "Its computers know it: start it where they find it, with `cofferd run --dir {}`.",
@@ -155,6 +163,11 @@ fn tell_replaced(dir: &Path, done: &Replaced) {
              `cofferd join`."
         );
     }
+}
+
+fn time_of(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| ms.to_string(), |time| time.strftime("%F %R UTC").to_string())
 }
 
 #[tokio::main]
@@ -203,6 +216,14 @@ async fn run(cli: Cli) -> Result<()> {
                 joined.branch,
                 dir.display()
             );
+            if joined.takes_up {
+                println!(
+                    "! HQ knows more of this vault, or another history of it, than is here. When the box starts it goes on where HQ is. What the box \
+                     has of its own since the two parted is kept in {}/vault.set-aside-…; its computers send it what is new there. A computer that was \
+                     enrolled since then has to be enrolled again.",
+                    dir.display()
+                );
+            }
             if joined.is_new_organisation {
                 println!(
                     "HQ's recovery key opens its vault from now on. Keep the box's own one until all tapes of before are gone: alone they open with that."
@@ -212,7 +233,7 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Escrow { dir, recovery_key } => {
             let recovery = RecoveryKey(setup::read_secret(&recovery_key)?);
-            setup::write_secret(&Layout::new(&dir).recovery_public(), &recovery.public().0)?;
+            setup::note_recovery_key(&dir, &recovery)?;
             println!("Noted: the escrow is sealed for it when the box starts next.");
             Ok(())
         }

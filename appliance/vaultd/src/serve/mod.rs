@@ -257,13 +257,15 @@ fn open_vault(
     scratch: Option<&TempDir>,
     troubles: &mut Vec<String>,
 ) -> Result<Vault> {
-    let key = loaded(layout, &layout.keys(), troubles, |dir| {
-        let name = layout.box_key();
-        let key = setup::read_secret(&dir.join(name.file_name().unwrap_or_default()))?;
-        let opener = Opener::Box(BoxKey(key));
+    let first = layout.box_key();
+    let second = layout.spare(&layout.keys()).join(first.file_name().unwrap_or_default());
+    let loaded = spare::load_file(&first, &second, |file| {
+        let opener = Opener::Box(BoxKey(setup::read_secret(file)?));
         Vault::check_key(&RealDisk, &layout.vault(), &opener).context("the vault can't be opened")?;
         Ok(opener)
     })?;
+    troubles.extend(loaded.mended);
+    let key = loaded.what;
     let options = Options { reserve_bytes: settings.reserve_mib << 20 };
     match scratch {
         Some(scratch) => Vault::open_read_only(&layout.vault(), key, Arc::new(SystemClock), scratch.path()),

@@ -1,12 +1,13 @@
 //! A vault's directory made from its cartridges alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use coffer_format::event::{Event, Place};
+use coffer_format::wire::RefusalCode;
 use coffer_format::{SegmentId, VaultId};
 use coffer_tape::Barcode;
 use coffer_tape::container::extract_all;
@@ -43,7 +44,8 @@ pub fn extract_vault(source: Source, dir: &Path) -> Result<Extracted> {
     let mut adoption = Adoption::begin(Arc::new(RealDisk), dir)?;
     let mut vault: Option<VaultId> = None;
     let mut done = Extracted::default();
-    let mut taken = BTreeSet::new();
+    let mut taken: BTreeMap<SegmentId, String> = BTreeMap::new();
+    let mut parted = None;
     let report = extract_all(&mut library, &barcodes, &mut |delivery| {
         if *vault.get_or_insert(delivery.label.vault) != delivery.label.vault {
             return Ok(());
@@ -54,7 +56,10 @@ pub fn extract_vault(source: Source, dir: &Path) -> Result<Extracted> {
         match adoption.take(&bytes) {
             Ok(is_new) => {
                 done.segments += u64::from(is_new);
-                taken.insert(segment);
+                taken.entry(segment).or_insert_with(|| delivery.label.barcode.clone());
+            }
+            Err(VaultError::Refused { code: RefusalCode::Conflict, .. }) if taken.contains_key(&segment) => {
+                parted.get_or_insert((segment, delivery.label.barcode.clone()));
             }
             Err(error @ VaultError::Io { .. }) => return Err(io::Error::other(error)),
             // Another cartridge may have it as it was.
@@ -65,12 +70,20 @@ pub fn extract_vault(source: Source, dir: &Path) -> Result<Extracted> {
         }
         Ok(())
     })?;
+    if let Some((segment, barcode)) = parted {
+        bail!(
+            "tapes {} and {barcode} are of two histories of this vault, which both gave out number {segment}: the box was replaced or set back in between. \
+             Take the tapes of one of the two out of the library, empty {}, and start again",
+            taken[&segment],
+            dir.display()
+        );
+    }
     done.lost.extend(report.lost.into_iter().map(|lost| Lost {
         segment: lost.segment,
         barcode: lost.barcode.to_string(),
         why: lost.error.to_string(),
     }));
-    done.lost.retain(|lost| !taken.contains(&lost.segment));
+    done.lost.retain(|lost| !taken.contains_key(&lost.segment));
     for lost in &done.lost {
         tracing::error!(segment = %lost.segment, barcode = lost.barcode, why = lost.why, "a segment can't be read from this cartridge");
     }

@@ -9,6 +9,7 @@ use coffer_vault::Vault;
 
 use super::media::{Choice, Stock};
 use super::mounting::Mounted;
+use super::parted::{Known, is_of_other_line};
 use super::trouble::{Fault, fault};
 use super::{TapeJob, Trouble};
 
@@ -25,6 +26,13 @@ impl TapeJob {
         let barcode = choice.barcode();
         let found = read_label(drive)?;
         if let Choice::Append(_) = choice {
+            let tape = stock.tapes.get(barcode);
+            if let LabelState::Ours(label) = &found
+                && is_ours(label, vault, barcode)
+                && Known::of(tape).is_older_than(label)
+            {
+                return self.leave_to_other_line(vault, barcode, tape).map(|()| None);
+            }
             return self.check_begun(vault, barcode, found);
         }
         if let Err(error) = drive.check_writable() {
@@ -37,11 +45,18 @@ impl TapeJob {
             (LabelState::Blank, _) => LabelPolicy::OnlyBlank,
             (_, Some(CartridgeState::Taken)) => LabelPolicy::Overwrite,
             (LabelState::Ours(label), Some(CartridgeState::Scratch)) if is_ours(label, vault, barcode) => {
+                let known = Known::of(stock.tapes.get(barcode));
+                if known.is_older_than(label) || is_of_other_line(drive, vault, known)? {
+                    return self.leave_to_other_line(vault, barcode, None).map(|()| None);
+                }
                 LabelPolicy::Overwrite
             }
             // A crash came between labelling it and recording that.
             (LabelState::Ours(label), None) if is_ours(label, vault, barcode) && is_empty(drive)? => {
                 LabelPolicy::Overwrite
+            }
+            (LabelState::Ours(label), _) if is_ours(label, vault, barcode) => {
+                return self.leave_to_other_line(vault, barcode, None).map(|()| None);
             }
             _ => {
                 set_aside(vault, barcode, "it holds somebody else's data")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use coffer_format::container::Label;
-use coffer_format::event::CartridgeState;
+use coffer_format::event::{CartridgeState, Event};
 use coffer_format::set_catalog::{CatalogItem, OutlinePiece};
 use coffer_format::{SegmentId, VaultId};
 use coffer_tape::container::{CartridgeContents, read_catalog, read_outline, scan_cartridge};
@@ -26,6 +26,8 @@ pub(super) struct Learned {
     cartridges: BTreeMap<String, (u32, CartridgeState)>,
     /// Copies, each with the number that its cartridge had.
     copies: BTreeMap<SegmentId, Vec<(Copy, u32)>>,
+    /// Those that were looked at, each as what is recorded of one that is in use.
+    looked_at: Vec<Event>,
 }
 
 impl Learned {
@@ -41,6 +43,20 @@ impl Learned {
     /// Whether what was on a cartridge is known to count no more.
     pub(super) fn is_gone(&self, barcode: &str) -> bool {
         self.cartridges.get(barcode).is_some_and(|(_, state)| !holds(*state))
+    }
+
+    /// Those that were looked at.
+    pub(super) fn looked_at(&self) -> impl Iterator<Item = &Event> {
+        self.looked_at.iter()
+    }
+
+    /// Their names.
+    pub(super) fn barcodes(&self) -> Vec<String> {
+        let named = |event: &Event| match event {
+            Event::CartridgeSet { barcode, .. } => Some(barcode.clone()),
+            _ => None,
+        };
+        self.looked_at.iter().filter_map(named).collect()
     }
 
     fn add(&mut self, segment: SegmentId, copy: Copy, number: u32) {
@@ -70,14 +86,7 @@ pub(super) fn learn(
     work: &Path,
     tell: &mut dyn FnMut(String),
 ) -> Result<Learned> {
-    let mut learner = Learner {
-        adoption: Adoption::begin(Arc::new(RealDisk), work)?,
-        learned: Learned::default(),
-        outline: None,
-        vault: None,
-        looked_at: BTreeSet::new(),
-        complete: false,
-    };
+    let mut learner = Learner::begin(work)?;
     match newest {
         Some(newest) => learner.look(tapes, newest, tell)?,
         None if tapes.is_by_hand() => {
@@ -85,7 +94,20 @@ pub(super) fn learn(
             let looked = tapes.any(sentence, &mut |drive| learner.take_cartridge(drive).map(|()| 0))?;
             looked.context("no tape was put in: start again with the one that was written last")?;
         }
-        None => learner.look_from_newest(tapes, tell)?,
+        None => {
+            let labels = tapes.labels(tell)?;
+            let vaults: BTreeSet<VaultId> = labels.iter().map(|label| label.vault).collect();
+            if vaults.len() > 1 {
+                bail!(
+                    "the library holds tapes of {} vaults: name the newest of the right one with --newest",
+                    vaults.len()
+                );
+            }
+            if labels.is_empty() {
+                bail!("no tape in the library is one of Coffer's: put some in");
+            }
+            learner.look_from_newest(tapes, labels, tell)?;
+        }
     }
     learner.look_at_filling(tapes, tell)?;
     if !learner.complete {
@@ -95,21 +117,53 @@ pub(super) fn learn(
     Ok(learner.learned)
 }
 
+/// The same of one vault's cartridges in a library. `None`: there are none.
+pub(super) fn learn_of(
+    tapes: &mut Tapes,
+    vault: VaultId,
+    work: &Path,
+    tell: &mut dyn FnMut(String),
+) -> Result<Option<Learned>> {
+    let mut labels = tapes.labels(tell)?;
+    labels.retain(|label| label.vault == vault);
+    if labels.is_empty() {
+        return Ok(None);
+    }
+    let mut learner = Learner::begin(work)?;
+    learner.look_from_newest(tapes, labels, tell)?;
+    learner.look_at_filling(tapes, tell)?;
+    if learner.is_empty() {
+        return Ok(None);
+    }
+    learner.adoption.finish()?;
+    Ok(Some(learner.learned))
+}
+
 impl Learner {
+    fn begin(work: &Path) -> Result<Learner> {
+        Ok(Learner {
+            adoption: Adoption::begin(Arc::new(RealDisk), work)?,
+            learned: Learned::default(),
+            outline: None,
+            vault: None,
+            looked_at: BTreeSet::new(),
+            complete: false,
+        })
+    }
+
+    /// Whether the cartridges hold no segment: they were labelled, and no more.
+    fn is_empty(&self) -> bool {
+        self.adoption.is_empty()
+    }
+
     /// By the labels: the newest first, older ones until all is told.
-    fn look_from_newest(&mut self, tapes: &mut Tapes, tell: &mut dyn FnMut(String)) -> Result<()> {
-        let mut labels = tapes.labels(tell)?;
-        let vaults: BTreeSet<VaultId> = labels.iter().map(|label| label.vault).collect();
-        if vaults.len() > 1 {
-            bail!(
-                "the library holds tapes of {} vaults: name the newest of the right one with --newest",
-                vaults.len()
-            );
-        }
+    fn look_from_newest(
+        &mut self,
+        tapes: &mut Tapes,
+        mut labels: Vec<Label>,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<()> {
         labels.sort_by_key(|label| std::cmp::Reverse((label.created_ms, label.number)));
-        if labels.is_empty() {
-            bail!("no tape in the library is one of Coffer's: put some in");
-        }
         for label in labels {
             if self.complete {
                 break;
@@ -159,6 +213,14 @@ impl Learner {
             });
         }
         self.looked_at.insert(label.barcode.clone());
+        self.learned.looked_at.push(Event::CartridgeSet {
+            barcode: label.barcode.clone(),
+            state: CartridgeState::Filling,
+            set: label.set.clone(),
+            number: label.number,
+            containers: contents.containers.len() as u32,
+            written: contents.places().map(|place| place.entry.bytes).sum(),
+        });
         for place in contents.places() {
             let block = place.start.map_or(0, |start| start.0);
             let copy = Copy { barcode: label.barcode.clone(), container: place.container, block };

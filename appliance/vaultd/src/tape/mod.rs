@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod cleaning;
+mod continuing;
 mod extraction;
 mod fetching;
 mod gathering;
@@ -13,6 +14,7 @@ mod mounting;
 mod offline;
 mod order;
 mod orders;
+mod parted;
 mod remembering;
 mod rescuing;
 mod right_of_way;
@@ -33,6 +35,7 @@ use coffer_vault::VaultError;
 use serde_json::{Value, json};
 
 pub use self::by_hand::{Ask, Tapes};
+pub use self::continuing::{FromTapes, complete_from_tapes, record_learned};
 pub use self::extraction::{Extracted, Lost, extract_vault, record_lost};
 use self::media::Rules;
 pub use self::offline::{FromTape, Missing, Needed, TapeVault};
@@ -68,9 +71,7 @@ impl TapeJob {
         if !settings.tape.has_library() {
             return Ok(None);
         }
-        let simulated = settings.tape.simulated.then(|| layout.simulated_library());
-        let source =
-            Source::new(settings.tape.changer.as_deref(), &settings.tape.drives, simulated.as_deref())?;
+        let source = source_of(settings, layout)?;
         let rules = settings.tape.rules(settings.reclaim.copies_before_eviction)?;
         let moves = Moves::default();
         let opener = Opener { source, journal: layout.library_journal(), moves: moves.clone() };
@@ -139,6 +140,12 @@ impl TapeJob {
             working(json!({ "doing": doing }));
         }
     }
+}
+
+/// The library that the settings name.
+pub(crate) fn source_of(settings: &Settings, layout: &Layout) -> Result<Source> {
+    let simulated = settings.tape.simulated.then(|| layout.simulated_library());
+    Ok(Source::new(settings.tape.changer.as_deref(), &settings.tape.drives, simulated.as_deref())?)
 }
 
 fn failed(error: TapeError) -> VaultError {

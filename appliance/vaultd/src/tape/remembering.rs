@@ -10,6 +10,7 @@ use coffer_tape::Barcode;
 use super::TapeJob;
 use super::media::{Plan, Pressure, Request, Rules, Spot, Step, Stock, Tape, due, forecast, request};
 use super::mounting::Benched;
+use super::parted;
 use super::stocktaking::Taken;
 
 /// See above.
@@ -42,6 +43,8 @@ pub(super) struct Memory {
     pub(super) worn: BTreeSet<Barcode>,
     /// Copies that couldn't be read and aren't on tape again yet, by cartridge.
     pub(super) unreadable: BTreeMap<Barcode, BTreeSet<SegmentId>>,
+    /// Cartridges that another history of this vault has written.
+    pub(super) parted: BTreeSet<Barcode>,
     here: BTreeSet<Barcode>,
 }
 
@@ -123,6 +126,7 @@ impl TapeJob {
             ));
         }
         told.extend(state.unreadable_sentences());
+        told.extend(state.parted.iter().map(parted::sentence));
         told.extend(state.cleaning_sentence());
         told.extend(state.forecast.clone());
         told

@@ -16,8 +16,9 @@ use coffer_tape::{Barcode, Library, TapeError};
 use coffer_vault::{SegmentState, Vault};
 use serde::Serialize;
 
-use super::media::{Choice, Stock, Tried};
+use super::media::{Choice, Stock, Tape, Tried};
 use super::mounting::{Mounted, Use};
+use super::parted::{self, Known, is_of_other_line};
 use super::segment_stream::SegmentStream;
 use super::set_catalog::SetCatalog;
 use super::{TapeJob, Trouble};
@@ -39,6 +40,8 @@ pub struct Written {
 struct Writing<'a> {
     vault: &'a Arc<Vault>,
     label: Label,
+    /// As it's known.
+    tape: Option<&'a Tape>,
     /// What the catalog counts on it so far.
     bytes: u64,
     done: Use,
@@ -79,7 +82,8 @@ impl TapeJob {
         };
         let bytes = vault.reading().cartridges()?;
         let bytes = bytes.iter().find(|one| one.barcode == label.barcode).map_or(0, |one| one.written);
-        let mut writing = Writing { vault, label, bytes, done: Use::default() };
+        let tape = stock.tapes.get(choice.barcode());
+        let mut writing = Writing { vault, label, tape, bytes, done: Use::default() };
         let plan = self.planned(vault, stock, set, tried)?;
         let before = written.segments;
         let outcome = self.write_containers(library, &mounted, &mut writing, plan, tried, written);
@@ -147,6 +151,16 @@ impl TapeJob {
         written: &mut Written,
     ) -> Result<Left, Trouble> {
         let mut writer = ContainerWriter::open_expecting(library.drive(mounted.drive)?, &writing.label)?;
+        let known = Known::of(writing.tape);
+        if !known.has_all_before(writer.next_container()) {
+            let drive = library.drive(mounted.drive)?;
+            if is_of_other_line(drive, writing.vault, known)? {
+                self.leave_to_other_line(writing.vault, &mounted.barcode, writing.tape)?;
+                written.refused.push(parted::sentence(&mounted.barcode));
+                return Ok(Left::Full);
+            }
+            writer = ContainerWriter::open_expecting(drive, &writing.label)?;
+        }
         let mut set_catalog = SetCatalog::new(writing.vault, &writing.label.barcode);
         let mut left: &[SegmentState] = &plan;
         while !left.is_empty() && !self.right_of_way.is_claimed() {

@@ -10,4 +10,5 @@ mod support;
 mod healing;
 mod lacking;
 mod offline;
+mod parted;
 mod world;

@@ -26,7 +26,7 @@ pub(crate) struct World {
     pub(crate) agent: Agent,
     pub(crate) vault: Arc<Vault>,
     pub(crate) config: ConfigId,
-    computer: ComputerId,
+    pub(crate) computer: ComputerId,
     pub(crate) random: Random,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_format::{FileHash, OrgId, SegmentId, VaultId};
 use coffer_hq::{CodeFor, Organisation, Registry};
-use coffer_link::{LinkError, Role, connect, secret_hash};
+use coffer_link::{Identity, LinkError, Role, branch_of_code, connect, connect_to_enrol, secret_hash};
 use rusqlite::{Connection, params};
 use tokio::time::timeout;
 
@@ -44,6 +44,47 @@ async fn a_code_serves_once_and_not_for_ever() {
         std::hint::spin_loop();
     }
     assert!(refusal(world.enrol_with(&late, "hull").await).1.contains("expired"));
+}
+
+#[tokio::test]
+async fn a_look_at_a_codes_branch_uses_nothing_up() {
+    let world = World::new().await;
+    let code = world.code("leeds");
+    let address = world.address.to_string();
+    for _ in 0..2 {
+        let found = branch_of_code(&address, &code).await.unwrap().unwrap();
+        assert_eq!((found.branch.as_str(), found.vault, found.marks.len()), ("leeds", None, 0));
+        assert_eq!(found.org, Organisation::open(&world.hq_dir()).unwrap().org);
+    }
+    world.enrol_with(&code, "leeds").await.unwrap();
+    // What can't be used tells nothing: enrolling says why.
+    assert!(branch_of_code(&address, &code).await.unwrap().is_none());
+    let mut unknown = code.clone();
+    unknown.secret[0] ^= 1;
+    assert!(branch_of_code(&address, &unknown).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_given_again_for_the_same_key_alone() {
+    let world = World::new().await;
+    let code = world.code("leeds");
+    let address = world.address.to_string();
+    let dir = world.dir.path().join("box-leeds");
+    // HQ uses the code up, and the box ends before it hears of it.
+    let pending = Identity::request_kept(&dir).unwrap();
+    let (mut link, _) = connect_to_enrol(&address, &code.pin).await.unwrap();
+    let (secret, csr) = (code.secret.as_slice().into(), pending.csr_der().into());
+    let (name, os) = ("leeds".to_owned(), "linux".to_owned());
+    link.sender.send(Message::Enrol { secret, name, os, csr }).await.unwrap();
+    assert!(matches!(link.receiver.recv().await, Ok(Some(Message::EnrolledBranch { .. }))));
+
+    assert!(refusal(world.enrol_with(&code, "other").await).1.contains("used already"));
+    let enrolled = world.enrol_with(&code, "leeds").await.unwrap();
+    let mut link = connect(&address, &enrolled.identity, Role::Hq, None).await.unwrap();
+    link.sender.send(Message::BranchSegments).await.unwrap();
+    assert!(matches!(link.receiver.recv().await, Ok(Some(Message::BranchHas { .. }))));
+    // From here on it's another key.
+    assert!(refusal(world.enrol_with(&code, "leeds").await).1.contains("used already"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
