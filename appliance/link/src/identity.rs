@@ -135,6 +135,7 @@ impl Identity {
             return Err(IdentityError::KeyMismatch);
         }
         check_issued_by(&certificate, &issuer)?;
+        check_issued_by(&issuer, &issuer)?;
         let (authority_spki, role) = (Facts::read(&issuer)?.spki, facts.role()?);
         let (authority, key) = (issuer.clone(), key.serialize_der());
         Ok(Identity { certificate, issuer, key, authority, facts, authority_spki, role })
@@ -211,10 +212,18 @@ impl std::fmt::Debug for PendingIdentity {
     }
 }
 
+/// Fails unless an authority signed a certificate, and no bit of it is another than it was then: also of what is around the signed part,
+/// which others may look at more closely than we do.
 pub(crate) fn check_issued_by(certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
-    let read =
-        |der| X509Certificate::from_der(der).map(|(_, read)| read).map_err(|_| IdentityError::Certificate);
+    let read = |der| match X509Certificate::from_der(der) {
+        Ok(([], read)) => Ok(read),
+        _ => Err(IdentityError::Certificate),
+    };
     let (certificate, authority) = (read(certificate)?, read(authority)?);
+    let around = (&certificate.signature_algorithm, certificate.signature_value.unused_bits);
+    if around != (&certificate.tbs_certificate.signature, 0) {
+        return Err(IdentityError::Certificate);
+    }
     let signed = certificate.verify_signature(Some(authority.public_key()));
     signed.map_err(|_| IdentityError::OtherAuthority)
 }

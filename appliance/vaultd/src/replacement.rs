@@ -11,6 +11,7 @@ use coffer_format::escrow::Escrow;
 use coffer_format::{ConfigId, OrgId, VaultId};
 use coffer_link::{Authority, EnrolmentCode, Identity, Role};
 use coffer_vault::disk::RealDisk;
+use coffer_vault::verify::Verdict;
 use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, give_box_key, vault_in};
 
 use crate::layout::Layout;
@@ -44,6 +45,8 @@ pub struct Replaced {
     pub from_tapes: Option<FromTapes>,
     /// The newest points that there are; what the dead box took in after them, and neither HQ nor a cartridge got, is gone.
     pub newest: Vec<Newest>,
+    /// What kept points need and neither this box nor a copy has, in a sentence.
+    pub lost: Option<String>,
     /// Whether the computers know this box.
     pub is_known: bool,
     /// Whether the dead box had an HQ that this one hasn't joined.
@@ -118,7 +121,8 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
     authority.save(&layout.authority())?;
     Identity::issue(&authority, Role::Box(found.vault), LIFETIME)?.save(&layout.identity())?;
     Identity::issue(&authority, Role::Operator("local".into()), LIFETIME)?.save(&layout.operator())?;
-    note(&layout, Opener::Box(box_key), branch.as_ref().zip(from_hq.as_ref()), from_tapes.as_ref())?;
+    let lost =
+        note(&layout, Opener::Box(box_key), branch.as_ref().zip(from_hq.as_ref()), from_tapes.as_ref())?;
     // Last: its presence says that the box is whole.
     settings.save(&layout.settings())?;
     Ok(Replaced {
@@ -128,6 +132,7 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
         newest: found.newest,
         from_hq,
         from_tapes,
+        lost,
         is_known: found.escrow.is_some() && !with.new_authority,
         lacks_hq,
     })
@@ -217,13 +222,13 @@ fn own_key(layout: &Layout) -> Result<BoxKey> {
     Ok(key)
 }
 
-/// Also makes a segment with the new box's wrap of the keys, from which a damaged `vault.id` can be made again.
+/// Says what is lost. Also makes a segment with the new box's wrap of the keys, from which a damaged `vault.id` can be made again.
 fn note(
     layout: &Layout,
     opener: Opener,
     from_hq: Option<(&Branch, &FromHq)>,
     from_tapes: Option<&FromTapes>,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let vault = open(layout, opener)?;
     if let Some((branch, from_hq)) = from_hq {
         taking_over::record_copies(&vault, branch, from_hq)?;
@@ -235,5 +240,7 @@ fn note(
     if !layout.all_set_aside().is_empty() {
         vault.leave_line()?;
     }
-    Ok(vault.audit("box", "a new box goes on with this vault")?)
+    vault.audit("box", "a new box goes on with this vault")?;
+    let report = vault.reading().prove()?;
+    Ok((report.verdict == Verdict::Lost).then(|| report.sentence()))
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::folder::{capture, change, copy, fill, replace};
 use crate::headquarters::{Headquarters, code};
-use crate::support::{Site, contents, program, said, succeed};
+use crate::support::{Site, contents, program, said, succeed, wait_until};
 
 fn replace_from(hq: &Headquarters, site: &Site) -> String {
     let code = code(site.dir.path(), &["--replace"]);
@@ -172,4 +172,94 @@ fn tapes_and_headquarters_together_give_what_either_knows() {
     site.coffer(&["tape", "run"]);
     let status = site.status();
     assert_eq!(status["hq"]["set_back"], false, "{status}");
+}
+
+#[test]
+fn the_box_before_is_refused_on_both_sides_when_it_comes_back_and_loses_nothing() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    hq.wait_until_whole(&site, 1);
+    lose_box(&mut site);
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("Newest point of alpha/files: 1,"), "{told}");
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    hq.wait_until_whole(&site, 2);
+    let newest = contents(&site.data());
+    site.kill_box();
+    fs::rename(site.path("box"), site.path("replacement")).unwrap();
+    fs::rename(site.path("dead"), site.path("box")).unwrap();
+
+    site.start_box();
+    wait_until("the box before says that it's refused", &site.path("box.log"), || {
+        site.status()["sentences"].to_string().contains("took this box's place")
+    });
+    assert_eq!(site.points("alpha/files").len(), 1, "it has what it had");
+    let mut issue = program("coffer-hq");
+    issue
+        .args(["operator", "--name", "ann", "--out"])
+        .arg(site.path("ann"))
+        .arg("--dir")
+        .arg(site.path("hq"));
+    succeed(&mut issue);
+    let mut overview = program("coffer");
+    overview.args(["--server", &hq.address, "--operator"]).arg(site.path("ann"));
+    overview.args(["--hq-branch", "leeds", "--json", "hq", "branches"]);
+    let overview = String::from_utf8(succeed(&mut overview).stdout).unwrap();
+    assert!(overview.contains("was refused"), "{overview}");
+    site.kill_box();
+
+    fs::rename(site.path("box"), site.path("dead")).unwrap();
+    fs::rename(site.path("replacement"), site.path("box")).unwrap();
+    site.start_box();
+    hq.wait_until_level(&site);
+    assert_eq!(contents(&site.restore(&["--point", "2"])), newest);
+}
+
+#[test]
+fn what_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
+    let (mut hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    // Starting anew closes what was open.
+    site.kill_box();
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    let second = contents(&site.data());
+    hq.wait_until_whole(&site, 2);
+    hq.wait_until_level(&site);
+    lose_box(&mut site);
+    hq.stop();
+    // A metadata segment of HQ's mirror can't be read any more.
+    let segments = site.path("hq/branches/leeds/segments");
+    let mut names: Vec<_> = fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let bytes = fs::read(&names[0]).unwrap();
+    let middle = bytes.len() / 2;
+    let damaged = [&bytes[..middle], &[bytes[middle] ^ 1], &bytes[middle + 1..]].concat();
+    fs::write(&names[0], damaged).unwrap();
+    hq.start(site.dir.path());
+
+    // Either HQ can't give that segment whole, or it has found that already and gives what is sound of it.
+    let code = code(site.dir.path(), &["--replace"]);
+    let words = ["--hq", &hq.address, "--code", &code];
+    let mut output = replace(&site, &words);
+    if !output.status.success() {
+        let told = said(&output);
+        assert!(told.contains("couldn't be had from HQ") && told.contains("--incomplete"), "{told}");
+        // The same code again.
+        output = replace(&site, &[&words[..], &["--incomplete"]].concat());
+    }
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("! Not everything is there"), "{told}");
+    site.start_box();
+    let verify = site.try_coffer(&["verify"]);
+    assert!(!verify.status.success(), "nothing says what lacks: {}", said(&verify));
+    // The computer has it all.
+    capture(&site);
+    assert_eq!(contents(&site.restore(&[])), second);
 }

@@ -1,7 +1,7 @@
 //! One branch at HQ: its folder, and the mirror in it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub(crate) struct Branch {
     refreshed: Mutex<Instant>,
     /// There was no room for what came last.
     full: AtomicBool,
+    /// When a box was last refused that isn't the one that is enrolled as this branch; 0: never since HQ was started.
+    refused_ms: AtomicU64,
     /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
     damaged: watch::Sender<u64>,
 }
@@ -66,6 +68,7 @@ impl Branch {
             stale: AtomicBool::new(false),
             refreshed: Mutex::new(Instant::now()),
             full: AtomicBool::new(false),
+            refused_ms: AtomicU64::new(0),
             damaged: watch::Sender::new(0),
         }
     }
@@ -186,6 +189,16 @@ impl Branch {
     /// Whether HQ's disk had no room for what the branch sent last.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::SeqCst)
+    }
+
+    /// Another box than the one that is enrolled as this branch was refused.
+    pub(crate) fn note_refused(&self, now_ms: u64) {
+        self.refused_ms.store(now_ms, Ordering::SeqCst);
+    }
+
+    /// When that was last, since HQ was started.
+    pub(crate) fn refused_ms(&self) -> Option<u64> {
+        Some(self.refused_ms.load(Ordering::SeqCst)).filter(|ms| *ms > 0)
     }
 
     /// Makes a run durable. Bytes of it that are here already are passed over.

@@ -50,12 +50,18 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
         "branch": branch.name,
         "vault": mirror.vault().to_string(),
         "bytes": bytes,
-        "sentence": match branch.is_full() {
-            true => format!(
+        "sentence": match (branch.is_full(), branch.refused_ms()) {
+            (true, _) => format!(
                 "Branch {}: HQ's disk is full, and nothing more of this branch is taken in. Free space at HQ; then it goes on by itself.",
                 branch.name
             ),
-            false => branch_sentence(&branch.name, &whole, now),
+            (false, Some(refused_ms)) => format!(
+                "{} Another box than the one that is enrolled tried to be this branch {} ago and was refused: if it's the one before, take it out of \
+                 service; what it has that HQ lacks is on its own disk.",
+                branch_sentence(&branch.name, &whole, now),
+                age(now.saturating_sub(refused_ms))
+            ),
+            (false, None) => branch_sentence(&branch.name, &whole, now),
         },
         "configurations": configurations,
     }))

@@ -104,6 +104,11 @@ async fn by_role(shared: &Arc<Shared>, link: Link, stopping: watch::Receiver<boo
     };
     let (registry, asked) = (shared.registry.clone(), role.clone());
     if let Err(error) = shared.in_background(move || registry.check_holder(&asked, &certificate)).await {
+        if let Role::Branch(name) = &role
+            && let Ok(branch) = shared.branches.get(name)
+        {
+            branch.note_refused(now_ms());
+        }
         link.sender.send(Message::Refused { refusal: error.refusal() }).await?;
         return Err(error);
     }

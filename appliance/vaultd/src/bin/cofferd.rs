@@ -137,6 +137,9 @@ fn tell_replaced(dir: &Path, done: &Replaced) {
     if let Some(from_tapes) = done.from_tapes.as_ref().filter(|from| from.segments > 0) {
         println!("{} segments came from the tapes in the library.", from_tapes.segments);
     }
+    if let Some(lost) = &done.lost {
+        println!("! Not everything is there: {lost}. `coffer verify` names what lacks once the box runs.");
+    }
     for newest in &done.newest {
         println!("Newest point of {}: {}, {}.", newest.of, newest.point, time_of(newest.closed_ms));
     }
