@@ -215,15 +215,33 @@ impl std::fmt::Debug for PendingIdentity {
 /// Fails unless an authority signed a certificate, and no bit of it is another than it was then: also of what is around the signed part,
 /// which others may look at more closely than we do.
 pub(crate) fn check_issued_by(certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
-    let read = |der| match X509Certificate::from_der(der) {
-        Ok(([], read)) => Ok(read),
-        _ => Err(IdentityError::Certificate),
-    };
-    let (certificate, authority) = (read(certificate)?, read(authority)?);
-    let around = (&certificate.signature_algorithm, certificate.signature_value.unused_bits);
-    if around != (&certificate.tbs_certificate.signature, 0) {
+    let read =
+        |der| X509Certificate::from_der(der).map(|(_, read)| read).map_err(|_| IdentityError::Certificate);
+    let (signed, authority) = (read(certificate)?, read(authority)?);
+    let around = as_der(signed.tbs_certificate.as_ref(), &signed.signature_value.data);
+    if around != certificate {
         return Err(IdentityError::Certificate);
     }
-    let signed = certificate.verify_signature(Some(authority.public_key()));
-    signed.map_err(|_| IdentityError::OtherAuthority)
+    signed.verify_signature(Some(authority.public_key())).map_err(|_| IdentityError::OtherAuthority)
+}
+
+/// A certificate from what is signed and the signature: RFC 5280, 4.1, with ECDSA and SHA-256, as all of ours are.
+fn as_der(signed: &[u8], signature: &[u8]) -> Vec<u8> {
+    const ECDSA_WITH_SHA256: [u8; 12] =
+        [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    let (sequence, bit_string) = (0x30, 0x03);
+    let signature = enclosed(bit_string, &[&[0], signature].concat());
+    enclosed(sequence, &[signed, &ECDSA_WITH_SHA256, &signature].concat())
+}
+
+/// One DER value: its tag, its length and what is in it.
+fn enclosed(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = content.len().to_be_bytes();
+    let len = &len[content.len().leading_zeros() as usize / 8..];
+    let head = match len {
+        [] => vec![tag, 0],
+        [short] if *short < 0x80 => vec![tag, *short],
+        long => [&[tag, 0x80 | long.len() as u8], long].concat(),
+    };
+    [&head, content].concat()
 }
