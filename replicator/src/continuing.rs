@@ -10,8 +10,21 @@ use tokio::time::timeout;
 use crate::fetch::{Of, fetch_each_that_can};
 use crate::{WanError, WanSettings};
 
+/// HQ closes a link whenever it finds something of the branch to be damaged; it's asked anew so often.
+const TRIES: u32 = 5;
+
 /// Tells HQ that a box takes this branch over, and learns what it holds. What HQ has of open segments ends with a whole record then.
 pub async fn take_over(settings: &WanSettings) -> Result<Vec<SegmentHeld>, WanError> {
+    for _ in 1..TRIES {
+        match ask(settings).await {
+            Err(WanError::Closed) => tracing::info!("HQ closed the connection: it's asked again"),
+            other => return other,
+        }
+    }
+    ask(settings).await
+}
+
+async fn ask(settings: &WanSettings) -> Result<Vec<SegmentHeld>, WanError> {
     let stall = settings.patience.stall;
     let mut link = connect(&settings.address, &settings.identity, Role::Hq, None).await?;
     link.sender.send(Message::BranchContinues).await?;
