@@ -232,21 +232,23 @@ impl Reading {
     pub fn list(&self, config: ConfigId, point: PointSeq, directory: NodeId) -> Result<Vec<Listing>> {
         self.readers.with(|db| {
             let mut query = db.prepare_cached(
-                "SELECT files.name, versions.node, kind, size, mtime_ns, versions.since, files.since FROM files
-                 JOIN versions ON versions.config = files.config AND versions.node = files.node
+                "SELECT files.name, files.node, kind, size, mtime_ns, versions.since, files.since FROM files
+                 LEFT JOIN versions ON versions.config = files.config AND versions.node = files.node
                    AND versions.since <= ?3 AND versions.until > ?3
                  WHERE files.config = ?1 AND parent = ?2 AND files.since <= ?3 AND files.until > ?3 ORDER BY files.name",
             )?;
             let rows = query.query_map(params![config.0, directory.0, point.0], |row| {
                 let name: Vec<u8> = row.get(0)?;
+                // A name whose version can't be found is a name all the same: whoever wants it must hear that it can't be had.
+                let kind = row.get::<_, Option<u8>>(2)?.and_then(NodeKind::from_code);
                 Ok(Listing {
                     path: String::from_utf8_lossy(&name).into_owned(),
                     name,
                     node: NodeId(row.get(1)?),
-                    kind: NodeKind::from_code(row.get(2)?).unwrap_or(NodeKind::File),
-                    size: row.get(3)?,
-                    mtime_ns: row.get(4)?,
-                    since: row.get(5)?,
+                    kind: kind.unwrap_or(NodeKind::File),
+                    size: row.get::<_, Option<u64>>(3)?.unwrap_or(0),
+                    mtime_ns: row.get::<_, Option<i64>>(4)?.unwrap_or(0),
+                    since: row.get::<_, Option<u64>>(5)?.unwrap_or(0),
                     parent: directory,
                     linked: PointSeq(row.get(6)?),
                 })

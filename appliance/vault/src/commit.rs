@@ -285,7 +285,7 @@ impl Vault {
         if !self.queue.lock().is_ok_and(|queue| queue.is_empty()) {
             return;
         }
-        if let Err(error) = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        if let Err(error) = catalog::fold_journal(db) {
             tracing::warn!(%error, "the catalog's journal could not be folded in; it's tried again");
         }
     }

@@ -22,15 +22,16 @@ const AT_ONCE: usize = 2000;
 /// What a segment has: each chunk and its places there.
 struct Places {
     chunks: HashMap<ChunkId, Vec<ChunkLocation>>,
-    /// Stretches that were damaged when it was closed: nobody knows what was there. Offset and length.
+    /// Stretches that can't be read: nobody knows what was there. Offset and length.
     unknown: Vec<(u64, u64)>,
     is_closed: bool,
 }
 
 impl Places {
     fn may_have(&self, id: &[u8], at: &ChunkLocation) -> bool {
-        let is_unknown =
-            |(offset, len): &(u64, u64)| at.offset < offset + len && at.offset + at.record_len > *offset;
+        let is_unknown = |(offset, len): &(u64, u64)| {
+            at.offset < offset.saturating_add(*len) && at.offset.saturating_add(at.record_len) > *offset
+        };
         let id = <[u8; 32]>::try_from(id).map(ChunkId);
         id.is_ok_and(|id| self.chunks.get(&id).is_some_and(|here| here.contains(at)))
             || self.unknown.iter().any(is_unknown)
@@ -208,8 +209,10 @@ fn records_in(
     let mut bytes = vec![0; found.file.size().map_err(io)? as usize];
     found.file.read_at(0, &mut bytes).map_err(io)?;
     let scanned = scan(&bytes, &found.key, SegmentHeader::LEN as u64);
-    let all = scanned.index.records;
-    Ok(scanned.damaged.is_empty().then_some(Records { all, unknown: Vec::new(), is_closed: false }))
+    // What doesn't decrypt at its end may be a torn write, or damage.
+    let behind = (scanned.end, catalog::WHOLE_FILE);
+    let unknown = scanned.damaged.into_iter().chain([behind]).collect();
+    Ok(Some(Records { all: scanned.index.records, unknown, is_closed: false }))
 }
 
 fn by_chunk(segment: SegmentId, records: &[IndexEntry]) -> HashMap<ChunkId, Vec<ChunkLocation>> {

@@ -25,8 +25,8 @@ pub(crate) use listing::{
 };
 pub(crate) use readers::{Doubt, Readers};
 pub(crate) use schema::{
-    ALIVE, CAME_BACK, Opened, create_beside, forget_pages, is_asked_for, is_broken, open_writer,
-    put_in_place, remake, take_along, wrong_pages,
+    ALIVE, CAME_BACK, Opened, create_beside, fold_journal, forget_pages, is_asked_for, is_broken,
+    open_writer, put_in_place, remake, take_along, wrong_names, wrong_pages,
 };
 pub(crate) use shadow::Shadow;
 pub(crate) use shadow::WrongRows;

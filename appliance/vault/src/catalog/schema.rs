@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use coffer_format::SegmentId;
 use rusqlite::config::DbConfig;
@@ -187,6 +188,20 @@ fn beside(path: &Path) -> std::path::PathBuf {
     beside.into()
 }
 
+/// How long the connection that writes waits for another, which is never one that writes.
+const WAITS: Duration = Duration::from_secs(5);
+
+/// How long a commit waits for those who read the journal just now.
+const FOLD_WAITS: Duration = Duration::from_millis(50);
+
+/// Moves the journal into the catalog, if nobody reads what is in it for longer.
+pub(crate) fn fold_journal(db: &Connection) -> Result<()> {
+    db.busy_timeout(FOLD_WAITS)?;
+    let folded = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    db.busy_timeout(WAITS)?;
+    Ok(folded?)
+}
+
 /// From here on the connection reads its pages again.
 pub(crate) fn forget_pages(db: &Connection) -> Result<()> {
     Ok(db.execute_batch("PRAGMA shrink_memory")?)
@@ -195,6 +210,12 @@ pub(crate) fn forget_pages(db: &Connection) -> Result<()> {
 /// What is wrong with the catalog's pages, indexes and order, if anything is: all of it is read.
 pub(crate) fn wrong_pages(db: &Connection) -> Result<Option<String>> {
     let found: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
+}
+
+/// The same of the names alone.
+pub(crate) fn wrong_names(db: &Connection) -> Result<Option<String>> {
+    let found: String = db.query_row("PRAGMA integrity_check(files)", [], |row| row.get(0))?;
     Ok((found != "ok").then_some(found))
 }
 
@@ -352,6 +373,6 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let db = Connection::open_with_flags(path, flags)?;
     db.execute_batch("PRAGMA cache_size = -2000; PRAGMA query_only = ON;")?;
     keep_plans(&db)?;
-    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    db.busy_timeout(Duration::from_secs(10))?;
     Ok(db)
 }

@@ -8,7 +8,7 @@ use coffer_format::entry::Body;
 use coffer_format::manifest::{Map, Source};
 use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::op::{Content, Op};
-use coffer_format::wire::{LeftOut, Placement, RefusalCode, RestoreNode};
+use coffer_format::wire::{LeftOut, LeftOutWhy, Placement, RefusalCode, RestoreNode};
 use coffer_format::{Blob, ChunkId, Locator, Lsn, NodeId, SegmentId};
 use rusqlite::{OptionalExtension, params};
 
@@ -102,6 +102,9 @@ impl<'a> Run<'a> {
         self.done.left_out += missing.len() as u64;
         self.left_out = missing;
         let mut parents_sent = HashSet::new();
+        if tops.iter().any(|(path, _)| path.is_empty()) {
+            self.check_names()?;
+        }
         for (path, top) in tops {
             self.collect_way(&path, &mut parents_sent)?;
             if top.kind != NodeKind::Directory {
@@ -116,6 +119,22 @@ impl<'a> Run<'a> {
         while !self.waiting.is_empty() || !self.left_out.is_empty() {
             full(self)?;
         }
+        Ok(())
+    }
+
+    /// A name that the catalog has lost comes to nobody's mind; where all is wanted, its order and its index show it.
+    fn check_names(&mut self) -> Result<()> {
+        let Some(found) = self.reading.readers.with(catalog::wrong_names)? else { return Ok(()) };
+        tracing::error!(found, "the catalog's names aren't what was written");
+        self.reading.readers.doubt(Doubt::Pages);
+        let what = "may lack files: the catalog's names aren't what was written. They're made again by themselves: restore it again in a minute";
+        self.done.left_out += 1;
+        self.left_out.push(LeftOut {
+            index: None,
+            path: Blob(b"/".to_vec()),
+            why: LeftOutWhy::Damaged,
+            what: what.into(),
+        });
         Ok(())
     }
 

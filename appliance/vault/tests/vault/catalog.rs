@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use coffer_format::node::NodeKind;
 use coffer_format::segment::SegmentHeader;
+use coffer_format::wire::Message;
 use coffer_format::{ComputerId, ConfigId, NodeId, from_bytes};
 use coffer_vault::comparison::Comparison;
 use coffer_vault::disk::RealDisk;
@@ -193,7 +196,10 @@ fn nothing_wrong_comes(vault: &Arc<Vault>, config: ConfigId, memory: &Memory, ca
             assert!(one.bytes == *object.bytes, "{case}: bytes of {shown} at point {point}");
         }
         let all_came = model.keys().all(|path| found.contains_key(path));
-        silent += usize::from(!all_came && left_out.is_empty());
+        if !all_came && left_out.is_empty() {
+            silent += 1;
+            eprintln!("{case}: something is missing at point {point} without a word");
+        }
     }
     silent
 }
@@ -309,4 +315,65 @@ fn a_catalog_that_was_removed_is_made_anew_while_the_vault_is_open() {
     vault.audit("test", "the vault goes on").unwrap();
     drop(vault);
     check_all(&fixture.open(), config, &memory, "opened again");
+}
+
+/// `CATALOG_FILES` says how many files; what it took goes to standard error.
+#[test]
+fn the_vault_goes_on_while_its_catalog_is_compared() {
+    let files = std::env::var("CATALOG_FILES").ok().and_then(|text| text.parse().ok()).unwrap_or(4000);
+    let fixture = Fixture::real();
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    let mut folder = NodeId::ROOT;
+    for file in 0..files {
+        if file % 200 == 0 {
+            folder = agent.make(NodeKind::Directory, NodeId::ROOT, &format!("folder {file}"));
+        }
+        agent.make_file(folder, &format!("a file of that number: {file}"), file.to_string().into_bytes());
+        if file % 2000 == 1999 {
+            agent.commit(false).unwrap();
+        }
+    }
+    let point = agent.close().unwrap();
+    drop(agent);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let goes_on = scope.spawn(|| {
+            let (mut count, mut longest) = (0, Duration::ZERO);
+            while !done.load(Ordering::SeqCst) {
+                let began = Instant::now();
+                vault.audit("test", "meanwhile").unwrap();
+                (count, longest) = (count + 1, longest.max(began.elapsed()));
+            }
+            (count, longest)
+        });
+        let mut read = 0;
+        let began = Instant::now();
+        let found = vault.compare_catalog(&mut |bytes| {
+            read += bytes;
+            true
+        });
+        let took = began.elapsed();
+        done.store(true, Ordering::SeqCst);
+        let (count, longest) = goes_on.join().unwrap();
+        assert_eq!(found.unwrap().unwrap(), Comparison::default());
+        assert!(count > 0);
+        eprintln!(
+            "{files} files: compared in {took:?}, {read} bytes of records; {count} commits meanwhile, the longest {longest:?}"
+        );
+    });
+    let began = Instant::now();
+    let mut nodes = 0;
+    let wanted = everything(config, point);
+    vault
+        .reading()
+        .restore(&wanted, &mut |message| {
+            if let Message::RestoreNodes { nodes: more } = message {
+                nodes += more.len();
+            }
+            Ok(())
+        })
+        .unwrap();
+    eprintln!("{nodes} nodes sent in {:?}", began.elapsed());
 }
