@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::usn::Mark;
 
+/// However much is told, everything is looked at this often: writes through a mapped file may leave no record.
+const WHOLE_EVERY_MS: u64 = 24 * 3600 * 1000;
+
 /// Kept with the agent's journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
@@ -17,4 +20,11 @@ pub(crate) struct Marks {
     pub(crate) owed: Vec<Vec<u8>>,
     /// Files that were being written to, by volume and number: what's written to them later may leave no record.
     pub(crate) open: BTreeSet<(u64, u64)>,
+}
+
+impl Marks {
+    /// Whether everything is to be looked at again. A clock that was ahead and was put back must not hold that up.
+    pub(crate) fn is_whole_look_due(&self, now_ms: u64) -> bool {
+        now_ms.checked_sub(self.whole_ms).is_none_or(|since| since >= WHOLE_EVERY_MS)
+    }
 }

@@ -14,8 +14,6 @@ use crate::path::split;
 use crate::platform::{VolumeJournal, volume_journals};
 use crate::usn::{Changes, Extents, FileId, Mark};
 
-/// However much is told, everything is looked at this often: writes through a mapped file may leave no record.
-const WHOLE_EVERY_MS: u64 = 24 * 3600 * 1000;
 /// Files that are cut in pages and have at least so many bytes: only for them it matters where they were written to.
 const RANGED_FROM: u64 = 1 << 20;
 /// Files that are asked to tell what's written to them so far.
@@ -64,8 +62,7 @@ impl ChangeSource {
 
     /// After the snapshot was taken.
     pub(crate) fn look(&self, marks: &Marks, journal: &JournalReader) -> Result<Look, JournalError> {
-        // A clock that was ahead and was put back must not hold the whole look up.
-        let is_late = self.now_ms.checked_sub(marks.whole_ms).is_none_or(|since| since >= WHOLE_EVERY_MS);
+        let is_late = marks.is_whole_look_due(self.now_ms);
         let is_followed = !self.journals.is_empty();
         Ok(match self.told(marks, journal)? {
             Tale::Whole(told) if is_late => {

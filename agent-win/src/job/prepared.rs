@@ -34,6 +34,10 @@ impl Prepared {
             let (standstill, look) = (Standstill::none(), Look::at(target));
             return Ok(Prepared { standstill, look, source: None, marks: Marks::default() });
         }
+        // Before anything stands still for it.
+        if journal.marks()?.is_whole_look_due(now_ms()) {
+            journal.check()?;
+        }
         let source = ChangeSource::open(&job.scope, job.scope_id, now_ms());
         let standstill = Standstill::begin(&job.standstill(), stop);
         let looked = journal.marks().and_then(|marks| Ok((source.look(&marks, &journal.reader()?)?, marks)));

@@ -107,6 +107,11 @@ impl Journal {
         schema::remove(&path);
     }
 
+    /// Whether what it says of names and numbers is what was written; an error of damage where it isn't. Reads all of that.
+    pub(crate) fn check(&self) -> Result<(), JournalError> {
+        schema::check(&self.connection).map_err(|error| self.failed(error))
+    }
+
     /// A second connection, for the thread that compares.
     pub(crate) fn reader(&self) -> Result<JournalReader, JournalError> {
         let connection = schema::open_reader(&self.path).map_err(|error| self.failed(error))?;

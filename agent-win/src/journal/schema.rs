@@ -74,6 +74,20 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
+/// Compares the tables that say what the box has with their indexes, which have names and numbers once more, and looks at their order. A
+/// name that leads to another file's number would give it that file's bytes.
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
+    for table in ["links", "nodes", "chunks"] {
+        let sql = format!("PRAGMA integrity_check({table})");
+        let found: String = connection.query_row(&sql, [], |row| row.get(0))?;
+        if found != "ok" {
+            let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)));
+        }
+    }
+    Ok(())
+}
+
 /// Opens for reading beside the writer.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -157,6 +171,28 @@ mod tests {
         assert!(!is_damage(&busy.unwrap_err()));
         drop(holder);
         assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
+    }
+
+    #[test]
+    fn a_bit_of_a_name_or_number_that_changed_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let journal = Journal::open(folder.path()).unwrap();
+        let filled = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+            INSERT INTO links SELECT 1, CAST('name ' || i AS BLOB), 1000000 + i FROM n; PRAGMA wal_checkpoint(truncate);";
+        journal.connection().execute_batch(filled).unwrap();
+        journal.check().unwrap();
+        drop(journal);
+        let sound = std::fs::read(&path).unwrap();
+        let at = sound.windows(8).position(|bytes| bytes == b"name 250").unwrap();
+        // The last byte of the name, and of the number behind it.
+        for offset in [7, 10] {
+            let mut bytes = sound.clone();
+            bytes[at + offset] ^= 4;
+            std::fs::write(&path, bytes).unwrap();
+            let error = Journal::open(folder.path()).unwrap().check().unwrap_err();
+            assert!(error.is_damage(), "{error:?}");
+        }
     }
 
     #[test]
