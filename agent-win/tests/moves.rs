@@ -137,6 +137,18 @@ fn folders_that_are_moved_from_folder_to_folder_are_in_each_point_once() {
     stress(What::Folders);
 }
 
+/// At any rate: where it's too fast for a point to be settled, the point says so.
+#[test]
+fn no_rate_of_moves_loses_a_file_without_a_word() {
+    for pause_ms in [5, 10] {
+        let bench = filled(What::Files);
+        let points = captures_while_moving(&bench, What::Files, Duration::from_millis(pause_ms), 2);
+        for (number, (closed, places)) in points.iter().enumerate() {
+            assert_each_once_or_said(number, closed, places);
+        }
+    }
+}
+
 #[test]
 fn files_that_are_moved_faster_than_they_can_be_listed_are_told_of() {
     let bench = filled(What::Files);

@@ -121,13 +121,12 @@ impl Pass<'_> {
             for one in std::mem::take(&mut pending) {
                 listings.insert(one.path.clone(), walk.list_now(one));
             }
-            pending = listed_now
-                .iter()
-                .filter_map(|path| listings.get(path))
-                .filter(|listing| !is_as_listed(listing))
-                .map(again)
-                .collect();
-            let is_one = listed_now.len() == 1 && is_listed_at_once(&listings[&listed_now[0]]);
+            // Every one of them, however long ago in here it was listed: all must stand when the last of them is listed.
+            pending = listings.values().filter(|listing| !is_as_listed(listing)).map(again).collect();
+            let is_one = match (&listed_now[..], &pending[..]) {
+                ([listed], [changed]) => *listed == changed.path && is_listed_at_once(&listings[listed]),
+                _ => false,
+            };
             // Whatever comes into the only one that changes came from another, which would have changed as well.
             let is_quiet = pending.is_empty() || is_one;
             if is_quiet {
