@@ -4,8 +4,9 @@
 //! `weekly` weeks and `monthly` months in which there is one. The newest three points are always kept.
 //!
 //! Hours pass only while points come: a point's age is the sum of the times between it and each point after it, of which none
-//! counts for more than a day. A point that's dated after one that came later was dated by a clock that was wrong: it counts as made
-//! no later than that one. So a computer that is off for a month loses nothing, and neither does a clock that leaps ahead and back.
+//! counts for more than a day. A point that's dated after one that came later, or after now, was dated by a clock that was wrong: it
+//! counts as made no later than that. So a computer that is off for a month loses nothing, and neither does a clock that leaps ahead
+//! and back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,11 +58,16 @@ pub struct Plan {
     pub expire: Vec<u64>,
 }
 
-/// Chooses among points (number and time of closing in milliseconds, any order).
-pub fn plan(policy: &Policy, points: &[(PointSeq, u64)], zone: &TimeZone) -> (Vec<PointSeq>, Vec<PointSeq>) {
+/// Chooses among points (number and time of closing in milliseconds, any order), now.
+pub fn plan(
+    policy: &Policy,
+    points: &[(PointSeq, u64)],
+    now_ms: u64,
+    zone: &TimeZone,
+) -> (Vec<PointSeq>, Vec<PointSeq>) {
     let mut newest_first = points.to_vec();
     newest_first.sort_by_key(|(point, _)| std::cmp::Reverse(*point));
-    let mut latest = u64::MAX;
+    let mut latest = now_ms;
     for (_, at) in &mut newest_first {
         latest = latest.min(*at);
         *at = latest;
@@ -127,7 +133,7 @@ impl Vault {
             .iter()
             .map(|point| (PointSeq(point.point), point.closed_ms))
             .collect();
-        let (keep, expire) = plan(policy, &points, zone);
+        let (keep, expire) = plan(policy, &points, self.now_ms(), zone);
         let numbers = |points: Vec<PointSeq>| points.into_iter().map(|point| point.0).collect();
         Ok(Plan { config: config.0, keep: numbers(keep), expire: numbers(expire) })
     }
@@ -161,8 +167,12 @@ mod tests {
 
     /// Numbers of the points that are given up, of points that come at these times.
     fn expired(policy: &Policy, times_ms: &[u64]) -> Vec<u64> {
+        expired_at(policy, times_ms, u64::MAX)
+    }
+
+    fn expired_at(policy: &Policy, times_ms: &[u64], now_ms: u64) -> Vec<u64> {
         let points: Vec<_> = (1..).map(PointSeq).zip(times_ms.iter().copied()).collect();
-        plan(policy, &points, &TimeZone::UTC).1.into_iter().map(|point| point.0).rev().collect()
+        plan(policy, &points, now_ms, &TimeZone::UTC).1.into_iter().map(|point| point.0).rev().collect()
     }
 
     fn hourly(count: u64, from_ms: u64) -> Vec<u64> {
@@ -201,6 +211,16 @@ mod tests {
         }
         let day = Policy { all_hours: 24, ..TWO_DAYS };
         assert_eq!(expired(&day, &times), [0u64; 0]);
+    }
+
+    /// The clock is right again, and nothing has come since.
+    #[test]
+    fn a_point_from_the_future_ages_nothing() {
+        let mut times = hourly(8, START_MS);
+        times.push(START_MS + 10 * DAY_MS);
+        let hour = Policy { all_hours: 8, ..TWO_DAYS };
+        assert_eq!(expired_at(&hour, &times, START_MS + 7 * HOUR_MS), [0u64; 0]);
+        assert_ne!(expired_at(&hour, &times, START_MS + 10 * DAY_MS), [0u64; 0]);
     }
 
     #[test]

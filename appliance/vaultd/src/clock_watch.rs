@@ -180,21 +180,17 @@ impl Leap {
         Leap { expected_ms, latest_ms: expected_ms, even_ms: 0, shown_ms: Some(now_ms) }
     }
 
-    /// The box was off. Where its clock simply ran on meanwhile, by no more than a box is likely to be off, that is what went by; where
-    /// it was set meanwhile, nobody knows how much did. Only once: what many starts add up to would make any clock right.
+    /// The box was off. Where its clock simply ran on meanwhile, by no more than a box is likely to be off, that is what went by. Where it
+    /// was set meanwhile, nobody knows how much did: what a box may have been off for would make many a false clock right.
     fn go_on(&mut self, now_ms: u64) {
         let shown_ms = self.shown_ms.unwrap_or(now_ms);
-        let ran_on = now_ms + LEAP_MS >= shown_ms && now_ms <= shown_ms + OFF_MS;
-        let may_be_set_right = Leap { latest_ms: self.latest_ms + OFF_MS, ..*self }.expects(now_ms);
-        let was_ahead = shown_ms > self.latest_ms;
-        if may_be_set_right && !(was_ahead && ran_on) {
-            self.latest_ms += OFF_MS;
-        } else if ran_on {
-            let off_ms = now_ms.saturating_sub(shown_ms);
-            self.expected_ms += off_ms;
-            self.latest_ms += off_ms;
-        } else {
-            self.even_ms = 0;
+        match now_ms + LEAP_MS >= shown_ms && now_ms <= shown_ms + OFF_MS {
+            true => {
+                let off_ms = now_ms.saturating_sub(shown_ms);
+                self.expected_ms += off_ms;
+                self.latest_ms += off_ms;
+            }
+            false => self.even_ms = 0,
         }
         self.shown_ms = Some(now_ms);
     }
@@ -410,7 +406,7 @@ mod tests {
         let mut again = Watch::start(Some(watch.known), watch.even_ms, watch.even_ms + MINUTE_MS);
         assert!(is_in_doubt(&again));
         assert!(matches!(run(&mut again, 24), Seen::Over(_)), "the time before the restart counts");
-        let right = Watch::start(Some(watch.known), watch.even_ms, START_MS + 8 * DAY_MS);
+        let right = Watch::start(Some(watch.known), watch.even_ms, START_MS + 6 * DAY_MS + 5 * MINUTE_MS);
         assert!(!is_in_doubt(&right));
     }
 
@@ -429,16 +425,27 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_right_while_the_box_was_off_is_believed() {
+    fn a_clock_set_right_while_the_box_was_off_for_a_moment_is_believed() {
         for leapt_ms in [START_MS + 30 * DAY_MS, START_MS - 30 * DAY_MS] {
-            for off_ms in [MINUTE_MS, 5 * DAY_MS] {
-                let mut watch = watch();
-                watch.look(leapt_ms, 0, None);
-                run(&mut watch, 2);
-                let right_ms = START_MS + 2 * HOUR_MS + off_ms;
-                assert!(!is_in_doubt(&Watch::start(Some(watch.known), leapt_ms, right_ms)));
-            }
+            let mut watch = watch();
+            watch.look(leapt_ms, 0, None);
+            run(&mut watch, 2);
+            let start = |watch: &Watch, now_ms| Watch::start(Some(watch.known), leapt_ms, now_ms);
+            assert!(!is_in_doubt(&start(&watch, START_MS + 2 * HOUR_MS + MINUTE_MS)));
+            let mut later = start(&watch, START_MS + 5 * DAY_MS);
+            assert!(is_in_doubt(&later), "it may have been set to anything");
+            let seen = later.look(START_MS + 5 * DAY_MS, 0, Some(START_MS + 5 * DAY_MS));
+            assert!(matches!(seen, Seen::Over(_)));
         }
+    }
+
+    /// Still days ahead, but nearer by two hours, and started anew.
+    #[test]
+    fn a_false_clock_that_is_set_nearer_is_not_right() {
+        let mut watch = watch();
+        watch.look(START_MS + 5 * DAY_MS, 0, None);
+        let now_ms = START_MS + 5 * DAY_MS - 2 * HOUR_MS;
+        assert!(is_in_doubt(&Watch::start(Some(watch.known), START_MS, now_ms)));
     }
 
     #[test]
