@@ -147,8 +147,9 @@ mod tests {
             see(&mut folders, &one);
         }
         see(&mut folders, &two);
-        folders.take_changed(&view);
-        see(&mut folders, &two);
+        if !folders.take_changed(&view).is_empty() {
+            see(&mut folders, &two);
+        }
         fs::write(two.join("x"), "x").unwrap();
         let changed = folders.take_changed(&view);
         assert_eq!(changed.len(), 1);
