@@ -46,9 +46,17 @@ pub(super) struct Absent {
     /// By mount point: files of the bare folder that stand back behind the volume's, and the first of them.
     covered: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
     /// Folders that got another name in this look, and the name.
-    moved: Vec<(NodeId, NodeId, Name)>,
+    moved: Vec<MovedFolder>,
     /// Since when each of what isn't there hasn't been, once the look is done.
     since: BTreeMap<Vec<u8>, u64>,
+}
+
+/// A folder that got another name in a look.
+struct MovedFolder {
+    node: NodeId,
+    parent: NodeId,
+    name: Name,
+    path: Vec<u8>,
 }
 
 impl Absent {
@@ -59,9 +67,14 @@ impl Absent {
             || self.strangers.over(path).is_some()
     }
 
-    /// The mount point without its volume that a path is or lies below, and the device that the volume was.
+    /// The nearest mount point without its volume that a path is or lies below, and the device that the volume was. What lies on
+    /// a volume that's mounted in a bare folder is that one's.
     fn bare_over(&self, path: &[u8]) -> Option<(&Vec<u8>, &u64)> {
-        self.bare.iter().find(|(bare, _)| *bare == path || below(path, bare))
+        let is_over = |mounted: &[u8]| mounted == path || below(path, mounted);
+        let (bare, device) =
+            self.bare.iter().filter(|(bare, _)| is_over(bare)).max_by_key(|(bare, _)| bare.len())?;
+        let is_nearer = |mounted: &Vec<u8>| mounted.len() > bare.len() && is_over(mounted);
+        (!self.mounts.volumes().any(is_nearer)).then_some((bare, device))
     }
 
     /// Mount points that a path leads to.
@@ -73,13 +86,10 @@ impl Absent {
 
     fn since_when(&self) -> BTreeMap<Vec<u8>, u64> {
         let now = now_ms();
-        let paths = self.includes.keys().chain(self.bare.keys().filter(|path| self.is_outermost(path)));
+        let is_told = |path: &&Vec<u8>| self.strangers.over(path).is_none();
+        let paths = self.includes.keys().chain(self.bare.keys().filter(is_told));
         let paths = paths.chain(self.strangers.refused());
         paths.map(|path| (path.clone(), self.before.get(path).copied().unwrap_or(now))).collect()
-    }
-
-    fn is_outermost(&self, path: &[u8]) -> bool {
-        !self.bare.keys().any(|other| below(path, other)) && self.strangers.over(path).is_none()
     }
 }
 
@@ -339,7 +349,7 @@ impl Pass<'_> {
     /// Whether a folder on the way to something was made anew: what the box has below it isn't gone with the old one.
     pub(super) fn is_way_anew(&self, path: &[u8], before: &Known, now: &Stat) -> bool {
         let are_folders = before.stat.kind == NodeKind::Directory && now.kind == NodeKind::Directory;
-        let is_elsewhere = || self.absent.moved.iter().any(|(node, _, _)| *node == before.node);
+        let is_elsewhere = || self.absent.moved.iter().any(|folder| folder.node == before.node);
         are_folders && !is_same_here(&before.stat, now) && self.is_way(path) && !is_elsewhere()
     }
 
@@ -362,8 +372,24 @@ impl Pass<'_> {
     }
 
     /// A folder got another name: where the old one is kept although it isn't there, it has only the new one from now on.
-    pub(super) fn moved(&mut self, node: NodeId, parent: NodeId, name: Name) {
-        self.absent.moved.push((node, parent, name));
+    pub(super) fn moved(&mut self, node: NodeId, parent: NodeId, name: Name, path: Vec<u8>) {
+        self.absent.moved.push(MovedFolder { node, parent, name, path });
+    }
+
+    /// Whether a folder, or one that it lies in, is a known one: that can't be met in itself.
+    pub(super) fn is_in(&self, here: &Here<'_>, node: NodeId) -> Result<bool> {
+        let is_over = |moved: &MovedFolder| moved.node == node && within(here.path, &moved.path).is_some();
+        if here.node == node || self.absent.moved.iter().any(is_over) {
+            return Ok(true);
+        }
+        let mut way = here.path;
+        while let Some((folder, _)) = split(way) {
+            if self.reading.journal.find(way)? == Some(node) {
+                return Ok(true);
+            }
+            way = folder;
+        }
+        Ok(false)
     }
 
     /// Says what isn't there.
@@ -399,7 +425,7 @@ impl Pass<'_> {
         }
         // Names that this look took back already must be out of the journal.
         self.reading.outlet.settle()?;
-        for (node, parent, name) in moved {
+        for MovedFolder { node, parent, name, .. } in moved {
             for (old_parent, old_name) in self.reading.journal.names(node)? {
                 let Some(folder) = self.reading.journal.path(old_parent)? else { continue };
                 let path = [&folder[..], b"/", old_name.as_bytes()].concat();

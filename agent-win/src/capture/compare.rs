@@ -66,7 +66,7 @@ impl Pass<'_> {
         let had_name = before.is_some();
         let identity = match before {
             Some(known) if self.is_way_anew(&path, &known, &stat) => self.way_anew(known),
-            before => self.identity(here, &stat, before, present)?,
+            before => self.identity(here, (&path, &entry.name), &stat, before, present)?,
         };
         let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
         if is_replaced {
@@ -175,7 +175,7 @@ impl Pass<'_> {
             }
         }
         if is_moved {
-            self.moved(node, here.node, name.clone());
+            self.moved(node, here.node, name.clone(), path.to_vec());
             self.reading.outlet.link(here.node, name, node)?;
         }
         Ok(node)

@@ -65,6 +65,7 @@ impl Pass<'_> {
     pub(super) fn identity(
         &mut self,
         here: &Here<'_>,
+        (path, name): (&[u8], &[u8]),
         stat: &Stat,
         before: Option<Known>,
         present: &HashSet<u64>,
@@ -89,6 +90,8 @@ impl Pass<'_> {
             && let Some(known) = self.reading.journal.same_object(stat)?
             && !self.taken_over.contains(&known.node)
             && (stat.may_have_names() || !self.is_still_there(here, &known)?)
+            && !(stat.kind == NodeKind::Directory && self.is_in(here, known.node)?)
+            && !self.is_of_another_volume(here, (path, name), known.node)?
         {
             return Ok(Identity::Moved(Box::new(known)));
         }

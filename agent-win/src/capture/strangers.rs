@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
 
 use super::CaptureError;
-use super::pass::Pass;
+use super::pass::{Here, Pass};
 use crate::config::below;
 use crate::journal::JournalChange;
 use crate::platform::{Directory, Mounts, may_be_same_volume};
@@ -100,6 +101,37 @@ impl Pass<'_> {
         self.reading.outlet.note(JournalChange::Volume { path: path.to_vec(), identity })
     }
 
+    /// Whether a known object lay on another volume than the one that an entry lies on. A device's number and those on it are given
+    /// to the next one once a volume is gone.
+    pub(super) fn is_of_another_volume(
+        &self,
+        here: &Here<'_>,
+        (path, name): (&[u8], &[u8]),
+        known: NodeId,
+    ) -> Result<bool> {
+        let identities = &self.strangers().identities;
+        if identities.is_empty() {
+            return Ok(false);
+        }
+        let nearest = |path: &[u8]| {
+            let over = identities.iter().filter(|(mounted, _)| *mounted == path || below(path, mounted));
+            over.max_by_key(|(mounted, _)| mounted.len()).map(|(_, identity)| identity.clone())
+        };
+        let now = match self.mounts().has_volume(path) {
+            true => here.directory.open_child(name).ok().and_then(|top| self.mounts().identity(path, &top)),
+            false => nearest(path),
+        };
+        let Some(now) = now else { return Ok(false) };
+        for (parent, name) in self.reading.journal.names(known)? {
+            let Some(folder) = self.reading.journal.path(parent)? else { continue };
+            let then = nearest(&[&folder[..], b"/", name.as_bytes()].concat());
+            if then.is_none_or(|then| may_be_same_file_system(&then, &now)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// For the journal, with the point that says it.
     pub(super) fn note_strangers(&mut self) -> Result<()> {
         let strangers = self.strangers().seen.clone().into_iter().collect();
@@ -119,4 +151,10 @@ impl Pass<'_> {
              takes the other's place for good, set the configuration once more with `coffer config set`"
         )
     }
+}
+
+/// As with volumes, whatever folder of each is mounted.
+fn may_be_same_file_system(one: &str, other: &str) -> bool {
+    let known = |identity: &str| identity.split('\t').take(2).map(str::to_owned).collect::<Vec<_>>().join("\t");
+    may_be_same_volume(&known(one), &known(other))
 }

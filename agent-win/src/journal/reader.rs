@@ -137,11 +137,27 @@ impl JournalReader {
 
     /// A path that leads to a node; `None` where no name does any more.
     pub(crate) fn path(&self, node: NodeId) -> Result<Option<Vec<u8>>> {
-        let (mut path, mut node) = (Vec::new(), node);
-        while node != NodeId::ROOT {
-            let Some((parent, name)) = self.names(node)?.into_iter().next() else { return Ok(None) };
-            path.splice(0..0, [b"/", name.as_bytes()].concat());
-            node = parent;
+        // Each folder on the way up, once: names that lead in a circle lead nowhere.
+        let mut met: HashMap<NodeId, Option<(NodeId, Name)>> = HashMap::new();
+        let mut pending = vec![(node, None)];
+        while let Some((at, below)) = pending.pop() {
+            if met.contains_key(&at) {
+                continue;
+            }
+            met.insert(at, below);
+            if at == NodeId::ROOT {
+                break;
+            }
+            let names = self.names(at)?.into_iter().rev();
+            pending.extend(names.map(|(parent, name)| (parent, Some((at, name)))));
+        }
+        if !met.contains_key(&NodeId::ROOT) {
+            return Ok(None);
+        }
+        let (mut path, mut at) = (Vec::new(), NodeId::ROOT);
+        while let Some(Some((child, name))) = met.get(&at) {
+            path.extend([b"/", name.as_bytes()].concat());
+            at = *child;
         }
         Ok(Some(path))
     }

@@ -43,6 +43,14 @@ impl Volume {
         Volume { what: file.to_owned(), options: "loop", is_attached: false }
     }
 
+    /// A disk that says it was made at that time.
+    pub fn disk_of_second(file: &Path, second: u64) -> Volume {
+        std::fs::File::create(file).unwrap().set_len(24 << 20).unwrap();
+        let mut make = Command::new("mkfs.ext4");
+        run(make.env("E2FSPROGS_FAKE_TIME", second.to_string()).arg("-q").arg(file));
+        Volume { what: file.to_owned(), options: "loop", is_attached: false }
+    }
+
     /// The same disk as one device for as long as it's there.
     pub fn attached(self) -> Volume {
         let device = run(Command::new("losetup").args(["--find", "--show"]).arg(&self.what));
