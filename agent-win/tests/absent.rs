@@ -196,3 +196,39 @@ fn a_journal_that_is_lost_meanwhile_takes_nothing_along() {
     let point = closed(bench.capture());
     assert_eq!((point.sent, bench.state().sent_again), (0, 0));
 }
+
+#[cfg(unix)]
+#[test]
+fn an_included_folder_in_the_place_of_which_is_a_link_to_nowhere_is_kept() {
+    for is_whole in [true, false] {
+        let bench = bench_of(&["letters", "there"]);
+        bench.write("letters/deep/a", noise(10_000, 1));
+        bench.write("there/x", "x");
+        bench.capture();
+        let (letters, before) = (bench.path("letters"), bench.received());
+        fs::rename(&letters, bench.path("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(bench.path("nowhere"), &letters).unwrap();
+        let look = || if is_whole { Target::Everything } else { noticed(&letters) };
+        let point = closed(bench.try_capture(None, look()).unwrap());
+        assert_missing(&point, &letters);
+        let said = unchanged(&bench.try_capture(None, look()).unwrap());
+        assert_eq!(said, point.report.len(), "{:?}", point.report);
+        bench.write("there/x", "y");
+        assert_missing(&closed(bench.try_capture(None, noticed(&bench.path("there/x"))).unwrap()), &letters);
+        assert_eq!(bench.state().file(&letters.join("deep/a")).unwrap(), noise(10_000, 1));
+
+        fs::remove_file(&letters).unwrap();
+        fs::rename(bench.path("elsewhere"), &letters).unwrap();
+        let point = closed(bench.capture());
+        assert_eq!((point.report, bench.received() - before), (Vec::new(), 1));
+        tree_is_there(&bench, "letters");
+        assert_eq!(unchanged(&bench.capture()), 0);
+
+        // A link to what's there is followed, and is the include.
+        fs::rename(&letters, bench.path("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(bench.path("elsewhere"), &letters).unwrap();
+        assert_eq!(closed(bench.capture()).report, []);
+        tree_is_there(&bench, "elsewhere");
+        assert_eq!(bench.received() - before, 1);
+    }
+}

@@ -325,3 +325,25 @@ fn a_file_with_one_name_that_is_seen_at_a_second_place_is_another() {
     umount2(&two, MntFlags::MNT_DETACH).unwrap();
     captured.unwrap();
 }
+
+#[test]
+fn a_folder_that_is_known_by_a_name_in_itself_loses_that_name() {
+    for is_there in [false, true] {
+        let bench = Bench::new();
+        bench.write("letters/deep/a", "a");
+        bench.capture();
+        let letters = bench.state().find(&bench.path("letters")).unwrap();
+        bench.state().links.insert((letters, b"new".to_vec()), letters);
+        let journal = rusqlite::Connection::open(bench.state_dir.join("journal.db")).unwrap();
+        let row = (letters.0 as i64, b"new".to_vec(), letters.0 as i64);
+        journal.execute("INSERT INTO links VALUES (?, ?, ?)", row).unwrap();
+        drop(journal);
+        if is_there {
+            bench.write("letters/new/b", "b");
+        }
+        assert_eq!(bench.capture().report(), []);
+        bench.assert_all_there();
+        let new = bench.state().find(&bench.path("letters/new"));
+        assert!(new != Some(letters) && new.is_some() == is_there, "{new:?}");
+    }
+}

@@ -125,3 +125,17 @@ fn nothing_is_made_beside_a_database_at_rest() {
         std::fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["rest.db"]);
 }
+
+#[test]
+fn one_that_is_included_by_name_is_met_though_it_was_held() {
+    let mut bench = Bench::new();
+    bench.only_includes = vec!["named.db".to_owned()];
+    for mode in ["wal", "delete"] {
+        let connection = Connection::open(bench.path("named.db")).unwrap();
+        connection.pragma_update(None, "journal_mode", mode).unwrap();
+        for round in 0..3 {
+            connection.execute_batch("CREATE TABLE IF NOT EXISTS t (a); INSERT INTO t VALUES (1)").unwrap();
+            assert_eq!(bench.capture().report(), [], "{mode}, round {round}");
+        }
+    }
+}

@@ -301,12 +301,14 @@ impl Pass<'_> {
             }
             return Ok(None);
         }
-        if !is_folder
-            && before.is_some_and(|known| known.stat.kind == NodeKind::Directory)
-            && self.is_way(path)
-        {
+        let was_folder = before.is_some_and(|known| known.stat.kind == NodeKind::Directory);
+        if !is_folder && was_folder && self.is_way(path) {
             let what = "isn't a folder any more, and isn't captured as long as what lay below it is missing";
             self.reading.report.add_missing(path, what);
+            self.keep(path.to_vec());
+            return Ok(None);
+        }
+        if was_folder && self.scope.is_included(path) && self.leads_nowhere(path, &stat) {
             self.keep(path.to_vec());
             return Ok(None);
         }
@@ -324,6 +326,12 @@ impl Pass<'_> {
             Ok(None) | Err(_) => self.torn.push(path.to_vec()),
         }
         Ok(None)
+    }
+
+    /// Whether it's a link to what isn't there.
+    fn leads_nowhere(&self, path: &[u8], stat: &Stat) -> bool {
+        let end = || std::fs::metadata(self.reading.view.at(path));
+        stat.kind == NodeKind::Symlink && end().is_err_and(|error| is_gone(&error))
     }
 
     /// Whether a name that isn't there any more stays in the point.
@@ -438,8 +446,18 @@ impl Pass<'_> {
     }
 
     fn why_not_met(&self, include: &[u8]) -> Result<String> {
-        let is_kept = self.reading.journal.find(include)?.is_some();
+        let known = match self.reading.journal.find(include)? {
+            Some(node) => self.reading.journal.node(node)?,
+            None => None,
+        };
+        let is_kept = known.is_some();
+        let was_folder = known.is_some_and(|known| known.stat.kind == NodeKind::Directory);
         Ok(match stat_path(&self.reading.view.at(include)) {
+            Ok(stat) if was_folder && self.leads_nowhere(include, &stat) => {
+                "was a folder and has been missing since {since}: there's a link now that leads nowhere; the point keeps what the \
+                 last one had of it. Put it back, or what the link leads to; if it's gone for good, take it out of the configuration"
+                    .to_owned()
+            }
             Err(error) if is_kept => format!(
                 "is included and has been missing since {{since}} ({error}); the point keeps what the last one had of it. Mount \
                  it or put it back; if it's gone for good, take it out of the configuration"

@@ -33,7 +33,11 @@ impl Pass<'_> {
         tasks: &mut Vec<FileTask>,
     ) -> Result<()> {
         let path = here.child(&entry.name);
-        if is_stream(&entry.name) || self.is_held(&path) {
+        if is_stream(&entry.name) {
+            return Ok(());
+        }
+        if self.is_held(&path) {
+            self.met(&path);
             return Ok(());
         }
         let stat = match entry.stat {

@@ -190,6 +190,10 @@ impl Pass<'_> {
                 Some(FileTask { path, node, stat, known: Some(known), link: None, directory, host: None })
             }
             None => {
+                // It wasn't there when the folder was listed: the old name is still to be taken back, before it's given anew.
+                if self.leaving.remove(&(parent, name.clone())).is_some() {
+                    self.take_back(parent, name.clone())?;
+                }
                 let node = self.allocate();
                 Some(FileTask {
                     path,

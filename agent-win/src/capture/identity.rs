@@ -3,10 +3,11 @@
 //! A number tells an object from others only where it's unique and lasting. What a listing gives as 0 has none: there a name
 //! alone counts. And a file that has one name only can't be another known one whose own name is still there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
+use coffer_format::op::Name;
 
 use super::CaptureError;
 use super::pass::{Here, Pass};
@@ -102,6 +103,30 @@ impl Pass<'_> {
             }
             _ => Ok(Identity::New),
         }
+    }
+
+    /// A folder that's known by a name in itself, as earlier versions of this agent may have left it, hasn't that name.
+    pub(super) fn take_circles_back(
+        &mut self,
+        here: &Here<'_>,
+        known: &mut HashMap<Vec<u8>, Known>,
+    ) -> Result<()> {
+        // One that's newer than this folder can be over it only where it was moved there.
+        let may_be_over = |known: &Known| known.stat.kind == NodeKind::Directory && known.node <= here.node;
+        let older: Vec<(Vec<u8>, NodeId)> = known
+            .iter()
+            .filter(|(_, known)| may_be_over(known))
+            .map(|(name, known)| (name.clone(), known.node))
+            .collect();
+        for (name, node) in older {
+            if self.is_in(here, node)?
+                && let Ok(own) = Name::new(&name)
+            {
+                known.remove(&name);
+                self.take_back(here.node, own)?;
+            }
+        }
+        Ok(())
     }
 
     /// A new object that may have more names than the one it was seen by.

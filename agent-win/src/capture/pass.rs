@@ -355,6 +355,7 @@ impl<'a> Pass<'a> {
             is_bare,
             is_hinted,
         };
+        self.take_circles_back(&here, &mut known)?;
         self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
         let in_any_case: HashSet<Vec<u8>> = match IS_CASE_SENSITIVE {

@@ -155,6 +155,7 @@ impl Pass<'_> {
 
 /// As with volumes, whatever folder of each is mounted.
 fn may_be_same_file_system(one: &str, other: &str) -> bool {
-    let known = |identity: &str| identity.split('\t').take(2).map(str::to_owned).collect::<Vec<_>>().join("\t");
+    let known =
+        |identity: &str| identity.split('\t').take(2).map(str::to_owned).collect::<Vec<_>>().join("\t");
     may_be_same_volume(&known(one), &known(other))
 }
