@@ -36,6 +36,11 @@ impl Reading {
             Err(VaultError::Damaged { what, .. }) => {
                 return Ok(Some(vec![damage(segment, 0, durable, &what)]));
             }
+            // This vault's keys were opened before: it's the file that is another vault's.
+            Err(VaultError::Key(_)) => {
+                let what = "it isn't sealed with this vault's keys";
+                return Ok(Some(vec![damage(segment, 0, durable, what)]));
+            }
             Err(error) => return Err(error),
         };
         // What lies in memory says nothing of the medium.
@@ -47,6 +52,10 @@ impl Reading {
             check.add(size, durable - size, "the file is shorter than it was");
         }
         let is_done = match read_contents(&*check.readable.file, &check.readable.key) {
+            Ok(Some(contents)) if self.is_of_another(segment, contents.trailer.hash)? => {
+                check.add(0, durable, "it's another segment than was closed under its number");
+                true
+            }
             Ok(Some(contents)) => {
                 // It may have been closed since it was asked how long it is.
                 check.size = whole;

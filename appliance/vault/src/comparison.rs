@@ -68,6 +68,8 @@ pub(crate) trait Keeper {
     /// What it notes by itself isn't compared.
     fn is_mirror(&self) -> bool;
     fn passed_over(&self) -> PassedOver;
+    /// Reads a closed segment back whose file doesn't show what is listed of it: it's damaged, and is to be healed.
+    fn suspect(&self, segment: SegmentId) -> Result<()>;
     /// Runs `work` with the connection that writes while nobody else does.
     fn locked(&self, work: &mut dyn FnMut(&mut Connection, &Moment) -> Result<()>) -> Result<()>;
 }
@@ -160,13 +162,20 @@ fn is_right(reading: &Reading, replay: &mut Replay) -> Result<bool> {
     })
 }
 
-/// Compares what is listed of each segment with its file. Returns how many rows were wrong.
+/// Compares what is listed of each segment with its file. Returns how many rows were wrong. A file that can't be read, or is another
+/// segment's, says nothing against what is listed: it's the file that is wrong.
 fn compare_listing(keeper: &dyn Keeper) -> Result<u64> {
     let reading = keeper.reading();
-    let (mut doubtful, mut hashes) = (Vec::new(), HashSet::new());
+    let (mut doubtful, mut suspects, mut hashes) = (Vec::new(), Vec::new(), HashSet::new());
     let there = files_there(reading)?;
     for (segment, form) in &there {
-        let Some(file) = said_by_file(reading, *segment, *form)? else { continue };
+        let file = match said_by_file(reading, *segment, *form)? {
+            Some(file) if !is_of_another(reading, &file)? => file,
+            _ => {
+                suspects.extend((*form == FileForm::Whole).then_some(*segment));
+                continue;
+            }
+        };
         hashes.extend(file.row.hash.map(|hash| hash.0.to_vec()));
         if !is_listed_right(reading, &file)? {
             doubtful.push((*segment, *form));
@@ -174,6 +183,7 @@ fn compare_listing(keeper: &dyn Keeper) -> Result<u64> {
     }
     let mut wrong = 0;
     keeper.locked(&mut |db, moment| {
+        suspects.retain(|segment| !moment.growing.contains(segment));
         let transaction = db.transaction()?;
         for (segment, form) in &doubtful {
             let is_settled =
@@ -195,7 +205,16 @@ fn compare_listing(keeper: &dyn Keeper) -> Result<u64> {
         wrong += catalog::tidy(&transaction, keeper.is_mirror())?;
         Ok(transaction.commit()?)
     })?;
+    for segment in suspects {
+        if reading.readers.with(|db| catalog::is_listed_closed(db, segment))? {
+            keeper.suspect(segment)?;
+        }
+    }
     Ok(wrong)
+}
+
+fn is_of_another(reading: &Reading, file: &catalog::Listed) -> Result<bool> {
+    file.row.hash.map_or(Ok(false), |hash| reading.is_of_another(file.row.segment, hash))
 }
 
 /// A mirror takes the records of a segment as far as it isn't listed: from its beginning, where what is listed was wrong.
@@ -227,7 +246,7 @@ fn is_as_listed(reading: &Reading, db: &Connection, file: &catalog::Listed) -> R
 fn said_by_file(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<Option<catalog::Listed>> {
     let found = match reading.files.open(segment, form) {
         Ok(found) => found,
-        Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) => return Ok(None),
+        Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Key(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
     let contents = match read_contents(&*found.file, &found.key) {

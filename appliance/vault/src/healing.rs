@@ -50,7 +50,10 @@ impl Reading {
             // was made anew know what was where a segment was closed with damage.
             let is_unknown =
                 by_copy && stretch.offset == 0 || !by_copy && self.has_beginning(stretch.segment);
-            let is_used = !records.is_empty() || is_unknown || by_copy && state.stream == Stream::Meta;
+            // Without its index nobody can tell anew what a segment has.
+            let is_used = !records.is_empty()
+                || is_unknown
+                || by_copy && (state.stream == Stream::Meta || self.reaches_index(&stretch)?);
             if !is_used {
                 continue;
             }
@@ -82,6 +85,17 @@ impl Reading {
     fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
         let by_last_look = self.readers.with(catalog::last_look)?.1 > 0;
         Ok(sound.has_damage() || by_last_look || !self.readers.with(catalog::gaps)?.is_empty())
+    }
+
+    /// Whether damage reaches behind the last record that is used, where a closed segment has its index.
+    fn reaches_index(&self, stretch: &Stretch) -> Result<bool> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT MAX(offset + record_len) FROM chunks WHERE segment = ?1 HAVING MAX(offset + record_len) <= ?2 + ?3
+                   AND EXISTS (SELECT 1 FROM segments WHERE segment = ?1 AND closed = 1)",
+            )?;
+            Ok(query.exists(params![stretch.segment.0, stretch.offset, stretch.len])?)
+        })
     }
 
     fn records_in(&self, stretch: &Stretch, state: &SegmentState) -> Result<Vec<(u64, u64)>> {

@@ -17,6 +17,7 @@ use rusqlite::{Connection, params};
 use crate::catalog::{self, DamageKind, SegmentRow, Stretch};
 use crate::disk::DiskFile;
 use crate::import::{healed, put_pack};
+use crate::reclaim::put_in_place;
 use crate::segment::{FileForm, OpenSegment, Scanned, read_contents, scan, segment_path, segments_dir};
 use crate::vault::{Vault, closed_row};
 use crate::{Result, VaultError};
@@ -187,7 +188,7 @@ impl Vault {
         let nothing = || Here { body: Vec::new(), end: Vec::new(), torn: Vec::new() };
         self.reading.files.forget(segment);
         let file = match self.reading.disk.open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(nothing()),
+            Err(error) if is_no_file(&error) => return Ok(nothing()),
             other => other.map_err(VaultError::io("open", &path))?,
         };
         file.forget_cached().map_err(VaultError::io("read", &path))?;
@@ -258,7 +259,7 @@ impl Vault {
             let mut open = OpenSegment::resume(&self.reading.dir, &keys, header, file.clone(), index, body);
             let closed = open.close()?;
             file.sync().map_err(VaultError::io("sync", &new))?;
-            disk.rename(&new, &path).map_err(VaultError::io("rename", &new))?;
+            put_in_place(&**disk, &new, &path)?;
             let dir = segments_dir(&self.reading.dir);
             disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))?;
             Ok(closed_row(&closed, header.created_ms))
@@ -277,6 +278,10 @@ impl Vault {
             list_closed_again(batch.db(), &row, &records, &damaged)
         })
     }
+}
+
+fn is_no_file(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
 }
 
 /// What is audited; `left`: places that are damaged still.

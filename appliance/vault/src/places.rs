@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream};
-use coffer_format::{ChunkId, Lsn, SegmentId};
+use coffer_format::{ChunkId, FileHash, Lsn, SegmentId};
 
 use crate::catalog::{self, ChunkLocation};
 use crate::comparison::{Keeper, Pace};
@@ -188,13 +188,16 @@ fn records_in(
 ) -> Result<Option<Records>> {
     let found = match reading.files.open(segment, form) {
         Ok(found) => found,
-        Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) => return Ok(None),
+        Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Key(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
     if (found.header.stream == Stream::Meta) != (wanted == Stream::Meta) {
         return Ok(Some(Records { all: Vec::new(), unknown: Vec::new(), is_closed: true }));
     }
     match read_contents(&*found.file, &found.key) {
+        Ok(Some(Contents { trailer, .. })) if reading.is_of_another(segment, trailer.hash)? => {
+            return Ok(None);
+        }
         Ok(Some(Contents { index, trailer })) => {
             let unknown = uncovered(&index, trailer.index_offset);
             return Ok(Some(Records { all: index.records, unknown, is_closed: true }));
@@ -205,9 +208,12 @@ fn records_in(
         Ok(None) => {}
     }
     // Still open, or its end is damaged: the records speak for themselves.
-    let io = |source| VaultError::Io { doing: "read", path: format!("segment {segment}").into(), source };
-    let mut bytes = vec![0; found.file.size().map_err(io)? as usize];
-    found.file.read_at(0, &mut bytes).map_err(io)?;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; found.file.size()? as usize];
+        found.file.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    };
+    let Ok(bytes) = read() else { return Ok(None) };
     let scanned = scan(&bytes, &found.key, SegmentHeader::LEN as u64);
     // What doesn't decrypt at its end may be a torn write, or damage.
     let behind = (scanned.end, catalog::WHOLE_FILE);
@@ -226,6 +232,11 @@ fn by_chunk(segment: SegmentId, records: &[IndexEntry]) -> HashMap<ChunkId, Vec<
 }
 
 impl Reading {
+    /// Whether a closed file with that hash isn't the segment that's listed under its number.
+    pub(crate) fn is_of_another(&self, segment: SegmentId, hash: FileHash) -> Result<bool> {
+        self.readers.with(|db| catalog::is_of_another(db, segment, hash))
+    }
+
     /// Looks for chunks in the segments on disk themselves, the newest first, at other places than those.
     pub(crate) fn search_chunks(
         &self,

@@ -124,7 +124,10 @@ impl Reading {
         buffer: &'a mut Vec<u8>,
     ) -> Result<(RecordHeader, &'a [u8])> {
         let damaged = |what: &str| VaultError::Damaged { segment, offset, what: what.to_owned() };
-        let readable = self.files.get(segment)?;
+        let readable = match self.files.get(segment) {
+            Err(VaultError::Key(_)) => return Err(damaged("it isn't sealed with this vault's keys")),
+            readable => readable?,
+        };
         if len > limits::RECORD_SEALED_MAX as u64 + 32 {
             return Err(damaged("the catalog gives an impossible length"));
         }

@@ -7,6 +7,7 @@
 //! there. So is what isn't there: a file that is listed, a record between two others. `coffer verify` then says what it touches.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer};
@@ -243,13 +244,17 @@ impl CatchUp<'_> {
     fn list_damaged(&self, segment: SegmentId, form: FileForm, what: &str) -> Result<File> {
         tracing::error!(%segment, what, "a segment can't be read; a copy from tape or HQ heals it");
         let path = segment_path(&self.reading.dir, segment, form);
-        let file = self.reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
-        let size = file.size().map_err(VaultError::io("read", &path))?;
+        let file = match self.reading.disk.open(&path) {
+            Err(error) if error.kind() == ErrorKind::IsADirectory => None,
+            opened => Some(opened.map_err(VaultError::io("open", &path))?),
+        };
+        let size = file.as_ref().map_or(Ok(0), |file| file.size()).map_err(VaultError::io("read", &path))?;
+        let read = |at, buffer: &mut [u8]| file.as_ref().is_some_and(|file| file.read_at(at, buffer).is_ok());
         let mut start = [0; 11];
-        let stream = file.read_at(0, &mut start).ok().and_then(|()| Stream::from_code(start[10]));
+        let stream = read(0, &mut start).then(|| Stream::from_code(start[10])).flatten();
         let mut end = [0; Trailer::LEN];
         let at = size.saturating_sub(Trailer::LEN as u64);
-        let trailer = file.read_at(at, &mut end).ok().and_then(|()| from_bytes::<Trailer>(&end).ok());
+        let trailer = read(at, &mut end).then(|| from_bytes::<Trailer>(&end).ok()).flatten();
         let durable = self.durable(segment)?;
         let row = SegmentRow {
             segment,
@@ -340,9 +345,10 @@ fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
 
 fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<bool> {
     let path = segment_path(&reading.dir, segment, form);
-    let size =
-        reading.disk.open(&path).and_then(|file| file.size()).map_err(VaultError::io("open", &path))?;
-    Ok(size <= SegmentHeader::LEN as u64)
+    match reading.disk.open(&path).and_then(|file| file.size()) {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(false),
+        size => Ok(size.map_err(VaultError::io("open", &path))? <= SegmentHeader::LEN as u64),
+    }
 }
 
 /// Lists the chunks of a data segment, unless the log says that it's gone.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use coffer_format::Lsn;
 use coffer_format::entry::Body;
+use coffer_format::{Lsn, SegmentId};
 use rusqlite::Connection;
 
 use crate::catalog::{self, Doubt};
@@ -58,6 +58,13 @@ impl Keeper for Vault {
 
     fn passed_over(&self) -> PassedOver {
         |_: &Body| false
+    }
+
+    fn suspect(&self, segment: SegmentId) -> Result<()> {
+        if !self.is_read_only() && !self.reading.unsound()?.contains(&segment) {
+            self.scrub(segment, &mut |_| true)?;
+        }
+        Ok(())
     }
 
     fn locked(&self, work: &mut dyn FnMut(&mut Connection, &Moment) -> Result<()>) -> Result<()> {

@@ -109,7 +109,7 @@ impl Replay {
             let found = match reading.files.open(segment, FileForm::Whole) {
                 Ok(found) => found,
                 // Without its header nobody knows what is in it: the gap shows where it was metadata.
-                Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) => continue,
+                Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Key(_)) => continue,
                 Err(error) => return Err(error),
             };
             if found.header.stream == Stream::Meta {

@@ -61,6 +61,17 @@ pub(crate) fn listed(db: &Connection, segment: SegmentId) -> Result<Option<Liste
     Ok(Some(Listed { row, on_disk, closed_so: rows.collect::<rusqlite::Result<_>>()? }))
 }
 
+/// Whether a segment's file with that hash isn't the segment that's listed: verified copies are of what is listed, and none is of what the
+/// file says.
+pub(crate) fn is_of_another(db: &Connection, segment: SegmentId, hash: FileHash) -> Result<bool> {
+    let mut query = db.prepare_cached(
+        "SELECT 1 FROM segments s WHERE segment = ?1 AND closed = 1 AND hash <> ?2
+           AND EXISTS (SELECT 1 FROM copies c WHERE c.segment = s.segment AND c.hash = s.hash)
+           AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.segment = s.segment AND c.hash = ?2)",
+    )?;
+    Ok(query.exists(params![segment.0, hash.0.to_vec()])?)
+}
+
 /// Lists a segment as its file says.
 pub(crate) fn list_as(db: &Connection, file: &Listed) -> Result<()> {
     let Listed { row, on_disk, closed_so } = file;
@@ -88,8 +99,10 @@ pub(crate) fn list_as(db: &Connection, file: &Listed) -> Result<()> {
     Ok(())
 }
 
-/// Rows of segments that have no file: with their hash, and whether nothing but the row speaks of them.
-pub(crate) fn listed_of(db: &Connection) -> Result<Vec<(SegmentId, Option<Vec<u8>>, bool)>> {
+/// A row that may be of a segment without a file: with its hash, and whether nothing but the row speaks of it.
+type ListedAlone = (SegmentId, Option<Vec<u8>>, bool);
+
+pub(crate) fn listed_of(db: &Connection) -> Result<Vec<ListedAlone>> {
     let mut query = db.prepare(
         "SELECT segment, hash, closed = 0 AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.segment = s.segment)
            AND NOT EXISTS (SELECT 1 FROM points WHERE fresh_segment = s.segment OR bulk_segment = s.segment)

@@ -21,7 +21,7 @@ pub(crate) use damage::{
     DamageKind, Stretch, WHOLE_FILE, all_damage, clear_missing, find_gaps, gaps, put_damage,
 };
 pub(crate) use listing::{
-    Listed, is_dropped, is_listed_closed, is_on_disk, list_as, listed, listed_of, tidy, unlist,
+    Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,
 };
 pub(crate) use readers::{Doubt, Readers};
 pub(crate) use schema::{

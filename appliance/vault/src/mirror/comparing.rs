@@ -26,6 +26,11 @@ impl Keeper for Mirror {
         take::branch_only
     }
 
+    /// What is damaged of a mirror shows when it's read back.
+    fn suspect(&self, _: SegmentId) -> Result<()> {
+        Ok(())
+    }
+
     fn locked(&self, work: &mut dyn FnMut(&mut Connection, &Moment) -> Result<()>) -> Result<()> {
         let mut db = self.db()?;
         catalog::forget_pages(&db)?;

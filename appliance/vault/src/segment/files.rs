@@ -73,6 +73,9 @@ impl SegmentFiles {
         let path = segment_path(&self.vault, segment, form);
         let file = self.disk.open(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => VaultError::NotOnDisk(vec![segment]),
+            std::io::ErrorKind::IsADirectory => {
+                VaultError::Damaged { segment, offset: 0, what: "a folder lies in its place".into() }
+            }
             _ => VaultError::Io { doing: "open", path: path.clone(), source },
         })?;
         let mut bytes = [0; SegmentHeader::LEN];

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use coffer_format::event::Place;
 use coffer_format::node::NodeKind;
-use coffer_format::segment::SegmentHeader;
+use coffer_format::segment::{SegmentHeader, Stream};
 use coffer_format::wire::Message;
 use coffer_format::{ComputerId, ConfigId, NodeId, from_bytes};
 use coffer_vault::comparison::Comparison;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::Mirror;
-use coffer_vault::{Vault, retention};
+use coffer_vault::{SegmentState, Vault, retention};
 use jiff::tz::TimeZone;
 
 use crate::support::Random;
@@ -376,4 +377,88 @@ fn the_vault_goes_on_while_its_catalog_is_compared() {
         })
         .unwrap();
     eprintln!("{nodes} nodes sent in {:?}", began.elapsed());
+}
+
+/// Makes the last closed data segment, with a file that has those bytes.
+fn make_segment(vault: &Arc<Vault>, world: (ComputerId, ConfigId), memory: Memory, bytes: Vec<u8>) -> Memory {
+    let mut agent = Agent::resume(vault, world.0, world.1, memory).unwrap();
+    agent.make_file(NodeId::ROOT, "the last", bytes);
+    agent.close().unwrap();
+    vault.roll().unwrap();
+    agent.leave()
+}
+
+fn last_data_segment(vault: &Arc<Vault>) -> SegmentState {
+    let states = vault.segments().unwrap();
+    *states.iter().rev().find(|state| state.closed && state.stream != Stream::Meta).unwrap()
+}
+
+/// Whatever becomes of a closed segment's file: its rows stay, it's damaged, and a copy brings all of it back.
+#[test]
+fn a_closed_segment_that_cannot_be_read_keeps_its_rows_and_heals() {
+    let World { fixture, vault, computer, config, memory } = world();
+    drop(vault);
+    let mut random = Random::new(12);
+    let before = files_of(fixture.dir());
+    let vault = fixture.open();
+    make_segment(&vault, (computer, config), memory.clone(), random.bytes(7 * PAGE));
+    let another_history = fixture.segment_bytes(last_data_segment(&vault).segment.0);
+    drop(vault);
+    put_back(fixture.dir(), &before);
+    let vault = fixture.open();
+    let memory = make_segment(&vault, (computer, config), memory, random.bytes(9 * PAGE));
+    let state = last_data_segment(&vault);
+    let SegmentState { segment, bytes: len, .. } = state;
+    let place = Place::Hq { name: "main office".into() };
+    vault.record_copies(vec![(segment, state.hash.unwrap(), place)]).unwrap();
+    let copy = fixture.segment_bytes(segment.0);
+    let len = len as usize;
+    assert_eq!(copy.len(), len);
+    let another = vault.segments().unwrap()[1];
+    let another = fixture.segment_bytes(another.segment.0);
+    let flipped = |at: usize| {
+        let mut bytes = copy.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let mut cases: Vec<(String, Vec<u8>)> =
+        [0, 1, SegmentHeader::LEN, len / 3, len / 2, len - 200, len - 60, len - 1]
+            .into_iter()
+            .map(|to| (format!("cut at {to}"), copy[..to].to_vec()))
+            .collect();
+    cases.extend([3, 15, len - 90, len - 30, len - 1].map(|at| (format!("bit at {at}"), flipped(at))));
+    cases.push(("bytes behind it".into(), [&copy[..], &[7; 5000]].concat()));
+    cases.push(("bytes of itself behind it".into(), [&copy[..], &copy[..]].concat()));
+    cases.push(("another segment".into(), another));
+    cases.push(("its number in another history".into(), another_history));
+    let path = fixture.segment_path(segment.0);
+    for (case, bytes) in
+        cases.into_iter().map(|(case, bytes)| (case, Some(bytes))).chain([("a folder".into(), None)])
+    {
+        match bytes {
+            // In place: whoever has it open has this file open.
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::create_dir(&path).unwrap();
+            }
+        }
+        let found =
+            vault.compare_catalog(&mut |_| true).unwrap_or_else(|error| panic!("{case}: {error}")).unwrap();
+        assert_eq!(found, Comparison::default(), "{case}");
+        let needs = vault.reading().to_heal().unwrap();
+        let need =
+            needs.iter().find(|need| need.segment == segment).unwrap_or_else(|| panic!("{case}: {needs:?}"));
+        assert!(need.by_copy && need.copies.len() == 1, "{case}: {need:?}");
+        let report = vault.verify(&mut |_| {}).unwrap();
+        assert_eq!((report.lost_count, report.catalog), (0, Comparison::default()), "{case}");
+        assert!(!vault.reading().known_damage().unwrap().is_empty(), "{case}");
+        vault.import_segment(segment, &copy).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert!(is_whole(&vault, config, &memory, &case), "{case}");
+    }
+}
+
+fn is_whole(vault: &Arc<Vault>, config: ConfigId, memory: &Memory, case: &str) -> bool {
+    let is_mended = is_mended(vault, config, memory, case);
+    !is_mended && vault.reading().to_heal().unwrap().is_empty()
 }
