@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coffer_format::event::{Event, Place};
 use coffer_format::segment::Stream;
-use coffer_format::{ConfigId, NodeId, SegmentId};
+use coffer_format::{ConfigId, NodeId, PointSeq, SegmentId};
 use rusqlite::params;
 
 use crate::catalog::{self, DamageKind, Stretch};
@@ -75,16 +75,27 @@ impl Reading {
         Ok(needs)
     }
 
-    /// Runs of metadata records that are missing: what they said of points, nobody knows.
+    /// Runs of metadata records that are missing, or couldn't be read when they were needed: what they said of points, nobody knows.
     pub fn missing_records(&self) -> Result<Vec<Gap>> {
-        let gaps = self.readers.with(catalog::gaps)?;
-        Ok(gaps.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }).collect())
+        let lacking = self.readers.with(catalog::lacking)?;
+        Ok(lacking.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }).collect())
+    }
+
+    /// Whether the catalog lacks metadata from before that point was closed: what the point shows may be older than it was, or lack files.
+    pub fn lacks_metadata(&self, config: ConfigId, point: PointSeq) -> Result<bool> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT 1 FROM points WHERE config = ?1 AND point = ?2 AND
+                   lsn > (SELECT MIN(lsn) FROM (SELECT MIN(first) AS lsn FROM gaps UNION ALL SELECT MIN(lsn) FROM unapplied))",
+            )?;
+            Ok(query.exists(params![config.0, point.0])?)
+        })
     }
 
     /// Whether it's worth looking at every version.
     fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
         let by_last_look = self.readers.with(catalog::last_look)?.1 > 0;
-        Ok(sound.has_damage() || by_last_look || !self.readers.with(catalog::gaps)?.is_empty())
+        Ok(sound.has_damage() || by_last_look || !self.readers.with(catalog::lacking)?.is_empty())
     }
 
     /// Whether damage reaches behind the last record that is used, where a closed segment has its index.

@@ -117,7 +117,7 @@ impl Vault {
             for record in &contents.index.records {
                 match record.kind {
                     RecordKind::Pack => put_pack(batch.db(), segment, record)?,
-                    RecordKind::Meta if catalog::find_log(batch.db(), record.lsn)?.is_none() => {
+                    RecordKind::Meta if catalog::is_lacking(batch.db(), record.lsn)? => {
                         // What it says comes before what was applied: only a new catalog has it in its place.
                         catalog::ask_for_rebuild(batch.db())?;
                     }

@@ -314,7 +314,7 @@ fn list_closed_again(
     for record in records {
         match record.kind {
             RecordKind::Pack => put_pack(db, segment, record)?,
-            RecordKind::Meta if catalog::find_log(db, record.lsn)?.is_none() => {
+            RecordKind::Meta if catalog::is_lacking(db, record.lsn)? => {
                 // What it says comes before what was applied: only a new catalog has it in its place.
                 catalog::ask_for_rebuild(db)?;
             }

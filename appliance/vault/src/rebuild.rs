@@ -310,6 +310,7 @@ impl CatchUp<'_> {
                     let (offset, len) = (record.offset, record.record_len);
                     let stretch = Stretch { segment: *segment, offset, len, kind: DamageKind::Changed };
                     catalog::put_damage(self.db, &stretch, FOUND_AT_OPEN, 0)?;
+                    catalog::put_unapplied(self.db, record.lsn)?;
                     catalog::set_applied(self.db, applied)?;
                 }
                 Err(error) => return Err(error),

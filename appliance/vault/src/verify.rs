@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coffer_format::event::Event;
 use coffer_format::segment::Stream;
-use coffer_format::{ConfigId, NodeId, PointSeq, SegmentId};
+use coffer_format::{ConfigId, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
@@ -181,6 +181,9 @@ impl Vault {
         self.transact(move |batch| {
             for segment in whole_again {
                 batch.audit("box", &format!("segment {segment} can be read as it was written again"))?;
+                if catalog::has_unapplied(batch.db(), segment)? {
+                    catalog::ask_for_rebuild(batch.db())?;
+                }
             }
             events.into_iter().try_for_each(|event| batch.write_event(event).map(drop))
         })
@@ -251,8 +254,7 @@ impl Reading {
     }
 
     fn add_gaps(&self, report: &mut Report) -> Result<()> {
-        let gaps = self.readers.with(catalog::gaps)?;
-        report.gaps.extend(gaps.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }));
+        report.gaps.extend(self.missing_records()?);
         Ok(())
     }
 
@@ -274,9 +276,17 @@ impl Reading {
         })?;
         report.touched.sort();
         (report.contents, report.elsewhere) = (checked.contents, checked.elsewhere);
+        let (mut is_lost, mut comes_back) = (report.lost_count > 0, report.touched_count > 0);
+        for gap in &report.gaps {
+            // A record that is listed and can't be read may be whole in a copy.
+            let record = self.readers.with(|db| catalog::find_log(db, Lsn(gap.first)))?;
+            let standing = record.map(|(segment, offset, len)| sound.of(segment, offset, len));
+            let is_gone = standing.is_none_or(|standing| standing == Standing::Lost);
+            (is_lost, comes_back) = (is_lost || is_gone, comes_back || !is_gone);
+        }
         report.verdict = match () {
-            () if report.lost_count > 0 || !report.gaps.is_empty() => Verdict::Lost,
-            () if report.touched_count > 0 => Verdict::Heals,
+            () if is_lost => Verdict::Lost,
+            () if comes_back => Verdict::Heals,
             () => Verdict::Whole,
         };
         // Metadata is needed whatever it says.

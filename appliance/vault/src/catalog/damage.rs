@@ -120,6 +120,34 @@ pub(crate) fn find_gaps(db: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Notes that the catalog goes on without what a record says.
+pub(crate) fn put_unapplied(db: &Connection, lsn: Lsn) -> Result<()> {
+    db.execute("INSERT OR REPLACE INTO unapplied VALUES (?1)", [lsn.0])?;
+    Ok(())
+}
+
+/// Whether the catalog goes on without what a record of that segment says.
+pub(crate) fn has_unapplied(db: &Connection, segment: SegmentId) -> Result<bool> {
+    let mut query = db.prepare_cached("SELECT 1 FROM unapplied JOIN log USING (lsn) WHERE segment = ?1")?;
+    Ok(query.exists([segment.0])?)
+}
+
+/// Whether what a record says isn't in the catalog, and should be.
+pub(crate) fn is_lacking(db: &Connection, lsn: Lsn) -> Result<bool> {
+    let mut is_lacking = db.prepare_cached(
+        "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM log WHERE lsn = ?1) OR EXISTS (SELECT 1 FROM unapplied WHERE lsn = ?1)",
+    )?;
+    Ok(is_lacking.exists([lsn.0])?)
+}
+
+/// Runs of metadata records that the catalog lacks, because they aren't there or couldn't be read: first and last of each.
+pub(crate) fn lacking(db: &Connection) -> Result<Vec<(Lsn, Lsn)>> {
+    let mut query = db
+        .prepare_cached("SELECT first, last FROM gaps UNION ALL SELECT lsn, lsn FROM unapplied ORDER BY 1")?;
+    let rows = query.query_map([], |row| Ok((Lsn(row.get(0)?), Lsn(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Runs of metadata records that should be there and aren't: first and last of each.
 pub(crate) fn gaps(db: &Connection) -> Result<Vec<(Lsn, Lsn)>> {
     let mut query = db.prepare_cached("SELECT first, last FROM gaps ORDER BY first")?;

@@ -73,6 +73,8 @@ CREATE TABLE IF NOT EXISTS simulated (barcode TEXT PRIMARY KEY, is_current INTEG
 -- When segments were last read back, as far as bytes; and what follows for points: when all that they need had been.
 CREATE TABLE IF NOT EXISTS read_back (segment INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, ms INTEGER NOT NULL, is_sound INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS point_dates (config INTEGER, point INTEGER, ms INTEGER NOT NULL, PRIMARY KEY (config, point)) WITHOUT ROWID;
+-- Metadata records that are listed and couldn't be read when they were to be applied: what they say isn't in the catalog.
+CREATE TABLE IF NOT EXISTS unapplied (lsn INTEGER PRIMARY KEY);
 -- When the catalog was last compared with the segments, and when it was mended.
 CREATE TABLE IF NOT EXISTS care (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- What the last trial restore of each computer's files showed; why: what was wrong.

@@ -105,6 +105,17 @@ impl<'a> Run<'a> {
         if tops.iter().any(|(path, _)| path.is_empty()) {
             self.check_names()?;
         }
+        if reading.lacks_metadata(wanted.config, wanted.point)? {
+            self.done.left_out += 1;
+            self.left_out.push(LeftOut {
+                index: None,
+                path: Blob(b"/".to_vec()),
+                why: LeftOutWhy::Damaged,
+                what: "may be older than it was at this point, or lack files: metadata of the time before it is missing on the box. What a copy \
+                       has of it comes back by itself: restore it again in a while, or from an earlier point"
+                    .into(),
+            });
+        }
         for (path, top) in tops {
             self.collect_way(&path, &mut parents_sent)?;
             if top.kind != NodeKind::Directory {

@@ -14,7 +14,7 @@ use coffer_vault::{Vault, VaultError, reclaim};
 use crate::support::Random;
 use crate::support::agent::{Agent, Memory, PAGE};
 use crate::support::fixture::{Fixture, enrol};
-use crate::support::restored::{check_point, read};
+use crate::support::restored::{check_point, everything, read, restore_all_there_is};
 
 const ROOT: NodeId = NodeId::ROOT;
 
@@ -350,4 +350,50 @@ fn bytes_that_hq_has_of_an_open_segment_heal_its_damaged_end() {
     assert_eq!(report.verdict, Verdict::Whole, "{report:?}");
     assert!(stopped.is_whole(&vault));
     assert_eq!(vault.reading().to_heal().unwrap(), []);
+}
+
+/// Where the catalog was made without a record, no later point is given as if nothing were wrong.
+#[test]
+fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes_back() {
+    let (fixture, vault, config, memory) = closed();
+    let states = vault.segments().unwrap();
+    let second = *states.iter().filter(|one| one.closed && one.stream == Stream::Meta).nth(1).unwrap();
+    drop(vault);
+    let path = fixture.segment_path(second.segment.0);
+    let copy = std::fs::read(&path).unwrap();
+    let records: Vec<_> = copy.windows(4).enumerate().filter(|(_, bytes)| bytes == b"CREC").collect();
+    // The last one is the index.
+    for (at, _) in &records[..records.len() - 1] {
+        let mut broken = copy.clone();
+        broken[at + 40] ^= 1;
+        std::fs::write(&path, &broken).unwrap();
+        fixture.delete_catalog();
+        let vault = fixture.open();
+        let report = verify(&vault);
+        assert_eq!(report.verdict, Verdict::Lost, "{at}: {report:?}");
+        assert_eq!(report.gaps.len(), 1, "{at}: {report:?}");
+        let shown = vault.reading().points(config).unwrap();
+        assert!(shown.len() >= 2, "{at}: {shown:?}");
+        for (point, model) in &memory.points {
+            let is_shown = shown.iter().any(|one| one.point == point.0);
+            if point.0 == 1 {
+                check_point(vault.reading(), config, *point, model).unwrap();
+            } else if is_shown && vault.reading().lacks_metadata(config, *point).unwrap() {
+                let (_, left_out) =
+                    restore_all_there_is(vault.reading(), &everything(config, *point)).unwrap();
+                assert!(left_out.values().any(|one| one.what.contains("may be older")), "{at}: {left_out:?}");
+            } else if is_shown {
+                // The record is of what came after it.
+                check_point(vault.reading(), config, *point, model).unwrap();
+            }
+        }
+        let newest = *memory.points.keys().next_back().unwrap();
+        assert!(vault.reading().lacks_metadata(config, newest).unwrap(), "{at}");
+        vault.import_segment(second.segment, &copy).unwrap();
+        assert!(vault.compare_catalog(&mut |_| true).unwrap().unwrap().made_anew.is_some(), "{at}");
+        assert_eq!(verify(&vault).verdict, Verdict::Whole, "{at}");
+        for (point, model) in &memory.points {
+            check_point(vault.reading(), config, *point, model).unwrap();
+        }
+    }
 }

@@ -67,7 +67,10 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let remark = first_remark(reading, id, points.first())?;
             let lost = lost_files.get(&id).copied().unwrap_or(0);
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
-            let known = Known { holds_files, looked_ms: looked, failure: failure_said, remark, lost };
+            let newest = points.first().map(|point| PointSeq(point.point));
+            let is_doubtful = newest.is_some_and(|newest| reading.lacks_metadata(id, newest).unwrap_or(true));
+            let known =
+                Known { holds_files, looked_ms: looked, failure: failure_said, remark, lost, is_doubtful };
             let Judged { standing, at_risk_ms, why } = judge(points.first(), known, now);
             configurations.push(ConfigStatus {
                 config: config.config,

@@ -46,8 +46,8 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
         (0, 0, _) => return None,
         (_, 0, true) => {
             return Some(
-                "Metadata on the box's disk is damaged: what it says is in the catalog, but the disk can't prove it. The box asks its copies \
-                 for it. Have the disk checked."
+                "Metadata on the box's disk is damaged: the disk can't prove what the catalog says. The box asks its copies for it. Have the \
+                 disk checked."
                     .into(),
             );
         }

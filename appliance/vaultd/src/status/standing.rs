@@ -60,10 +60,12 @@ pub(super) struct Known<'a> {
     pub(super) remark: Option<&'a str>,
     /// Files of the newest point that can't be restored, from here or from a copy.
     pub(super) lost: u64,
+    /// Whether metadata from before the newest point is missing.
+    pub(super) is_doubtful: bool,
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure, remark, lost } = known;
+    let Known { holds_files, looked_ms, failure, remark, lost, is_doubtful } = known;
     let Some(newest) = newest else {
         let standing = if failure.is_some() { Standing::Failing } else { Standing::Initial };
         return Judged { standing, at_risk_ms: None, why: None };
@@ -71,7 +73,9 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
     let is_future = newest.closed_ms > now_ms + FUTURE_MS;
     let protected_ms = newest.closed_ms.max(looked_ms.unwrap_or(0));
     let at_risk_ms = (!is_future).then(|| now_ms.saturating_sub(protected_ms));
-    let incomplete = cannot_be_restored(newest, lost).or_else(|| lacks(newest, holds_files, remark));
+    let incomplete = cannot_be_restored(newest, lost)
+        .or_else(|| is_doubtful.then(|| may_be_older(newest)))
+        .or_else(|| lacks(newest, holds_files, remark));
     let standing = match () {
         () if failure.is_some() => Standing::Failing,
         () if incomplete.is_some() => Standing::Incomplete,
@@ -98,6 +102,14 @@ fn cannot_be_restored(newest: &Point, lost: u64) -> Option<String> {
             newest.point
         )
     })
+}
+
+fn may_be_older(newest: &Point) -> String {
+    format!(
+        "metadata from before restore point {} is missing on the box: what the point shows may be older, or lack files. The box asks its copies \
+         for it",
+        newest.point
+    )
 }
 
 /// What the newest point lacks.
@@ -139,8 +151,14 @@ mod tests {
         }
     }
 
-    const WHOLE: Known<'_> =
-        Known { holds_files: true, looked_ms: None, failure: None, remark: None, lost: 0 };
+    const WHOLE: Known<'_> = Known {
+        holds_files: true,
+        looked_ms: None,
+        failure: None,
+        remark: None,
+        lost: 0,
+        is_doubtful: false,
+    };
 
     #[test]
     fn protected_is_only_what_is_whole_and_fresh() {
@@ -152,6 +170,7 @@ mod tests {
         assert_eq!(standing(&point(2, fresh), WHOLE), Standing::Incomplete);
         assert_eq!(standing(&point(0, NOW_MS - 25 * HOUR_MS), WHOLE), Standing::Stale);
         assert_eq!(standing(&point(0, fresh), Known { lost: 1, ..WHOLE }), Standing::Incomplete);
+        assert_eq!(standing(&point(0, fresh), Known { is_doubtful: true, ..WHOLE }), Standing::Incomplete);
         let failing = Known { failure: Some("can't be read"), ..WHOLE };
         assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
     }
