@@ -310,6 +310,7 @@ impl<'a> Session<'a> {
         let gained = match self.progress.receipted(segment, bytes) {
             Ok(gained) => gained,
             Err(Misfit::Lost) => {
+                self.shared.vault.reading().suspect_segment(segment);
                 self.shared.blame(segment);
                 return Err(WanError::Damaged { segment });
             }
@@ -327,6 +328,7 @@ impl<'a> Session<'a> {
         let Some(hash) = hash else { return Ok(()) };
         let known = self.work.state(segment).filter(|state| state.closed).and_then(|state| state.hash);
         if known != Some(hash) {
+            self.shared.vault.reading().suspect_segment(segment);
             self.shared.blame(segment);
             return Err(WanError::Damaged { segment });
         }

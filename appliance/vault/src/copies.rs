@@ -133,8 +133,9 @@ impl Reading {
         })?;
         let durable = durable.ok_or_else(|| VaultError::NotOnDisk(vec![segment]))?;
         let count = (durable.saturating_sub(offset)).min(buffer.len() as u64) as usize;
-        let file = self.files.get(segment)?.file;
-        file.read_at(offset, &mut buffer[..count]).map_err(VaultError::io("read", "a segment"))?;
+        let file = self.file_of(segment)?.file;
+        let read = file.read_at(offset, &mut buffer[..count]);
+        read.inspect_err(|_| self.suspect(segment, offset)).map_err(VaultError::io("read", "a segment"))?;
         Ok(count)
     }
 

@@ -54,6 +54,7 @@ mod seal;
 mod segment;
 mod simulated;
 mod soundness;
+mod suspects;
 mod takeover;
 pub mod trial;
 mod vault;

@@ -28,7 +28,7 @@ impl Reading {
 
     /// Header, index and trailer of a closed segment that is on disk.
     pub(crate) fn stub_of(&self, segment: SegmentId) -> Result<Vec<u8>> {
-        let readable = self.files.get(segment)?;
+        let readable = self.file_of(segment)?;
         let Some(contents) = read_contents(&*readable.file, &readable.key)? else {
             return Err(VaultError::Damaged { segment, offset: 0, what: "its index can't be read".into() });
         };

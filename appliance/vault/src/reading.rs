@@ -15,7 +15,8 @@ use crate::beginnings::Beginnings;
 use crate::catalog::{self, ChunkLocation, Doubt, Readers};
 use crate::disk::Disk;
 use crate::seal::{open_record, read_compressed};
-use crate::segment::SegmentFiles;
+use crate::segment::{ReadableSegment, SegmentFiles};
+use crate::suspects::Suspects;
 use crate::{Result, VaultError};
 
 /// Decoded entries kept at hand.
@@ -33,6 +34,7 @@ pub struct Reading {
     pub(crate) beginnings: Mutex<Beginnings>,
     /// Records that were looked for in the segments, and aren't there either.
     in_vain: Mutex<HashSet<Lsn>>,
+    pub(crate) suspects: Mutex<Suspects>,
 }
 
 impl Reading {
@@ -45,6 +47,7 @@ impl Reading {
             entries: Mutex::default(),
             beginnings: Mutex::default(),
             in_vain: Mutex::default(),
+            suspects: Mutex::default(),
         }
     }
 
@@ -114,8 +117,24 @@ impl Reading {
         read_compressed(plain)
     }
 
-    /// Reads and opens one record into `buffer`.
+    /// A segment's file. What's wrong with it is kept in mind.
+    pub(crate) fn file_of(&self, segment: SegmentId) -> Result<ReadableSegment> {
+        self.files.get(segment).inspect_err(|error| self.note_met(error))
+    }
+
+    /// Reads and opens one record into `buffer`. What can't be read is kept in mind.
     fn record<'a>(
+        &self,
+        segment: SegmentId,
+        offset: u64,
+        len: u64,
+        kind: RecordKind,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<(RecordHeader, &'a [u8])> {
+        self.try_record(segment, offset, len, kind, buffer).inspect_err(|error| self.note_met(error))
+    }
+
+    fn try_record<'a>(
         &self,
         segment: SegmentId,
         offset: u64,

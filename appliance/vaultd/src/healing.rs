@@ -47,6 +47,7 @@ impl Healing {
     /// Heals what is due.
     pub(crate) fn work(&mut self, appliance: &Appliance) {
         self.look_for_missing(appliance);
+        look_at_suspects(appliance);
         if let Err(error) = self.heal(appliance) {
             tracing::error!(%error, "damage couldn't be healed; it's tried again");
         }
@@ -130,6 +131,20 @@ impl Healing {
             if is_over || is_known && !reading.has_beginning(segment) {
                 reading.wait_no_longer(segment);
             }
+        }
+    }
+}
+
+/// What somebody couldn't read is looked at closely at once, so that it's known as damage and heals.
+fn look_at_suspects(appliance: &Appliance) {
+    if appliance.vault.is_read_only() {
+        return;
+    }
+    match appliance.vault.look_at_suspects() {
+        Ok(0) => {}
+        Ok(places) => tracing::error!(places, "damage was found where something couldn't be read"),
+        Err(error) => {
+            tracing::error!(%error, "what couldn't be read couldn't be looked at closely; it's tried again")
         }
     }
 }

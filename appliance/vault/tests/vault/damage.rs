@@ -131,6 +131,27 @@ fn data_segment(vault: &Arc<Vault>) -> SegmentId {
 }
 
 #[test]
+fn what_a_restore_meets_is_listed_once_and_healed() {
+    let (world, vault) = world(true);
+    let segment = data_segment(&vault);
+    world.disk.flip_bit(&world.fixture.segment_path(segment.0), 700);
+    assert!(vault.reading().suspected().unwrap().is_empty());
+    assert!(!world.unreadable(&vault).is_empty());
+    assert!(vault.reading().known_damage().unwrap().is_empty());
+    let met: Vec<_> = vault.reading().suspected().unwrap().into_keys().collect();
+    assert_eq!(met, [segment]);
+    assert_eq!(vault.look_at_suspects().unwrap(), 1);
+    assert_eq!(vault.reading().known_damage().unwrap().len(), 1);
+    let needs = vault.reading().to_heal().unwrap();
+    assert_eq!(needs.iter().map(|need| need.segment).collect::<Vec<_>>(), [segment]);
+    // Met again: it's listed already.
+    assert!(!world.unreadable(&vault).is_empty());
+    assert!(vault.reading().suspected().unwrap().is_empty());
+    assert_eq!(vault.look_at_suspects().unwrap(), 0);
+    assert_eq!(vault.reading().known_damage().unwrap().len(), 1);
+}
+
+#[test]
 fn damage_heals_when_the_chunk_comes_again() {
     for at in [700, 20] {
         let (world, vault) = world(true);

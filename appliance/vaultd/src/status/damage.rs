@@ -16,7 +16,24 @@ pub(super) fn sentences(appliance: &Appliance) -> Result<Vec<String>, VaultError
     let damage =
         Damage { places: reading.known_damage()?.len(), is_metadata: is_metadata(&reading.to_heal()?) };
     let (touched, count) = reading.touched_by_damage(NAMED_MAX)?;
-    Ok(gap(missing).into_iter().chain(sentence(&damage, &touched, count)).collect())
+    let heals = !appliance.only_restores() && !appliance.vault.is_read_only();
+    let met = met(reading.suspected()?.len(), heals);
+    Ok(gap(missing).into_iter().chain(sentence(&damage, &touched, count)).chain(met).collect())
+}
+
+/// What reads met that isn't listed yet, or can't be on a disk that takes no writes.
+fn met(segments: usize, heals: bool) -> Option<String> {
+    let met = format!("{segments} segments on the box's disk couldn't be read as they were written");
+    match (segments, heals) {
+        (0, _) => None,
+        (_, true) => Some(format!(
+            "{met}: the box looks at them closely within a minute, and what is damaged comes back from its copies by itself."
+        )),
+        (_, false) => Some(format!(
+            "{met}, and the box can't heal them while its disk takes no writes: files that need them can't be restored from it. Have the \
+             disk checked."
+        )),
+    }
 }
 
 /// What is damaged, apart from the versions that it touches.
@@ -107,6 +124,13 @@ mod tests {
         assert!(
             sentence(&damage(1, false), &[touched("/a", true)], 1).unwrap().contains("from no copy either")
         );
+    }
+
+    #[test]
+    fn what_a_read_met_is_told_before_it_is_listed() {
+        assert_eq!(met(0, true), None);
+        assert!(met(1, true).unwrap().contains("comes back from its copies"));
+        assert!(met(1, false).unwrap().contains("takes no writes"));
     }
 
     #[test]

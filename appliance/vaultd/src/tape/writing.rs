@@ -179,6 +179,7 @@ impl TapeJob {
             };
             self.record(writing, &plan, &receipt, written)?;
             for refused in &receipt.refused {
+                writing.vault.reading().suspect_segment(refused.segment);
                 tried.segments.insert(refused.segment);
                 written.refused.push(format!("segment {}: {}", refused.segment, refused.why));
             }
