@@ -144,7 +144,7 @@ impl Session {
         let (wire, vault, aside) = (&self.wire, self.vault, &mut self.aside);
         let captured =
             capture::capture(CaptureJob { order, wire, journal: &mut *journal, vault, start, aside });
-        if matches!(captured, Ok(Outcome::Unchanged { .. })) {
+        if matches!(&captured, Ok(outcome @ Outcome::Unchanged { .. }) if outcome.is_up_to_date()) {
             self.up_to_date(config)?;
         }
         if let Err(CaptureError::Wire(WireError::Refused(refusal))) = &captured

@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{Running, Site};
+use support::{Running, Site, said};
 
 #[test]
 fn a_databases_logs_come_between_two_points_of_everything() {
@@ -87,6 +87,63 @@ fn commands_before_and_after_make_files_that_belong_together() {
     );
     assert_eq!(fs::read(site.restore(&[]).join("live")).unwrap(), b"43 rows");
     assert_eq!(site.points("alpha/files")[0]["report_lines"], 1);
+}
+
+/// What a command that failed would have written isn't there to be captured: that makes a point by itself, once, and so does
+/// its end.
+#[test]
+fn a_command_that_fails_is_told_though_nothing_has_changed_and_no_longer_than_it_fails() {
+    for which in ["before", "after"] {
+        let site = Site::start();
+        let flag = site.path("flag");
+        fs::write(site.data().join("dump.sql"), b"42 rows").unwrap();
+        site.configure(&format!(
+            "include = [{:?}]\nwhen = \"manual\"\n[database]\n{which} = \"test ! -e '{}' || {{ date +%N >&2; kill -9 $$; }}\"\n",
+            site.data(),
+            flag.display(),
+        ));
+        let config = || site.status()["computers"][0]["configurations"][0].clone();
+        let captured = |code: i32, points: usize, state: &str| {
+            let output = site.capture();
+            assert_eq!(output.status.code(), Some(code), "{which}: {}", said(&output));
+            assert_eq!(site.points("alpha/files").len(), points, "{which}: {}", said(&output));
+            assert_eq!(config()["state"], state, "{which}");
+        };
+        captured(0, 1, "protected");
+        captured(0, 1, "protected");
+        fs::write(&flag, "").unwrap();
+        captured(3, 2, "incomplete");
+        let told = site.coffer(&["status"]);
+        assert!(told.contains(&format!("the command {which} the capture failed")), "{told}");
+        let protected_ms = config()["protected_ms"].clone();
+        captured(3, 2, "incomplete");
+        assert_eq!(config()["protected_ms"], protected_ms, "{which}: nobody knows that it's all there is");
+        // With something else to capture it's still said.
+        fs::write(site.data().join("other"), which).unwrap();
+        captured(3, 3, "incomplete");
+        fs::remove_file(&flag).unwrap();
+        captured(0, 4, "protected");
+        captured(0, 4, "protected");
+    }
+}
+
+/// Whatever comes between two points of everything, the dump is as old as before.
+#[test]
+fn what_comes_beside_a_point_takes_no_remark_of_a_failed_command_away() {
+    let site = Site::start();
+    let logs = site.data().join("logs");
+    fs::create_dir(&logs).unwrap();
+    site.configure(&format!(
+        "include = [{:?}]\nwhen = \"every 1 hours\"\n[database]\nbefore = \"exit 7\"\nlogs = [{logs:?}]\nlogs_every = \"every 1 seconds\"\n",
+        site.data(),
+    ));
+    let agent = Running::start_logged(&mut site.agent("run"), &site.agent_log());
+    site.wait_until("the first point", || !site.points("alpha/files").is_empty());
+    fs::write(logs.join("1.log"), b"written since").unwrap();
+    site.wait_until("the logs come", || site.points("alpha/files").len() > 1);
+    let report = site.coffer(&["report", "alpha/files"]);
+    assert!(report.contains("the command before the capture failed"), "{report}");
+    drop(agent);
 }
 
 #[test]

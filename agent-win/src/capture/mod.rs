@@ -33,7 +33,7 @@ mod target;
 use std::io;
 use std::path::PathBuf;
 
-use coffer_format::entry::{Consistency, Remark};
+use coffer_format::entry::{Consistency, Remark, RemarkKind};
 use coffer_format::{NodeId, PartNo, PointSeq};
 
 use crate::journal::JournalError;
@@ -72,6 +72,12 @@ impl Outcome {
             Outcome::Unchanged { report } => report,
             Outcome::Closed(closed) => &closed.report,
         }
+    }
+
+    /// Whether the newest point is all there is. It isn't where an application or a command for it failed: what it would have
+    /// written isn't there to be captured.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.report().iter().all(|line| line.kind != RemarkKind::Application)
     }
 }
 

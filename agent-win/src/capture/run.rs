@@ -20,7 +20,7 @@ use super::{CaptureError, Outcome, Progress, Start, Target};
 use crate::changes::Hints;
 use crate::config::{CompressionChoice, Scope};
 use crate::cut::Workers;
-use crate::journal::{Journal, JournalChange, remarked};
+use crate::journal::{Journal, JournalChange, are_alike, remarked};
 use crate::platform::TIMES_TELL_WRITES;
 use crate::platform::mounted_at;
 use crate::standstill::{Claim, Enclosures, Stance};
@@ -74,13 +74,15 @@ pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
     let (give_back, spare) = sync_channel(SPARE_BUFFERS);
     let sender = Sender::new(wire, journal, (config, vault), progress, start, give_back, aside)?;
     std::thread::scope(|threads| {
+        let run_after = stance.after.map(|after| after.beside(threads));
         let planner = threads.spawn({
-            let (workers, scope) = (&workers, scope.clone());
+            let (workers, scope, stance) = (&workers, scope.clone(), &stance);
             move || {
                 progress.settle_in();
                 let outlet = Outlet::new(items, workers, spare, stream);
                 let reading = Reading::new(outlet, reader, chunk_key, (&scope, view, hints), progress);
-                looks(Pass::new(reading, (scope.clone(), revision), start.next_node), &target, start, &stance)
+                let pass = Pass::new(reading, (scope.clone(), revision), start.next_node);
+                looks(pass, &target, start, stance, || run_after.and_then(|run| run()))
             }
         });
         let sent = send(sender, queue);
@@ -107,6 +109,7 @@ fn looks(
     target: &Target,
     start: Start,
     stance: &Stance<'_>,
+    run_after: impl FnOnce() -> Option<Remark>,
 ) -> Result<Vec<Remark>, CaptureError> {
     let is_whole = matches!(target, Target::Everything);
     if is_whole {
@@ -116,21 +119,30 @@ fn looks(
     if is_whole {
         pass.note_reread()?;
     }
+    let before = pass.reading.journal.said_before()?;
+    let mut said = stance.said.clone();
+    if stance.is_beside {
+        said.extend(before.iter().filter(|remark| remark.kind == RemarkKind::Application).cloned());
+    }
+    said.extend(run_after());
     let lines = pass.reading.report.lines();
     let now_remarked = remarked(&lines);
     // A claim that no longer holds, or holds again, is news though nothing else has changed.
-    let is_news = pass.reading.outlet.steps() > 0 || pass.is_absence_news() || now_remarked != pass.remarked;
-    if is_news {
+    let is_changed =
+        pass.reading.outlet.steps() > 0 || pass.is_absence_news() || now_remarked != pass.remarked;
+    if is_changed {
         pass.reading.outlet.settle()?;
         pass.unlink_below_removed()?;
     }
-    let mut report = stance.said.clone();
+    let mut report = said.clone();
     report.extend(lines);
     let lacking = pass.lacking_of(stance.named)?;
     if !lacking.is_empty() && consistency == Consistency::Application {
         consistency = Consistency::Crash;
     }
+    said.extend(lacking.iter().cloned());
     report.extend(lacking);
+    let is_news = is_changed || !stance.is_beside && !are_alike(&said, &before);
     if is_news && let Some(enclosures) = stance.enclosures {
         report.extend(enclose(&mut pass, enclosures)?);
     }
@@ -139,6 +151,7 @@ fn looks(
     if is_news || is_draft {
         pass.note_absent()?;
         pass.reading.outlet.note(JournalChange::Remarked { remarked: now_remarked })?;
+        pass.reading.outlet.note(JournalChange::Said { said })?;
         pass.reading.outlet.close(consistency, report.clone())?;
     } else {
         pass.reading.outlet.flush()?;

@@ -50,7 +50,7 @@ pub(crate) struct Job {
     pub(crate) scope: Arc<Scope>,
     pub(crate) schedule: Schedule,
     pub(crate) watch: Option<Watch>,
-    /// When the box last heard how things stand.
+    /// When the box last heard how things stand; never where what it has isn't all there is.
     pub(crate) told: Option<Instant>,
     /// Refused for good: only another configuration or a restart helps.
     pub(crate) is_stopped: bool,
@@ -238,7 +238,7 @@ impl Job {
         if self.is_scheduled(is_point) {
             self.schedule.done(began);
         }
-        self.told = Some(Instant::now());
+        self.told = outcome.is_up_to_date().then(Instant::now);
         self.stage = Stage::Changes;
         self.told_waiting = None;
         if let Some(bookmarks) = self.bookmarks.as_mut().filter(|_| is_point) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use coffer_format::entry::Remark;
 use coffer_format::op::Name;
 use coffer_format::wire::Recalled;
 use coffer_format::{ChunkId, NodeId, VaultId};
@@ -80,6 +81,10 @@ pub(crate) enum JournalChange {
     /// What the point has to say of single paths.
     Remarked {
         remarked: Remarked,
+    },
+    /// What the point has to say of applications, commands and snapshots.
+    Said {
+        said: Vec<Remark>,
     },
 }
 
@@ -314,6 +319,7 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
         JournalChange::Unwanted { path } => absent::remove_mount(transaction, path),
         JournalChange::Absent { paths } => absent::put(transaction, paths),
         JournalChange::Remarked { remarked } => remarks::put(transaction, remarked),
+        JournalChange::Said { said } => remarks::put_said(transaction, said),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) use known::{Known, MemoryKind, Settled, attrs_hash};
 pub use position::Position;
 pub(crate) use position::{Standing, Totals};
 pub(crate) use reader::JournalReader;
-pub(crate) use remarks::{Remarked, remarked};
+pub(crate) use remarks::{Remarked, are_alike, remarked};
 pub(crate) use signatures::{PageSignature, PageSignatures};
 
 /// One part of one point: names the state of the box right after it.

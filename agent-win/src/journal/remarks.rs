@@ -1,10 +1,10 @@
-//! What the newest point had to say of single paths: those are looked at again, whatever else is, so that no point that says
-//! nothing of them follows one that did.
+//! What the newest point had to say. Single paths are looked at again, whatever else is, so that no point that says nothing of
+//! them follows one that did; what was said of applications, commands and snapshots is compared with what's said next.
 
 use std::collections::BTreeSet;
 
 use coffer_format::entry::{Remark, RemarkKind};
-use coffer_format::to_bytes;
+use coffer_format::{from_bytes, to_bytes};
 use rusqlite::{Transaction, params};
 
 use super::{JournalError, JournalReader};
@@ -21,7 +21,26 @@ pub(crate) fn remarked(lines: &[Remark]) -> Remarked {
     lines.iter().filter(stays).map(|line| (line.path.0.to_vec(), to_bytes(&line.kind)[0])).collect()
 }
 
+/// Whether two say the same, but for what a program said: that may differ each time.
+pub(crate) fn are_alike(one: &[Remark], other: &[Remark]) -> bool {
+    let told = |remark: &Remark| {
+        let what = remark.what.split(':').next().unwrap_or_default().to_owned();
+        (to_bytes(&remark.kind), remark.path.0.to_vec(), what)
+    };
+    let all = |remarks: &[Remark]| remarks.iter().map(told).collect::<BTreeSet<_>>();
+    all(one) == all(other)
+}
+
 impl JournalReader {
+    /// What the newest point had to say of applications, commands and snapshots.
+    pub(crate) fn said_before(&self) -> Result<Vec<Remark>, JournalError> {
+        let read = self.connection().prepare_cached("SELECT remark FROM said").and_then(|mut query| {
+            let rows = query.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        Ok(self.said(read)?.iter().filter_map(|remark| from_bytes(remark).ok()).collect())
+    }
+
     pub(crate) fn remarked(&self) -> Result<Remarked, JournalError> {
         let read =
             self.connection().prepare_cached("SELECT path, kind FROM remarks").and_then(|mut query| {
@@ -36,4 +55,10 @@ pub(super) fn put(transaction: &Transaction<'_>, remarked: &Remarked) -> rusqlit
     transaction.prepare_cached("DELETE FROM remarks")?.execute([])?;
     let mut insert = transaction.prepare_cached("INSERT INTO remarks VALUES (?, ?)")?;
     remarked.iter().try_for_each(|(path, kind)| insert.execute(params![path, kind]).map(drop))
+}
+
+pub(super) fn put_said(transaction: &Transaction<'_>, said: &[Remark]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM said")?.execute([])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO said VALUES (?)")?;
+    said.iter().try_for_each(|remark| insert.execute([to_bytes(remark)]).map(drop))
 }

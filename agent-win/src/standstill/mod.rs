@@ -3,6 +3,7 @@
 //! What was done decides what the point may claim to be. Whatever fails here is said in the point's report and never
 //! keeps a capture from being made.
 
+mod after;
 mod commands;
 mod enclosures;
 mod named_files;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coffer_format::entry::{Remark, RemarkKind};
 
+pub use after::After;
 pub use enclosures::Enclosures;
 pub use named_files::NamedFiles;
 pub use stance::Stance;
@@ -24,7 +26,7 @@ pub(crate) use wanted::{NoSnapshot, SnapshotWanted, StandstillWanted};
 
 use crate::config::{OpenFiles, Quiet};
 use crate::platform::{self, CAN_SNAPSHOT, Snapshot};
-use commands::run;
+use after::failed;
 
 /// What a point may claim of the instant that its files are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +51,9 @@ pub(crate) struct Standstill {
     /// What applications count on that made ready.
     named: Vec<NamedFiles>,
     snapshot: Option<Snapshot>,
-    /// Still to be run.
-    after: Option<String>,
+    after: After,
+    /// Nothing was done this time: what was said of the applications' data before still holds.
+    is_beside: bool,
 }
 
 impl Standstill {
@@ -63,7 +66,8 @@ impl Standstill {
             enclosures: None,
             named: Vec::new(),
             snapshot: None,
-            after: None,
+            after: After::default(),
+            is_beside: true,
         }
     }
 
@@ -72,9 +76,10 @@ impl Standstill {
     pub(crate) fn begin(wanted: &StandstillWanted<'_>, stop: &AtomicBool) -> Standstill {
         let mut standstill = Standstill::none();
         let database = wanted.config.database.as_ref();
-        standstill.after = database.and_then(|database| database.after.clone());
+        standstill.is_beside = false;
+        standstill.after = After::new(database.and_then(|database| database.after.clone()));
         if let Some(before) = database.and_then(|database| database.before.as_deref()) {
-            standstill.command("before", before, stop);
+            standstill.said.extend(failed("before", before, stop));
         }
         standstill.enclosures = wanted.enclosures();
         match wanted.config.open_files {
@@ -93,6 +98,8 @@ impl Standstill {
             said: self.said.clone(),
             enclosures: self.enclosures.as_ref(),
             named: &self.named,
+            after: Some(&self.after),
+            is_beside: self.is_beside,
         }
     }
 
@@ -136,7 +143,7 @@ impl Standstill {
         self.view = Arc::new(view);
         self.snapshot = Some(snapshot);
         // The snapshot stands still; the files themselves may move again.
-        self.run_after();
+        self.said.extend(self.after.run());
     }
 
     fn wait_for(&mut self, quiet: Quiet, wanted: &StandstillWanted<'_>, stop: &AtomicBool) {
@@ -161,31 +168,15 @@ impl Standstill {
         }
     }
 
-    fn command(&mut self, which: &str, command: &str, stop: &AtomicBool) {
-        if let Err(error) = run(command, stop) {
-            self.say(
-                RemarkKind::Application,
-                b"",
-                format!("the command {which} the capture failed: {error}"),
-            );
-        }
-    }
-
-    fn run_after(&mut self) {
-        if let Some(after) = self.after.take() {
-            // What the command before did must be undone, also where somebody wants to stop.
-            self.command("after", &after, &AtomicBool::new(false));
-        }
-    }
-
     fn say(&mut self, kind: RemarkKind, path: &[u8], what: String) {
         tracing::warn!(path = %String::from_utf8_lossy(path), what);
         self.said.push(Remark { kind, path: path.into(), what });
     }
 
     /// Lets go. `is_durable`: the box has a point of all that the applications gave, which they're told.
-    pub(crate) fn end(mut self, is_durable: bool) {
-        self.run_after();
+    pub(crate) fn end(self, is_durable: bool) {
+        // Where no point came, which is told: that's said in the log.
+        self.after.run();
         if let Some(enclosures) = &self.enclosures {
             enclosures.clear();
         }
