@@ -56,6 +56,8 @@ pub(crate) enum Waiting {
     OnBattery,
     FirstCopyOnBattery,
     OnMeteredNetwork,
+    /// Until somebody asks.
+    Asked,
 }
 
 impl fmt::Display for Waiting {
@@ -64,6 +66,7 @@ impl fmt::Display for Waiting {
             Waiting::OnBattery => "on battery",
             Waiting::FirstCopyOnBattery => "on battery, the first copy needs mains power",
             Waiting::OnMeteredNetwork => "the network is metered",
+            Waiting::Asked => "its configuration is manual",
         };
         write!(f, "{WAITS}{why}")
     }

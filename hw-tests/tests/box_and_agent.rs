@@ -116,6 +116,38 @@ fn one_capture_by_command_that_fails_is_told_on_the_box_too() {
     agent.kill();
 }
 
+/// What nobody has asked for isn't under way.
+#[test]
+fn a_manual_configuration_says_what_it_waits_for() {
+    let site = Site::start();
+    fill(&site, 3, 1);
+    site.configure(&format!("include = [{:?}]\nwhen = \"manual\"\n", site.data()));
+    let agent = site.start_agent();
+    site.wait_until("the box knows what it waits for", || {
+        site.coffer(&["status"]).contains("the first copy of files waits: its configuration is manual")
+    });
+    assert!(site.try_coffer(&["capture", "alpha/files"]).status.success());
+    site.wait_until("it comes when it's asked for", || {
+        site.status()["computers"][0]["configurations"][0]["state"] == "protected"
+    });
+    agent.kill();
+}
+
+/// Nothing is claimed of a computer that isn't captured any more.
+#[test]
+fn a_revoked_computer_is_shown_as_revoked_and_claims_nothing() {
+    let site = Site::start();
+    fill(&site, 3, 1);
+    capture(&site);
+    site.coffer(&["computer", "revoke", "alpha"]);
+    let config = site.status()["computers"][0]["configurations"][0].clone();
+    assert_eq!((&config["state"], config["protected_ms"].is_null()), (&serde_json::json!("revoked"), true));
+    let told = site.coffer(&["status"]);
+    assert!(told.contains("alpha was revoked") && told.contains("not captured any more"), "{told}");
+    let listed = site.coffer(&["computers"]);
+    assert!(!listed.contains("protected"), "{listed}");
+}
+
 /// No watch tells of a link on the way: what it leads to by now is what's asked for.
 #[test]
 fn a_link_on_the_way_that_leads_elsewhere_is_followed_while_it_is_watched() {

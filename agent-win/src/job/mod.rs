@@ -294,7 +294,8 @@ impl Job {
 
     /// Tells the box why nothing comes, and when that's over.
     pub(crate) fn tell_if_waiting(&mut self, session: &Session, guest: &Guest) -> Result<(), WireError> {
-        let waiting = self.waiting(guest);
+        let is_manual = self.config.when == When::Manual && !self.schedule.is_asked();
+        let waiting = self.waiting(guest).or(is_manual.then_some(Waiting::Asked));
         if waiting != self.told_waiting {
             let doing = waiting.map_or_else(String::new, |waiting| waiting.to_string());
             session.doing(self.text.config, &doing)?;

@@ -371,6 +371,10 @@ fn computers(appliance: &Appliance) -> Outcome {
         let number = computer["computer"].as_u64();
         let found = status.computers.iter().find(|one| Some(u64::from(one.computer)) == number);
         let worst = found.and_then(|one| one.configurations.iter().map(|config| config.state).min());
+        let worst = match computer["revoked"] == true {
+            true => Some(status::Standing::Revoked),
+            false => worst,
+        };
         computer["protection"] = json!(worst.map_or("no configuration", status::Standing::name));
     }
     Ok(list)

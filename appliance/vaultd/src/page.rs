@@ -90,9 +90,10 @@ fn render(status: &Status) -> String {
         out.push_str(&format!("<p>{}</p>", escape(note)));
     }
     out.push_str("<table><tr><th>Computer</th><th>Backup</th><th>State</th><th>Data at risk</th><th>Restore points</th><th>Now</th></tr>");
-    for computer in status.computers.iter().filter(|computer| !computer.revoked) {
+    for computer in &status.computers {
         for config in &computer.configurations {
-            let risk = match (config.at_risk_ms, config.last_point_ms) {
+            let risk = match (config.at_risk_ms, config.protected_ms) {
+                _ if computer.revoked => "not captured any more".into(),
                 (Some(ms), _) => format!("changes of the last {}", hours(ms)),
                 (None, Some(_)) => "not known".into(),
                 (None, None) => "everything".into(),

@@ -36,7 +36,8 @@ pub struct ConfigStatus {
     /// Remarks of the newest point.
     pub remarks: u64,
     pub last_point_ms: Option<u64>,
-    /// When the newest point was last known to be all there is: as it was made, or as the agent last found nothing new.
+    /// When the newest point was last known to be all there is: as it was made, or as the agent last found nothing new. `None` where it
+    /// holds no file, and where the computer was revoked.
     pub protected_ms: Option<u64>,
     /// `None` before the first point, and where its age isn't known.
     pub at_risk_ms: Option<u64>,
@@ -71,7 +72,12 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let is_doubtful = newest.is_some_and(|newest| reading.lacks_metadata(id, newest).unwrap_or(true));
             let known =
                 Known { holds_files, looked_ms: looked, failure: failure_said, remark, lost, is_doubtful };
-            let Judged { standing, at_risk_ms, why } = judge(points.first(), known, now);
+            let judged = match computer.revoked {
+                true => Judged { standing: Standing::Revoked, at_risk_ms: None, why: None },
+                false => judge(points.first(), known, now),
+            };
+            let Judged { standing, at_risk_ms, why } = judged;
+            let claimed = last.filter(|_| holds_files && !computer.revoked);
             configurations.push(ConfigStatus {
                 config: config.config,
                 name: config.name.clone(),
@@ -79,7 +85,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 points: points.len(),
                 remarks: points.first().map_or(0, |point| point.report_lines),
                 last_point_ms: last,
-                protected_ms: last.map(|last| last.max(looked.unwrap_or(0))),
+                protected_ms: claimed.map(|last| last.max(looked.unwrap_or(0))),
                 at_risk_ms,
                 failure,
                 lacking: why,
@@ -122,6 +128,17 @@ fn first_remark(
         let plain = |letter: char| if letter.is_control() { '?' } else { letter };
         whole.chars().take(SHOWN_MAX).map(plain).collect()
     }))
+}
+
+/// That nothing of a computer is captured any more.
+pub(super) fn notes(computers: &[ComputerStatus]) -> impl Iterator<Item = String> {
+    let note = |computer: &ComputerStatus| {
+        format!(
+            "{} was revoked: nothing of it is captured any more. What the box has of it can be restored.",
+            computer.name
+        )
+    };
+    computers.iter().filter(|computer| computer.revoked).map(note)
 }
 
 /// Why an agent that's there doesn't capture a configuration, in its own words.
@@ -174,6 +191,14 @@ fn age(computer: &ComputerStatus, config: &ConfigStatus, waits: Option<&str>) ->
             )),
         };
     };
+    if config.protected_ms.is_none() {
+        return (!computer.connected).then(|| {
+            format!(
+                "{name}: the newest restore point of {of} holds no file and the computer isn't connected: all of it is at risk. Start \
+                 coffer-agent there."
+            )
+        });
+    }
     // A point from the future is told of by what it lacks.
     let age_ms = config.at_risk_ms.filter(|age| *age > STALE_MS && last_ms > 0)?;
     let ago = hours(age_ms);
@@ -226,6 +251,20 @@ mod tests {
             let computer = stale(connected);
             let told = age(&computer, &computer.configurations[0], None).unwrap();
             assert!(told.contains("PC1") && told.contains("last protected"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_never_held_a_file_was_never_protected() {
+        for connected in [true, false] {
+            let mut computer = stale(connected);
+            let config = &mut computer.configurations[0];
+            (config.protected_ms, config.at_risk_ms) = (None, None);
+            let told = age(&computer, &computer.configurations[0], None);
+            assert_eq!(told.is_some(), !connected);
+            assert!(
+                told.is_none_or(|told| told.contains("holds no file") && !told.contains("last protected"))
+            );
         }
     }
 }

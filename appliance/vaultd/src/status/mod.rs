@@ -77,6 +77,7 @@ impl Status {
             notes: copies::notes(&appliance.settings),
         };
         status.sentences = sentences(appliance, &status)?;
+        status.notes.extend(computers::notes(&status.computers));
         status.notes.extend(proof::notes(&status));
         status.notes.extend(proof::catalog(&reading.catalog_care()?, status.now_ms));
         Ok(status)

@@ -12,6 +12,8 @@ const FUTURE_MS: u64 = 5 * 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
+    /// The computer was revoked: nothing of it is captured any more.
+    Revoked,
     /// No point is whole yet.
     Initial,
     /// The computer says that its captures fail.
@@ -28,6 +30,7 @@ impl Standing {
     /// As screens show it.
     pub fn name(self) -> &'static str {
         match self {
+            Standing::Revoked => "revoked",
             Standing::Initial => "initial",
             Standing::Failing => "failing",
             Standing::Incomplete => "incomplete",
@@ -72,7 +75,8 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
     };
     let is_future = newest.closed_ms > now_ms + FUTURE_MS;
     let protected_ms = newest.closed_ms.max(looked_ms.unwrap_or(0));
-    let at_risk_ms = (!is_future).then(|| now_ms.saturating_sub(protected_ms));
+    // Where no file was ever held, nothing was protected since.
+    let at_risk_ms = (!is_future && holds_files).then(|| now_ms.saturating_sub(protected_ms));
     let incomplete = cannot_be_restored(newest, lost)
         .or_else(|| is_doubtful.then(|| may_be_older(newest)))
         .or_else(|| lacks(newest, holds_files, remark));

@@ -103,7 +103,8 @@ fn show_status(status: &Value) {
     let mut lines = Vec::new();
     for computer in status["computers"].as_array().into_iter().flatten() {
         for config in computer["configurations"].as_array().into_iter().flatten() {
-            let risk = match (config["at_risk_ms"].as_u64(), config["last_point_ms"].as_u64()) {
+            let risk = match (config["at_risk_ms"].as_u64(), config["protected_ms"].as_u64()) {
+                _ if computer["revoked"] == true => "not captured any more".into(),
                 (Some(age), _) => coffer_vaultd::units::hours(age),
                 (None, Some(_)) => "not known".into(),
                 (None, None) => "everything".into(),
