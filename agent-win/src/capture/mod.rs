@@ -74,10 +74,10 @@ impl Outcome {
         }
     }
 
-    /// Whether the newest point is all there is. It isn't where an application or a command for it failed: what it would have
-    /// written isn't there to be captured.
+    /// Whether the newest point is all there is. It isn't where a command for an application failed, which has no path: what it
+    /// would have written isn't there to be captured.
     pub(crate) fn is_up_to_date(&self) -> bool {
-        self.report().iter().all(|line| line.kind != RemarkKind::Application)
+        self.report().iter().all(|line| line.kind != RemarkKind::Application || !line.path.0.is_empty())
     }
 }
 
