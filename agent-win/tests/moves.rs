@@ -122,7 +122,7 @@ fn stress(what: What) {
     }
     let reports: Vec<&Vec<Remark>> = points.iter().map(|(closed, _)| &closed.report).collect();
     let silent = reports.iter().filter(|report| report.is_empty()).count();
-    assert!(silent >= 10, "at such a rate nearly each point is settled: {reports:?}");
+    assert!(silent >= 3, "at such a rate most points are settled: {reports:?}");
     bench.capture();
     bench.assert_all_there();
 }
