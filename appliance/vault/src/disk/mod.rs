@@ -12,7 +12,7 @@ pub use crash::{CrashDisk, PowerCut};
 pub use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 
-/// Files in directories. What isn't a file counts as not being there, and makes room for one. A created or renamed file survives a power cut only after `sync_dir`.
+/// Files in directories. A created or renamed file survives a power cut only after `sync_dir`.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file; it must not exist.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
