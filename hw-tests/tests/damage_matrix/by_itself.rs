@@ -45,44 +45,27 @@ fn a_flip_in_an_old_segment_is_found_by_itself_and_heals_from_headquarters() {
 #[test]
 fn what_a_restore_meets_heals_from_headquarters_without_a_verify() {
     let fleet = Fleet::prepare();
-    for is_folder in [false, true] {
-        let mut world = fleet.copy();
-        let settings = world.dir.join("box/box.toml");
-        let text = fs::read_to_string(&settings).unwrap().replace("simulated = true", "simulated = false");
-        fs::write(&settings, format!("{text}\n[scrub]\nenabled = false\n")).unwrap();
-        let segment = largest(&world.dir.join("box/vault/segments"));
-        let whole = fs::read(&segment).unwrap();
-        let damage = || {
-            if is_folder {
-                fs::remove_file(&segment).unwrap();
-                fs::create_dir(&segment).unwrap();
-            } else {
-                flip(&segment, whole.len() as u64 / 2);
-            }
-        };
-        if is_folder {
-            damage();
-        }
-        world.start_hq().unwrap();
-        world.start_box().unwrap();
-        if !is_folder {
-            damage();
-            let to = world.dir.join("first");
-            let output = world.coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
-            assert_eq!(output.status.code(), Some(11), "{}", said(&output));
-            let status = said(&world.coffer(&["status"]));
-            assert!(status.contains("couldn't be read") || status.contains("damaged"), "{status}");
-        }
-        let log = world.dir.join("box.log");
-        wait_until("the damage is healed", &log, || {
-            said(&world.coffer(&["audit", "--newest", "1000"])).contains("was healed from a copy")
-        });
-        assert!(segment.is_file() && fs::read(&segment).unwrap() == whole, "the segment isn't as it was");
-        let to = world.dir.join("second");
-        let output = world.coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", said(&output));
-        world.stop();
-    }
+    let mut world = fleet.copy();
+    let settings = world.dir.join("box/box.toml");
+    let text = fs::read_to_string(&settings).unwrap().replace("simulated = true", "simulated = false");
+    fs::write(&settings, text.replace("[scrub]\nenabled = true", "[scrub]\nenabled = false")).unwrap();
+    let segment = largest(&world.dir.join("box/vault/segments"));
+    let whole = fs::read(&segment).unwrap();
+    world.start_hq().unwrap();
+    world.start_box().unwrap();
+    flip(&segment, whole.len() as u64 / 2);
+    let to = world.dir.join("first");
+    let output = world.coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(11), "{}", said(&output));
+    let status = said(&world.coffer(&["status"]));
+    assert!(status.contains("couldn't be read") || status.contains("damaged"), "{status}");
+    wait_until("the damage is healed", &world.dir.join("box.log"), || {
+        said(&world.coffer(&["audit", "--newest", "1000"])).contains("was healed from a copy")
+    });
+    assert!(fs::read(&segment).unwrap() == whole, "the segment isn't as it was");
+    let to = world.dir.join("second");
+    let output = world.coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
 }
 
 #[test]
