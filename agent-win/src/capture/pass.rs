@@ -64,6 +64,8 @@ pub(super) struct Pass<'a> {
     /// New files that couldn't be read: the box doesn't know them.
     pub(super) unsent: HashSet<NodeId>,
     pub(super) torn: Vec<Vec<u8>>,
+    /// Folders that weren't there when they were to be listed.
+    gone: Vec<Vec<u8>>,
     /// Folders as they were listed, what wasn't met in them, and what was gone by the time that it was to be read.
     pub(super) seen: SeenFolders,
     pub(super) leaving: Leaving,
@@ -111,6 +113,7 @@ impl<'a> Pass<'a> {
             late_links: Vec::new(),
             unsent: HashSet::new(),
             torn: Vec::new(),
+            gone: Vec::new(),
             seen: SeenFolders::default(),
             leaving: Leaving::new(),
             vanished: HashSet::new(),
@@ -153,6 +156,7 @@ impl<'a> Pass<'a> {
         self.walk_on(&mut walk)?;
         self.read_deferred()?;
         self.follow_moves(&mut walk)?;
+        self.judge_gone();
         self.stands()?;
         if !self.encloses {
             self.say_absent()?;
@@ -162,6 +166,14 @@ impl<'a> Pass<'a> {
         self.is_first_look = false;
         self.reread.is_over();
         Ok(std::mem::take(&mut self.torn))
+    }
+
+    /// Folders that were gone when they were to be listed: gone or replaced since their parents were, which the next look sees, or
+    /// missing, which may show only once their parents are listed in their turn.
+    fn judge_gone(&mut self) {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|path| !self.is_absent(path));
+        self.torn.append(&mut gone);
     }
 
     /// What the newest point had to say something of is looked at, too.
@@ -310,11 +322,8 @@ impl<'a> Pass<'a> {
                 return Ok(());
             }
             Ok(listed) => listed,
-            Err(error) if is_gone(&error) && self.is_absent(&path) => return Ok(()),
-            // Gone or replaced since its parent was listed: the next look sees that. In a snapshot nothing goes.
             Err(error) if is_gone(&error) => {
-                self.stands()?;
-                self.torn.push(path);
+                self.gone.push(path);
                 return Ok(());
             }
             Err(error) => {
