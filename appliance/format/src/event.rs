@@ -1,6 +1,12 @@
 //! What happened to a vault besides captures. The catalog is these and the parts, folded in order of their Lsn.
 
-use crate::{Blob, ComputerId, ConfigId, FileHash, PointSeq, SegmentId};
+use crate::{Blob, ComputerId, ConfigId, FileHash, Lsn, PointSeq, SegmentId};
+
+layout! {
+    /// A run of metadata records, by number: the first and the last.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct Run { pub first: Lsn, pub last: Lsn }
+}
 
 kinds! {
     /// Where a verified copy of a segment is.
@@ -100,9 +106,12 @@ kinds! {
         19 = Escrowed { digest: FileHash, encapsulated: [u8; 32], sealed: Blob },
         /// Another line of this vault's history was left, and this one counts: what agents know may be of the other.
         20 = LineLeft,
-        /// The agent has forgotten what it knew of that line.
+        /// The agent has forgotten what it knew of that line. Of boxes that didn't note without which records; now it's 23.
         21 = JournalRecalled { config: ConfigId },
         /// This cartridge is a simulated library's: a file on the box's own disk. So until it's labelled anew.
         22 = CartridgeSimulated { barcode: String },
+        /// The agent has forgotten what it knew, and compares its files with what the catalog has without these records, which
+        /// couldn't be read: from its next point on they don't lack any more. In order, none next to another.
+        23 = JournalRecalledWithout { config: ConfigId, records: Vec<Run> },
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use coffer_format::event::{Event, Place};
 use coffer_format::segment::Stream;
-use coffer_format::{ConfigId, NodeId, PointSeq, SegmentId};
-use rusqlite::params;
+use coffer_format::{ConfigId, Lsn, NodeId, PointSeq, SegmentId};
+use rusqlite::{OptionalExtension, params};
 
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::presence::list_by_name_only;
@@ -15,6 +15,9 @@ use crate::soundness::Soundness;
 use crate::vault::Vault;
 use crate::verify::{Gap, Touched, Verdict, touched_of};
 use crate::{Result, SegmentState};
+
+/// After all records.
+const NOW: Lsn = Lsn(i64::MAX as u64);
 
 /// A segment with damage in records that are used, or whose file is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Reading {
             let is_used = !records.is_empty()
                 || is_unknown
                 || by_copy && (state.stream == Stream::Meta || self.reaches_index(&stretch)?);
-            if !is_used {
+            if !is_used || state.stream == Stream::Meta && self.is_given_up(&stretch)? {
                 continue;
             }
             match needs.last_mut().filter(|last| last.segment == stretch.segment) {
@@ -76,26 +79,94 @@ impl Reading {
     }
 
     /// Runs of metadata records that are missing, or couldn't be read when they were needed: what they said of points, nobody knows.
+    /// None once all computers have compared everything without them, and no kept point is older than that.
     pub fn missing_records(&self) -> Result<Vec<Gap>> {
         let lacking = self.readers.with(catalog::lacking)?;
-        Ok(lacking.into_iter().map(|(first, last)| Gap { first: first.0, last: last.0 }).collect())
+        if lacking.is_empty() || !self.has_doubts()? {
+            return Ok(Vec::new());
+        }
+        Ok(lacking.into_iter().map(|run| Gap { first: run.first.0, last: run.last.0 }).collect())
     }
 
-    /// Whether the catalog lacks metadata from before that point was closed: what the point shows may be older than it was, or lack files.
-    pub fn lacks_metadata(&self, config: ConfigId, point: PointSeq) -> Result<bool> {
+    /// Kept points that may be older than they were, or lack files: metadata of the time before them is missing, and their computer
+    /// hasn't compared everything without it before; or it has, and it came back since.
+    pub fn doubtful_points(&self) -> Result<Vec<(ConfigId, PointSeq)>> {
+        if !self.readers.with(catalog::may_lack)? {
+            return Ok(Vec::new());
+        }
         self.readers.with(|db| {
             let mut query = db.prepare_cached(
-                "SELECT 1 FROM points WHERE config = ?1 AND point = ?2 AND
-                   lsn > (SELECT MIN(lsn) FROM (SELECT MIN(first) AS lsn FROM gaps UNION ALL SELECT MIN(lsn) FROM unapplied))",
+                "SELECT config, point, lsn FROM points WHERE closed_ms IS NOT NULL AND expired_ms IS NULL ORDER BY config, point",
             )?;
-            Ok(query.exists(params![config.0, point.0])?)
+            let rows = query.query_map([], |row| {
+                Ok((ConfigId(row.get(0)?), PointSeq(row.get(1)?), Lsn(row.get(2)?)))
+            })?;
+            let mut doubtful = Vec::new();
+            for row in rows {
+                let (config, point, lsn) = row?;
+                if catalog::goes_by_others(db, config, lsn)? {
+                    doubtful.push((config, point));
+                }
+            }
+            Ok(doubtful)
         })
+    }
+
+    /// The same of one point.
+    pub fn is_doubtful(&self, config: ConfigId, point: PointSeq) -> Result<bool> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT lsn FROM points WHERE config = ?1 AND point = ?2")?;
+            let lsn = query.query_row(params![config.0, point.0], |row| Ok(Lsn(row.get(0)?))).optional()?;
+            lsn.map_or(Ok(false), |lsn| catalog::goes_by_others(db, config, lsn))
+        })
+    }
+
+    /// Configurations whose computers go by other metadata than the catalog has: they haven't compared everything since that is so.
+    pub(crate) fn out_of_step(&self) -> Result<Vec<ConfigId>> {
+        if !self.readers.with(catalog::may_lack)? {
+            return Ok(Vec::new());
+        }
+        let begun: Vec<ConfigId> = self.readers.with(|db| {
+            let mut query = db.prepare_cached("SELECT DISTINCT config FROM parts ORDER BY config")?;
+            Ok(query.query_map([], |row| Ok(ConfigId(row.get(0)?)))?.collect::<rusqlite::Result<_>>()?)
+        })?;
+        let mut out = Vec::new();
+        for config in begun {
+            if self.goes_by_others(config)? {
+                out.push(config);
+            }
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn goes_by_others(&self, config: ConfigId) -> Result<bool> {
+        self.readers.with(|db| catalog::goes_by_others(db, config, NOW))
+    }
+
+    fn has_doubts(&self) -> Result<bool> {
+        Ok(!self.out_of_step()?.is_empty() || !self.doubtful_points()?.is_empty())
+    }
+
+    /// Whether damage in metadata is only in records that the catalog is without, and that no kept point goes by any more.
+    pub(crate) fn is_given_up(&self, stretch: &Stretch) -> Result<bool> {
+        let only_lacking = self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT COUNT(*), COUNT(unapplied.lsn) FROM log LEFT JOIN unapplied USING (lsn)
+                 WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
+            )?;
+            let counts: (u64, u64) = query
+                .query_row(params![stretch.segment.0, stretch.offset, stretch.len], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            Ok(counts.0 > 0 && counts.0 == counts.1)
+        })?;
+        Ok(only_lacking && !self.has_doubts()?)
     }
 
     /// Whether it's worth looking at every version.
     fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
         let by_last_look = self.readers.with(catalog::last_look)?.1 > 0;
-        Ok(sound.has_damage() || by_last_look || !self.readers.with(catalog::lacking)?.is_empty())
+        Ok(sound.has_damage() || by_last_look || !self.missing_records()?.is_empty())
     }
 
     /// Whether damage reaches behind the last record that is used, where a closed segment has its index.

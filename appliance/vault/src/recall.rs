@@ -31,9 +31,40 @@ impl Vault {
         self.record(vec![Event::LineLeft])
     }
 
-    /// The agent has begun to recall the configuration anew.
+    /// The agent has begun to recall the configuration anew: from now on it goes by what the catalog has.
     pub fn note_recalled(&self, config: ConfigId) -> Result<()> {
-        self.record(vec![Event::JournalRecalled { config }])
+        self.transact(move |batch| {
+            let records = catalog::lacking(batch.db())?;
+            batch.write_event(Event::JournalRecalledWithout { config, records }).map(|_| ())
+        })
+    }
+
+    /// An agent begins a configuration of which nothing is here: it goes by that, whatever the catalog lacks.
+    pub fn note_begun(&self, config: ConfigId) -> Result<()> {
+        match self.reading.goes_by_others(config)? {
+            true => self.note_recalled(config),
+            false => Ok(()),
+        }
+    }
+
+    /// Where metadata is missing that no copy is known to have: all computers are asked to compare everything with what's left, so
+    /// that their next points are whole. Returns whether that's new.
+    pub fn go_on_without_lost_metadata(&self) -> Result<bool> {
+        let mut is_asked = true;
+        for config in self.reading.out_of_step()? {
+            is_asked &= self.reading.must_recall(config)?;
+        }
+        if is_asked {
+            return Ok(false);
+        }
+        self.transact(move |batch| {
+            batch.audit(
+                "box",
+                "metadata is missing or came back: all computers compare everything with what the box has",
+            )?;
+            batch.write_event(Event::LineLeft).map(|_| ())
+        })?;
+        Ok(true)
     }
 }
 

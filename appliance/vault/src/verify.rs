@@ -30,6 +30,9 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Metadata records that should be there and aren't.
     pub gaps: Vec<Gap>,
+    /// Kept points that may be older than they were, or lack files, as metadata of the time before them isn't what their computer
+    /// went by.
+    pub doubtful: u64,
     /// Different contents of files that kept versions have, and how many of them need something that is only on tape or at HQ.
     pub contents: u64,
     pub elsewhere: u64,
@@ -94,6 +97,10 @@ impl Report {
             _ => format!(
                 "; {gone} metadata records are missing, and points made then may lack files or not be shown"
             ),
+        };
+        let gaps = match self.doubtful {
+            0 => gaps,
+            doubtful => format!("{gaps}; {doubtful} points may be older than they were, or lack files"),
         };
         let judged = match self.verdict {
             Verdict::Whole if self.elsewhere > 0 => {
@@ -255,6 +262,7 @@ impl Reading {
 
     fn add_gaps(&self, report: &mut Report) -> Result<()> {
         report.gaps.extend(self.missing_records()?);
+        report.doubtful = self.doubtful_points()?.len() as u64;
         Ok(())
     }
 
@@ -284,6 +292,8 @@ impl Reading {
             let is_gone = standing.is_none_or(|standing| standing == Standing::Lost);
             (is_lost, comes_back) = (is_lost || is_gone, comes_back || !is_gone);
         }
+        // What came back after a computer had gone on without it.
+        is_lost |= report.doubtful > 0 && report.gaps.is_empty();
         report.verdict = match () {
             () if is_lost => Verdict::Lost,
             () if comes_back => Verdict::Heals,
@@ -292,6 +302,10 @@ impl Reading {
         // Metadata is needed whatever it says.
         for state in self.segments()?.into_iter().filter(|state| state.stream == Stream::Meta) {
             for one in report.damage.iter().filter(|one| one.segment == state.segment) {
+                let Damage { segment, offset, len, .. } = *one;
+                if self.is_given_up(&Stretch { segment, offset, len, kind: DamageKind::Changed })? {
+                    continue;
+                }
                 let standing = sound.of(one.segment, one.offset, one.len);
                 let verdict = if standing == Standing::Lost { Verdict::Lost } else { Verdict::Heals };
                 report.verdict = report.verdict.max(verdict);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coffer_format::SegmentId;
+use coffer_format::segment::Stream;
 use coffer_vault::healing::HealNeed;
 use coffer_vault::{Vault, VaultError};
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use crate::serve::Appliance;
 /// A segment that couldn't be healed is tried again after so long, then after twice as long, up to the most.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-/// What was closed with damage is handed on as it is when HQ couldn't be asked for so long.
+/// What was closed with damage is handed on as it is, and lost metadata is done without, when copies couldn't be asked for so long.
 const ASKS_FOR: Duration = Duration::from_secs(3600);
 
 /// How often it's seen whether every segment's file is there.
@@ -52,6 +53,9 @@ impl Healing {
             tracing::error!(%error, "damage couldn't be healed; it's tried again");
         }
         self.hand_on(appliance);
+        if let Err(error) = self.go_on_without(appliance) {
+            tracing::error!(%error, "the computers couldn't be asked to make up for lost metadata; it's tried again");
+        }
     }
 
     /// Files that are gone are noticed without anything being read.
@@ -124,15 +128,42 @@ impl Healing {
     /// What was closed with damage is handed on once HQ has nothing that is better, or couldn't be asked for long.
     fn hand_on(&self, appliance: &Appliance) {
         let reading = appliance.vault.reading();
-        // What HQ has is known once it said how far behind it is.
-        let is_known = appliance.wan.as_ref().is_none_or(|wan| wan.status().borrow().behind_bytes.is_some());
-        let is_over = self.began.elapsed() >= ASKS_FOR;
+        let is_known = is_known_what_hq_has(appliance);
         for segment in reading.waiting_to_be_mended() {
-            if is_over || is_known && !reading.has_beginning(segment) {
+            if self.is_over() || is_known && !reading.has_beginning(segment) {
                 reading.wait_no_longer(segment);
             }
         }
     }
+
+    /// What metadata no copy is known to have, or couldn't be had for long, is done without: the computers compare everything.
+    fn go_on_without(&self, appliance: &Appliance) -> Result<(), VaultError> {
+        if appliance.vault.is_read_only() {
+            return Ok(());
+        }
+        let reading = appliance.vault.reading();
+        let is_promised = |need: &HealNeed| !need.copies.is_empty() || reading.has_beginning(need.segment);
+        let is_metadata = |need: &&HealNeed| need.stream == Stream::Meta || need.bytes == 0;
+        let comes = reading.to_heal()?.iter().filter(is_metadata).any(is_promised);
+        if !self.is_over() && (comes || !is_known_what_hq_has(appliance)) {
+            return Ok(());
+        }
+        if appliance.vault.go_on_without_lost_metadata()? {
+            tracing::warn!(
+                "metadata is missing or came back: all computers compare everything with what the box has"
+            );
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.began.elapsed() >= ASKS_FOR
+    }
+}
+
+/// It is once HQ said how far behind it is.
+fn is_known_what_hq_has(appliance: &Appliance) -> bool {
+    appliance.wan.as_ref().is_none_or(|wan| wan.status().borrow().behind_bytes.is_some())
 }
 
 /// What somebody couldn't read is looked at closely at once, so that it's known as damage and heals.

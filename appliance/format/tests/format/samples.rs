@@ -8,7 +8,7 @@ use coffer_format::entry::{
     Body, Consistency, DataUpTo, Entry, PointStats, Remark, RemarkKind, ReportLine, Watermark,
 };
 use coffer_format::escrow::Escrow;
-use coffer_format::event::{CartridgeState, DropReason, Event, Place, Whereabouts};
+use coffer_format::event::{CartridgeState, DropReason, Event, Place, Run, Whereabouts};
 use coffer_format::manifest::{Map, Range, Source};
 use coffer_format::node::{Attr, AttrKind, NodeKind, NodeMeta};
 use coffer_format::op::{Content, MapBody, Name, Op};
@@ -235,6 +235,13 @@ fn events() -> Vec<(&'static str, Event)> {
         ("verified", Event::Verified { segments: 5, bytes: 6, touched: 2, lost: 1 }),
         ("line-left", Event::LineLeft),
         ("journal-recalled", Event::JournalRecalled { config: ConfigId(3) }),
+        (
+            "journal-recalled-without",
+            Event::JournalRecalledWithout {
+                config: ConfigId(3),
+                records: vec![Run { first: Lsn(7), last: Lsn(9) }, Run { first: Lsn(12), last: Lsn(12) }],
+            },
+        ),
         (
             "escrowed",
             Event::Escrowed { digest: hash, encapsulated: [5; 32], sealed: Blob(b"ciphertext".to_vec()) },

@@ -221,14 +221,24 @@ fn apply_event(db: &Connection, lsn: Lsn, now: u64, event: &Event) -> Result<()>
             "INSERT OR REPLACE INTO state SELECT ?1 || config, ?2 FROM configurations",
             params![super::RECALL, lsn.0],
         )?,
-        Event::JournalRecalled { config } => {
-            db.execute("DELETE FROM state WHERE key = ?1 || ?2", params![super::RECALL, config.0])?
+        Event::JournalRecalled { config } => recalled(db, *config)?,
+        Event::JournalRecalledWithout { config, records } => {
+            db.prepare_cached("INSERT OR REPLACE INTO recalls VALUES (?1, ?2, ?3)")?.execute(params![
+                config.0,
+                lsn.0,
+                to_bytes(records)
+            ])?;
+            recalled(db, *config)?
         }
         Event::Escrowed { .. } => db
             .prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?
             .execute(params![super::ESCROW, lsn.0])?,
     };
     Ok(())
+}
+
+fn recalled(db: &Connection, config: ConfigId) -> Result<usize> {
+    Ok(db.execute("DELETE FROM state WHERE key = ?1 || ?2", params![super::RECALL, config.0])?)
 }
 
 /// Chains an audit entry to the one before it.

@@ -1,5 +1,6 @@
 //! Damage as the catalog lists it: stretches of segments that aren't what was written, and gaps in the order of metadata records.
 
+use coffer_format::event::Run;
 use coffer_format::{Lsn, SegmentId};
 use rusqlite::{Connection, params};
 
@@ -140,12 +141,20 @@ pub(crate) fn is_lacking(db: &Connection, lsn: Lsn) -> Result<bool> {
     Ok(is_lacking.exists([lsn.0])?)
 }
 
-/// Runs of metadata records that the catalog lacks, because they aren't there or couldn't be read: first and last of each.
-pub(crate) fn lacking(db: &Connection) -> Result<Vec<(Lsn, Lsn)>> {
+/// Runs of metadata records that the catalog lacks, because they aren't there or couldn't be read. In order, none next to another.
+pub(crate) fn lacking(db: &Connection) -> Result<Vec<Run>> {
     let mut query = db
         .prepare_cached("SELECT first, last FROM gaps UNION ALL SELECT lsn, lsn FROM unapplied ORDER BY 1")?;
-    let rows = query.query_map([], |row| Ok((Lsn(row.get(0)?), Lsn(row.get(1)?))))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let rows = query.query_map([], |row| Ok(Run { first: Lsn(row.get(0)?), last: Lsn(row.get(1)?) }))?;
+    let mut runs: Vec<Run> = Vec::new();
+    for run in rows {
+        let run = run?;
+        match runs.last_mut().filter(|last| last.last.0 + 1 >= run.first.0) {
+            Some(last) => last.last = last.last.max(run.last),
+            None => runs.push(run),
+        }
+    }
+    Ok(runs)
 }
 
 /// Runs of metadata records that should be there and aren't: first and last of each.

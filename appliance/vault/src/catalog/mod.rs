@@ -5,6 +5,7 @@ mod chunks;
 mod damage;
 mod listing;
 mod readers;
+mod recalls;
 mod schema;
 mod shadow;
 mod tree;
@@ -25,6 +26,7 @@ pub(crate) use listing::{
     Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,
 };
 pub(crate) use readers::{Doubt, Readers};
+pub(crate) use recalls::{goes_by_others, may_lack};
 pub(crate) use schema::{
     ALIVE, CAME_BACK, Opened, create_beside, fold_journal, forget_pages, is_asked_for, is_broken,
     open_writer, put_in_place, remake, take_along, wrong_names, wrong_pages,

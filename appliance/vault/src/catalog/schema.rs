@@ -75,6 +75,8 @@ CREATE TABLE IF NOT EXISTS read_back (segment INTEGER PRIMARY KEY, bytes INTEGER
 CREATE TABLE IF NOT EXISTS point_dates (config INTEGER, point INTEGER, ms INTEGER NOT NULL, PRIMARY KEY (config, point)) WITHOUT ROWID;
 -- Metadata records that are listed and couldn't be read when they were to be applied: what they say isn't in the catalog.
 CREATE TABLE IF NOT EXISTS unapplied (lsn INTEGER PRIMARY KEY);
+-- When agents have recalled a configuration anew, and without which records: events' runs, as they're written.
+CREATE TABLE IF NOT EXISTS recalls (config INTEGER, lsn INTEGER, without BLOB NOT NULL, PRIMARY KEY (config, lsn)) WITHOUT ROWID;
 -- When the catalog was last compared with the segments, and when it was mended.
 CREATE TABLE IF NOT EXISTS care (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- What the last trial restore of each computer's files showed; why: what was wrong.

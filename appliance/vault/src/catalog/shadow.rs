@@ -25,7 +25,7 @@ const fn table(name: &'static str, key: &'static [&'static str]) -> Table {
 /// What segments were given up. A mirror notes that by itself.
 const DROPPED: Table = table("dropped", &["segment"]);
 
-const OF_RECORDS: [Table; 14] = [
+const OF_RECORDS: [Table; 15] = [
     table("computers", &["computer"]),
     table("codes", &["secret"]),
     table("configurations", &["config"]),
@@ -40,6 +40,7 @@ const OF_RECORDS: [Table; 14] = [
     table("cleaners", &["barcode"]),
     table("audit", &["lsn"]),
     table("simulated", &["barcode"]),
+    table("recalls", &["config", "lsn"]),
 ];
 
 /// Rows of a table that aren't what the records say.

@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         if tops.iter().any(|(path, _)| path.is_empty()) {
             self.check_names()?;
         }
-        if reading.lacks_metadata(wanted.config, wanted.point)? {
+        if reading.is_doubtful(wanted.config, wanted.point)? {
             self.done.left_out += 1;
             self.left_out.push(LeftOut {
                 index: None,

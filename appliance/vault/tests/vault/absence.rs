@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use coffer_format::event::Place;
+use coffer_format::event::{Event, Place};
 use coffer_format::segment::Stream;
-use coffer_format::{ConfigId, NodeId, SegmentId};
+use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId};
 use coffer_vault::disk::CrashDisk;
 use coffer_vault::verify::{Report, Verdict};
 use coffer_vault::{Vault, VaultError, reclaim};
@@ -378,7 +378,7 @@ fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes
             let is_shown = shown.iter().any(|one| one.point == point.0);
             if point.0 == 1 {
                 check_point(vault.reading(), config, *point, model).unwrap();
-            } else if is_shown && vault.reading().lacks_metadata(config, *point).unwrap() {
+            } else if is_shown && vault.reading().is_doubtful(config, *point).unwrap() {
                 let (_, left_out) =
                     restore_all_there_is(vault.reading(), &everything(config, *point)).unwrap();
                 assert!(left_out.values().any(|one| one.what.contains("may be older")), "{at}: {left_out:?}");
@@ -388,7 +388,7 @@ fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes
             }
         }
         let newest = *memory.points.keys().next_back().unwrap();
-        assert!(vault.reading().lacks_metadata(config, newest).unwrap(), "{at}");
+        assert!(vault.reading().is_doubtful(config, newest).unwrap(), "{at}");
         vault.import_segment(second.segment, &copy).unwrap();
         assert!(vault.compare_catalog(&mut |_| true).unwrap().unwrap().made_anew.is_some(), "{at}");
         assert_eq!(verify(&vault).verdict, Verdict::Whole, "{at}");
@@ -396,4 +396,62 @@ fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes
             check_point(vault.reading(), config, *point, model).unwrap();
         }
     }
+}
+
+/// Once the computers have compared everything with what's left, their points are whole again.
+#[test]
+fn lost_metadata_that_no_copy_has_is_done_without() {
+    let (fixture, vault, config, memory) = closed();
+    let states = vault.segments().unwrap();
+    let second = *states.iter().filter(|one| one.closed && one.stream == Stream::Meta).nth(1).unwrap();
+    drop(vault);
+    let path = fixture.segment_path(second.segment.0);
+    let copy = std::fs::read(&path).unwrap();
+    let mut broken = copy.clone();
+    let first = copy.windows(4).position(|bytes| bytes == b"CREC").unwrap();
+    broken[first + 40] ^= 1;
+    std::fs::write(&path, &broken).unwrap();
+    fixture.delete_catalog();
+
+    let vault = fixture.open();
+    let reading = vault.reading();
+    let newest = *memory.points.keys().next_back().unwrap();
+    assert!(reading.is_doubtful(config, newest).unwrap());
+    let make_point = |name| {
+        let mut agent = Agent::resume(&vault, ComputerId(1), config, Memory::default()).unwrap();
+        agent.make_file(ROOT, name, b"bytes".to_vec());
+        agent.close().unwrap();
+        reading.points(config).unwrap().iter().map(|point| point.point).max().map(PointSeq).unwrap()
+    };
+    // A computer goes on with what it knows; then it's asked once.
+    let before = make_point("before");
+    assert!(reading.is_doubtful(config, before).unwrap());
+    assert!(vault.go_on_without_lost_metadata().unwrap());
+    assert!(!vault.go_on_without_lost_metadata().unwrap());
+    assert!(reading.must_recall(config).unwrap());
+    vault.note_recalled(config).unwrap();
+    assert!(!reading.must_recall(config).unwrap());
+    assert!(!vault.go_on_without_lost_metadata().unwrap());
+    let after = make_point("after");
+    assert!(!reading.is_doubtful(config, after).unwrap() && reading.is_doubtful(config, before).unwrap());
+    let report = verify(&vault);
+    assert!(report.verdict == Verdict::Lost && report.doubtful > 0, "{report:?}");
+
+    // Neither does it matter once no kept point is as old.
+    let old = reading.points(config).unwrap().into_iter().map(|point| PointSeq(point.point));
+    let points = old.filter(|point| *point != after).collect();
+    vault.record(vec![Event::PointsExpired { config, points }]).unwrap();
+    let report = verify(&vault);
+    assert_eq!((report.gaps.len(), report.doubtful, report.verdict), (0, 0, Verdict::Whole), "{report:?}");
+    assert_eq!(reading.to_heal().unwrap(), []);
+
+    // It comes back after all: what the computer sent goes by something else.
+    vault.import_segment(second.segment, &copy).unwrap();
+    assert!(vault.compare_catalog(&mut |_| true).unwrap().unwrap().made_anew.is_some());
+    assert!(reading.is_doubtful(config, after).unwrap());
+    assert_eq!(verify(&vault).verdict, Verdict::Lost);
+    assert!(vault.go_on_without_lost_metadata().unwrap());
+    vault.note_recalled(config).unwrap();
+    let last = make_point("last");
+    assert!(!reading.is_doubtful(config, last).unwrap());
 }

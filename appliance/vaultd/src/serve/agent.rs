@@ -109,6 +109,10 @@ impl Serving<'_> {
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
                 let standing = session.begin(config)?;
+                if standing.head == PointSeq(0) && standing.draft.is_none() {
+                    // Whatever the catalog lacks, this begins without it.
+                    vault.note_begun(config)?;
+                }
                 if self.parted.remove(&config) || reading.must_recall(config)? {
                     self.link.sender.blocking_send(Message::Recall { config })?;
                 }

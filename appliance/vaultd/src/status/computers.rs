@@ -69,7 +69,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let lost = lost_files.get(&id).copied().unwrap_or(0);
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
             let newest = points.first().map(|point| PointSeq(point.point));
-            let is_doubtful = newest.is_some_and(|newest| reading.lacks_metadata(id, newest).unwrap_or(true));
+            let is_doubtful = newest.map_or(Ok(false), |newest| reading.is_doubtful(id, newest))?;
             let known =
                 Known { holds_files, looked_ms: looked, failure: failure_said, remark, lost, is_doubtful };
             let judged = match computer.revoked {
