@@ -28,6 +28,8 @@ pub(super) const TIME: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 /// The system tells this many entries at once, between two changes of a folder.
 const TOLD_AT_ONCE: usize = 300;
+const MAY_HAVE_MOVED: &str = "isn't there any more and may have been moved, for folders changed faster than they could be listed; the point keeps it as the last \
+     one had it, and the next one looks again";
 /// At most so many names wait until it's known whether what they were names of has moved.
 const LEAVING_MAX: usize = 100_000;
 
@@ -81,10 +83,32 @@ impl Pass<'_> {
         }
         self.patience = self.patience.saturating_sub(began.elapsed());
         self.lacks |= self.seen.is_overfull() || !self.vanished.is_empty();
+        self.keep_moved_on()?;
         match restless.is_empty() {
             true => self.take_leaving_back(),
             false => self.say_restless(&restless),
         }
+    }
+
+    /// A look at what was noticed doesn't go to where things went meanwhile: they keep their place until the next one, which does.
+    fn keep_moved_on(&mut self) -> Result<()> {
+        if !self.is_partial || self.leaving.is_empty() || self.watch.is_none() {
+            return Ok(());
+        }
+        self.reading.outlet.settle()?;
+        let unmet = self.take_unmet()?;
+        let Some(watch) = self.watch.as_mut() else { return Ok(()) };
+        watch.catch_up();
+        for (place, path) in unmet {
+            match watch.has_moved_on(&path) {
+                Some(true) => {}
+                Some(false) => {
+                    self.leaving.insert(place, path);
+                }
+                None => self.reading.report.add(RemarkKind::Changed, &path, MAY_HAVE_MOVED),
+            }
+        }
+        Ok(())
     }
 
     /// Looks at folders that were listed close together, and at all in those that are new; whether nothing was new, nor gone by then.
@@ -188,22 +212,10 @@ impl Pass<'_> {
     fn say_restless(&mut self, restless: &[Pending]) -> Result<()> {
         self.is_restless = true;
         self.reading.outlet.settle()?;
-        let (mut kept, leaving) = (Leaving::new(), std::mem::take(&mut self.leaving));
-        let old: HashSet<&(NodeId, Name)> = leaving.keys().collect();
-        let mut gone = Leaving::new();
-        for (place, path) in &leaving {
-            let known = self.reading.journal.child(place.0, place.1.as_bytes())?;
-            let names = known.map_or(Ok(Vec::new()), |known| self.reading.journal.names(known.node))?;
-            let has_another = names.iter().any(|name| !old.contains(name));
-            let to = if has_another { &mut gone } else { &mut kept };
-            to.insert(place.clone(), path.clone());
-        }
-        self.leaving = gone;
+        let kept = self.take_unmet()?;
         self.take_leaving_back()?;
         for path in kept.values() {
-            let what = "isn't there any more and may have been moved, for folders changed faster than they could be listed; the \
-                        point keeps it as the last one had it, and the next one looks again";
-            self.reading.report.add(RemarkKind::Changed, path, what);
+            self.reading.report.add(RemarkKind::Changed, path, MAY_HAVE_MOVED);
         }
         for folder in restless {
             let what = "changed faster than it could be listed: what was moved into it or out of it meanwhile may be in this point \
@@ -211,6 +223,22 @@ impl Pass<'_> {
             self.reading.report.add(RemarkKind::Changed, &folder.path, what);
         }
         Ok(())
+    }
+
+    /// Takes out the names of what wasn't met elsewhere. What was sent so far is in the journal.
+    fn take_unmet(&mut self) -> Result<Leaving> {
+        let leaving = std::mem::take(&mut self.leaving);
+        let old: HashSet<&(NodeId, Name)> = leaving.keys().collect();
+        let (mut met, mut unmet) = (Leaving::new(), Leaving::new());
+        for (place, path) in &leaving {
+            let known = self.reading.journal.child(place.0, place.1.as_bytes())?;
+            let names = known.map_or(Ok(Vec::new()), |known| self.reading.journal.names(known.node))?;
+            let has_another = names.iter().any(|name| !old.contains(name));
+            let to = if has_another { &mut met } else { &mut unmet };
+            to.insert(place.clone(), path.clone());
+        }
+        self.leaving = met;
+        Ok(unmet)
     }
 
     /// A file or folder isn't there any more where it was listed.

@@ -29,6 +29,7 @@ use crate::journal::Remarked;
 use crate::path::folded;
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone};
 use crate::scan::{Listing, Names, Pending, Walk};
+use crate::watch::Watch;
 
 const SCAN_THREADS: usize = 3;
 /// Files from this many bytes on wait for the small ones.
@@ -44,6 +45,9 @@ pub(super) struct Pass<'a> {
     pub(super) reading: Reading<'a>,
     pub(super) scope: Arc<Scope>,
     next_node: NodeId,
+    pub(super) watch: Option<&'a mut Watch>,
+    /// Only what was noticed is looked at.
+    pub(super) is_partial: bool,
     /// True for the look at what the agent itself puts into the point: no other look lists that, for it's there only then.
     pub(super) encloses: bool,
     /// From the second look on, databases that were read under a hold stay as they were read.
@@ -95,12 +99,15 @@ impl<'a> Pass<'a> {
         reading: Reading<'a>,
         (scope, revision): (Arc<Scope>, u32),
         next_node: NodeId,
+        watch: Option<&'a mut Watch>,
     ) -> Pass<'a> {
         let prefetch = Prefetch::start(reading.view.clone(), reading.progress.priority());
         Pass {
             reading,
             scope,
             next_node,
+            watch,
+            is_partial: false,
             encloses: false,
             held: HashSet::new(),
             new_objects: HashMap::new(),
@@ -149,6 +156,7 @@ impl<'a> Pass<'a> {
         };
         let (view, priority) = (self.reading.view.clone(), self.reading.progress.priority());
         let mut walk = Walk::start((self.scope.clone(), view), SCAN_THREADS, priority);
+        self.is_partial = matches!(target, Target::These(_));
         match &target {
             Target::Everything => walk.push(Pending { is_hinted: false, ..whole(Vec::new(), NodeId::ROOT) }),
             Target::These(dirty) => self.push_dirty(&mut walk, &dirty.directories)?,

@@ -24,6 +24,7 @@ use crate::journal::{Journal, JournalChange, are_alike, remarked};
 use crate::platform::TIMES_TELL_WRITES;
 use crate::platform::mounted_at;
 use crate::standstill::{Claim, Enclosures, Stance};
+use crate::watch::Watch;
 use crate::wire::Wire;
 
 /// Looks at most, and the time after which no further one is begun.
@@ -45,6 +46,8 @@ pub struct CaptureOrder<'a> {
     pub chunk_key: [u8; 32],
     pub target: Target,
     pub progress: &'a Progress,
+    /// Tells what has moved where since the target was noticed.
+    pub watch: Option<&'a mut Watch>,
 }
 
 /// An order, and what box and agent have of it so far.
@@ -61,8 +64,18 @@ pub struct CaptureJob<'a> {
 /// Does one capture.
 pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
     let CaptureJob { order, wire, journal, vault, start, aside } = job;
-    let CaptureOrder { config, revision, scope, stance, hints, compression, chunk_key, target, progress } =
-        order;
+    let CaptureOrder {
+        config,
+        revision,
+        scope,
+        stance,
+        hints,
+        compression,
+        chunk_key,
+        target,
+        progress,
+        watch,
+    } = order;
     let stream = if start.is_first { Stream::Bulk } else { Stream::Fresh };
     let (level, page_level) = levels(compression, start.is_first);
     let workers = Workers::start(WORKER_THREADS, chunk_key, (level, page_level), progress.priority())
@@ -81,7 +94,7 @@ pub fn capture(job: CaptureJob<'_>) -> Result<Outcome, CaptureError> {
                 progress.settle_in();
                 let outlet = Outlet::new(items, workers, spare, stream);
                 let reading = Reading::new(outlet, reader, chunk_key, (&scope, view, hints), progress);
-                let pass = Pass::new(reading, (scope.clone(), revision), start.next_node);
+                let pass = Pass::new(reading, (scope.clone(), revision), start.next_node, watch);
                 looks(pass, &target, start, stance, || run_after.and_then(|run| run()))
             }
         });

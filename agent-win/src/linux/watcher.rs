@@ -35,6 +35,8 @@ pub(crate) struct DirectoryWatcher {
     /// Whoever polls it is woken when something is mounted or unmounted.
     table: File,
     mounts: Mounts,
+    /// What left its place last, with the number that its arrival has as well.
+    left: Option<(u32, Vec<u8>)>,
 }
 
 const EVENTS: AddWatchFlags = AddWatchFlags::IN_MODIFY
@@ -54,7 +56,8 @@ impl DirectoryWatcher {
             Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io::Error::from)?;
         // Opened before it's read: what happens in between is told.
         let table = File::open(TABLE)?;
-        let mut watcher = DirectoryWatcher { inotify, paths: HashMap::new(), table, mounts: Mounts::read()? };
+        let mounts = Mounts::read()?;
+        let mut watcher = DirectoryWatcher { inotify, paths: HashMap::new(), table, mounts, left: None };
         watcher.add_tree(scope, Vec::new())?;
         Ok(watcher)
     }
@@ -116,6 +119,14 @@ impl DirectoryWatcher {
         let is_folder = event.mask.contains(AddWatchFlags::IN_ISDIR);
         if scope.verdict(&path) == Verdict::Outside || !is_folder && scope.leaves_out_file(&path) {
             return Ok(());
+        }
+        if event.mask.contains(AddWatchFlags::IN_MOVED_FROM) {
+            self.left = Some((event.cookie, path.clone()));
+        }
+        if event.mask.contains(AddWatchFlags::IN_MOVED_TO)
+            && let Some((_, from)) = self.left.take_if(|(cookie, _)| *cookie == event.cookie)
+        {
+            out.push(Noticed::Moved { from, to: path.clone() });
         }
         let arrived = event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO);
         if arrived && is_folder {

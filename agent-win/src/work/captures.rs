@@ -61,7 +61,7 @@ impl Agent {
     pub(super) fn capture(
         &self,
         session: &mut Session,
-        job: &Job,
+        job: &mut Job,
         errand: Errand,
         progress: &Progress,
     ) -> Result<Outcome, CaptureError> {
@@ -80,7 +80,7 @@ impl Agent {
         &self,
         journal: &mut Journal,
         session: &mut Session,
-        job: &Job,
+        job: &mut Job,
         errand: Errand,
         progress: &Progress,
     ) -> Result<Outcome, CaptureError> {
@@ -95,6 +95,7 @@ impl Agent {
             chunk_key: self.chunk_key,
             target: prepared.look.target.clone(),
             progress,
+            watch: job.watch.as_mut(),
         };
         let captured = session.capture(journal, order);
         let finished = prepared.finish(journal, &captured);

@@ -94,7 +94,8 @@ impl Agent {
         let mut job = Job::new(text, &self.state, self.listed(), false)?;
         job.find_files()?;
         job.schedule.ask(began);
-        Ok(self.capture(session, &job, Errand::Point, &self.progress(&job))?)
+        let progress = self.progress(&job);
+        Ok(self.capture(session, &mut job, Errand::Point, &progress)?)
     }
 
     /// Not where it was merely interrupted, or the box isn't there to hear it.

@@ -136,6 +136,7 @@ impl Bench {
         };
         let mut journal = Journal::open(&self.state_dir).unwrap();
         let order = CaptureOrder {
+            watch: None,
             config: CONFIG,
             revision: self.revision,
             scope: self.scope(),

@@ -57,6 +57,7 @@ impl Bench {
         let (began, cpu) = (Instant::now(), cpu_time()?);
         let mut session = Session::open(forgetful::connect(self.points))?;
         let order = CaptureOrder {
+            watch: None,
             revision: 1,
             config: ConfigId(1),
             scope: self.scope.clone(),

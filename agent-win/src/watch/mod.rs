@@ -1,5 +1,7 @@
 //! What has changed and gone quiet: events of a directory watch, gathered until they settle.
 
+mod moves;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,11 +9,14 @@ use crate::capture::Target;
 use crate::config::Scope;
 use crate::path::split;
 use crate::platform::{DirectoryWatcher, WatchError};
+use moves::Moves;
 
 /// However busy a file is, it's captured at least so often.
 const SETTLE_TIMES_MAX: u32 = 15;
 /// Files that were locked are tried again so long after.
 const RETRY_LOCKED_AFTER: Duration = Duration::from_secs(10);
+/// How long a look waits at most until it's up to date.
+const CATCH_UP: Duration = Duration::from_secs(1);
 const SETTLE_LEAST: Duration = Duration::from_millis(50);
 /// Without a watch, everything is looked at this often.
 pub(crate) const RESCAN_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -21,6 +26,9 @@ pub(crate) const RESCAN_EVERY: Duration = Duration::from_secs(15 * 60);
 pub(crate) enum Noticed {
     /// Something happened to `name` in the directory at `directory`.
     Name { directory: Vec<u8>, name: Vec<u8> },
+    /// Something went from one path to another; both names are told besides.
+    #[cfg_attr(windows, allow(dead_code, reason = "what's told there doesn't say what went where"))]
+    Moved { from: Vec<u8>, to: Vec<u8> },
     /// Something was mounted or unmounted at a path: all that's seen there now is to be looked at.
     #[cfg_attr(windows, allow(dead_code, reason = "folders are watched on volumes that are there"))]
     Mount(Vec<u8>),
@@ -29,11 +37,12 @@ pub(crate) enum Noticed {
 }
 
 /// A watch over one configuration. Where the system has no watches left, a clock.
-pub(crate) struct Watch {
+pub struct Watch {
     scope: Arc<Scope>,
     settle: Duration,
     watcher: Option<DirectoryWatcher>,
     gathered: Target,
+    moves: Moves,
     first: Option<Instant>,
     last: Instant,
     /// A whole look doesn't wait until everything is quiet: somewhere something always moves.
@@ -54,6 +63,7 @@ impl Watch {
             settle,
             watcher,
             gathered: Target::Everything,
+            moves: Moves::default(),
             first: Some(now),
             last: now,
             at_once: true,
@@ -103,12 +113,38 @@ impl Watch {
         self.first.get_or_insert(now);
         match noticed {
             Noticed::Name { directory, name } => self.gathered.notice(directory, name),
+            Noticed::Moved { from, to } => self.moves.add(from, to),
             Noticed::Mount(path) => {
                 self.notice_path(&path);
                 self.gathered.notice_all(path);
             }
-            Noticed::Overflow => self.gathered = Target::Everything,
+            Noticed::Overflow => {
+                self.gathered = Target::Everything;
+                self.moves.lost();
+            }
         }
+    }
+
+    /// Takes up what has happened until now, for the next look.
+    pub(crate) fn catch_up(&mut self) {
+        let began = Instant::now();
+        let mut before = None;
+        // While something goes on to move there's always more; what matters has happened before.
+        while self.watcher.is_some() && before != Some(self.last) && began.elapsed() < CATCH_UP {
+            before = Some(self.last);
+            self.gather(Duration::ZERO);
+        }
+    }
+
+    /// Whether what isn't at a path any more was moved since the look began to a place that it doesn't go to: then the next one does,
+    /// and looks at that path again. `None` where nobody can tell.
+    pub(crate) fn has_moved_on(&mut self, path: &[u8]) -> Option<bool> {
+        let has_moved = self.moves.has_moved_on(path);
+        if has_moved != Some(false) {
+            self.notice_path(path);
+            self.first.get_or_insert_with(Instant::now);
+        }
+        has_moved
     }
 
     /// Whether nothing was noticed since the last look. Without a watch nobody knows.
@@ -146,6 +182,7 @@ impl Watch {
         self.first = None;
         self.at_once = false;
         self.last = Instant::now();
+        self.moves.begin_look();
         Some(std::mem::replace(&mut self.gathered, Target::nothing()))
     }
 }
