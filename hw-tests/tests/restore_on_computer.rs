@@ -124,7 +124,7 @@ fn only_what_is_named_and_as_the_rule_says() {
     fill(&site, 20, 1);
     let (kept, changed) = (site.data().join("folder-1/file-1.txt"), site.data().join("folder-2/file-2.txt"));
     let facts = fs::metadata(&kept).unwrap();
-    // Other bytes under the same size and time: only `all` finds that.
+    // Other bytes under the same size and time.
     fs::write(&kept, bytes(99, 500)).unwrap();
     fs::File::options().write(true).open(&kept).unwrap().set_modified(facts.modified().unwrap()).unwrap();
     fs::write(&changed, "other").unwrap();
@@ -133,10 +133,16 @@ fn only_what_is_named_and_as_the_rule_says() {
 
     let output = with("none");
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(
+        said(&output).contains("file-1.txt: wasn't restored: something is there already"),
+        "{}",
+        said(&output)
+    );
     assert_eq!(fs::read(&changed).unwrap(), b"other");
     assert_eq!(with("changed").status.code(), Some(0));
     assert_eq!(fs::read(&changed).unwrap(), bytes(2, 500));
-    assert_eq!(fs::read(&kept).unwrap(), bytes(99, 500));
+    assert_eq!(fs::read(&kept).unwrap(), bytes(1, 500));
+    fs::write(&kept, bytes(99, 500)).unwrap();
     fs::write(site.data().join("folder-3/file-3.txt"), "not named").unwrap();
     assert_eq!(with("all").status.code(), Some(0));
     assert_eq!(fs::read(&kept).unwrap(), bytes(1, 500));

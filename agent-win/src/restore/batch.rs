@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use coffer_format::node::NodeMeta;
 
-use super::growing::{Growing, Grown, Spot, discard, is_full};
+use super::growing::{Ended, Growing, Grown, Spot, discard, is_full};
 use super::links::Link;
 use super::pool::threads;
 use super::put::{Put, put};
@@ -19,7 +19,7 @@ struct Completed {
     index: u32,
     shown: Vec<u8>,
     written: u64,
-    outcome: io::Result<Grown>,
+    outcome: io::Result<Ended>,
 }
 
 /// A batch whose files are being completed and synced, while the next one comes.
@@ -57,12 +57,20 @@ impl Restoring {
         let Ending { completing, streams, links } = ending;
         let completed = completing.join().expect("completing doesn't panic");
         for Completed { index, shown, written, outcome } in completed {
-            let placed = outcome.and_then(|grown| match streams.get(&index) {
-                Some(name) => {
-                    self.keep_stream(index, grown, name.clone());
+            let placed = outcome.and_then(|ended| match (ended, streams.get(&index)) {
+                (Ended::Alike(spot, object), _) => {
+                    self.alike(index, &spot, object);
                     Ok(())
                 }
-                None => self.finish_file(index, grown, written),
+                (Ended::Kept(spot), _) => {
+                    self.keep(index, &spot);
+                    Ok(())
+                }
+                (Ended::Grown(grown), Some(name)) => {
+                    self.keep_stream(index, *grown, name.clone());
+                    Ok(())
+                }
+                (Ended::Grown(grown), None) => self.finish_file(index, *grown, written),
             });
             if let Err(error) = placed {
                 self.wasted += written;
@@ -141,11 +149,15 @@ impl Restoring {
 
 /// All of them on the disk, or an error in place of the file.
 fn sync_completed(mut completed: Vec<Completed>) -> Vec<Completed> {
-    let files = completed.iter().filter_map(|one| Some(one.outcome.as_ref().ok()?.entry.file()));
+    let is_written = |one: &&mut Completed| matches!(one.outcome, Ok(Ended::Grown(_)));
+    let files = completed.iter().filter_map(|one| match &one.outcome {
+        Ok(Ended::Grown(grown)) => Some(grown.entry.file()),
+        _ => None,
+    });
     let mut unsynced = platform::sync_all(&files.collect::<Vec<_>>()).into_iter();
-    for one in completed.iter_mut().filter(|one| one.outcome.is_ok()) {
+    for one in completed.iter_mut().filter(is_written) {
         if let Some(error) = unsynced.next().flatten()
-            && let Ok(grown) = std::mem::replace(&mut one.outcome, Err(error))
+            && let Ok(Ended::Grown(grown)) = std::mem::replace(&mut one.outcome, Err(error))
         {
             discard(grown.entry);
         }

@@ -7,7 +7,7 @@ use coffer_format::wire::ReplaceRule;
 pub enum Existing {
     /// It's replaced.
     All,
-    /// It's replaced where it differs from the point in size, write time or attributes.
+    /// It's replaced where it differs from the point in its bytes, write time or attributes.
     Changed,
     /// It stays, and is named.
     Nothing,
@@ -18,6 +18,11 @@ pub enum Existing {
 impl Existing {
     pub(super) fn replaces(self) -> bool {
         matches!(self, Existing::All | Existing::Changed)
+    }
+
+    /// Whether what's there stays, and nothing comes beside it.
+    pub(super) fn keeps(self) -> bool {
+        self == Existing::Nothing
     }
 }
 

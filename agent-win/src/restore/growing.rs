@@ -2,16 +2,19 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use coffer_format::chunk::Compression;
 use coffer_format::limits::PACK_RAW_MAX;
 use coffer_format::node::NodeMeta;
 use coffer_format::wire::Placement;
 
+use super::existing::Existing;
 use super::folders::working_name;
+use super::twin::Twin;
 use crate::path::split;
 use crate::platform::{self, HeldEntry, HeldFolder};
+use crate::scan::ObjectId;
 
 /// Where something goes, and how the point calls it.
 #[derive(Clone)]
@@ -51,7 +54,11 @@ impl Spot {
 
 /// A file under way, which several threads may write to.
 pub(super) struct Growing {
-    entry: HeldEntry,
+    index: u32,
+    /// What's written. Nothing while the file that's there already has the bytes that come.
+    entry: OnceLock<HeldEntry>,
+    twin: Mutex<Option<Twin>>,
+    rule: Existing,
     pub(super) spot: Spot,
     meta: NodeMeta,
     /// Bytes so far.
@@ -69,17 +76,77 @@ pub(super) struct Grown {
     pub(super) lacking: Vec<String>,
 }
 
+/// What became of it.
+pub(super) enum Ended {
+    Grown(Box<Grown>),
+    /// What's there already is as the point has it.
+    Alike(Spot, ObjectId),
+    /// What's there isn't, and isn't to be replaced.
+    Kept(Spot),
+}
+
 impl Growing {
     pub(super) fn create(index: u32, spot: Spot, meta: NodeMeta) -> io::Result<Growing> {
-        let entry = HeldEntry::create(&spot.folder, &working_name(index), platform::is_guarded(&meta))?;
-        let growing = Growing { entry, spot, meta, written: AtomicU64::new(0), broken: Mutex::new(None) };
-        match growing.entry.expect_size(&growing.meta) {
-            Ok(()) => Ok(growing),
-            Err(error) => {
-                growing.discard();
-                Err(error)
-            }
+        let growing = Growing::new(index, spot, meta, None, Existing::All);
+        growing.begin()?;
+        Ok(growing)
+    }
+
+    /// Where a file is already that looks as the point has it.
+    pub(super) fn beside_twin(index: u32, spot: Spot, meta: NodeMeta, twin: Twin, rule: Existing) -> Growing {
+        Growing::new(index, spot, meta, Some(twin), rule)
+    }
+
+    fn new(index: u32, spot: Spot, meta: NodeMeta, twin: Option<Twin>, rule: Existing) -> Growing {
+        Growing {
+            index,
+            entry: OnceLock::new(),
+            twin: Mutex::new(twin),
+            rule,
+            spot,
+            meta,
+            written: AtomicU64::new(0),
+            broken: Mutex::new(None),
         }
+    }
+
+    /// The file that's written to is made.
+    fn begin(&self) -> io::Result<&HeldEntry> {
+        let entry = HeldEntry::create(
+            &self.spot.folder,
+            &working_name(self.index),
+            platform::is_guarded(&self.meta),
+        )?;
+        if let Err(error) = entry.expect_size(&self.meta) {
+            discard(entry);
+            return Err(error);
+        }
+        Ok(self.entry.get_or_init(|| entry))
+    }
+
+    /// What's written to, once these bytes aren't there already. What came before is taken from the twin.
+    fn entry_for(&self, bytes: &[u8], at: u64) -> io::Result<Option<(&HeldEntry, u64)>> {
+        if let Some(entry) = self.entry.get() {
+            return Ok(Some((entry, 0)));
+        }
+        let mut twin = self.twin.lock().expect("nothing panics while it compares");
+        if let Some(entry) = self.entry.get() {
+            return Ok(Some((entry, 0)));
+        }
+        let Some(twin) = twin.as_mut() else { return Ok(Some((self.begin()?, 0))) };
+        if twin.has(bytes, at)? {
+            return Ok(None);
+        }
+        if self.rule.keeps() {
+            twin.differs();
+            return Ok(None);
+        }
+        self.part_from(twin).map(Some)
+    }
+
+    fn part_from(&self, twin: &Twin) -> io::Result<(&HeldEntry, u64)> {
+        let entry = self.begin()?;
+        Ok((entry, twin.copy_same(entry.file())?))
     }
 
     pub(super) fn written(&self) -> u64 {
@@ -97,14 +164,20 @@ impl Growing {
             let bytes = raw
                 .get(from..from + placement.len as usize)
                 .ok_or_else(|| other("the box sent bytes that don't fit together"))?;
-            platform::write_all_at(self.entry.file(), bytes, placement.at)
+            let Some((entry, copied)) = self.entry_for(bytes, placement.at)? else { return Ok(0) };
+            platform::write_all_at(entry.file(), bytes, placement.at)?;
+            Ok(copied + u64::from(placement.len))
         });
-        if let Err(error) = written {
-            self.broken().get_or_insert((error.kind(), error.to_string()));
-            return 0;
+        match written {
+            Ok(written) => {
+                self.written.fetch_add(written, Ordering::Relaxed);
+                written
+            }
+            Err(error) => {
+                self.broken().get_or_insert((error.kind(), error.to_string()));
+                0
+            }
         }
-        self.written.fetch_add(placement.len.into(), Ordering::Relaxed);
-        placement.len.into()
     }
 
     fn broken(&self) -> MutexGuard<'_, Option<(io::ErrorKind, String)>> {
@@ -112,17 +185,32 @@ impl Growing {
     }
 
     /// All of it is written, with what belongs to it, still under its working name and not synced.
-    pub(super) fn complete(self) -> io::Result<Grown> {
+    pub(super) fn complete(mut self) -> io::Result<Ended> {
         let broken = self.broken().take();
-        let Growing { mut entry, spot, meta, .. } = self;
-        let completed = match broken {
+        let compared = match broken {
             Some((kind, error)) => Err(io::Error::new(kind, error)),
-            None => entry.file().set_len(meta.size),
+            None => self.compared(),
         };
-        match completed.and_then(|()| entry.finish_bytes(&meta)) {
-            Ok(()) => {
-                let lacking = entry.put_back(&meta);
-                Ok(Grown { entry, spot, meta, lacking })
+        let is_beside = self.twin.get_mut().expect("nothing panics while it compares").is_some();
+        let (entry, spot) = (self.entry.take(), self.spot);
+        let mut entry = match (compared, entry) {
+            (Ok(Some(object)), _) => return Ok(Ended::Alike(spot, object)),
+            (Ok(None), None) => return Ok(Ended::Kept(spot)),
+            (Ok(None), Some(entry)) => entry,
+            (Err(error), entry) => {
+                entry.into_iter().for_each(discard);
+                return Err(error);
+            }
+        };
+        let completed = entry.file().set_len(self.meta.size).and_then(|()| entry.finish_bytes(&self.meta));
+        let spot = completed.and_then(|()| match is_beside && self.rule == Existing::Beside {
+            true => spot.beside(),
+            false => Ok(spot),
+        });
+        match spot {
+            Ok(spot) => {
+                let lacking = entry.put_back(&self.meta);
+                Ok(Ended::Grown(Box::new(Grown { entry, spot, meta: self.meta, lacking })))
             }
             Err(error) => {
                 discard(entry);
@@ -131,8 +219,21 @@ impl Growing {
         }
     }
 
+    /// The file that's there already, where it's as the point has it.
+    fn compared(&self) -> io::Result<Option<ObjectId>> {
+        let twin = self.twin.lock().expect("nothing panics while it compares");
+        let Some(twin) = twin.as_ref().filter(|_| self.entry.get().is_none()) else { return Ok(None) };
+        if !twin.is_different() && twin.is_rest_zero(self.meta.size)? {
+            return Ok(Some(twin.object()));
+        }
+        if !self.rule.keeps() {
+            self.part_from(twin)?;
+        }
+        Ok(None)
+    }
+
     pub(super) fn discard(self) {
-        discard(self.entry);
+        self.entry.into_inner().into_iter().for_each(discard);
     }
 }
 

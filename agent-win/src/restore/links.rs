@@ -2,12 +2,10 @@
 
 use std::io;
 
-use coffer_format::node::NodeMeta;
-
 use super::existing::Existing;
 use super::folders::working_name;
 use super::growing::Spot;
-use super::put::{Verdict, judge};
+use super::put::{Verdict, judge_other};
 use super::write::{Placed, Restoring};
 use crate::path::split;
 use crate::platform::{self, HeldEntry};
@@ -17,7 +15,6 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) first: u32,
     pub(super) spot: Spot,
-    pub(super) meta: NodeMeta,
 }
 
 impl Restoring {
@@ -35,7 +32,7 @@ impl Restoring {
     }
 
     fn link(&mut self, link: Link) -> io::Result<()> {
-        let Link { index, first, mut spot, meta } = link;
+        let Link { index, first, mut spot } = link;
         let Placed { place: first, .. } = self.places.get(&first).cloned().ok_or_else(|| {
             io::Error::other("the file that it's another name of isn't there; restore that one as well")
         })?;
@@ -45,7 +42,8 @@ impl Restoring {
             [folder.place(name), spot.folder.place(&spot.name)].map(|place| platform::stat_path(&place));
         let verdict = match stats {
             [Ok(first), Ok(there)] if first.is_same_object(&there) => Verdict::Alike(there.object()),
-            _ => judge(&spot.folder, &spot.name, &meta, self.rule)?,
+            // Another file, however alike, isn't that file's name.
+            _ => judge_other(&spot.folder, &spot.name, self.rule)?,
         };
         match verdict {
             Verdict::Alike(object) => {

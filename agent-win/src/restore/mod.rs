@@ -16,6 +16,7 @@ mod put;
 mod reach;
 mod specials;
 mod streams;
+mod twin;
 mod waiting;
 mod write;
 

@@ -14,7 +14,7 @@ use crate::scan::{ObjectId, Stat};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Put,
-    /// It's there as the point has it.
+    /// What's there looks as the point has it; a file's bytes are to be compared.
     Alike(ObjectId),
     /// Something else is there, and isn't to be replaced.
     InTheWay,
@@ -36,16 +36,22 @@ pub(super) fn judge(
     rule: Existing,
 ) -> io::Result<Verdict> {
     let place = folder.place(name);
-    match std::fs::symlink_metadata(&place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Put),
-        Err(error) => return Err(error),
-        Ok(_) => {}
-    }
     if rule != Existing::All
         && let Ok(stat) = platform::stat_path(&place)
         && is_alike(&place, &stat, meta)
     {
         return Ok(Verdict::Alike(stat.object()));
+    }
+    judge_other(folder, name, rule)
+}
+
+/// The same where what's there, if anything, can't be as the point has it.
+pub(super) fn judge_other(folder: &HeldFolder, name: &[u8], rule: Existing) -> io::Result<Verdict> {
+    let place = folder.place(name);
+    match std::fs::symlink_metadata(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Put),
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     if !rule.replaces() {
         return Ok(Verdict::InTheWay);
@@ -62,15 +68,14 @@ fn is_alike(place: &Path, stat: &Stat, meta: &NodeMeta) -> bool {
         return false;
     }
     match meta.kind {
-        NodeKind::Symlink => platform::is_same_link(place, meta),
+        NodeKind::Symlink => {
+            platform::is_same_link(place, meta) && platform::has_attributes(place, meta).unwrap_or(false)
+        }
         NodeKind::File => {
             (stat.size, stat.mtime_ns) == (meta.size, meta.mtime_ns)
                 && platform::has_attributes(place, meta).unwrap_or(false)
         }
-        NodeKind::CharDevice | NodeKind::BlockDevice => {
-            platform::has_attributes(place, meta).unwrap_or(false)
-        }
-        _ => true,
+        _ => platform::has_attributes(place, meta).unwrap_or(false),
     }
 }
 

@@ -19,6 +19,7 @@ use super::pool::{PackJob, Pool};
 use super::put::{Verdict, forget, judge};
 use super::specials::{self, Specials};
 use super::streams::{Stream, parted};
+use super::twin::Twin;
 use super::waiting::WaitingFiles;
 use super::{Goal, Restored};
 use crate::path::split;
@@ -205,7 +206,7 @@ impl Restoring {
             left_off.into_iter().for_each(|what| self.lack(&spot.shown, what));
         }
         match (meta.kind, hard_link_to) {
-            (_, Some(first)) => self.links.push(Link { index, first, spot, meta }),
+            (_, Some(first)) => self.links.push(Link { index, first, spot }),
             (NodeKind::Directory, None) => self.directory(index, spot, meta)?,
             (_, None) => self.begin_file(index, spot, meta)?,
         }
@@ -220,6 +221,9 @@ impl Restoring {
             false => judge(&spot.folder, &spot.name, &meta, self.rule)?,
         };
         match verdict {
+            Verdict::Alike(object) if meta.kind == NodeKind::File => {
+                return self.compare(index, spot, meta, object);
+            }
             Verdict::Alike(object) => {
                 self.alike(index, &spot, object);
                 return Ok(());
@@ -234,6 +238,22 @@ impl Restoring {
         match meta.kind {
             NodeKind::File => self.grow(index, spot, meta),
             _ => self.special(index, spot, &meta),
+        }
+    }
+
+    /// A file is there that looks as the point has it: whether it is, its bytes tell. One that can't be read isn't known to be.
+    fn compare(&mut self, index: u32, spot: Spot, meta: NodeMeta, object: ObjectId) -> io::Result<()> {
+        let twin = Twin::open(&spot, object).or_else(|error| match self.rule.replaces() {
+            true => Ok(None),
+            false => Err(error),
+        })?;
+        match twin {
+            Some(twin) => {
+                let growing = Growing::beside_twin(index, spot, meta, twin, self.rule);
+                self.batch.insert(index, Arc::new(growing));
+                Ok(())
+            }
+            None => self.grow(index, spot, meta),
         }
     }
 
