@@ -219,6 +219,7 @@ impl Session {
             next_node,
             is_first: head == PointSeq(0),
             is_recalled: standing != Standing::InStep,
+            is_point_wanted: is_forgotten,
         })
     }
 

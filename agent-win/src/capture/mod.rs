@@ -53,6 +53,8 @@ pub struct Start {
     pub is_first: bool,
     /// The agent's memory was not what the box has, and was recalled.
     pub is_recalled: bool,
+    /// The box asked for that: it needs a point of which it knows that the agent has compared all of it.
+    pub is_point_wanted: bool,
 }
 
 /// What came of a capture.

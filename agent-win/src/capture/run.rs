@@ -155,7 +155,7 @@ fn looks(
     }
     said.extend(lacking.iter().cloned());
     report.extend(lacking);
-    let is_news = is_changed || !stance.is_beside && !are_alike(&said, &before);
+    let is_news = is_changed || start.is_point_wanted || !stance.is_beside && !are_alike(&said, &before);
     if is_news && let Some(enclosures) = stance.enclosures {
         report.extend(enclose(&mut pass, enclosures)?);
     }

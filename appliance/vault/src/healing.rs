@@ -16,9 +16,6 @@ use crate::vault::Vault;
 use crate::verify::{Gap, Touched, Verdict, touched_of};
 use crate::{Result, SegmentState};
 
-/// After all records.
-const NOW: Lsn = Lsn(i64::MAX as u64);
-
 /// A segment with damage in records that are used, or whose file is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealNeed {
@@ -126,12 +123,8 @@ impl Reading {
         if !self.readers.with(catalog::may_lack)? {
             return Ok(Vec::new());
         }
-        let begun: Vec<ConfigId> = self.readers.with(|db| {
-            let mut query = db.prepare_cached("SELECT DISTINCT config FROM parts ORDER BY config")?;
-            Ok(query.query_map([], |row| Ok(ConfigId(row.get(0)?)))?.collect::<rusqlite::Result<_>>()?)
-        })?;
         let mut out = Vec::new();
-        for config in begun {
+        for config in self.configurations()?.into_iter().map(|one| ConfigId(one.config)) {
             if self.goes_by_others(config)? {
                 out.push(config);
             }
@@ -139,8 +132,9 @@ impl Reading {
         Ok(out)
     }
 
-    pub(crate) fn goes_by_others(&self, config: ConfigId) -> Result<bool> {
-        self.readers.with(|db| catalog::goes_by_others(db, config, NOW))
+    /// Whether the computer of a configuration goes by other metadata than the catalog has.
+    pub fn goes_by_others(&self, config: ConfigId) -> Result<bool> {
+        self.readers.with(|db| catalog::goes_by_others(db, config, catalog::NOW))
     }
 
     fn has_doubts(&self) -> Result<bool> {

@@ -9,7 +9,7 @@ use coffer_format::op::{Step, StepContent};
 use coffer_format::segment::Stream;
 use coffer_format::wire::{Close, Draft, RefusalCode};
 use coffer_format::{ChunkId, ComputerId, ConfigId, Encode, NodeId, PartNo, PointSeq, chunk_id, limits};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use crate::catalog;
 use crate::commit::Batch;
@@ -57,12 +57,15 @@ pub struct Session {
 /// Where a configuration's history stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Newest closed point; 0 where there's none.
+    /// Newest closed point; 0 where there's none. Where records are lost, the newest that they may have closed.
     pub head: PointSeq,
     pub draft: Option<Draft>,
     /// The first number that no node has had.
     pub next_node: NodeId,
 }
+
+/// Each time that a configuration goes on without lost records, its nodes get numbers that those didn't have.
+const NODES_APART: u64 = 1 << 40;
 
 /// A part that is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,27 +299,29 @@ fn check_owner(db: &rusqlite::Connection, computer: ComputerId, config: ConfigId
     }
 }
 
+/// Numbers that a lost record may have given aren't given again: it may come back.
 fn standing(db: &rusqlite::Connection, config: ConfigId) -> Result<Standing> {
-    let mut points = db.prepare_cached(
-        "SELECT point, parts, closed_ms IS NOT NULL FROM points WHERE config = ?1 ORDER BY point DESC LIMIT 2",
-    )?;
-    let mut standing = Standing { head: PointSeq(0), draft: None, next_node: NodeId(2) };
-    let mut rows = points.query([config.0])?;
-    while let Some(row) = rows.next()? {
-        let point = PointSeq(row.get(0)?);
-        match row.get(2)? {
-            true => {
-                standing.head = standing.head.max(point);
-                break;
-            }
-            false => standing.draft = Some(Draft { point, parts: PartNo(row.get(1)?) }),
+    let newest = db
+        .prepare_cached(
+            "SELECT point, parts, closed_ms IS NOT NULL FROM points WHERE config = ?1 ORDER BY point DESC LIMIT 1",
+        )?
+        .query_row([config.0], |row| Ok((PointSeq(row.get(0)?), PartNo(row.get(1)?), row.get::<_, bool>(2)?)))
+        .optional()?;
+    let unknown = catalog::unknown_since_newest_part(db, config)?;
+    let (head, draft) = match newest {
+        Some((point, parts, false)) if unknown == 0 => {
+            let head: Option<u64> = db
+                .prepare_cached("SELECT MAX(point) FROM points WHERE config = ?1 AND closed_ms IS NOT NULL")?
+                .query_row([config.0], |row| row.get(0))?;
+            (PointSeq(head.unwrap_or(0)), Some(Draft { point, parts }))
         }
-    }
-    let newest: Option<u64> = db
+        newest => (PointSeq(newest.map_or(0, |(point, _, _)| point.0) + unknown), None),
+    };
+    let node: Option<u64> = db
         .prepare_cached("SELECT MAX(node) FROM versions WHERE config = ?1")?
         .query_row([config.0], |row| row.get(0))?;
-    standing.next_node = NodeId(newest.unwrap_or(1).max(1) + 1);
-    Ok(standing)
+    let free = catalog::times_gone_on_without(db, config)? * NODES_APART;
+    Ok(Standing { head, draft, next_node: NodeId((node.unwrap_or(1).max(1) + 1).max(free)) })
 }
 
 fn check_turn(standing: &Standing, point: PointSeq, part: PartNo) -> Result<()> {

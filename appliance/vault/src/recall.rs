@@ -39,14 +39,6 @@ impl Vault {
         })
     }
 
-    /// An agent begins a configuration of which nothing is here: it goes by that, whatever the catalog lacks.
-    pub fn note_begun(&self, config: ConfigId) -> Result<()> {
-        match self.reading.goes_by_others(config)? {
-            true => self.note_recalled(config),
-            false => Ok(()),
-        }
-    }
-
     /// Where metadata is missing that no copy is known to have: all computers are asked to compare everything with what's left, so
     /// that their next points are whole. Returns whether that's new.
     pub fn go_on_without_lost_metadata(&self) -> Result<bool> {

@@ -6,6 +6,7 @@ use coffer_format::{ComputerId, ConfigId, FileHash};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+use crate::catalog;
 use crate::reading::Reading;
 use crate::vault::Vault;
 use crate::{Result, VaultError};
@@ -135,6 +136,11 @@ impl Vault {
                 &format!("set configuration {name} of computer {computer}, revision {revision}"),
             )?;
             batch.write_event(Event::ConfigSet { config, computer, name, revision, toml })?;
+            let records = catalog::lacking(batch.db())?;
+            if revision == 1 && !records.is_empty() {
+                // It begins without them.
+                batch.write_event(Event::JournalRecalledWithout { config, records })?;
+            }
             Ok(config)
         })
     }

@@ -41,9 +41,10 @@ impl Reading {
         self.readers.forget_pages()
     }
 
-    /// Whether something was read that the catalog shouldn't say: it's to be compared with the segments at once.
-    pub fn doubts_catalog(&self) -> bool {
-        self.readers.doubted() != Doubt::None
+    /// Whether something was read that the catalog shouldn't say, or came back that it doesn't have: it's to be compared with the
+    /// segments at once.
+    pub fn doubts_catalog(&self) -> Result<bool> {
+        Ok(self.readers.doubted() != Doubt::None || self.readers.with(catalog::is_asked_for)?)
     }
 }
 

@@ -52,13 +52,16 @@ impl Replay {
                 continue;
             }
             if lsn.0 > applied.0 + 1 {
-                self.lacking.push((Lsn(applied.0 + 1), Lsn(lsn.0 - 1)));
+                let gap = (Lsn(applied.0 + 1), Lsn(lsn.0 - 1));
+                catalog::put_gap(&transaction, gap)?;
+                self.lacking.push(gap);
             }
             applied = lsn;
             match reading.entry_at(segment, record.offset, record.record_len) {
                 Ok(entry) if (self.passed_over)(&entry.body) => {}
                 Ok(entry) => catalog::apply_entry(&transaction, lsn, &entry)?,
                 Err(VaultError::Damaged { .. } | VaultError::Decode(_) | VaultError::NotOnDisk(_)) => {
+                    catalog::put_unapplied(&transaction, lsn)?;
                     self.lacking.push((lsn, lsn));
                 }
                 Err(error) => return Err(error),
@@ -81,7 +84,7 @@ impl Replay {
     /// Whether the real catalog may know of a record that can't be read now: then the second says less than the truth.
     pub(crate) fn says_less_than(&self, real: &rusqlite::Connection) -> Result<bool> {
         for (first, last) in &self.lacking {
-            if catalog::has_log_between(real, *first, *last)? {
+            if catalog::has_applied_between(real, *first, *last)? {
                 return Ok(true);
             }
         }

@@ -17,8 +17,10 @@ use crate::serve::Appliance;
 /// A segment that couldn't be healed is tried again after so long, then after twice as long, up to the most.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-/// What was closed with damage is handed on as it is, and lost metadata is done without, when copies couldn't be asked for so long.
+/// What was closed with damage is handed on as it is when HQ couldn't be asked for so long.
 const ASKS_FOR: Duration = Duration::from_secs(3600);
+/// Captures wait so long for copies of lost metadata.
+const DONE_WITHOUT: Duration = Duration::from_secs(600);
 
 /// How often it's seen whether every segment's file is there.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -101,6 +103,10 @@ impl Healing {
         for need in due {
             self.tried(need.segment, still.contains(&need.segment));
         }
+        if reading.doubts_catalog()? {
+            // What came back may be metadata, which captures wait for.
+            appliance.vault.compare_catalog(&mut |_| true)?;
+        }
         Ok(())
     }
 
@@ -142,10 +148,13 @@ impl Healing {
             return Ok(());
         }
         let reading = appliance.vault.reading();
+        if reading.doubts_catalog()? {
+            return Ok(());
+        }
         let is_promised = |need: &HealNeed| !need.copies.is_empty() || reading.has_beginning(need.segment);
         let is_metadata = |need: &&HealNeed| need.stream == Stream::Meta || need.bytes == 0;
         let comes = reading.to_heal()?.iter().filter(is_metadata).any(is_promised);
-        if !self.is_over() && (comes || !is_known_what_hq_has(appliance)) {
+        if self.began.elapsed() < DONE_WITHOUT && (comes || !is_known_what_hq_has(appliance)) {
             return Ok(());
         }
         if appliance.vault.go_on_without_lost_metadata()? {

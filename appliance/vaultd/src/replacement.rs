@@ -11,7 +11,7 @@ use coffer_format::escrow::Escrow;
 use coffer_format::{ConfigId, OrgId, VaultId};
 use coffer_link::{Authority, EnrolmentCode, Identity, Role};
 use coffer_vault::disk::RealDisk;
-use coffer_vault::verify::Verdict;
+use coffer_vault::verify::{Report, Verdict};
 use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, give_box_key, vault_in};
 
 use crate::layout::Layout;
@@ -47,6 +47,8 @@ pub struct Replaced {
     pub newest: Vec<Newest>,
     /// What kept points need and neither this box nor a copy has, in a sentence.
     pub lost: Option<String>,
+    /// What is damaged here and comes back from its copies once the box runs.
+    pub heals: Option<String>,
     /// Whether the computers know this box.
     pub is_known: bool,
     /// Whether the dead box had an HQ that this one hasn't joined.
@@ -121,7 +123,7 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
     authority.save(&layout.authority())?;
     Identity::issue(&authority, Role::Box(found.vault), LIFETIME)?.save(&layout.identity())?;
     Identity::issue(&authority, Role::Operator("local".into()), LIFETIME)?.save(&layout.operator())?;
-    let lost =
+    let report =
         note(&layout, Opener::Box(box_key), branch.as_ref().zip(from_hq.as_ref()), from_tapes.as_ref())?;
     // Last: its presence says that the box is whole.
     settings.save(&layout.settings())?;
@@ -132,7 +134,8 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
         newest: found.newest,
         from_hq,
         from_tapes,
-        lost,
+        lost: (report.verdict == Verdict::Lost).then(|| report.sentence()),
+        heals: (report.verdict == Verdict::Heals).then(|| report.sentence()),
         is_known: found.escrow.is_some() && !with.new_authority,
         lacks_hq,
     })
@@ -228,7 +231,7 @@ fn note(
     opener: Opener,
     from_hq: Option<(&Branch, &FromHq)>,
     from_tapes: Option<&FromTapes>,
-) -> Result<Option<String>> {
+) -> Result<Report> {
     let vault = open(layout, opener)?;
     if let Some((branch, from_hq)) = from_hq {
         taking_over::record_copies(&vault, branch, from_hq)?;
@@ -246,5 +249,5 @@ fn note(
         // What the computers remember of points whose records are gone isn't what is here: they compare all, and send what lacks.
         vault.leave_line()?;
     }
-    Ok((report.verdict == Verdict::Lost).then(|| report.sentence()))
+    Ok(report)
 }

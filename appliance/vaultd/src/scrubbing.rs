@@ -106,7 +106,7 @@ impl Scrubbing {
         stop: &watch::Receiver<bool>,
     ) -> Result<(), VaultError> {
         let vault = &appliance.vault;
-        let is_doubted = vault.reading().doubts_catalog();
+        let is_doubted = vault.reading().doubts_catalog()?;
         let is_due = self.compared.is_none_or(|compared| compared.elapsed() >= COMPARE_EVERY);
         if !is_doubted && !is_due {
             return Ok(());

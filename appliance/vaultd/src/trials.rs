@@ -83,6 +83,7 @@ impl Trials {
         let reading = appliance.vault.reading();
         if let Some(failed) = last.filter(|last| last.why.is_some()).map(Trial::version)
             && reading.check_point(failed.config, failed.point).is_ok()
+            && !reading.is_doubtful(failed.config, failed.point)?
             && reading.missing_for(&failed.wanted())?.is_empty()
         {
             return Ok(Some(failed));
@@ -91,7 +92,10 @@ impl Trials {
         for _ in 0..PICKS_MAX {
             let Some(version) = reading.random_version(computer)? else { continue };
             has_files = true;
-            if reading.missing_for(&version.wanted())?.is_empty() {
+            // That a point may be older than it was says nothing against restoring.
+            if !reading.is_doubtful(version.config, version.point)?
+                && reading.missing_for(&version.wanted())?.is_empty()
+            {
                 return Ok(Some(version));
             }
         }

@@ -9,4 +9,5 @@ mod folder;
 mod from_hq;
 mod headquarters;
 mod joining;
+mod lost_metadata;
 mod set_back;

@@ -114,10 +114,16 @@ pub(crate) fn find_gaps(db: &Connection) -> Result<()> {
     while let Some(row) = rows.next()? {
         let lsn: u64 = row.get(0)?;
         if lsn > before + 1 {
-            db.execute("INSERT INTO gaps VALUES (?1, ?2)", [before + 1, lsn - 1])?;
+            put_gap(db, (Lsn(before + 1), Lsn(lsn - 1)))?;
         }
         before = lsn;
     }
+    Ok(())
+}
+
+/// Notes that the records of a run aren't there.
+pub(crate) fn put_gap(db: &Connection, (first, last): (Lsn, Lsn)) -> Result<()> {
+    db.execute("INSERT OR REPLACE INTO gaps VALUES (?1, ?2)", [first.0, last.0])?;
     Ok(())
 }
 

@@ -20,13 +20,13 @@ pub(crate) use chunks::{
 };
 pub(crate) use damage::{
     DamageKind, Stretch, WHOLE_FILE, all_damage, clear_missing, find_gaps, gaps, has_unapplied, is_lacking,
-    lacking, put_damage, put_unapplied,
+    lacking, put_damage, put_gap, put_unapplied,
 };
 pub(crate) use listing::{
     Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,
 };
 pub(crate) use readers::{Doubt, Readers};
-pub(crate) use recalls::{goes_by_others, may_lack};
+pub(crate) use recalls::{NOW, goes_by_others, may_lack, times_gone_on_without, unknown_since_newest_part};
 pub(crate) use schema::{
     ALIVE, CAME_BACK, Opened, create_beside, fold_journal, forget_pages, is_asked_for, is_broken,
     open_writer, put_in_place, remake, take_along, wrong_names, wrong_pages,
@@ -91,9 +91,11 @@ pub(crate) fn find_log(db: &Connection, lsn: Lsn) -> Result<Option<(SegmentId, u
     Ok(query.query_row([lsn.0], |row| Ok((SegmentId(row.get(0)?), row.get(1)?, row.get(2)?))).optional()?)
 }
 
-/// Whether any record of that run is listed.
-pub(crate) fn has_log_between(db: &Connection, first: Lsn, last: Lsn) -> Result<bool> {
-    let mut query = db.prepare_cached("SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 LIMIT 1")?;
+/// Whether the catalog has what any record of that run says.
+pub(crate) fn has_applied_between(db: &Connection, first: Lsn, last: Lsn) -> Result<bool> {
+    let mut query = db.prepare_cached(
+        "SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 AND lsn NOT IN (SELECT lsn FROM unapplied) LIMIT 1",
+    )?;
     Ok(query.exists([first.0, last.0])?)
 }
 

@@ -8,6 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::damage::lacking;
 use crate::Result;
 
+/// After all records.
+pub(crate) const NOW: Lsn = Lsn(i64::MAX as u64);
+
 /// Whether points of a configuration that were closed at `at` go by other records than the catalog has.
 pub(crate) fn goes_by_others(db: &Connection, config: ConfigId, at: Lsn) -> Result<bool> {
     let lacking = lacking(db)?.into_iter().filter(|run| run.first < at);
@@ -22,6 +25,33 @@ pub(crate) fn may_lack(db: &Connection) -> Result<bool> {
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM gaps) OR EXISTS (SELECT 1 FROM unapplied) OR EXISTS (SELECT 1 FROM recalls)",
     )?;
     Ok(query.exists([])?)
+}
+
+/// How many records are missing that may be of points which are newer than all that is known of a configuration.
+pub(crate) fn unknown_since_newest_part(db: &Connection, config: ConfigId) -> Result<u64> {
+    if !may_lack(db)? {
+        return Ok(0);
+    }
+    let newest: Option<u64> = db
+        .prepare_cached("SELECT MAX(lsn) FROM parts WHERE config = ?1")?
+        .query_row([config.0], |row| row.get(0))?;
+    let known = newest.unwrap_or(0);
+    let since = lacking(db)?.into_iter().filter(|run| run.last.0 > known);
+    Ok(since.map(|run| run.last.0 - run.first.0.max(known + 1) + 1).sum())
+}
+
+/// How often a configuration has gone on, or is about to, without records that it went by before.
+pub(crate) fn times_gone_on_without(db: &Connection, config: ConfigId) -> Result<u64> {
+    if !may_lack(db)? {
+        return Ok(0);
+    }
+    let mut query = db.prepare_cached("SELECT without FROM recalls WHERE config = ?1")?;
+    let all = query.query_map([config.0], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut times = u64::from(goes_by_others(db, config, NOW)?);
+    for bytes in all {
+        times += u64::from(!from_bytes::<Vec<Run>>(&bytes?)?.is_empty());
+    }
+    Ok(times)
 }
 
 /// The records that the catalog lacked when everything was last recalled before `at`. None where it never was.

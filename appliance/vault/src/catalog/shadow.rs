@@ -22,8 +22,9 @@ const fn table(name: &'static str, key: &'static [&'static str]) -> Table {
     Table { name, key }
 }
 
-/// What segments were given up. A mirror notes that by itself.
-const DROPPED: Table = table("dropped", &["segment"]);
+/// What segments were given up, and what records the catalog lacks. A mirror notes the one by itself, and passes over records.
+const NOT_OF_MIRRORS: [Table; 3] =
+    [table("dropped", &["segment"]), table("unapplied", &["lsn"]), table("gaps", &["first"])];
 
 const OF_RECORDS: [Table; 15] = [
     table("computers", &["computer"]),
@@ -66,7 +67,7 @@ impl Shadow {
         let db = schema::create_scratch(&path)?;
         let mut tables = OF_RECORDS.to_vec();
         if !of_mirror {
-            tables.push(DROPPED);
+            tables.extend(NOT_OF_MIRRORS);
         }
         Ok(Shadow { db, path, tables })
     }

@@ -455,3 +455,59 @@ fn lost_metadata_that_no_copy_has_is_done_without() {
     let last = make_point("last");
     assert!(!reading.is_doubtful(config, last).unwrap());
 }
+
+/// Whatever record comes back after the computers have gone on without it, it finds its numbers free: the points of before are as they were.
+#[test]
+fn what_is_taken_in_without_lost_metadata_overwrites_nothing_once_it_comes_back() {
+    let meta_of = |vault: &Vault| -> Vec<SegmentId> {
+        let states = vault.segments().unwrap();
+        states.iter().filter(|one| one.closed && one.stream == Stream::Meta).map(|one| one.segment).collect()
+    };
+    let (fixture, vault, _, _) = closed();
+    let segments = meta_of(&vault);
+    let records_in = |bytes: &[u8]| -> Vec<usize> {
+        let all: Vec<_> =
+            bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect();
+        // The last one is the index.
+        all[..all.len() - 1].to_vec()
+    };
+    let counts: Vec<usize> =
+        segments.iter().map(|one| records_in(&fixture.segment_bytes(one.0)).len()).collect();
+    drop(vault);
+    for (which, count) in counts.into_iter().enumerate().skip(1) {
+        for record in 0..count {
+            let (fixture, vault, config, memory) = closed();
+            let segment = meta_of(&vault)[which];
+            drop(vault);
+            let path = fixture.segment_path(segment.0);
+            let copy = std::fs::read(&path).unwrap();
+            let mut broken = copy.clone();
+            broken[records_in(&copy)[record] + 40] ^= 1;
+            std::fs::write(&path, &broken).unwrap();
+            fixture.delete_catalog();
+            let vault = fixture.open();
+            let at = format!("record {record} of {segment}");
+            if !vault.reading().goes_by_others(config).unwrap() {
+                continue;
+            }
+            assert!(vault.go_on_without_lost_metadata().unwrap(), "{at}");
+            vault.note_recalled(config).unwrap();
+            for name in ["one", "two"] {
+                let mut agent = Agent::resume(&vault, ComputerId(1), config, Memory::default()).unwrap();
+                assert!(!memory.points.contains_key(&agent.point), "{at}: {} is given again", agent.point);
+                agent.make_file(ROOT, name, name.as_bytes().to_vec());
+                agent.close().unwrap();
+                assert!(!vault.reading().is_doubtful(config, agent.point).unwrap(), "{at}");
+            }
+            vault.import_segment(segment, &copy).unwrap();
+            assert!(vault.reading().doubts_catalog().unwrap(), "{at}: nobody looks at what came back");
+            assert!(vault.compare_catalog(&mut |_| true).unwrap().unwrap().made_anew.is_some(), "{at}");
+            assert_eq!(vault.reading().missing_records().unwrap(), [], "{at}");
+            for (point, model) in &memory.points {
+                check_point(vault.reading(), config, *point, model)
+                    .unwrap_or_else(|error| panic!("{at}: {error}"));
+                assert!(!vault.reading().is_doubtful(config, *point).unwrap(), "{at}");
+            }
+        }
+    }
+}

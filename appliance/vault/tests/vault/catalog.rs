@@ -218,7 +218,7 @@ fn a_restore_from_a_catalog_with_a_changed_bit_writes_nothing_wrong() {
         let case = format!("case {case}: {}", flip(&fixture.dir().join("catalog.sqlite"), &mut random));
         vault.reading().forget_what_was_read().unwrap();
         silent += usize::from(nothing_wrong_comes(&vault, config, &memory, &case) > 0);
-        doubted += usize::from(vault.reading().doubts_catalog());
+        doubted += usize::from(vault.reading().doubts_catalog().unwrap());
         is_mended(&vault, config, &memory, &case);
     }
     eprintln!(
@@ -290,7 +290,7 @@ fn a_catalog_whose_pages_are_gone_is_made_anew_while_the_vault_is_open() {
         }
         vault.audit("test", "the next one is taken in").unwrap();
         vault.compare_catalog(&mut |_| true).unwrap().unwrap();
-        assert!(!vault.is_read_only() && !vault.reading().doubts_catalog());
+        assert!(!vault.is_read_only() && !vault.reading().doubts_catalog().unwrap());
         check_all(&vault, config, &memory, &format!("round {round}"));
     }
     let told = vault.reading().audit_log(50).unwrap();

@@ -140,6 +140,11 @@ fn tell_replaced(dir: &Path, done: &Replaced) {
     if let Some(lost) = &done.lost {
         println!("! Not everything is there: {lost}. `coffer verify` names what lacks once the box runs.");
     }
+    if let Some(heals) = &done.heals {
+        println!(
+            "! Part of it is damaged here: {heals}. It comes back from them once the box runs and reaches them; points may be missing until then."
+        );
+    }
     for newest in &done.newest {
         println!("Newest point of {}: {}, {}.", newest.of, newest.point, time_of(newest.closed_ms));
     }

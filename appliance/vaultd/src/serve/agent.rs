@@ -66,6 +66,8 @@ struct Serving<'a> {
 
 /// Most files that an agent is asked to send again at once; the rest is asked for at its next capture.
 const RESEND_MAX: usize = 10_000;
+/// What's said meanwhile to whoever captures.
+const METADATA_IS_AWAITED: &str = "metadata of this computer's points is missing on the box, which asks its copies for it: capture again in some minutes";
 
 impl Serving<'_> {
     fn run(mut self) -> Result<(), LinkError> {
@@ -109,9 +111,9 @@ impl Serving<'_> {
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
                 let standing = session.begin(config)?;
-                if standing.head == PointSeq(0) && standing.draft.is_none() {
-                    // Whatever the catalog lacks, this begins without it.
-                    vault.note_begun(config)?;
+                if reading.goes_by_others(config)? && !reading.must_recall(config)? {
+                    let sentence = METADATA_IS_AWAITED.into();
+                    return Err(VaultError::Refused { code: RefusalCode::Busy, sentence }.into());
                 }
                 if self.parted.remove(&config) || reading.must_recall(config)? {
                     self.link.sender.blocking_send(Message::Recall { config })?;
