@@ -25,9 +25,11 @@ impl Mounts {
         self.0.iter()
     }
 
-    /// What tells the volume of a drive from others that may have its letter: the number that it was formatted with.
-    pub(crate) fn identity(&self, _path: &[u8], top: &Directory) -> Option<String> {
-        device_of(top).map(|number| format!("{number:x}"))
+    /// What tells the volume of a drive from others that may have its letter: the number that it was formatted with. The volume's own,
+    /// where files are read from a snapshot of it.
+    pub(crate) fn identity(&self, path: &[u8], _top: &Directory) -> Option<String> {
+        let own = Directory::open_path(path).ok()?;
+        device_of(&own).map(|number| format!("{number:x}"))
     }
 
     /// No drive waits for somebody to look.
