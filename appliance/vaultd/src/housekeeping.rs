@@ -32,9 +32,9 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
         match tokio::task::spawn_blocking(move || work(&working, due)).await {
             Ok(next) => due = next,
             Err(panic) => {
-                appliance.trouble(format!(
-                    "Housekeeping broke off ({panic}): a mistake in cofferd. It goes on by itself; report this, with the box's log."
-                ));
+                tracing::error!(%panic, "housekeeping broke off");
+                let what = "Housekeeping broke off: a mistake in cofferd. It goes on by itself; report this, with the box's log.";
+                appliance.trouble(what.to_owned());
                 due = Due::at_start(&appliance);
             }
         }

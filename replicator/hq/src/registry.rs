@@ -187,7 +187,9 @@ impl Registry {
         }
         let sentence = match role {
             Role::Branch(branch) => format!(
-                "another box is enrolled as branch {branch} now. If that one took this box's place, take this box out of service: what it has                  that HQ lacks stays on its own disk. If this is the right box, enrol it again with a code from `coffer-hq code --branch {branch}                  --replace`"
+                "another box is enrolled as branch {branch} now. If that one took this box's place, take this box out of service: what it has \
+                 that HQ lacks stays on its own disk. If this is the right box, enrol it again with a code from `coffer-hq code --branch {branch} \
+                 --replace`"
             ),
             _ => {
                 format!("this certificate of {role} isn't the one that HQ knows: enrol again with a new code")

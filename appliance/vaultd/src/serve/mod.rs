@@ -358,10 +358,13 @@ impl Appliance {
         self.scratch.is_some()
     }
 
-    /// Notes what was wrong; the status says it from then on.
+    /// Notes what was wrong; the status says it from then on, once.
     pub(crate) fn trouble(&self, sentence: String) {
         tracing::error!("{sentence}");
-        self.troubles.lock().expect("nothing panics while it lists troubles").push(sentence);
+        let mut troubles = self.troubles.lock().expect("nothing panics while it lists troubles");
+        if !troubles.contains(&sentence) {
+            troubles.push(sentence);
+        }
     }
 
     async fn serve(self: Arc<Self>, mut link: Link) -> Result<(), coffer_link::LinkError> {
