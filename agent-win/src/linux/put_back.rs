@@ -84,7 +84,12 @@ impl HeldEntry {
             // What's open only as itself has no other name that leads to itself.
             let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
             lack("owner", owned(|| chown(&itself, Some(meta.uid), Some(meta.gid))));
-            if meta.kind != NodeKind::Symlink {
+            if meta.kind == NodeKind::Symlink {
+                // They can be given by a name alone, which somebody else may have by now.
+                if meta.attrs.iter().any(|attr| attr.kind == AttrKind::Xattr) {
+                    lack("attributes", Err(io::Error::other("those of links aren't put back")));
+                }
+            } else {
                 for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
                     lack("attributes", xattr::set_deref(&itself, OsStr::from_bytes(&attr.name), &attr.value));
                 }

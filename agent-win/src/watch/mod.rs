@@ -18,6 +18,8 @@ const RETRY_LOCKED_AFTER: Duration = Duration::from_secs(10);
 /// How long a look waits at most until it's up to date.
 const CATCH_UP: Duration = Duration::from_secs(1);
 const SETTLE_LEAST: Duration = Duration::from_millis(50);
+/// Everything is looked at this often all the same: no watch tells of writes through a mapped file, or by a name elsewhere.
+const WHOLE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Without a watch, everything is looked at this often.
 pub(crate) const RESCAN_EVERY: Duration = Duration::from_secs(15 * 60);
 
@@ -45,6 +47,8 @@ pub struct Watch {
     moves: Moves,
     first: Option<Instant>,
     last: Instant,
+    /// When all that's watched was last looked at.
+    whole: Instant,
     /// A whole look doesn't wait until everything is quiet: somewhere something always moves.
     at_once: bool,
     /// Files that were locked, and when they're tried again: nobody says when a lock is gone.
@@ -66,6 +70,7 @@ impl Watch {
             moves: Moves::default(),
             first: Some(now),
             last: now,
+            whole: now,
             at_once: true,
             locked: Vec::new(),
             retry_at: now,
@@ -164,6 +169,9 @@ impl Watch {
         if !self.locked.is_empty() && Instant::now() >= self.retry_at {
             self.first.get_or_insert_with(Instant::now);
         }
+        if self.watcher.is_some() && self.whole.elapsed() >= WHOLE_EVERY {
+            self.everything();
+        }
         let first = match (self.first, &self.watcher) {
             (Some(first), _) => first,
             (None, None) if self.last.elapsed() >= RESCAN_EVERY => {
@@ -183,6 +191,9 @@ impl Watch {
         self.at_once = false;
         self.last = Instant::now();
         self.moves.begin_look();
+        if matches!(self.gathered, Target::Everything) {
+            self.whole = self.last;
+        }
         Some(std::mem::replace(&mut self.gathered, Target::nothing()))
     }
 }
@@ -190,4 +201,22 @@ impl Watch {
 fn say(error: WatchError) {
     let minutes = RESCAN_EVERY.as_secs() / 60;
     tracing::warn!(%error, "changes are looked for every {minutes} minutes instead of at once");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BackupConfig;
+
+    #[test]
+    fn what_no_watch_tells_of_is_found_within_an_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = BackupConfig::parse(&format!("include = ['{}']", folder.path().display())).unwrap();
+        let mut watch = Watch::start(Arc::new(Scope::new(&config, &[]).unwrap()), SETTLE_LEAST);
+        assert!(matches!(watch.due(), Some(Target::Everything)));
+        assert!(watch.due().is_none() && watch.is_quiet());
+        watch.whole = Instant::now().checked_sub(WHOLE_EVERY).unwrap();
+        assert!(matches!(watch.due(), Some(Target::Everything)));
+        assert!(watch.due().is_none() && watch.is_quiet());
+    }
 }
