@@ -138,7 +138,7 @@ impl Guest {
     /// Takes over what the configurations say. One with mistakes is left out, as it is elsewhere.
     pub(crate) fn learn(&self, texts: &[ConfigText]) {
         let parsed = texts.iter().filter_map(|text| {
-            let config = BackupConfig::parse(&text.toml).ok()?;
+            let (config, _) = BackupConfig::parse_stored(&text.toml).ok()?;
             Some((text.config, config.manners))
         });
         self.house().manners = parsed.collect();

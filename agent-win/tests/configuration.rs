@@ -111,6 +111,14 @@ fn standstill_and_databases_are_read_with_their_mistakes() {
         ("include = [\"/a\"]\nopen_files = \"vss\"", "open_files is not one that is known"),
         ("include = [\"/a\"]\nbookmark = 5", "bookmark is not a time"),
         ("when = \"continuous\"\ndatabase.application = \"exchange\"", "can't be captured continuously"),
+        (
+            "include = [\"/a\"]\nwhen = \"continuous\"\ndatabase.before = \"x\"",
+            "line 2: a database can't be captured continuously. Write when = \"every 1 hours\"",
+        ),
+        (
+            "include = [\"/a\"]\nwhen = \"continuous\"\ndatabase.application = \"files\"",
+            "can't be captured continuously",
+        ),
         ("include = [\"/a\"]\ndatabase.truncate_logs = true", "need an application"),
         ("include = [\"/a\"]\ndatabase.logs_every = \"every 9 seconds\"", "not which files are logs"),
         (
@@ -123,4 +131,23 @@ fn standstill_and_databases_are_read_with_their_mistakes() {
     ] {
         assert!(mistakes(text).contains(said), "{text}: {}", mistakes(text));
     }
+}
+
+#[test]
+fn a_database_is_captured_at_one_instant_also_where_it_was_once_accepted_as_continuous() {
+    let hourly = When::Every(Duration::from_secs(3600));
+    for database in ["before = \"x\"", "after = \"x\"", "application = \"files\"", "logs = [\"/a/logs\"]"] {
+        let unsaid = format!("include = [\"/a\"]\n[database]\n{database}\n");
+        assert_eq!(BackupConfig::parse(&unsaid).unwrap().when, hourly, "{database}");
+        let (config, put_right) = BackupConfig::parse_stored(&unsaid).unwrap();
+        assert_eq!((config.when, put_right), (hourly, vec![]));
+
+        let continuous = format!("when = \"continuous\"\n{unsaid}");
+        let (config, put_right) = BackupConfig::parse_stored(&continuous).unwrap();
+        assert_eq!(config.when, hourly);
+        assert_eq!(BackupConfig::parse(&continuous).unwrap_err(), put_right);
+        let manual = format!("when = \"manual\"\n{unsaid}");
+        assert_eq!(BackupConfig::parse(&manual).unwrap().when, When::Manual);
+    }
+    assert!(BackupConfig::parse_stored("include = [\"home\"]").is_err());
 }

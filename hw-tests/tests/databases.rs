@@ -56,6 +56,29 @@ fn logs_that_come_often_keep_no_point_of_everything_from_its_time() {
 }
 
 #[test]
+fn commands_run_where_nobody_said_when_and_continuous_is_refused() {
+    let site = Site::start();
+    fs::write(site.data().join("live"), b"42 rows").unwrap();
+    let text = format!(
+        "include = [{:?}]\n[database]\nbefore = \"cp '{}' '{}'\"\n",
+        site.data(),
+        site.data().join("live").display(),
+        site.data().join("dump").display(),
+    );
+    let file = site.path("continuous.toml");
+    fs::write(&file, format!("when = \"continuous\"\n{text}")).unwrap();
+    let refused = site.try_coffer(&["config", "set", "alpha", "files", file.to_str().unwrap()]);
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("a database can't be captured continuously"), "{}", said(&refused));
+
+    site.configure(&text);
+    let agent = Running::start_logged(&mut site.agent("run"), &site.agent_log());
+    site.wait_until("a point", || !site.points("alpha/files").is_empty());
+    drop(agent);
+    assert_eq!(fs::read(site.restore(&[]).join("dump")).unwrap(), b"42 rows");
+}
+
+#[test]
 fn commands_before_and_after_make_files_that_belong_together() {
     let site = Site::start();
     let (live, dump) = (site.data().join("live"), site.data().join("dump"));

@@ -93,6 +93,15 @@ pub struct ConfigMistake {
 impl BackupConfig {
     /// Reads a configuration; every mistake is reported, not just the first.
     pub fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
+        match parse::parse(text)? {
+            (config, put_right) if put_right.is_empty() => Ok(config),
+            (_, put_right) => Err(put_right),
+        }
+    }
+
+    /// Reads one that the box keeps. What was accepted when it was set goes on to be captured: a mistake that an earlier version
+    /// accepted is put right, and comes back beside the configuration.
+    pub fn parse_stored(text: &str) -> Result<(BackupConfig, Vec<ConfigMistake>), Vec<ConfigMistake>> {
         parse::parse(text)
     }
 }

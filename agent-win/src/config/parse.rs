@@ -17,8 +17,9 @@ const BOOKMARK: Duration = Duration::from_secs(3600);
 
 pub(super) type Value<'a> = toml::Spanned<DeValue<'a>>;
 
-pub(super) fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
-    let mut found = Findings { text, mistakes: Vec::new() };
+/// Besides the configuration, mistakes that an earlier version accepted, and that have been put right in it.
+pub(super) fn parse(text: &str) -> Result<(BackupConfig, Vec<ConfigMistake>), Vec<ConfigMistake>> {
+    let mut found = Findings { text, mistakes: Vec::new(), put_right: Vec::new() };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -26,19 +27,31 @@ pub(super) fn parse(text: &str) -> Result<BackupConfig, Vec<ConfigMistake>> {
     }
     let config = found.read(table.get_ref());
     found.mistakes.sort_by_key(|mistake| mistake.line);
-    if found.mistakes.is_empty() { Ok(config) } else { Err(found.mistakes) }
+    if found.mistakes.is_empty() { Ok((config, found.put_right)) } else { Err(found.mistakes) }
 }
 
 pub(super) struct Findings<'a> {
     text: &'a str,
     mistakes: Vec<ConfigMistake>,
+    put_right: Vec<ConfigMistake>,
 }
 
 impl Findings<'_> {
     pub(super) fn mistake(&mut self, span: Range<usize>, what: String, remedy: &str) {
+        let mistake = self.at(&span, what, remedy);
+        self.mistakes.push(mistake);
+    }
+
+    /// One that earlier versions accepted: the caller has put it right in the configuration.
+    pub(super) fn accepted_once(&mut self, span: Range<usize>, what: String, remedy: &str) {
+        let mistake = self.at(&span, what, remedy);
+        self.put_right.push(mistake);
+    }
+
+    fn at(&self, span: &Range<usize>, what: String, remedy: &str) -> ConfigMistake {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        self.mistakes.push(ConfigMistake { line, what, remedy: remedy.to_owned() });
+        ConfigMistake { line, what, remedy: remedy.to_owned() }
     }
 
     fn read(&mut self, table: &DeTable<'_>) -> BackupConfig {
@@ -74,7 +87,7 @@ impl Findings<'_> {
             }
             (_, None) => {}
         }
-        self.application_of(&mut config, table.get("when").map(toml::Spanned::span));
+        self.at_one_instant(&mut config, table.get("when").map(toml::Spanned::span));
         let finds_files = config.database.as_ref().is_some_and(Database::tells_files);
         if !table.contains_key("include") && !finds_files {
             let remedy = "Add a line such as include = [\"/home\", \"/srv\"].";

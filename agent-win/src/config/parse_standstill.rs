@@ -10,7 +10,7 @@ const QUIET_REMEDY: &str = "Write quiet = { seconds = 5, at_most_seconds = 120 }
 const DATABASE_REMEDY: &str =
     "Known are application, names, truncate_logs, before, after, logs and logs_every.";
 const SECONDS_MAX: u64 = 3600;
-/// How often an application's databases are captured, where the configuration doesn't say.
+/// How often databases are captured, where the configuration doesn't say.
 const EVERY: Duration = Duration::from_secs(3600);
 
 impl Findings<'_> {
@@ -122,18 +122,18 @@ impl Findings<'_> {
         Some(database)
     }
 
-    /// An application is asked for its files at each point of everything: they can't be watched before that.
-    pub(super) fn application_of(&mut self, config: &mut BackupConfig, when: Option<Range<usize>>) {
-        let asks = config.database.as_ref().is_some_and(Database::tells_files);
-        match when {
-            Some(span) if asks && config.when == When::Continuous => {
-                let what = "an application's databases can't be captured continuously".to_owned();
-                let remedy =
-                    "Write when = \"every 1 hours\"; its logs may come between with database.logs_every.";
-                self.mistake(span, what, remedy);
-            }
-            None if asks => config.when = When::Every(EVERY),
-            _ => {}
+    /// What a database needs (its application, its commands) is there for each point of everything. What's watched is captured file by
+    /// file, without it.
+    pub(super) fn at_one_instant(&mut self, config: &mut BackupConfig, when: Option<Range<usize>>) {
+        if config.database.is_none() || config.when != When::Continuous {
+            return;
+        }
+        config.when = When::Every(EVERY);
+        if let Some(span) = when {
+            let what = "a database can't be captured continuously".to_owned();
+            let remedy =
+                "Write when = \"every 1 hours\"; its logs may come between with database.logs_every.";
+            self.accepted_once(span, what, remedy);
         }
     }
 

@@ -80,10 +80,13 @@ impl Job {
         listed: &Arc<ListedExclusions>,
         watched: bool,
     ) -> Result<Job, WorkError> {
-        let config = BackupConfig::parse(&text.toml).map_err(|mistakes| {
+        let (config, put_right) = BackupConfig::parse_stored(&text.toml).map_err(|mistakes| {
             let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             WorkError::Config { name: text.name.clone(), mistakes: mistakes.join("; ") }
         })?;
+        for mistake in put_right {
+            tracing::warn!(config = text.name, when = %config.when, "{mistake} Until then it's captured as said here");
+        }
         if let Some(mistakes) = foreign(&config) {
             return Err(WorkError::Config { name: text.name.clone(), mistakes });
         }
@@ -127,8 +130,8 @@ impl Job {
         if *text == self.text {
             return true;
         }
-        let parsed = BackupConfig::parse(&text.toml).ok().filter(|_| text.config == self.text.config);
-        let Some(config) = parsed else { return false };
+        let parsed = BackupConfig::parse_stored(&text.toml).ok().filter(|_| text.config == self.text.config);
+        let Some((config, _)) = parsed else { return false };
         let is_same = BackupConfig { manners: self.config.manners.clone(), ..config.clone() } == self.config;
         if is_same {
             self.text = text.clone();

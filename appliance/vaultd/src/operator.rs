@@ -343,7 +343,7 @@ fn retention_plans(appliance: &Appliance) -> Result<Vec<retention::Plan>, VaultE
 
 /// A configuration's own `keep`, where it has one. One from before it was refused to keep nothing doesn't count.
 fn keep_of(toml: &str) -> Option<retention::Policy> {
-    let keep = BackupConfig::parse(toml).ok()?.keep?;
+    let keep = BackupConfig::parse_stored(toml).ok()?.0.keep?;
     Some(policy_of(keep)).filter(|policy| !policy.keeps_nothing())
 }
 
