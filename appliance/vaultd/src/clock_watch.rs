@@ -1,8 +1,9 @@
 //! Whether the box's clock can be believed. What is given up by age (restore points, tapes) isn't while it can't.
 //!
 //! A clock leaps where it differs by more than an hour from what is expected: while the box runs, from the last time that was
-//! believed plus what went by since, so that many small steps are a leap too; when it starts, from the last good time, by which it
-//! can't be earlier, nor later by more than a box is likely to be off; at any time, from headquarters' clock. A leap is over as soon
+//! believed plus what went by since, so that many small steps are a leap too; when it starts, from the last good time, than which it
+//! can't be earlier, nor later by more than a box is likely to be off (what the vault recorded counts as that only where no good time was
+//! written down); at any time, from headquarters' clock. A leap is over as soon
 //! as the clock shows what was expected, headquarters' clock agrees with it, an operator accepts it (`coffer clock accept`), or it has
 //! run on evenly for a week: a disk that nothing is given up on fills. How far headquarters' clock was from it then is remembered: only
 //! another difference is a doubt again.
@@ -74,14 +75,25 @@ impl Watch {
     /// `kept` is from the run before; `newest_ms`: what the newest record in the vault says.
     fn start(kept: Option<Known>, newest_ms: u64, now_ms: u64) -> Watch {
         let mut known = kept.unwrap_or(Known { good_ms: newest_ms, hq_ahead_ms: 0, leap: None });
+        if known.good_ms == 0 {
+            // From a version that didn't write down the time of a new vault.
+            known.good_ms = newest_ms;
+        }
         match &mut known.leap {
             Some(leap) => leap.go_on(now_ms),
-            None => {
-                let good_ms = known.good_ms.max(newest_ms);
-                let leap = Leap { latest_ms: good_ms + OFF_MS, ..Leap::at(good_ms, now_ms) };
-                // A vault without a record has no time to compare with.
-                known.leap = (good_ms > 0 && !leap.expects(now_ms)).then_some(leap);
+            None if known.good_ms > 0 => {
+                // The clock can't be earlier than a record. But a record makes no time good that is too late otherwise: it was written
+                // after a leap that nobody had looked at.
+                let latest_ms = known.good_ms + OFF_MS;
+                let recorded_ms = if newest_ms <= latest_ms { newest_ms } else { 0 };
+                let leap = Leap { latest_ms, ..Leap::at(known.good_ms.max(recorded_ms), now_ms) };
+                known.leap = (!leap.expects(now_ms)).then_some(leap);
             }
+            // A vault without a record has no time to compare with.
+            None => {}
+        }
+        if known.leap.is_none() {
+            known.good_ms = now_ms;
         }
         let mut watch = Watch { known, even_ms: now_ms };
         watch.settle(now_ms, None);
@@ -251,7 +263,9 @@ impl ClockWatch {
 
     /// What a person should know.
     pub(crate) fn sentence(&self, now_ms: u64) -> Option<String> {
-        self.state().watch.sentence(now_ms)
+        let mut state = self.state();
+        state.look(&self.path, now_ms, None);
+        state.watch.sentence(now_ms)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -397,6 +411,32 @@ mod tests {
     }
 
     #[test]
+    fn a_record_written_after_a_leap_makes_no_clock_right() {
+        let leapt_ms = START_MS + 730 * DAY_MS;
+        let kept = Known { good_ms: START_MS, hq_ahead_ms: 0, leap: None };
+        let again = Watch::start(Some(kept), leapt_ms, leapt_ms + MINUTE_MS);
+        assert!(is_in_doubt(&again));
+        let told = again.sentence(leapt_ms + MINUTE_MS).unwrap();
+        assert!(told.contains("723 days ahead of"), "{told}");
+        assert!(is_in_doubt(&Watch::start(Some(again.known), leapt_ms, leapt_ms + 2 * MINUTE_MS)));
+        for mut right in [again, Watch::start(Some(kept), leapt_ms, leapt_ms)] {
+            assert!(
+                matches!(right.look(START_MS + 2 * MINUTE_MS, MINUTE_MS, None), Seen::Over(_)),
+                "it's set right"
+            );
+        }
+        assert!(
+            !is_in_doubt(&Watch::start(Some(kept), leapt_ms, START_MS + DAY_MS)),
+            "it was while it was off"
+        );
+
+        let new = Watch::start(None, 0, START_MS);
+        assert!(is_in_doubt(&Watch::start(Some(new.known), leapt_ms, leapt_ms)), "a vault's first hour");
+        let older = Known { good_ms: 0, ..kept };
+        assert!(!is_in_doubt(&Watch::start(Some(older), START_MS, START_MS + DAY_MS)));
+    }
+
+    #[test]
     fn a_restart_does_not_settle_it() {
         let leapt_ms = START_MS + 400 * DAY_MS;
         let mut watch = watch();
@@ -482,6 +522,18 @@ mod tests {
         assert!(clock.is_in_doubt(START_MS + 30 * DAY_MS));
         assert!(clock.look(START_MS + 30 * DAY_MS, None).unwrap().contains("leapt"));
         assert_eq!(clock.look(START_MS + 30 * DAY_MS, None), None, "that is audited once");
+    }
+
+    #[test]
+    fn whoever_asks_for_the_sentence_notices_a_leap() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ClockWatch::start(dir.path().join("clock"), START_MS, START_MS);
+        assert_eq!(clock.sentence(START_MS + MINUTE_MS), None);
+        assert!(clock.sentence(START_MS + 30 * DAY_MS).unwrap().contains("30 days"));
+        assert!(
+            clock.look(START_MS + 30 * DAY_MS, None).unwrap().contains("leapt"),
+            "it's audited all the same"
+        );
     }
 
     #[test]
