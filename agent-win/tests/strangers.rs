@@ -163,3 +163,90 @@ fn a_volume_over_a_folder_that_was_captured_is_told_of_and_takes_nothing() {
         }
     });
 }
+
+/// A computer with nothing mounted, and the folder at which something will be.
+fn bare() -> (Bench, PathBuf) {
+    let mut bench = Bench::new();
+    bench.only_includes = vec!["mnt/vol".to_owned(), "there".to_owned()];
+    bench.write("there/x", "x");
+    let at = bench.path("mnt/vol");
+    fs::create_dir_all(&at).unwrap();
+    (bench, at)
+}
+
+#[test]
+fn overlays_and_images_are_volumes_like_any_other() {
+    in_own_mounts("overlays_and_images_are_volumes_like_any_other", || {
+        let has_images = std::process::Command::new("mksquashfs").arg("-version").output().is_ok();
+        if !has_images {
+            eprintln!("SKIPPED: mksquashfs isn't here, so images aren't tried");
+        }
+        for is_overlay in [true].into_iter().chain(has_images.then_some(false)) {
+            println!("overlay: {is_overlay}");
+            let (mut bench, at) = bare();
+            let layers = bench.folder.path().join("layers");
+            fs::create_dir(&layers).unwrap();
+            Volume::memory().mount(&layers);
+            let [own, other] = [("own", 0), ("other", 9)].map(|(name, first)| {
+                let files = layers.join(name).join("lower");
+                fs::create_dir_all(&files).unwrap();
+                fs::write(files.join(format!("{first}")), noise(5000, first)).unwrap();
+                match is_overlay {
+                    true => Volume::overlay(&layers.join(name)),
+                    false => Volume::image(&files, &layers.join(format!("{name}.img"))),
+                }
+            });
+            own.mount(&at);
+            closed(bench.capture());
+            let before = bench.received();
+            let is_kept = |bench: &Bench| bench.state().file(&at.join("0")) == Some(noise(5000, 0));
+
+            unmount(&at);
+            assert_said(&closed(bench.capture()), &at, "has been missing");
+            assert!(is_kept(&bench));
+            other.mount(&at);
+            let point = bench.capture();
+            let said = point.report().iter().any(|line| line.what.contains("another volume"));
+            assert!(said && is_kept(&bench), "{point:?}");
+            assert_eq!(bench.state().find(&at.join("9")), None, "what's there now was taken");
+            unmount(&at);
+            own.mount(&at);
+            assert_eq!(closed(bench.capture()).report, []);
+            assert_eq!(bench.received(), before, "what came back was sent again");
+            assert!(is_unchanged(&bench.capture()));
+            unmount(&at);
+
+            other.mount(&at);
+            bench.capture();
+            bench.revision += 1;
+            assert_eq!(closed(bench.capture()).report, []);
+            support::tree::assert_same(&bench.state(), &at);
+            unmount(&at);
+            unmount(&layers);
+        }
+    });
+}
+
+#[test]
+fn memory_that_is_another_is_told_of_and_takes_nothing() {
+    in_own_mounts("memory_that_is_another_is_told_of_and_takes_nothing", || {
+        let (mut bench, at) = bare();
+        Volume::memory().mount(&at);
+        bench.write("mnt/vol/0", noise(5000, 0));
+        assert_eq!(closed(bench.capture()).report, []);
+        assert!(is_unchanged(&bench.capture()));
+
+        unmount(&at);
+        Volume::memory().mount(&at);
+        for _ in 0..2 {
+            let point = bench.capture();
+            let said = point.report().iter().any(|line| line.what.contains("another volume"));
+            assert!(said, "{point:?}");
+            assert!(bench.state().file(&at.join("0")) == Some(noise(5000, 0)));
+        }
+        bench.revision += 1;
+        assert_eq!(closed(bench.capture()).report, []);
+        assert_eq!(bench.state().find(&at.join("0")), None);
+        unmount(&at);
+    });
+}

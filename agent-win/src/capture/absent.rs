@@ -21,8 +21,9 @@ use crate::path::{folded, split, within};
 use crate::platform::{Directory, Mounts, is_gone, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
-/// Noted with the mount points once all of them are known. An older journal has none, nor has one that was recalled.
-const ALL_KNOWN: &[u8] = b"";
+/// Noted with the mount points once all of them are known. An older journal has none (or that of a version for which overlays and
+/// images were no volumes), nor has one that was recalled.
+const ALL_KNOWN: &[u8] = b"all kinds";
 
 type Result<T> = std::result::Result<T, CaptureError>;
 
@@ -100,7 +101,7 @@ impl Pass<'_> {
         let remembered = self.reading.journal.mounts()?;
         absent.are_all_known = remembered.contains(ALL_KNOWN);
         absent.before.retain(|path, _| self.scope.is_reachable(path));
-        for path in remembered.into_iter().filter(|path| path != ALL_KNOWN) {
+        for path in remembered.into_iter().filter(|path| path.starts_with(b"/")) {
             match self.scope.is_reachable(&path) {
                 true => absent.remembered.insert(path),
                 false => {

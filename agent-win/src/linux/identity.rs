@@ -16,10 +16,13 @@ const FAMILIES: [(&str, &str); 8] = [
     ("smbfs", "cifs"),
     ("msdos", "vfat"),
 ];
-/// Their number of the file system (statfs(2), `f_fsid`) is written on the disk; that of others is the device's.
-const NUMBERED: [&str; 4] = ["ext4", "btrfs", "zfs", "bcachefs"];
+/// Their number of the file system (statfs(2), `f_fsid`) is written on the disk, or, in memory, given to no other; that of others is the
+/// device's.
+const NUMBERED: [&str; 5] = ["ext4", "btrfs", "zfs", "bcachefs", "tmpfs"];
 /// On no disk of this computer: what's mounted is a name.
-const NAMED: [&str; 8] = ["nfs4", "cifs", "9p", "virtiofs", "ceph", "glusterfs", "afs", "vboxsf"];
+const NAMED: [&str; 9] = ["nfs4", "cifs", "9p", "virtiofs", "ceph", "glusterfs", "afs", "vboxsf", "overlay"];
+/// They have no number. What's known of an image is the file that it is.
+const IMAGES: [&str; 3] = ["squashfs", "cramfs", "romfs"];
 /// Where udev(7) says which disk has which file system.
 const BY_UUID: &str = "/dev/disk/by-uuid";
 
@@ -30,6 +33,7 @@ pub(super) fn of(kind: &str, (source, root): (&[u8], &[u8]), top: &Directory) ->
     let number = match kind {
         _ if NUMBERED.contains(&kind) => top.file_system_number(),
         _ if NAMED.contains(&kind) || kind.starts_with("fuse.") => Some(text(source)),
+        _ if IMAGES.contains(&kind) => super::device_of(top).and_then(image_of),
         _ => super::device_of(top).and_then(by_uuid),
     };
     let Some(number) = number.filter(|number| !number.is_empty()) else { return kind.to_owned() };
@@ -47,6 +51,13 @@ fn by_uuid(device: u64) -> Option<String> {
         |entry: &std::fs::DirEntry| std::fs::metadata(entry.path()).is_ok_and(|disk| disk.rdev() == device);
     let found = names.flatten().find(is_it)?;
     Some(found.file_name().to_string_lossy().into_owned())
+}
+
+/// The file that a loop device shows.
+fn image_of(device: u64) -> Option<String> {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let file = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/loop/backing_file")).ok()?;
+    Some(file.trim_end().trim_end_matches(" (deleted)").to_owned())
 }
 
 #[cfg(test)]

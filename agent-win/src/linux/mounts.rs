@@ -9,10 +9,18 @@ use crate::scan::Stat;
 
 pub(super) const TABLE: &str = "/proc/self/mountinfo";
 
-/// What's only another way to look at files that lie elsewhere, or never changes: nothing is lost where it's unmounted, and
-/// containers and packages come and go with it.
-const ONLY_SHOWN: [&str; 6] =
-    ["overlay", "squashfs", "nsfs", "fuse.portal", "fuse.gvfsd-fuse", "fuse.snapfuse"];
+/// What has no files of its own: handles of the kernel's, and a desktop's way to files that lie elsewhere.
+const ONLY_SHOWN: [&str; 2] = ["nsfs", "fuse.portal"];
+/// What comes and goes with a container or a package, by its kind and a part of the path at which it's mounted. Nothing is lost with it: a
+/// container's files lie beside it as well, and a package's come from its image.
+const COMES_AND_GOES: [(&str, &str); 6] = [
+    ("overlay", "/overlay2/"),
+    ("overlay", "/containers/storage/overlay/"),
+    ("overlay", "/containerd/"),
+    ("squashfs", "/snap/"),
+    ("fuse.snapfuse", "/snap/"),
+    ("fuse.squashfuse", "/snap/"),
+];
 /// A place at which something is mounted as soon as somebody looks.
 const AT_A_LOOK: &str = "autofs";
 
@@ -27,6 +35,8 @@ struct Mount {
     /// The folder of the file system that's seen, and what's mounted, as whoever mounted it said.
     root: Vec<u8>,
     source: Vec<u8>,
+    /// The folders that an overlay is made of: the one that is written to, or all of them.
+    layers: Vec<u8>,
 }
 
 /// One line of the table.
@@ -36,6 +46,7 @@ struct Line {
     kind: String,
     root: Vec<u8>,
     source: Vec<u8>,
+    layers: Vec<u8>,
 }
 
 impl Mounts {
@@ -68,17 +79,18 @@ impl Mounts {
 
     /// Whether something that keeps files of its own is mounted at a path.
     pub(crate) fn has_volume(&self, path: &[u8]) -> bool {
-        self.0.get(path).is_some_and(Mount::is_volume)
+        self.0.get(path).is_some_and(|mount| mount.is_volume(path))
     }
 
     /// Where something that keeps files of its own is mounted.
     pub(crate) fn volumes(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.0.iter().filter(|(_, mount)| mount.is_volume()).map(|(path, _)| path)
+        self.0.iter().filter(|(path, mount)| mount.is_volume(path)).map(|(path, _)| path)
     }
 
     /// What tells the volume at a path from others that may be mounted there.
     pub(crate) fn identity(&self, path: &[u8], top: &Directory) -> Option<String> {
-        let Mount { kind, root, source, .. } = self.0.get(path)?;
+        let Mount { kind, root, source, layers, .. } = self.0.get(path)?;
+        let source = if layers.is_empty() { source } else { layers };
         Some(identity::of(kind, (source, root), top))
     }
 
@@ -126,14 +138,17 @@ impl Mounts {
 
 impl Line {
     fn mount(&self, id: u64) -> Mount {
-        let Line { kind, root, source, .. } = self;
-        Mount { id, kind: kind.clone(), root: root.clone(), source: source.clone() }
+        let Line { kind, root, source, layers, .. } = self;
+        let (root, source, layers) = (root.clone(), source.clone(), layers.clone());
+        Mount { id, kind: kind.clone(), root, source, layers }
     }
 }
 
 impl Mount {
-    fn is_volume(&self) -> bool {
-        self.kind != AT_A_LOOK && !ONLY_SHOWN.contains(&&self.kind[..])
+    fn is_volume(&self, path: &[u8]) -> bool {
+        let is_below = |part: &str| path.windows(part.len()).any(|at| at == part.as_bytes());
+        let comes_and_goes = COMES_AND_GOES.iter().any(|(kind, part)| self.kind == *kind && is_below(part));
+        self.kind != AT_A_LOOK && !ONLY_SHOWN.contains(&&self.kind[..]) && !comes_and_goes
     }
 }
 
@@ -146,7 +161,20 @@ fn line(line: &[u8]) -> Option<(u64, Line)> {
     let path = unescaped(fields.get(4)?);
     let path = if path == b"/" { Vec::new() } else { path };
     let (root, source) = (unescaped(fields.get(3)?), unescaped(fields.get(dash + 2)?));
-    Some((number(0)?, Line { parent: number(1)?, path, kind, root, source }))
+    let layers =
+        fields.get(dash + 3).filter(|_| kind == "overlay").map_or_else(Vec::new, |field| layers(field));
+    Some((number(0)?, Line { parent: number(1)?, path, kind, root, source, layers }))
+}
+
+/// Whatever lies below it, an overlay that is written to in the same folder is the same.
+fn layers(options: &[u8]) -> Vec<u8> {
+    let named = |name: &'static str| {
+        let options = options.split(|byte| *byte == b',');
+        options.filter(move |option| option.starts_with(name.as_bytes())).map(unescaped).collect::<Vec<_>>()
+    };
+    let upper = named("upperdir=");
+    let all = if upper.is_empty() { named("lowerdir") } else { upper };
+    all.join(&b","[..])
 }
 
 /// Spaces and their like are written as three octal digits.
@@ -174,7 +202,12 @@ mod tests {
 33 31 8:65 / /mnt/hidden rw - ext4 /dev/sde1 rw
 34 32 8:81 / /mnt/seen rw - ext4 /dev/sdf1 rw
 35 22 0:50 / /net/home rw - autofs auto rw
-36 22 0:51 / /var/lib/x/merged rw - overlay overlay rw
+36 22 0:51 / /var/lib/docker/overlay2/5b/merged rw - overlay overlay rw
+39 22 0:52 / /srv/merged rw - overlay overlay rw,lowerdir=/a:/b,upperdir=/srv/upper\\040dir,workdir=/w,uuid=on
+40 22 0:53 / /srv/read ro - overlay overlay ro,lowerdir+=/a,lowerdir+=/b
+41 22 7:1 / /snap/core/9 ro - squashfs /dev/loop1 ro
+42 22 7:2 / /srv/image ro - squashfs /dev/loop2 ro,errors=continue
+43 22 0:54 / /run/netns/x rw - nsfs nsfs rw
 37 22 8:97 / /srv/covered/below rw - ext4 /dev/sdg1 rw
 38 22 8:98 / /srv/covered rw - ext4 /dev/sdh1 rw
 an unknown line
@@ -186,9 +219,22 @@ an unknown line
         let volumes = mounts.others_than(&Mounts::default());
         assert_eq!(
             volumes,
-            [&b"/mnt"[..], b"/mnt/seen", b"/proc", b"/srv/covered", b"/srv/two words"],
+            [
+                &b"/mnt"[..],
+                b"/mnt/seen",
+                b"/proc",
+                b"/srv/covered",
+                b"/srv/image",
+                b"/srv/merged",
+                b"/srv/read",
+                b"/srv/two words"
+            ],
             "{mounts:?}"
         );
+        let layers = |path: &str| String::from_utf8_lossy(&mounts.0[path.as_bytes()].layers).into_owned();
+        assert_eq!(layers("/srv/merged"), "upperdir=/srv/upper dir");
+        assert_eq!(layers("/srv/read"), "lowerdir+=/a,lowerdir+=/b");
+        assert_eq!(layers("/srv/image"), "");
         let left = TABLE.lines().filter(|line| !line.starts_with("32 ") && !line.starts_with("34 "));
         let unmounted = Mounts::parse(left.collect::<Vec<_>>().join("\n").as_bytes());
         assert_eq!(unmounted.others_than(&mounts), [&b"/mnt"[..], b"/mnt/hidden", b"/mnt/seen"]);

@@ -31,7 +31,8 @@ pub fn in_own_mounts(test: &str, body: impl FnOnce()) {
 /// Something that can be mounted.
 pub struct Volume {
     what: PathBuf,
-    options: &'static str,
+    /// Of mount(8).
+    how: Vec<String>,
     is_attached: bool,
 }
 
@@ -40,7 +41,7 @@ impl Volume {
     pub fn disk(file: &Path) -> Volume {
         std::fs::File::create(file).unwrap().set_len(24 << 20).unwrap();
         run(Command::new("mkfs.ext4").arg("-q").arg(file));
-        Volume { what: file.to_owned(), options: "loop", is_attached: false }
+        Volume { what: file.to_owned(), how: how("-o", "loop"), is_attached: false }
     }
 
     /// A disk that says it was made at that time.
@@ -48,34 +49,49 @@ impl Volume {
         std::fs::File::create(file).unwrap().set_len(24 << 20).unwrap();
         let mut make = Command::new("mkfs.ext4");
         run(make.env("E2FSPROGS_FAKE_TIME", second.to_string()).arg("-q").arg(file));
-        Volume { what: file.to_owned(), options: "loop", is_attached: false }
+        Volume { what: file.to_owned(), how: how("-o", "loop"), is_attached: false }
     }
 
     /// The same disk as one device for as long as it's there.
     pub fn attached(self) -> Volume {
         let device = run(Command::new("losetup").args(["--find", "--show"]).arg(&self.what));
-        Volume { what: device.trim_end().into(), options: "rw", is_attached: true }
+        Volume { what: device.trim_end().into(), how: how("-o", "rw"), is_attached: true }
     }
 
     /// Memory.
     pub fn memory() -> Volume {
-        Volume { what: "tmpfs".into(), options: "tmpfs", is_attached: false }
+        Volume { what: "tmpfs".into(), how: how("-t", "tmpfs"), is_attached: false }
+    }
+
+    /// One folder over another; both lie in `layers`, on whatever takes an overlay.
+    pub fn overlay(layers: &Path) -> Volume {
+        let [lower, upper, work] = ["lower", "upper", "work"].map(|name| layers.join(name));
+        [&lower, &upper, &work].into_iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+        let folders =
+            format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        let how = [how("-t", "overlay"), how("-o", &folders)].concat();
+        Volume { what: "overlay".into(), how, is_attached: false }
+    }
+
+    /// What's in a folder, as an image that never changes.
+    pub fn image(folder: &Path, file: &Path) -> Volume {
+        run(Command::new("mksquashfs").arg(folder).arg(file).args(["-quiet", "-no-progress"]));
+        Volume { what: file.to_owned(), how: how("-o", "loop"), is_attached: false }
     }
 
     /// A folder that's shown elsewhere.
     pub fn folder(folder: &Path) -> Volume {
         std::fs::create_dir(folder).unwrap();
-        Volume { what: folder.to_owned(), options: "bind", is_attached: false }
+        Volume { what: folder.to_owned(), how: how("-o", "bind"), is_attached: false }
     }
 
     /// Whether it's on the device that its mount point is on.
     pub fn is_folder(&self) -> bool {
-        self.options == "bind"
+        self.how == how("-o", "bind")
     }
 
     pub fn mount(&self, at: &Path) {
-        let how = if self.options == "tmpfs" { "-t" } else { "-o" };
-        run(Command::new("mount").args([how, self.options]).arg(&self.what).arg(at));
+        run(Command::new("mount").args(&self.how).arg(&self.what).arg(at));
     }
 }
 
@@ -89,6 +105,10 @@ impl Drop for Volume {
 
 pub fn unmount(at: &Path) {
     run(Command::new("umount").arg(at));
+}
+
+fn how(which: &str, what: &str) -> Vec<String> {
+    vec![which.to_owned(), what.to_owned()]
 }
 
 fn run(command: &mut Command) -> String {
