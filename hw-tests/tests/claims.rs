@@ -116,3 +116,39 @@ fn an_agent_does_not_take_another_history_for_its_own() {
     capture(&site);
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }
+
+/// Each goes on from what it knew before the other captured.
+#[test]
+fn two_machines_with_one_identity_are_told() {
+    let site = Site::start();
+    fill(&site, 20, 1);
+    let capture = |times: u32, state: &str| {
+        for _ in 0..times {
+            fs::write(site.data().join("changes.txt"), format!("{:?}", std::time::Instant::now())).unwrap();
+            let mut command = program("coffer-agent");
+            command.arg("capture").arg("--state").arg(site.path(state)).args(["--server", &site.server]);
+            succeed(&mut command);
+        }
+    };
+    let told = || {
+        let sentences = site.status()["sentences"].as_array().unwrap().clone();
+        sentences
+            .iter()
+            .filter_map(|one| one.as_str())
+            .find(|one| one.contains("two machines"))
+            .map(str::to_owned)
+    };
+    capture(5, "agent");
+    assert_eq!(told(), None, "one machine follows itself");
+    succeed(Command::new("cp").arg("-a").arg(site.path("agent")).arg(site.path("twin")));
+    for _ in 0..2 {
+        capture(1, "twin");
+        assert_eq!(told(), None);
+        capture(1, "agent");
+    }
+    let told = told().unwrap();
+    assert!(
+        told.contains("alpha") && told.contains("3 times since 2") && told.contains("a code of its own"),
+        "{told}"
+    );
+}

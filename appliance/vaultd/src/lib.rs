@@ -24,6 +24,7 @@ mod escrow;
 mod healing;
 mod housekeeping;
 mod live;
+mod memories;
 mod pace;
 mod page;
 mod programs;

@@ -15,6 +15,14 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A time by the clock on the wall.
+pub(crate) fn local_time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let local =
+        |time: jiff::Timestamp| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %R").to_string();
+    time.map_or_else(|| ms.to_string(), local)
+}
+
 /// A length of time for people.
 pub fn hours(ms: u64) -> String {
     match ms / 60_000 {

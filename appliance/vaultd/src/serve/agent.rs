@@ -10,6 +10,7 @@ use coffer_vault::query::When;
 use coffer_vault::{PreparedPart, Session, VaultError};
 
 use super::Appliance;
+use crate::memories::Memories;
 
 /// Parts that wait for their commit while more packs come in.
 const PREPARED_MAX: usize = 3;
@@ -26,24 +27,29 @@ pub(super) fn serve(
     let (queue, waiting) = sync_channel(PREPARED_MAX);
     let sender = link.sender.clone();
     let outcome = std::thread::scope(|scope| {
-        scope.spawn(move || commit_all(waiting, &sender));
-        Serving { appliance, link, computer, connection, session: None, queue, parted: BTreeSet::new() }.run()
+        scope.spawn(move || commit_all(waiting, &sender, (&appliance.memories, connection)));
+        let (parted, recalled) = (BTreeSet::new(), BTreeSet::new());
+        Serving { appliance, link, computer, connection, session: None, queue, parted, recalled }.run()
     });
     appliance.live.left(computer, connection);
     outcome
 }
 
 /// Commits parts in their order. A part that is refused makes those after it out of step, which they're told.
-fn commit_all(waiting: Receiver<Prepared>, sender: &Sender) {
+fn commit_all(waiting: Receiver<Prepared>, sender: &Sender, (memories, connection): (&Memories, u64)) {
     for (config, prepared) in waiting {
         let answer = match prepared.commit() {
-            Ok(done) => Message::Committed {
-                config,
-                point: done.point,
-                part: done.part,
-                closed: done.closed,
-                vault_ms: done.vault_ms,
-            },
+            Ok(done) => {
+                // Before the agent can go on.
+                memories.answered(config, connection);
+                Message::Committed {
+                    config,
+                    point: done.point,
+                    part: done.part,
+                    closed: done.closed,
+                    vault_ms: done.vault_ms,
+                }
+            }
             Err(error) => Message::Refused { refusal: error.refusal() },
         };
         if sender.blocking_send(answer).is_err() {
@@ -62,6 +68,8 @@ struct Serving<'a> {
     queue: SyncSender<Prepared>,
     /// Configurations of which the agent remembers what isn't so here.
     parted: BTreeSet<ConfigId>,
+    /// Configurations that the agent was asked to recall.
+    recalled: BTreeSet<ConfigId>,
 }
 
 /// Most files that an agent is asked to send again at once; the rest is asked for at its next capture.
@@ -77,7 +85,10 @@ impl Serving<'_> {
         }
         while let Some(message) = self.link.receiver.blocking_recv()? {
             if matches!(message, Message::Goodbye) {
-                return Ok(());
+                break;
+            }
+            if matches!(message, Message::Begin { .. } | Message::UpToDate { .. }) {
+                self.appliance.memories.goes_on(self.connection, self.appliance.vault.now_ms());
             }
             if let Err(error) = self.take(message) {
                 match error {
@@ -90,6 +101,8 @@ impl Serving<'_> {
                 }
             }
         }
+        // It closed the line when it had what it waited for.
+        self.appliance.memories.goes_on(self.connection, self.appliance.vault.now_ms());
         Ok(())
     }
 
@@ -103,10 +116,11 @@ impl Serving<'_> {
             }
             Message::Remembers { config, point, part, vault_ms } => {
                 reading.check_owner(self.computer, config)?;
-                match reading.has_part(config, point, part, vault_ms)? {
-                    true => self.parted.remove(&config),
-                    false => self.parted.insert(config),
-                };
+                if reading.has_part(config, point, part, vault_ms)? {
+                    self.parted.remove(&config);
+                } else if self.parted.insert(config) && !reading.must_recall(config)? {
+                    self.appliance.memories.is_of_another_line(config, vault.now_ms());
+                }
             }
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
@@ -116,6 +130,7 @@ impl Serving<'_> {
                     return Err(VaultError::Refused { code: RefusalCode::Busy, sentence }.into());
                 }
                 if self.parted.remove(&config) || reading.must_recall(config)? {
+                    self.recalled.insert(config);
                     self.link.sender.blocking_send(Message::Recall { config })?;
                 }
                 let nodes = reading.damaged_nodes(config, RESEND_MAX)?;
@@ -146,6 +161,9 @@ impl Serving<'_> {
             }
             Message::CatchupWanted { config, point, part } => {
                 reading.check_owner(self.computer, config)?;
+                if !self.recalled.remove(&config) {
+                    self.appliance.memories.lacks(config, self.connection, vault.now_ms());
+                }
                 if point == PointSeq(0) && reading.must_recall(config)? {
                     // It has cleared its journal before it asked.
                     vault.note_recalled(config)?;

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::clock_watch::ClockWatch;
 use crate::layout::Layout;
 use crate::live::Live;
+use crate::memories::Memories;
 use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
 use crate::status::Fewer;
@@ -35,6 +36,7 @@ pub struct Appliance {
     pub(crate) authority: Authority,
     pub(crate) identity: Identity,
     pub(crate) live: Live,
+    pub(crate) memories: Memories,
     pub(crate) restores: RestoreJobs,
     pub(crate) updates: Updates,
     pub(crate) tape: Option<TapeJob>,
@@ -128,6 +130,7 @@ impl Running {
             authority,
             identity,
             live: Live::default(),
+            memories: Memories::default(),
             restores: RestoreJobs::default(),
             updates: Updates::of(dir),
             tape,

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::Status;
 use super::standing::{Judged, Known, STALE_MS, Standing, judge};
+use crate::memories::Memories;
 use crate::serve::Appliance;
-use crate::units::hours;
+use crate::units::{hours, local_time};
 
 /// One computer's protection.
 #[derive(Debug, Clone, Serialize)]
@@ -172,6 +173,19 @@ pub(super) fn sentences(computer: &ComputerStatus, status: &Status, told: &mut V
         }
         told.extend(age(computer, config, waits(config, status)));
     }
+}
+
+/// That a computer's agents begin from different memories.
+pub(super) fn another_memory(computer: &ComputerStatus, memories: &Memories, now_ms: u64) -> Option<String> {
+    let others = computer.configurations.iter();
+    let others = others.filter_map(|config| memories.others(ConfigId(config.config), now_ms));
+    let (count, first_ms) = others.max_by_key(|(count, _)| *count)?;
+    Some(format!(
+        "The agent of {name} began from another memory than the box's {count} times since {}: two machines may run with one identity, \
+         and its restore points alternate between them. Enrol each machine with a code of its own.",
+        local_time(first_ms),
+        name = computer.name,
+    ))
 }
 
 /// What there is to say of the age of a configuration's newest point.

@@ -113,6 +113,7 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
         {
             told.push(format!("{}: its agent wasn't updated: {}.", computer.name, program.sentence));
         }
+        told.extend(computers::another_memory(computer, &appliance.memories, status.now_ms));
         computers::sentences(computer, status, &mut told);
     }
     for path in appliance.layout.all_set_aside() {
