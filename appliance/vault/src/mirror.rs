@@ -11,7 +11,7 @@ mod held;
 mod take;
 mod whole;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -41,6 +41,8 @@ pub struct Mirror {
     tails: Mutex<HashMap<SegmentId, Tail>>,
     db: Mutex<Connection>,
     here: Mutex<BTreeMap<SegmentId, Here>>,
+    /// Segments that had come whole and are damaged or missing here, until they're whole again.
+    damaged: Mutex<BTreeSet<SegmentId>>,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
     failed: AtomicBool,
     _lock: Option<Flock<std::fs::File>>,
@@ -94,6 +96,7 @@ impl Mirror {
             tails: Mutex::default(),
             db: Mutex::new(db),
             here: Mutex::default(),
+            damaged: Mutex::default(),
             failed: AtomicBool::new(false),
             _lock: held,
         };
@@ -134,6 +137,16 @@ impl Mirror {
         all.iter().rev().filter(|(_, here)| here.hash.is_some()).map(|(segment, _)| *segment).collect()
     }
 
+    /// Segments that had come whole and are damaged or missing here, as far as that was noticed since the mirror was opened.
+    pub fn damaged_segments(&self) -> BTreeSet<SegmentId> {
+        self.damaged().clone()
+    }
+
+    /// Whether the branch has given a segment up: it won't come again.
+    pub fn is_given_up(&self, segment: SegmentId) -> Result<bool> {
+        Ok(self.db()?.prepare_cached("SELECT 1 FROM dropped WHERE segment = ?1")?.exists([segment.0])?)
+    }
+
     /// Durable bytes of one segment.
     pub fn bytes_of(&self, segment: SegmentId) -> u64 {
         self.here().get(&segment).map_or(0, |here| here.bytes)
@@ -153,6 +166,9 @@ impl Mirror {
     fn here(&self) -> MutexGuard<'_, BTreeMap<SegmentId, Here>> {
         self.here.lock().expect("nothing panics while it holds the list")
     }
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<SegmentId>> {
+        self.damaged.lock().expect("nothing panics while it holds the list")
+    }
     fn db(&self) -> Result<MutexGuard<'_, Connection>> {
         self.db.lock().map_err(|_| VaultError::ReadOnly)
     }
@@ -169,10 +185,21 @@ impl Mirror {
             };
             self.here().insert(segment, here);
         }
-        let db = self.db()?;
-        let mut query = db.prepare("SELECT segment FROM dropped")?;
-        for segment in query.query_map([], |row| row.get(0))? {
-            self.here().entry(SegmentId(segment?)).or_default().forgotten = true;
+        {
+            let db = self.db()?;
+            let mut query = db.prepare("SELECT segment FROM dropped")?;
+            for segment in query.query_map([], |row| row.get(0))? {
+                self.here().entry(SegmentId(segment?)).or_default().forgotten = true;
+            }
+        }
+        // What came whole and isn't here any more is due again.
+        for segment in closed.into_keys() {
+            if !self.here().contains_key(&segment) {
+                tracing::error!(%segment, "a segment of this branch is missing here; the box is asked for it again");
+                let tail = self.open_tail(segment)?;
+                self.cut_damage(segment, &*tail.file)?;
+                self.damaged().insert(segment);
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One branch at HQ: its folder, and the mirror in it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub(crate) struct Branch {
     full: AtomicBool,
     /// When a box was last refused that isn't the one that is enrolled as this branch; 0: never since HQ was started.
     refused_ms: AtomicU64,
+    /// Links over which its box has said whose segments it sends.
+    links: AtomicUsize,
     /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
     damaged: watch::Sender<u64>,
 }
@@ -57,6 +59,15 @@ pub(crate) struct Kept {
     pub hash: Option<FileHash>,
 }
 
+/// For as long as a branch's box is connected.
+pub(crate) struct Connected(Arc<Branch>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.links.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Branch {
     pub(crate) fn new(organisation: &Organisation, name: &str) -> Branch {
         Branch {
@@ -69,6 +80,7 @@ impl Branch {
             refreshed: Mutex::new(Instant::now()),
             full: AtomicBool::new(false),
             refused_ms: AtomicU64::new(0),
+            links: AtomicUsize::new(0),
             damaged: watch::Sender::new(0),
         }
     }
@@ -184,6 +196,16 @@ impl Branch {
             Some(mirror) => Ok(mirror.forget(segment)?),
             None => Ok(()),
         }
+    }
+
+    /// The branch's box is there until what comes back is dropped.
+    pub(crate) fn connected(self: &Arc<Self>) -> Connected {
+        self.links.fetch_add(1, Ordering::SeqCst);
+        Connected(self.clone())
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.links.load(Ordering::SeqCst) > 0
     }
 
     /// Whether HQ's disk had no room for what the branch sent last.

@@ -9,7 +9,7 @@ use coffer_link::{Link, Receiver, Role, Sender};
 use coffer_vault::Reading;
 use tokio::sync::{mpsc, watch};
 
-use crate::branch::{Branch, Kept, Run};
+use crate::branch::{Branch, Connected, Kept, Run};
 use crate::server::{Shared, welcome};
 use crate::{HqError, Result};
 
@@ -39,7 +39,7 @@ pub(crate) async fn serve(
         Err(error) => return refuse(&sender, error).await,
     };
     let mut damage = branch.damage();
-    let service = Service { shared, branch, role, certificate, sender, admitted: false };
+    let service = Service { shared, branch, role, certificate, sender, admitted: false, connected: None };
     let (received, served) = tokio::select! {
         outcome = async { tokio::join!(receive(receiver, waiting_in), service.run(waiting)) } => outcome,
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
@@ -71,6 +71,8 @@ struct Service {
     sender: Sender,
     /// The box has said whose segments it sends, and they belong here.
     admitted: bool,
+    /// From then on.
+    connected: Option<Connected>,
 }
 
 impl Service {
@@ -147,6 +149,7 @@ impl Service {
             Message::BranchVault { vault, org } => {
                 self.shared.in_background(move || branch.admit(vault, org)).await?;
                 self.admitted = true;
+                self.connected = Some(self.branch.connected());
                 return Ok(());
             }
             Message::BranchIdentity { header } => {

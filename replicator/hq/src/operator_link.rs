@@ -6,6 +6,7 @@ use coffer_format::limits::FRAME_BODY_MAX;
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_link::{Link, Role};
 use coffer_vault::restore::Wanted;
+use coffer_vault::verify::Verdict;
 use coffer_vault::{Reading, VaultError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -147,7 +148,36 @@ fn verify(branch: &Branch) -> Result<Value> {
     let report = reading(branch)?.inspect(&mut |_| {})?;
     let mut told = json!(report);
     told["sentence"] = json!(report.sentence());
+    // Copies that the catalog knows of are tapes. The box itself has what it hasn't given up.
+    if report.verdict != Verdict::Whole && !lacks_what_was_given_up(branch)? {
+        told["verdict"] = json!(Verdict::Heals);
+        told["from_box"] = json!(true);
+        told["lost_count"] = json!(0);
+        for touched in told["touched"].as_array_mut().into_iter().flatten() {
+            if touched["is_lost"] == true {
+                touched["is_lost"] = json!(false);
+                touched["from"] = json!(["the branch's box"]);
+            }
+        }
+        told["sentence"] = json!(format!(
+            "{} damaged places, {} versions can't be restored from HQ as it is; the branch's box is asked for what is damaged or missing here, \
+             and sends it again once it's connected",
+            report.damage.len(),
+            report.touched_count
+        ));
+    }
     Ok(told)
+}
+
+/// Whether something is damaged here that the box doesn't have any more.
+fn lacks_what_was_given_up(branch: &Branch) -> Result<bool> {
+    let Some(mirror) = branch.mirror()? else { return Ok(false) };
+    for segment in mirror.damaged_segments() {
+        if mirror.is_given_up(segment)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn reading(branch: &Branch) -> Result<Arc<Reading>> {

@@ -31,6 +31,7 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
     };
     let known = mirror.reading().configurations()?;
     let mut configurations = Vec::new();
+    let standing = Standing { damaged: mirror.damaged_segments().len(), is_connected: branch.is_connected() };
     for whole in &whole {
         let Some(config) = known.iter().find(|config| config.config == whole.config) else { continue };
         let lag_ms = whole.closed_ms.map(|closed| now.saturating_sub(closed));
@@ -42,7 +43,7 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
             "closed_ms": whole.closed_ms,
             "lag_ms": lag_ms,
             "newest": whole.newest,
-            "sentence": sentence(&config.computer_name, &config.name, whole, lag_ms),
+            "sentence": sentence(&config.computer_name, &config.name, whole, (lag_ms, standing.damaged > 0)),
         }));
     }
     let bytes: u64 = mirror.has().iter().map(|has| has.bytes).sum();
@@ -50,6 +51,8 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
         "branch": branch.name,
         "vault": mirror.vault().to_string(),
         "bytes": bytes,
+        "connected": standing.is_connected,
+        "damaged_segments": standing.damaged,
         "sentence": match (branch.is_full(), branch.refused_ms()) {
             (true, _) => format!(
                 "Branch {}: HQ's disk is full, and nothing more of this branch is taken in. Free space at HQ; then it goes on by itself.",
@@ -58,37 +61,64 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
             (false, Some(refused_ms)) => format!(
                 "{} Another box than the one that is enrolled tried to be this branch {} ago and was refused: if it's the one before, take it out of \
                  service; what it has that HQ lacks is on its own disk.",
-                branch_sentence(&branch.name, &whole, now),
+                branch_sentence(&branch.name, &whole, &standing, now),
                 age(now.saturating_sub(refused_ms))
             ),
-            (false, None) => branch_sentence(&branch.name, &whole, now),
+            (false, None) => branch_sentence(&branch.name, &whole, &standing, now),
         },
         "configurations": configurations,
     }))
 }
 
-fn branch_sentence(name: &str, whole: &[Whole], now: u64) -> String {
+/// What a branch's mirror and line show, beside how far its configurations have come.
+struct Standing {
+    /// Segments that had come and are damaged or missing here.
+    damaged: usize,
+    is_connected: bool,
+}
+
+fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -> String {
     let without = whole.iter().filter(|whole| whole.point.is_none()).count();
     let oldest = whole.iter().filter_map(|whole| whole.closed_ms).min();
+    let away = if standing.is_connected { "" } else { " The box isn't connected." };
+    if standing.damaged > 0 {
+        return format!(
+            "Branch {name}: {} segments are damaged or missing at HQ, and what needs them can't be restored from here. The box sends them again \
+             by itself while it's connected.{away}",
+            standing.damaged
+        );
+    }
     match (without, oldest) {
         (0, None) => format!("Branch {name}: no backup configuration yet."),
+        // The box tells of a restore point before anything else: one that HQ doesn't know of isn't there.
+        (0, Some(closed)) if standing.is_connected && whole.iter().all(has_newest) => format!(
+            "Branch {name}: every restore point that the box has told of is whole at HQ; the newest ones are at most {} old.",
+            age(now.saturating_sub(closed))
+        ),
         (0, Some(closed)) => {
-            format!("Branch {name}: HQ is at most {} behind.", age(now.saturating_sub(closed)))
+            format!("Branch {name}: HQ is at most {} behind.{away}", age(now.saturating_sub(closed)))
         }
         (without, _) => format!(
             "Branch {name}: {without} of {} backup configurations have no whole restore point at HQ yet; their first copy \
-             is under way. If it's too large for the line, send it by cartridge.",
+             is under way. If it's too large for the line, send it by cartridge.{away}",
             whole.len()
         ),
     }
 }
 
-fn sentence(computer: &str, name: &str, whole: &Whole, lag_ms: Option<u64>) -> String {
+fn has_newest(whole: &Whole) -> bool {
+    whole.point == Some(whole.newest)
+}
+
+fn sentence(computer: &str, name: &str, whole: &Whole, (lag_ms, is_damaged): (Option<u64>, bool)) -> String {
     match (whole.point, lag_ms) {
         (Some(point), Some(lag)) => {
             format!("{computer}, {name}: restore point {point} is whole at HQ, {} old.", age(lag))
         }
         _ if whole.newest == 0 => format!("{computer}, {name}: no restore point has been taken yet."),
+        _ if is_damaged => format!(
+            "{computer}, {name}: no restore point is whole at HQ, as segments are damaged or missing here; the box sends them again."
+        ),
         _ => format!("{computer}, {name}: no restore point is whole at HQ yet; its data is under way."),
     }
 }
@@ -109,16 +139,29 @@ mod tests {
     fn sentences_say_how_far_behind_hq_is() {
         let whole =
             |point: Option<u64>, newest| Whole { config: 1, point, closed_ms: point.map(|_| 1000), newest };
+        let said = |point, newest, lag_ms| sentence("pc1", "all", &whole(point, newest), (lag_ms, false));
         assert_eq!(
-            sentence("pc1", "all", &whole(Some(3), 4), Some(7_300_000)),
+            said(Some(3), 4, Some(7_300_000)),
             "pc1, all: restore point 3 is whole at HQ, 2 hours old."
         );
-        assert!(sentence("pc1", "all", &whole(None, 4), None).contains("under way"));
-        assert!(sentence("pc1", "all", &whole(None, 0), None).contains("has been taken"));
+        assert!(said(None, 4, None).contains("under way"));
+        assert!(said(None, 0, None).contains("has been taken"));
+        assert!(sentence("pc1", "all", &whole(None, 4), (None, true)).contains("damaged or missing"));
+
+        let connected = Standing { damaged: 0, is_connected: true };
         assert_eq!(
-            branch_sentence("leeds", &[whole(Some(1), 1)], 61_000),
+            branch_sentence("leeds", &[whole(Some(1), 2)], &connected, 61_000),
             "Branch leeds: HQ is at most 1 minute behind."
         );
-        assert!(branch_sentence("leeds", &[whole(Some(1), 1), whole(None, 1)], 0).contains("1 of 2"));
+        let told = branch_sentence("leeds", &[whole(Some(2), 2)], &connected, 61_000);
+        assert!(told.contains("every restore point that the box has told of is whole at HQ"), "{told}");
+        let away = Standing { damaged: 0, is_connected: false };
+        let told = branch_sentence("leeds", &[whole(Some(2), 2)], &away, 61_000);
+        assert_eq!(told, "Branch leeds: HQ is at most 1 minute behind. The box isn't connected.");
+        let one_without = [whole(Some(1), 1), whole(None, 1)];
+        assert!(branch_sentence("leeds", &one_without, &connected, 0).contains("1 of 2"));
+        let damaged = Standing { damaged: 2, is_connected: true };
+        let told = branch_sentence("leeds", &one_without, &damaged, 0);
+        assert!(told.contains("2 segments are damaged or missing") && !told.contains("first copy"), "{told}");
     }
 }

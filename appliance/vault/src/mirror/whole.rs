@@ -27,7 +27,7 @@ impl Mirror {
         let forgotten =
             self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
         let segments = self.reading.segments()?.into_iter().map(|state| (state.segment, state)).collect();
-        let reached = Reached { segments, forgotten };
+        let reached = Reached { segments, forgotten, damaged: self.damaged_segments() };
         let mut all = Vec::new();
         for config in self.reading.configurations()? {
             let marks = self.marks(ConfigId(config.config))?;
@@ -69,11 +69,21 @@ struct Reached {
     segments: BTreeMap<SegmentId, SegmentState>,
     /// Given up by the branch when all else was here, so there's nothing in them that isn't also elsewhere.
     forgotten: BTreeSet<SegmentId>,
+    /// Not what came, or gone.
+    damaged: BTreeSet<SegmentId>,
 }
 
 impl Reached {
     fn covers(&self, data: &DataUpTo) -> bool {
         let last = data.fresh.segment.max(data.bulk.segment);
+        // Metadata of any time may say what a point has.
+        let is_needed = |segment: &SegmentId| {
+            let stream = self.segments.get(segment).map(|state| state.stream);
+            *segment <= last || stream.is_none_or(|stream| stream == Stream::Meta)
+        };
+        if self.damaged.iter().any(|segment| is_needed(segment) && !self.forgotten.contains(segment)) {
+            return false;
+        }
         // Segments of all streams share one count, so one that has not come yet shows as a gap.
         (1..=last.0)
             .map(SegmentId)

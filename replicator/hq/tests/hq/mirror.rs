@@ -136,6 +136,56 @@ async fn what_rots_at_hq_and_cannot_be_had_again_is_named_by_verify() {
     let report = ask(&mut operator, serde_json::json!({ "do": "verify" })).await;
     assert_ne!(report["verdict"], "whole", "{report}");
     assert_eq!(report["touched"][0]["path"], "/big", "{report}");
+    assert_eq!((&report["verdict"], &report["from_box"]), (&"heals".into(), &true.into()), "{report}");
+    assert_eq!(report["touched"][0]["from"][0], "the branch's box", "{report}");
+    let said = report["sentence"].as_str().unwrap();
+    assert!(said.contains("sends it again") && !said.contains("no verified copy"), "{said}");
+    let branches = ask(&mut operator, serde_json::json!({ "hq": "branches" })).await;
+    assert_damage_is_told(&branches[0]);
+}
+
+/// What is said of a branch of which a segment that had come is damaged or missing.
+fn assert_damage_is_told(branch: &serde_json::Value) {
+    let said = branch["sentence"].as_str().unwrap();
+    assert!(said.contains("damaged or missing at HQ") && !said.contains("first copy"), "{said}");
+    let said = branch["configurations"][0]["sentence"].as_str().unwrap();
+    assert!(said.contains("no restore point is whole at HQ, as segments are damaged or missing"), "{said}");
+}
+
+/// Of whatever stream it is, and whether HQ ran meanwhile: nothing that needs it is whole any more, until the box has sent it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_gone_at_hq_takes_the_claim_and_comes_again() {
+    for stream in [Stream::Bulk, Stream::Meta] {
+        let world = World::new().await;
+        let enrolled = world.enrol("leeds").await;
+        let mut branch = Branch::of(&enrolled);
+        let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+        branch.vault.roll().unwrap();
+        let settings = settings(world.address, &enrolled.identity, "leeds");
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        running.until_whole(1, point).await;
+        running.stop().await;
+        let segments = branch.vault.segments().unwrap();
+        let gone = segments.iter().find(|state| state.stream == stream && state.closed).unwrap().segment;
+        let world = world.restart_after(|hq| std::fs::remove_file(hq.join(path_of(gone))).unwrap()).await;
+
+        let mut operator = world.operator("anna").await;
+        let branches = ask(&mut operator, serde_json::json!({ "hq": "branches" })).await;
+        assert_damage_is_told(&branches[0]);
+        assert_eq!(branches[0]["connected"], false, "{branches}");
+
+        let running = Running::start(branch.vault.clone(), settings);
+        running.until_whole(1, point).await;
+        let branches = ask(&mut operator, serde_json::json!({ "hq": "branches" })).await;
+        let said = branches[0]["sentence"].as_str().unwrap();
+        assert!(said.contains("every restore point that the box has told of is whole at HQ"), "{said}");
+        running.stop().await;
+        select(&mut operator, "leeds").await;
+        assert_eq!(
+            restore(&mut operator, branch.config, point, &[]).await.as_ref(),
+            Ok(&branch.points[&point])
+        );
+    }
 }
 
 fn path_of(segment: SegmentId) -> String {

@@ -123,10 +123,18 @@ fn show_status(status: &Value) {
             text(status, "not_on_tape")
         );
     }
-    match status["hq"]["behind_bytes"].as_u64() {
-        Some(behind) => println!("Not at HQ yet: {}", show::size(behind)),
-        None if status["hq"].is_null() => {}
-        None => println!("Not at HQ yet: not known, as HQ hasn't been reached since the box was started"),
+    if let Some(behind) = not_at_hq(&status["hq"]) {
+        println!("Not at HQ yet: {behind}");
+    }
+}
+
+/// How much isn't at HQ, where the box has one. What HQ has is known while it says so.
+fn not_at_hq(hq: &Value) -> Option<String> {
+    match (hq["behind_bytes"].as_u64(), hq["connected"] == true) {
+        _ if hq.is_null() => None,
+        (Some(behind), _) => Some(show::size(behind)),
+        (None, true) => Some("not known yet, as HQ is only just saying what it has".into()),
+        (None, false) => Some("not known, as the box has no connection to HQ now".into()),
     }
 }
 
@@ -207,4 +215,20 @@ fn show_audit(list: &Value) {
         &["TIME", "WHO", "WHAT"],
         &rows(list, |one| vec![time_of(one, "ms"), text(one, "who"), text(one, "what")]),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_at_hq_is_said_only_where_it_is_known() {
+        let said = |hq: Value| not_at_hq(&hq).unwrap_or_default();
+        assert_eq!(said(Value::Null), "");
+        assert_eq!(said(json!({ "behind_bytes": 2048, "connected": true })), "2.0 KiB");
+        assert!(said(json!({ "behind_bytes": null, "connected": true })).contains("only just"));
+        assert!(
+            said(json!({ "behind_bytes": null, "connected": false })).contains("no connection to HQ now")
+        );
+    }
 }

@@ -255,6 +255,7 @@ pub(crate) fn verdict(report: &Value) -> Done {
     let sentence = text(report, "sentence");
     match report["verdict"].as_str() {
         Some("whole") => Ok(()),
+        Some("heals") if report["from_box"] == true => Err(Failure::Told(ExitClass::DAMAGE, sentence)),
         Some("heals") => Err(Failure::Told(
             ExitClass::DAMAGE,
             format!(
