@@ -1,5 +1,8 @@
 //! Group commit. Whoever wants something durable queues it; one caller at a time takes the whole queue and makes it
 //! durable with three syncs: the packs, the metadata, the catalog.
+//!
+//! A batch that the disk has no room for leaves no trace: its transaction is rolled back, its records are cut off again, and what was
+//! refused didn't happen. What a failed sync left isn't known: after it nothing is taken in until the vault was reopened.
 
 use std::sync::Arc;
 
@@ -21,10 +24,19 @@ use crate::{Result, VaultError};
 
 /// A queued piece of work, which knows where its outcome goes.
 pub(crate) trait Work: Send {
-    /// Adds to the batch; `false` where it failed and must leave no trace.
-    fn run(&mut self, batch: &mut Batch<'_>) -> bool;
+    /// Adds to the batch.
+    fn run(&mut self, batch: &mut Batch<'_>) -> Ran;
     /// The batch didn't become durable, so nothing in it happened.
     fn fail(&mut self, error: VaultError);
+}
+
+/// How a piece of work went.
+pub(crate) enum Ran {
+    Well,
+    /// It must leave no trace in the batch.
+    Failed,
+    /// The disk is full: the batch can't go on.
+    WithoutRoom,
 }
 
 type Slot<T> = Arc<std::sync::Mutex<Option<Result<T>>>>;
@@ -35,12 +47,16 @@ struct Job<T, F> {
 }
 
 impl<T: Send, F: FnOnce(&mut Batch<'_>) -> Result<T> + Send> Work for Job<T, F> {
-    fn run(&mut self, batch: &mut Batch<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
+    fn run(&mut self, batch: &mut Batch<'_>) -> Ran {
+        let Some(work) = self.work.take() else { return Ran::Failed };
         let done = work(batch);
-        let well = done.is_ok();
+        let ran = match &done {
+            Ok(_) => Ran::Well,
+            Err(error) if error.is_disk_full() => Ran::WithoutRoom,
+            Err(_) => Ran::Failed,
+        };
         *self.slot.lock().expect("nothing panics while it holds a slot") = Some(done);
-        well
+        ran
     }
     fn fail(&mut self, error: VaultError) {
         let mut slot = self.slot.lock().expect("nothing panics while it holds a slot");
@@ -200,22 +216,21 @@ impl Vault {
             return;
         };
         tracing::error!(%error, "a batch was not committed");
-        let is_remade = error.is_of_broken_catalog() && self.remake_for(meta, &error);
-        let full = match error {
-            VaultError::Full { free, reserve } => Some((free, reserve)),
-            _ => None,
-        };
-        if full.is_none() && !is_remade {
+        // SQLite may have failed to roll back: then nobody knows what the next batch would stand on.
+        let is_full = error.is_disk_full() && meta.db.is_autocommit();
+        let is_remade = !is_full && error.is_of_broken_catalog() && self.remake_for(meta, &error);
+        if !is_full && !is_remade {
             self.poison();
         }
+        let free = self.free_bytes().unwrap_or(0);
         for work in &mut waiting {
-            work.fail(match full {
-                Some((free, reserve)) => VaultError::Full { free, reserve },
-                None if is_remade => VaultError::refused(
+            work.fail(match () {
+                () if is_full => VaultError::Full { free, reserve: self.options.reserve_bytes },
+                () if is_remade => VaultError::refused(
                     RefusalCode::Busy,
                     "the catalog was damaged and has just been made again from the segments: try again",
                 ),
-                None => VaultError::ReadOnly,
+                () => VaultError::ReadOnly,
             });
         }
     }
@@ -265,12 +280,19 @@ impl Vault {
             run_one(&mut batch, &mut **work)?;
         }
         let Batch { bytes, records, next_lsn: after, .. } = batch;
+        let before = open.end();
         if !bytes.is_empty() {
             open.append_meta(&bytes, records)?;
             self.sync_file(&*open.file)?;
         }
-        catalog::put_segment(&transaction, &crate::vault::open_row(open))?;
-        transaction.commit()?;
+        let listed = catalog::put_segment(&transaction, &crate::vault::open_row(open));
+        if let Err(error) = listed.and_then(|()| Ok(transaction.commit()?)) {
+            if error.is_disk_full() {
+                // Their numbers are given out again: they must not be found when the vault is opened next.
+                open.cut_back(before)?;
+            }
+            return Err(error);
+        }
         *next_lsn = after;
         self.forget_pending(synced.generation);
         self.fold_journal(db);
@@ -295,13 +317,79 @@ impl Vault {
 fn run_one(batch: &mut Batch<'_>, work: &mut dyn Work) -> Result<()> {
     let before = (batch.bytes.len(), batch.records.len(), batch.entries.len(), batch.next_lsn);
     batch.db.execute_batch("SAVEPOINT work")?;
-    if !work.run(batch) {
-        batch.db.execute_batch("ROLLBACK TO work")?;
-        batch.bytes.truncate(before.0);
-        batch.records.truncate(before.1);
-        batch.entries.truncate(before.2);
-        batch.next_lsn = before.3;
+    match work.run(batch) {
+        Ran::Well => {}
+        // SQLite may have rolled everything back by itself: there's no going on from here.
+        Ran::WithoutRoom => return Err(VaultError::Full { free: 0, reserve: 0 }),
+        Ran::Failed if batch.db.is_autocommit() => return Err(VaultError::ReadOnly),
+        Ran::Failed => {
+            batch.db.execute_batch("ROLLBACK TO work")?;
+            batch.bytes.truncate(before.0);
+            batch.records.truncate(before.1);
+            batch.entries.truncate(before.2);
+            batch.next_lsn = before.3;
+        }
     }
     batch.db.execute_batch("RELEASE work")?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use coffer_format::{OrgId, VaultId};
+
+    use super::*;
+    use crate::disk::CrashDisk;
+    use crate::{BoxKey, ManualClock, Opener, Options, RecoveryKey};
+
+    fn limit_pages(vault: &Vault, pages: u64) {
+        let meta = vault.meta.lock().unwrap();
+        meta.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    }
+
+    /// SQLite rolls the whole transaction back by itself where a statement finds no room.
+    #[test]
+    fn a_catalog_without_room_refuses_a_batch_and_goes_on() {
+        let (disk, dir) = (Arc::new(CrashDisk::new()), tempfile::tempdir().unwrap());
+        let clock = Arc::new(ManualClock::at(1));
+        let (key, recovery) = (BoxKey::generate().unwrap(), RecoveryKey::generate().unwrap().1);
+        let (id, org) = (VaultId([7; 16]), OrgId([8; 16]));
+        Vault::create(&*disk, dir.path(), id, org, [9; 32], &key, &recovery, &*clock).unwrap();
+        let options = Options { reserve_bytes: 0 };
+        let open = |disk: Arc<CrashDisk>| {
+            Vault::open(disk, dir.path(), Opener::Box(key.clone()), clock.clone(), options.clone()).unwrap()
+        };
+        let vault = open(disk.clone());
+        limit_pages(&vault, 1);
+        let (mut kept, mut refused) = (Vec::new(), 0);
+        for number in 0..400 {
+            let what = format!("{number} {}", "x".repeat(3000));
+            match vault.audit("test", &what) {
+                Ok(()) => kept.push(what),
+                Err(error) => {
+                    assert!(error.is_disk_full(), "{error}");
+                    refused += 1;
+                    if refused % 3 == 0 {
+                        limit_pages(&vault, 1 << 30);
+                        vault.audit("test", "there's room again").unwrap();
+                        kept.push("there's room again".into());
+                        limit_pages(&vault, 1);
+                    }
+                }
+            }
+            assert!(!vault.is_read_only());
+        }
+        assert!(refused > 100 && kept.len() > 30, "{refused} were refused, {} kept", kept.len());
+        limit_pages(&vault, 1 << 30);
+        let told = |vault: &Vault| -> Vec<String> {
+            let log = vault.reading().audit_log(1000).unwrap();
+            log.into_iter().filter(|one| one.who == "test").map(|one| one.what).collect()
+        };
+        kept.reverse();
+        assert_eq!(told(&vault), kept);
+        drop(vault);
+        std::fs::remove_file(dir.path().join("catalog.sqlite")).unwrap();
+        assert_eq!(told(&open(Arc::new(disk.reboot()))), kept);
+    }
 }

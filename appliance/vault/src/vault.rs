@@ -352,7 +352,9 @@ impl Vault {
 
     /// After an error of the disk nothing is taken in any more; a full disk only has to be waited for.
     pub(crate) fn poison_unless_full<T>(&self, outcome: Result<T>) -> Result<T> {
-        if matches!(outcome, Err(VaultError::Io { .. } | VaultError::ReadOnly | VaultError::Catalog(_))) {
+        if let Err(error @ (VaultError::Io { .. } | VaultError::ReadOnly | VaultError::Catalog(_))) = &outcome
+            && !error.is_disk_full()
+        {
             self.poison();
         }
         outcome

@@ -34,9 +34,16 @@ pub(crate) struct Closed {
     pub(crate) hash: FileHash,
 }
 
+/// Where a segment ended at some moment.
+pub(crate) struct End {
+    len: u64,
+    records: usize,
+    hasher: blake3::Hasher,
+}
+
 impl OpenSegment {
     /// Makes the file with its header, and makes both durable before anything is appended: so a header that can't be
-    /// read is damage, never a torn write, unless nothing follows it.
+    /// read is damage, never a torn write, unless nothing follows it. A disk without room for it has no such file afterwards.
     pub(crate) fn create(
         disk: &dyn Disk,
         vault: &Path,
@@ -54,9 +61,16 @@ impl OpenSegment {
             hasher: blake3::Hasher::new(),
             path,
         };
-        segment.write(&coffer_format::to_bytes(&segment.header))?;
+        segment.write(&coffer_format::to_bytes(&segment.header)).inspect_err(|_| {
+            if let Err(error) = disk.remove(&segment.path) {
+                tracing::warn!(%error, path = %segment.path.display(), "a segment that was never begun stays as an empty file");
+            }
+        })?;
         segment.sync()?;
-        disk.sync_dir(&super::segments_dir(vault)).map_err(VaultError::io("sync", &segment.path))?;
+        disk.sync_dir(&super::segments_dir(vault)).map_err(|error| {
+            tracing::error!(%error, path = %segment.path.display(), "the disk could not make a segment's name durable");
+            VaultError::ReadOnly
+        })?;
         Ok(segment)
     }
 
@@ -118,6 +132,22 @@ impl OpenSegment {
         Ok(())
     }
 
+    pub(crate) fn end(&self) -> End {
+        End { len: self.len, records: self.index.records.len(), hasher: self.hasher.clone() }
+    }
+
+    /// Takes back what was appended after that moment; nothing else may know of it yet. Durable when this returns.
+    pub(crate) fn cut_back(&mut self, to: End) -> Result<()> {
+        self.file.truncate(to.len).map_err(|error| {
+            tracing::error!(%error, path = %self.path.display(), "records that don't count could not be cut off");
+            VaultError::ReadOnly
+        })?;
+        self.len = to.len;
+        self.index.records.truncate(to.records);
+        self.hasher = to.hasher;
+        self.sync()
+    }
+
     /// Writes index and trailer. The caller syncs the file before it counts on them.
     /// If that fails (disk full), the segment stays open as it was.
     ///
@@ -152,13 +182,13 @@ impl OpenSegment {
     /// Writes at the end; a write that failed half-way (disk full) leaves the file as it was.
     fn put(&self, bytes: &[u8]) -> Result<()> {
         self.file.write_at(self.len, bytes).map_err(|source| {
-            let full = source.kind() == std::io::ErrorKind::StorageFull;
             if self.file.truncate(self.len).is_err() {
                 return VaultError::ReadOnly;
             }
-            match full {
+            let error = VaultError::Io { doing: "write", path: self.path.clone(), source };
+            match error.is_disk_full() {
                 true => VaultError::Full { free: 0, reserve: 0 },
-                false => VaultError::Io { doing: "write", path: self.path.clone(), source },
+                false => error,
             }
         })
     }

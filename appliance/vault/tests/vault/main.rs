@@ -14,6 +14,7 @@ mod crash;
 mod damage;
 mod escrow;
 mod failing_disk;
+mod full_disk;
 mod goes_on;
 mod many;
 mod maps;
