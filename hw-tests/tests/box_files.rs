@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use restore_site::fill;
-use support::{Site, contents, program, said};
+use support::{Site, contents, program, said, succeed, wait_until};
 
 /// Starts a box that ends at once.
 fn run_box(site: &Site) -> Output {
@@ -57,6 +57,45 @@ fn a_disk_that_takes_no_writes_is_restored_from_and_verified() {
     assert!(!sentences(&site).contains("takes no writes"));
     fs::write(site.data().join("later"), b"later").unwrap();
     assert!(site.capture().status.success());
+}
+
+/// A box whose vault is on a file system of its own, which has failed once that is told to the kernel.
+fn start_on_own_disk(site: &mut Site) {
+    let image = site.path("disk");
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    let mut make = Command::new("mkfs.ext4");
+    succeed(make.args(["-q", "-d"]).arg(site.path("box/vault")).arg(&image));
+    let script = "mount -o loop \"$0\" \"$1\" && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(image);
+    command.arg(site.path("box/vault")).arg(program("cofferd").get_program());
+    command.args(["run", "--dir"]).arg(site.path("box"));
+    site.start_box_by(command);
+}
+
+#[test]
+fn a_disk_that_fails_while_nobody_writes_takes_the_word_protected() {
+    let mut site = Site::start();
+    fill(&site, 10, 4);
+    site.kill_box();
+    start_on_own_disk(&mut site);
+    assert!(site.capture().status.success());
+    let protection = |site: &Site| {
+        let list: serde_json::Value = serde_json::from_str(&site.coffer(&["computers", "--json"])).unwrap();
+        list[0]["protection"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(protection(&site), "protected");
+    let mut fail = Command::new("nsenter");
+    fail.arg(format!("--mount=/proc/{}/ns/mnt", site.box_id()));
+    succeed(fail.args(["mount", "-o", "remount,abort"]).arg(site.path("box/vault")));
+    wait_until("the box notices that its disk has failed", &site.path("box.log"), || {
+        sentences(&site).contains("failed while writing")
+    });
+    assert_eq!(protection(&site), "failing");
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    fs::write(site.data().join("new"), b"new").unwrap();
+    let captured = site.capture();
+    assert!(!captured.status.success(), "{}", said(&captured));
 }
 
 #[test]

@@ -59,6 +59,7 @@ mod takeover;
 pub mod trial;
 mod vault;
 pub mod verify;
+mod write_trial;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::VaultError;

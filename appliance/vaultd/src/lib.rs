@@ -20,6 +20,7 @@ pub mod units;
 
 mod clock_watch;
 mod copies;
+mod disk_watch;
 mod escrow;
 mod healing;
 mod housekeeping;

@@ -89,10 +89,14 @@ impl Site {
         self.daemon = None;
     }
 
+    /// The process of the box, or of what was started in its place.
+    pub(crate) fn box_id(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
     /// The most memory that the box has used since it was started.
     pub(crate) fn peak_memory_kib(&self) -> u64 {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.daemon.as_ref().unwrap().id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.box_id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().split(' ').next().unwrap().parse().unwrap()
     }

@@ -207,7 +207,7 @@ impl Disk for CrashDisk {
         let mut state = self.state();
         state.tick()?;
         if state.fail_sync {
-            return Err(io::Error::other("the medium failed"));
+            return Err(medium_failed());
         }
         let State { now, durable, .. } = &mut *state;
         durable.retain(|path, _| path.parent() != Some(dir));
@@ -221,6 +221,11 @@ impl Disk for CrashDisk {
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(self.state().free.unwrap_or(1 << 40))
     }
+}
+
+/// What the operating system says of it.
+fn medium_failed() -> io::Error {
+    nix::errno::Errno::EIO.into()
 }
 
 struct CrashFile {
@@ -289,7 +294,7 @@ impl DiskFile for CrashFile {
         let mut state = self.disk.state();
         state.tick()?;
         if state.fail_sync {
-            return Err(io::Error::other("the medium failed"));
+            return Err(medium_failed());
         }
         let mut node = self.node();
         node.durable = node.now.clone();

@@ -160,3 +160,22 @@ fn a_disk_that_is_full_at_any_byte_loses_nothing() {
     }
     assert!(fixture.disk.list(&fixture.dir().join("segments")).unwrap().len() > 3);
 }
+
+#[test]
+fn a_disk_that_fails_while_nothing_is_written_is_noticed_by_a_trial_and_a_full_one_is_waited_for() {
+    let Box { disk, vault, mut agent, .. } = set_up();
+    vault.try_write().unwrap();
+    disk.set_free(Some(0));
+    assert!(vault.try_write().unwrap_err().is_disk_full());
+    assert!(!vault.is_read_only());
+    disk.set_free(None);
+    vault.try_write().unwrap();
+    agent.make_file(ROOT, "second", Random::new(2).bytes(PAGE));
+    agent.close().unwrap();
+    disk.fail_syncs(true);
+    vault.try_write().unwrap_err();
+    assert!(vault.is_read_only());
+    disk.fail_syncs(false);
+    assert!(matches!(vault.try_write(), Err(VaultError::ReadOnly)));
+    agent.check_all().unwrap();
+}

@@ -27,7 +27,7 @@ use crate::tape::TapeJob;
 use crate::traffic::Traffic;
 use crate::trials::Trials;
 use crate::updates::Updates;
-use crate::{escrow, housekeeping, page, scrubbing, setup, simulated, spare, taking_over};
+use crate::{disk_watch, escrow, housekeeping, page, scrubbing, setup, simulated, spare, taking_over};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -165,6 +165,7 @@ impl Running {
     pub async fn run(self, stop: tokio::sync::watch::Receiver<bool>) -> Result<Ended> {
         let mut jobs = tokio::task::JoinSet::new();
         jobs.spawn(housekeeping::run(self.appliance.clone(), stop.clone()));
+        jobs.spawn(disk_watch::run(self.appliance.clone(), stop.clone()));
         jobs.spawn(scrubbing::run(self.appliance.clone(), stop.clone()));
         if let Some(wan) = self.appliance.wan.clone() {
             let mut stop = stop.clone();
@@ -359,6 +360,14 @@ impl Appliance {
     /// Whether the box was started on a disk that takes no writes: it restores, and does nothing else.
     pub(crate) fn only_restores(&self) -> bool {
         self.scratch.is_some()
+    }
+
+    /// Whether nothing that computers send can be taken in.
+    pub(crate) fn takes_nothing_in(&self) -> Result<bool, VaultError> {
+        let vault = &self.vault;
+        Ok(self.only_restores()
+            || vault.is_read_only()
+            || vault.free_bytes()? < self.settings.reserve_mib << 20)
     }
 
     /// Notes what was wrong; the status says it from then on, once.

@@ -56,6 +56,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
     let all = reading.configurations()?;
     let trials = reading.trials()?;
     let lost_files = reading.lost_of_newest()?;
+    let is_shut = appliance.takes_nothing_in()?;
     let mut computers = Vec::new();
     for computer in reading.computers()? {
         let mut configurations = Vec::new();
@@ -71,8 +72,9 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
             let newest = points.first().map(|point| PointSeq(point.point));
             let is_doubtful = newest.map_or(Ok(false), |newest| reading.is_doubtful(id, newest))?;
+            let looked_ms = looked;
             let known =
-                Known { holds_files, looked_ms: looked, failure: failure_said, remark, lost, is_doubtful };
+                Known { holds_files, looked_ms, failure: failure_said, is_shut, remark, lost, is_doubtful };
             let judged = match computer.revoked {
                 true => Judged { standing: Standing::Revoked, at_risk_ms: None, why: None },
                 false => judge(points.first(), known, now),

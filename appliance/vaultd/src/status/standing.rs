@@ -16,7 +16,7 @@ pub enum Standing {
     Revoked,
     /// No point is whole yet.
     Initial,
-    /// The computer says that its captures fail.
+    /// The computer says that its captures fail, or the box takes nothing in.
     Failing,
     /// The newest point lacks something that was asked for, or holds nothing.
     Incomplete,
@@ -59,6 +59,8 @@ pub(super) struct Known<'a> {
     pub(super) looked_ms: Option<u64>,
     /// Why captures fail.
     pub(super) failure: Option<&'a str>,
+    /// Whether the box takes nothing in, which it says once for all.
+    pub(super) is_shut: bool,
     /// The newest point's first remark.
     pub(super) remark: Option<&'a str>,
     /// Files of the newest point that can't be restored, from here or from a copy.
@@ -68,9 +70,10 @@ pub(super) struct Known<'a> {
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure, remark, lost, is_doubtful } = known;
+    let Known { holds_files, looked_ms, failure, is_shut, remark, lost, is_doubtful } = known;
+    let fails = failure.is_some() || is_shut;
     let Some(newest) = newest else {
-        let standing = if failure.is_some() { Standing::Failing } else { Standing::Initial };
+        let standing = if fails { Standing::Failing } else { Standing::Initial };
         return Judged { standing, at_risk_ms: None, why: None };
     };
     let is_future = newest.closed_ms > now_ms + FUTURE_MS;
@@ -81,7 +84,7 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
         .or_else(|| is_doubtful.then(|| may_be_older(newest)))
         .or_else(|| lacks(newest, holds_files, remark));
     let standing = match () {
-        () if failure.is_some() => Standing::Failing,
+        () if fails => Standing::Failing,
         () if incomplete.is_some() => Standing::Incomplete,
         () if at_risk_ms.is_none_or(|age| age > STALE_MS) => Standing::Stale,
         () => Standing::Protected,
@@ -159,6 +162,7 @@ mod tests {
         holds_files: true,
         looked_ms: None,
         failure: None,
+        is_shut: false,
         remark: None,
         lost: 0,
         is_doubtful: false,
@@ -177,6 +181,7 @@ mod tests {
         assert_eq!(standing(&point(0, fresh), Known { is_doubtful: true, ..WHOLE }), Standing::Incomplete);
         let failing = Known { failure: Some("can't be read"), ..WHOLE };
         assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
+        assert_eq!(standing(&point(0, fresh), Known { is_shut: true, ..WHOLE }), Standing::Failing);
     }
 
     #[test]
