@@ -235,6 +235,87 @@ fn a_tar_stream_holds_names_attributes_and_hard_links() {
     assert_eq!(colour.stdout, b"blue");
 }
 
+/// All that `find`, `getfacl` and `getfattr` tell of a tree: times of folders, access lists, which names are one file.
+fn all_of(folder: &std::path::Path) -> String {
+    let tell = |program: &str, words: &[&str]| {
+        let output = support::succeed(Command::new(program).args(words).current_dir(folder));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let facts = tell("find", &[".", "-printf", "%p %y %m %U %G %s %T@ %n %l %i\n"]);
+    let mut lines: Vec<_> = facts.lines().collect();
+    lines.sort_unstable();
+    // Numbers of inodes say only which names go together.
+    let mut first_names = std::collections::BTreeMap::new();
+    let told = lines.into_iter().map(|line| {
+        let (facts, inode) = line.rsplit_once(' ').unwrap();
+        let name = facts.split(' ').next().unwrap().to_owned();
+        format!("{facts} = {}\n", first_names.entry(inode.to_owned()).or_insert(name))
+    });
+    let facts: String = told.collect();
+    let mut lists: Vec<_> =
+        tell("getfacl", &["-R", "-n", "-P", "."]).split("\n\n").map(str::to_owned).collect();
+    let mut attributes: Vec<_> =
+        tell("getfattr", &["-R", "-h", "-d", "-m", "-", "."]).split("\n\n").map(str::to_owned).collect();
+    lists.sort_unstable();
+    attributes.sort_unstable();
+    [facts, lists.join("\n"), attributes.join("\n")].concat()
+}
+
+#[test]
+fn gnu_tar_gives_everything_as_it_was() {
+    let site = Site::start();
+    let data = site.data();
+    fs::create_dir_all(data.join("outer/inner/closed")).unwrap();
+    fs::create_dir(data.join("handed down")).unwrap();
+    for name in ["outer/file", "outer/inner/file", "outer/inner/closed/file", "handed down/file"] {
+        fs::write(data.join(name), name).unwrap();
+    }
+    std::os::unix::fs::symlink("nowhere", data.join("outer/link")).unwrap();
+    fs::hard_link(data.join("outer/link"), data.join("outer/inner/same link")).unwrap();
+    let run = |program: &str, words: &[&str]| {
+        support::succeed(Command::new(program).args(words).current_dir(&data))
+    };
+    run("mkfifo", &["outer/pipe"]);
+    fs::hard_link(data.join("outer/pipe"), data.join("outer/same pipe")).unwrap();
+    run("setfattr", &["-n", "user.100%=all", "-v", "of it", "outer/file"]);
+    if !Command::new("setfacl")
+        .args(["-m", "u:1234:rw"])
+        .arg(data.join("outer/file"))
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("SKIPPED: gnu_tar_gives_everything_as_it_was needs a file system with access lists");
+        return;
+    }
+    run("setfacl", &["-m", "u:1234:rwx,g:77:r,m:rx", "outer/inner/file"]);
+    run("setfacl", &["-m", "g:77:rwx,d:u:1234:rwx,d:g:77:r-x,d:o:---", "handed down"]);
+    fs::set_permissions(data.join("outer/inner/closed"), fs::Permissions::from_mode(0o2555)).unwrap();
+    // Deepest first, so that no time is changed again.
+    for (day, name) in ["outer/inner/closed", "outer/inner", "outer", "handed down", "."].iter().enumerate() {
+        run("touch", &["-d", &format!("200{day}-02-03 04:05:06.123456789Z"), name]);
+    }
+    capture(&site);
+    let restore = site.try_coffer(&["restore", "alpha/files", "--tar"]);
+    assert!(restore.status.success(), "{}", said(&restore));
+    let archive = site.path("files.tar");
+    fs::write(&archive, restore.stdout).unwrap();
+    let unpack = |how: &[&str]| {
+        let to = tempfile::tempdir_in(site.dir.path()).unwrap().keep();
+        support::succeed(Command::new("tar").args(how).arg("-xpf").arg(&archive).arg("-C").arg(&to));
+        to.join(data.strip_prefix("/").unwrap())
+    };
+    assert_eq!(all_of(&unpack(&["--xattrs", "--xattrs-include=*", "--acls"])), all_of(&data));
+    let plain = |folder: &std::path::Path| {
+        let told = all_of(folder);
+        told.lines()
+            .take_while(|line| !line.starts_with("# file"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    assert_eq!(plain(&unpack(&[])), plain(&data));
+}
+
 #[test]
 fn a_box_that_is_killed_again_and_again_loses_nothing_and_the_first_copy_goes_on() {
     let mut site = Site::start();

@@ -1,6 +1,9 @@
 //! A restore as a tar stream: owners, modes, times, attributes and hard links as they were kept, whoever runs it.
 //!
 //! A file's pieces come in any order, so the files of the batch under way are spooled; the spool is empty after each batch.
+//!
+//! Folders come before what is in them: a reader that gave them their times and rights then would change them again, or couldn't write into
+//! them. So each is in the archive twice: bare where it comes, and with all it has at the end, deepest first.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,7 +18,7 @@ use coffer_format::wire::{Message, RestoreNode};
 use tar::{Builder, EntryType, Header};
 
 use super::pool::{PackJob, Pool, Written};
-use super::{Outcome, Sink, misplaced, paths, shown};
+use super::{Outcome, Sink, misplaced, paths, posix_acl, shown};
 
 /// A file of the batch under way.
 struct Spooled {
@@ -38,9 +41,11 @@ pub struct Archive<W: Write> {
     spool: PathBuf,
     pool: Pool,
     batch: HashMap<u32, Spooled>,
-    /// Names of files in the archive, for hard links.
+    /// Names of what is in the archive and isn't a folder, for hard links.
     names: HashMap<u32, PathBuf>,
     links: Vec<Link>,
+    /// Folders, whose entries are written once more at the end.
+    folders: Vec<(PathBuf, NodeMeta)>,
     outcome: Outcome,
 }
 
@@ -54,6 +59,7 @@ impl<W: Write> Archive<W> {
             batch: HashMap::new(),
             names: HashMap::new(),
             links: Vec::new(),
+            folders: Vec::new(),
             outcome: Outcome::default(),
         }
     }
@@ -61,6 +67,7 @@ impl<W: Write> Archive<W> {
     /// Ends the stream.
     pub fn finish(mut self) -> io::Result<Outcome> {
         self.finish_batch()?;
+        self.finish_folders()?;
         self.outcome.bytes = self.pool.bytes();
         self.tar.into_inner()?.flush()?;
         Ok(self.outcome)
@@ -81,15 +88,44 @@ impl<W: Write> Archive<W> {
                 let written = Written { path: self.spool.join(index.to_string()) };
                 self.batch.insert(index, Spooled { name, meta, written: Arc::new(written) });
             }
-            (None, NodeKind::Socket) => {
-                self.outcome.failed.push((name, "a tar stream can't hold a socket: it was left out".into()));
+            (None, NodeKind::Directory) => {
+                self.append_bare_folder(&name, &meta)?;
+                self.folders.push((name, meta));
             }
-            (None, _) => {
-                self.append(&name, &meta, io::empty())?;
-                self.outcome.files += u64::from(meta.kind != NodeKind::Directory);
-            }
+            (None, NodeKind::Socket) => self.leave_out(&name, NO_SOCKETS),
+            (None, _) => self.append_special(index, name, &meta)?,
         }
         Ok(())
+    }
+
+    /// What has no bytes and isn't a folder.
+    fn append_special(&mut self, index: u32, name: PathBuf, meta: &NodeMeta) -> io::Result<()> {
+        if meta.kind == NodeKind::Symlink && link_target(meta).is_none() {
+            self.leave_out(&name, "the point doesn't have where this link leads");
+            return Ok(());
+        }
+        self.append(&name, meta, io::empty())?;
+        self.names.insert(index, name);
+        self.outcome.files += 1;
+        Ok(())
+    }
+
+    /// A folder that can be written into, and hands nothing down to what is made in it.
+    fn append_bare_folder(&mut self, name: &Path, meta: &NodeMeta) -> io::Result<()> {
+        let mut header = header(meta, EntryType::Directory);
+        header.set_mode(meta.mode & 0o777 | 0o700);
+        self.tar.append_data(&mut header, name, io::empty())
+    }
+
+    /// Nothing is written into any folder any more.
+    fn finish_folders(&mut self) -> io::Result<()> {
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.sort_by_cached_key(|(name, _)| std::cmp::Reverse(name.components().count()));
+        folders.iter().try_for_each(|(name, meta)| self.append(name, meta, io::empty()))
+    }
+
+    fn leave_out(&mut self, name: &Path, why: &str) {
+        self.outcome.failed.push((name.to_owned(), why.into()));
     }
 
     /// The other end couldn't give all of it: its spooled bytes are written over by nobody, and go with the spool.
@@ -122,28 +158,21 @@ impl<W: Write> Archive<W> {
                     self.tar.append_link(&mut header, &name, target)?;
                     self.outcome.files += 1;
                 }
-                None => {
-                    let why = "the file that it's another name of wasn't restored";
-                    self.outcome.failed.push((name, why.into()));
-                }
+                None if meta.kind == NodeKind::Socket => self.leave_out(&name, NO_SOCKETS),
+                None => self.leave_out(&name, "the file that it's another name of wasn't restored"),
             }
         }
         Ok(())
     }
 
     fn append(&mut self, name: &Path, meta: &NodeMeta, bytes: impl Read) -> io::Result<()> {
-        self.append_extensions(meta)?;
+        self.append_extensions(name, meta)?;
         let mut header = header(meta, entry_type(meta.kind));
-        match meta.kind {
-            NodeKind::Symlink => match meta.link_target().filter(|target| !target.is_empty()) {
-                Some(target) => self.tar.append_link(&mut header, name, OsStr::from_bytes(target)),
-                None => {
-                    let why = "the point doesn't have where this link leads";
-                    self.outcome.failed.push((name.to_owned(), why.into()));
-                    Ok(())
-                }
-            },
-            NodeKind::File => {
+        match (meta.kind, link_target(meta)) {
+            (NodeKind::Symlink, Some(target)) => {
+                self.tar.append_link(&mut header, name, OsStr::from_bytes(target))
+            }
+            (NodeKind::File, _) => {
                 header.set_size(meta.size);
                 self.tar.append_data(&mut header, name, bytes)
             }
@@ -151,15 +180,45 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// What a plain header has no room for: times to the nanosecond, extended attributes (pax's own names for them).
-    fn append_extensions(&mut self, meta: &NodeMeta) -> io::Result<()> {
+    /// What a plain header has no room for: times to the nanosecond, access lists, extended attributes. Their keywords are star's, which GNU
+    /// tar reads as well.
+    fn append_extensions(&mut self, name: &Path, meta: &NodeMeta) -> io::Result<()> {
         let mut extensions = vec![("mtime".to_owned(), decimal(meta.mtime_ns).into_bytes())];
         for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
-            let key = format!("SCHILY.xattr.{}", String::from_utf8_lossy(&attr.name));
-            extensions.push((key, attr.value.to_vec()));
+            match extension(&attr.name, &attr.value) {
+                Ok(extension) => extensions.push(extension),
+                Err(why) => self.leave_out(name, &why),
+            }
         }
         self.tar.append_pax_extensions(extensions.iter().map(|(key, value)| (key.as_str(), value.as_slice())))
     }
+}
+
+const NO_SOCKETS: &str = "a tar stream can't hold a socket: it was left out";
+
+fn link_target(meta: &NodeMeta) -> Option<&[u8]> {
+    meta.link_target().filter(|target| !target.is_empty())
+}
+
+/// An extended attribute as a pax header has it, or why it can't be in one.
+fn extension(name: &[u8], value: &[u8]) -> Result<(String, Vec<u8>), String> {
+    if let Some(keyword) = posix_acl::keyword(name) {
+        return match posix_acl::text(value) {
+            Some(text) => Ok((keyword.to_owned(), text.into_bytes())),
+            None => {
+                Err(format!("its access list ({keyword}) isn't one that Linux writes: the list was left out"))
+            }
+        };
+    }
+    let Ok(plain) = std::str::from_utf8(name) else {
+        let shown = name.escape_ascii();
+        return Err(format!(
+            "a tar stream can't hold the extended attribute \"{shown}\", whose name isn't UTF-8: it was left out"
+        ));
+    };
+    // As GNU tar writes and reads them: the keyword ends at the first `=`.
+    let coded = plain.replace('%', "%25").replace('=', "%3D");
+    Ok((format!("SCHILY.xattr.{coded}"), value.to_vec()))
 }
 
 impl<W: Write> Sink for Archive<W> {
@@ -228,12 +287,21 @@ fn header(meta: &NodeMeta, entry: EntryType) -> Header {
 
 #[cfg(test)]
 mod tests {
-    use super::decimal;
+    use super::{decimal, extension};
 
     #[test]
     fn times_before_1970_keep_their_fraction() {
         assert_eq!(decimal(-1_500_000_001), "-1.500000001");
         assert_eq!(decimal(-1), "-0.000000001");
         assert_eq!(decimal(1_500_000_001), "1.500000001");
+    }
+
+    #[test]
+    fn attributes_have_the_names_that_tar_reads() {
+        let keyword = |name: &[u8]| extension(name, b"").map(|(keyword, _)| keyword);
+        assert_eq!(keyword(b"user.colour").unwrap(), "SCHILY.xattr.user.colour");
+        assert_eq!(keyword(b"user.a=b%").unwrap(), "SCHILY.xattr.user.a%3Db%25");
+        assert!(keyword(b"user.\xff").unwrap_err().contains("user.\\xff"));
+        assert!(keyword(b"system.posix_acl_default").unwrap_err().contains("access list"));
     }
 }

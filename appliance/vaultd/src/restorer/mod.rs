@@ -4,6 +4,7 @@ mod archive;
 mod comparing;
 mod paths;
 mod pool;
+mod posix_acl;
 
 use std::io;
 use std::path::{Path, PathBuf};
