@@ -67,7 +67,10 @@ fn of_capture(error: &CaptureError) -> u8 {
     match error {
         CaptureError::Wire(error) => of_wire(error),
         CaptureError::Stopped => 5,
-        CaptureError::Journal(_) | CaptureError::Memory(..) => 9,
+        CaptureError::Journal(_)
+        | CaptureError::Memory(..)
+        | CaptureError::Key(_)
+        | CaptureError::KeyInDoubt(_) => 9,
         _ => 1,
     }
 }

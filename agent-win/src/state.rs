@@ -41,6 +41,8 @@ pub struct StateLock {
 }
 
 const CHUNK_KEY: &str = "chunk.key";
+/// Beside the key, which is as it always was: a sum of it, and the beginning of that one's own.
+const CHUNK_KEY_SUM: &str = "chunk.key.sum";
 const SERVER: &str = "server";
 const SEALED_KEY: &str = "identity.key";
 
@@ -105,14 +107,60 @@ impl StateDir {
     }
 
     pub fn save_chunk_key(&self, key: &[u8; 32]) -> Result<(), StateError> {
-        self.save(CHUNK_KEY, FileHash(*key).to_string().as_bytes())
+        // The sum of another key would make this one count as damaged.
+        let sum = self.path.join(CHUNK_KEY_SUM);
+        match fs::remove_file(&sum) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StateError::Write(sum, error));
+            }
+            _ => {}
+        }
+        self.save(CHUNK_KEY, FileHash(*key).to_string().as_bytes())?;
+        self.save_chunk_key_sum(key)
     }
 
+    /// Notes that a key is what was written: the box gave it, or has taken what it names.
+    pub(crate) fn save_chunk_key_sum(&self, key: &[u8; 32]) -> Result<(), StateError> {
+        let sum = sum_of(key);
+        self.save(CHUNK_KEY_SUM, format!("{sum} {}", sum_of(&sum.0)).as_bytes())
+    }
+
+    /// The key that chunks are named with. One that isn't what was written is damaged: the box would refuse all that it names.
     pub fn chunk_key(&self) -> Result<[u8; 32], StateError> {
-        let damaged = || StateError::Damaged(self.path.join(CHUNK_KEY));
+        let damaged = || StateError::Damaged(self.chunk_key_file());
         let text = String::from_utf8(self.read(CHUNK_KEY)?).map_err(|_| damaged())?;
         let key: FileHash = text.trim().parse().map_err(|_| damaged())?;
-        Ok(key.0)
+        match self.chunk_key_sum()? {
+            Some(sum) if sum != sum_of(&key.0) => Err(damaged()),
+            _ => Ok(key.0),
+        }
+    }
+
+    pub(crate) fn chunk_key_file(&self) -> PathBuf {
+        self.path.join(CHUNK_KEY)
+    }
+
+    /// Whether the key is known to be what was written.
+    pub(crate) fn has_chunk_key_sum(&self) -> Result<bool, StateError> {
+        Ok(self.chunk_key_sum()?.is_some())
+    }
+
+    /// What the key's sum was when it was written; `None` where there's none, or it's damaged itself.
+    fn chunk_key_sum(&self) -> Result<Option<FileHash>, StateError> {
+        let text = match self.read(CHUNK_KEY_SUM) {
+            Err(StateError::Read(_, error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let sum = String::from_utf8(text).ok().and_then(|text| {
+            let (sum, check) = text.trim().split_once(' ')?;
+            let (sum, check): (FileHash, FileHash) = (sum.parse().ok()?, check.parse().ok()?);
+            (sum_of(&sum.0) == check).then_some(sum)
+        });
+        if sum.is_none() {
+            let path = self.path.join(CHUNK_KEY_SUM);
+            tracing::warn!(path = %path.display(), "the sum is damaged: it's written again after the next capture");
+        }
+        Ok(sum)
     }
 
     pub fn save_server(&self, address: &str) -> Result<(), StateError> {
@@ -150,6 +198,47 @@ impl StateError {
     }
 }
 
+fn sum_of(bytes: &[u8; 32]) -> FileHash {
+    FileHash(blake3::derive_key("coffer 2026-11 sum of an agent's chunk key", bytes))
+}
+
 fn is_secret(name: &str) -> bool {
     matches!(name, CHUNK_KEY | SEALED_KEY)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn change(state: &StateDir, name: &str) {
+        let path = state.path.join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[7] = if bytes[7] == b'a' { b'b' } else { b'a' };
+        fs::write(&path, bytes).unwrap();
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn a_changed_digit_of_the_chunk_key_is_found_and_one_of_its_sum_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::create(&dir.path().join("state")).unwrap();
+        let key = [0x5a; 32];
+        state.save_chunk_key(&key).unwrap();
+        assert_eq!(fs::read(state.chunk_key_file()).unwrap(), FileHash(key).to_string().into_bytes());
+        assert_eq!(state.chunk_key().unwrap(), key);
+        change(&state, CHUNK_KEY);
+        let told = state.chunk_key().unwrap_err().to_string();
+        assert!(told.contains("chunk.key is damaged") && told.contains("new code"), "{told}");
+
+        state.save_chunk_key(&key).unwrap();
+        change(&state, CHUNK_KEY_SUM);
+        assert_eq!(state.chunk_key().unwrap(), key);
+        assert!(!state.has_chunk_key_sum().unwrap());
+        state.save_chunk_key_sum(&key).unwrap();
+        assert!(state.has_chunk_key_sum().unwrap());
+        // Enrolled elsewhere.
+        state.save_chunk_key(&[7; 32]).unwrap();
+        assert_eq!(state.chunk_key().unwrap(), [7; 32]);
+    }
 }

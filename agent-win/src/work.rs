@@ -65,7 +65,6 @@ pub struct Agent {
     runtime: Handle,
     state: StateDir,
     identity: Identity,
-    chunk_key: [u8; 32],
     server: ServerAddress,
     stop: Arc<AtomicBool>,
     guest: Arc<Guest>,
@@ -88,13 +87,17 @@ impl Agent {
             None => Identity::load(&state.identity()),
         }
         .map_err(LinkError::from)?;
-        let chunk_key = state.chunk_key()?;
+        match state.chunk_key() {
+            // Everything but captures works without it, and the box is told why those don't.
+            Err(error @ StateError::Damaged(_)) => tracing::error!(%error, "nothing can be captured"),
+            read => drop(read?),
+        }
         let server = match server {
             Some(server) => ServerAddress::Given(server),
             None => ServerAddress::Enrolled(state.server()?),
         };
         let (guest, listed, updater) = (Guest::start(), OnceLock::new(), None);
-        Ok(Agent { runtime, state, identity, chunk_key, server, stop, guest, listed, updater })
+        Ok(Agent { runtime, state, identity, server, stop, guest, listed, updater })
     }
 
     /// Asked for once: applications take their time to answer.
@@ -190,6 +193,10 @@ impl Agent {
     ) -> Result<Line, WorkError> {
         let mut again = self.fetch(session, jobs)?;
         jobs.iter_mut().for_each(Job::told_nothing);
+        if let Err(error) = self.state.chunk_key() {
+            // None may be due for long.
+            jobs.iter_mut().for_each(|job| job.failed(Some(error.to_string())));
+        }
         // The box is there and takes us: if this line breaks, the next may be tried soon.
         backoff.reset();
         self.update(session, |updater| vec![updater.welcomed()])?;

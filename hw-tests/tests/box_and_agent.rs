@@ -235,6 +235,47 @@ fn a_tar_stream_holds_names_attributes_and_hard_links() {
     assert_eq!(colour.stdout, b"blue");
 }
 
+/// Which is named here and on the box, whether or not the agent was enrolled by a program that wrote a sum of it.
+#[test]
+fn a_damaged_chunk_key_is_named_until_the_computer_is_enrolled_again() {
+    let site = Site::start();
+    fill(&site, 5, 1);
+    let (key, sum) = (site.path("agent/chunk.key"), site.path("agent/chunk.key.sum"));
+    let good = fs::read(&key).unwrap();
+    fs::remove_file(&sum).unwrap();
+    capture(&site);
+    assert!(sum.exists(), "what the box takes vouches for the key");
+    let mut bad = good.clone();
+    bad[9] = if bad[9] == b'0' { b'1' } else { b'0' };
+    fs::write(&key, &bad).unwrap();
+    let vouches = fs::read(&sum).unwrap();
+    for has_sum in [false, true] {
+        match has_sum {
+            true => fs::write(&sum, &vouches).unwrap(),
+            false => fs::remove_file(&sum).unwrap(),
+        }
+        fs::write(site.data().join("new"), format!("{has_sum}")).unwrap();
+        let captured = site.capture();
+        let told = said(&captured);
+        let is_named = |told: &str| told.contains("chunk.key is damaged") && told.contains("new code");
+        assert!(captured.status.code() == Some(9) && is_named(&told), "{has_sum}: {told}");
+        let status = site.coffer(&["status"]);
+        assert!(is_named(&status) && status.contains("failing"), "{has_sum}: {status}");
+    }
+    let agent = site.start_agent();
+    site.wait_until("an agent without a capture that's due tells it too", || {
+        site.is_connected("alpha") && site.coffer(&["status"]).contains("chunk.key is damaged")
+    });
+    agent.kill();
+    let code = site.coffer(&["computer", "code", "alpha"]);
+    let mut enrol = site.agent("enrol");
+    support::succeed(enrol.args(["--name", "alpha", "--server", &site.server, "--code", code.trim()]));
+    assert_eq!(fs::read(&key).unwrap(), good);
+    capture(&site);
+    assert!(!site.coffer(&["status"]).contains("chunk.key"));
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
 /// All that `find`, `getfacl` and `getfattr` tell of a tree: times of folders, access lists, which names are one file.
 fn all_of(folder: &std::path::Path) -> String {
     let tell = |program: &str, words: &[&str]| {

@@ -37,6 +37,7 @@ use coffer_format::entry::{Consistency, Remark, RemarkKind};
 use coffer_format::{NodeId, PartNo, PointSeq};
 
 use crate::journal::JournalError;
+use crate::state::StateError;
 use crate::wire::WireError;
 
 pub use progress::Progress;
@@ -102,6 +103,14 @@ pub enum CaptureError {
     Wire(#[from] WireError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Key(#[from] StateError),
+    #[error(
+        "the box finds that what this computer sends isn't what its names say, so {} is damaged, it seems; enrol this computer again with a \
+         new code",
+        .0.display()
+    )]
+    KeyInDoubt(PathBuf),
     #[error("the capture was stopped and goes on at the next start")]
     Stopped,
     #[error(

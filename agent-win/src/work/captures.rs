@@ -84,6 +84,7 @@ impl Agent {
         errand: Errand,
         progress: &Progress,
     ) -> Result<Outcome, CaptureError> {
+        let chunk_key = self.state.chunk_key()?;
         let prepared = Prepared::new(job, errand, journal, &self.stop)?;
         let order = CaptureOrder {
             config: job.text.config,
@@ -92,16 +93,48 @@ impl Agent {
             stance: prepared.standstill.stance(),
             hints: &prepared.look.hints,
             compression: job.config.compression,
-            chunk_key: self.chunk_key,
+            chunk_key,
             target: prepared.look.target.clone(),
             progress,
             watch: job.watch.as_mut(),
         };
         let captured = session.capture(journal, order);
         let finished = prepared.finish(journal, &captured);
+        self.judge_key(&chunk_key, &captured)?;
         captured.and_then(|captured| finished.map(|()| captured))
     }
+
+    /// An agent that was enrolled before there were sums has none of its key: what the box takes vouches for it, and where it refuses
+    /// what the key has named, nothing does.
+    fn judge_key(
+        &self,
+        key: &[u8; 32],
+        captured: &Result<Outcome, CaptureError>,
+    ) -> Result<(), CaptureError> {
+        let is_misnamed = match captured {
+            Ok(Outcome::Closed(closed)) if closed.sent > 0 => false,
+            Err(CaptureError::Wire(WireError::Refused(refusal)))
+                if refusal.code == RefusalCode::BadRequest && refusal.sentence.starts_with(MISNAMED) =>
+            {
+                true
+            }
+            _ => return Ok(()),
+        };
+        if self.state.has_chunk_key_sum()? {
+            return Ok(());
+        }
+        if is_misnamed {
+            return Err(CaptureError::KeyInDoubt(self.state.chunk_key_file()));
+        }
+        if let Err(error) = self.state.save_chunk_key_sum(key) {
+            tracing::warn!(%error, "the sum of the key is written after another capture");
+        }
+        Ok(())
+    }
 }
+
+/// How a box begins that has got bytes under a name that isn't theirs.
+const MISNAMED: &str = "a chunk's bytes don't match its name";
 
 fn capture_failed(job: &mut Job, error: CaptureError, is_point: bool) -> Result<Line, WorkError> {
     job.told = None;
