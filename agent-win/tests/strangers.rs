@@ -250,3 +250,42 @@ fn memory_that_is_another_is_told_of_and_takes_nothing() {
         unmount(&at);
     });
 }
+
+/// Whether everything is looked at or what was noticed.
+#[test]
+fn what_is_mounted_and_is_no_disk_is_told_of_by_every_look() {
+    in_own_mounts("what_is_mounted_and_is_no_disk_is_told_of_by_every_look", || {
+        let mut bench = Bench::new();
+        bench.only_includes = vec!["there".to_owned()];
+        let at = bench.path("there/memory");
+        fs::create_dir_all(&at).unwrap();
+        bench.write("there/x", "x");
+        Volume::memory().mount(&at);
+        bench.write("there/memory/sub/before", "nobody asked for this");
+        let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        let told = |report: &[coffer_format::entry::Remark]| {
+            let of_it: Vec<_> =
+                report.iter().map(|line| (line.path.0.to_vec(), line.what.to_string())).collect();
+            assert!(
+                of_it.len() == 1 && of_it[0].0 == path(&at) && of_it[0].1.contains("no disk"),
+                "{of_it:?}"
+            );
+        };
+        told(&closed(bench.capture()).report);
+        for number in 0..3 {
+            bench.write(&format!("there/memory/sub/{number}"), "nor for this");
+            bench.write("there/x", format!("{number}"));
+            let mut target = Target::nothing();
+            target.notice(path(&at), b"sub".to_vec());
+            target.notice(path(&at.join("sub")), number.to_string().into_bytes());
+            target.notice_all(path(&at.join("sub")));
+            target.notice(path(at.parent().unwrap()), b"x".to_vec());
+            told(&closed(bench.try_capture(None, target).unwrap()).report);
+            assert_eq!(bench.state().find(&at.join("sub")), None);
+            assert_eq!(bench.state().file(&bench.path("there/x")), Some(number.to_string().into_bytes()));
+        }
+        told(bench.capture().report());
+        unmount(&at);
+        assert_eq!(closed(bench.capture()).report, []);
+    });
+}

@@ -228,7 +228,7 @@ impl<'a> Pass<'a> {
     /// Directories in which something was noticed; one that isn't known yet is reached from the nearest that is.
     fn push_dirty(&mut self, walk: &mut Walk, dirty: &BTreeMap<Vec<u8>, Names>) -> Result<()> {
         let mut wanted: BTreeMap<Vec<u8>, Names> = BTreeMap::new();
-        let mut known = HashMap::new();
+        let (mut known, mut no_disks) = (HashMap::new(), HashSet::new());
         let is_meant = |path: &[u8]| match self.encloses {
             true => self.scope.is_reachable(path),
             false => self.scope.is_noticed(path),
@@ -242,11 +242,14 @@ impl<'a> Pass<'a> {
                 merge(&mut wanted, bare, Names::All);
                 continue;
             }
-            let mut path = path.clone();
+            let no_disk = self.no_disk_over(path);
+            let names = if no_disk.is_some() { Names::All } else { names.clone() };
+            no_disks.extend(no_disk.clone());
+            let mut path = no_disk.unwrap_or_else(|| path.clone());
             if let Some(own) = self.own_path(&path)?
                 && self.is_known_there(&own, &mut known)?
             {
-                merge(&mut wanted, own, names.clone());
+                merge(&mut wanted, own, names);
             }
             // Its own times have changed as well.
             while let Some((parent, name)) = crate::path::split(&path) {
@@ -271,10 +274,23 @@ impl<'a> Pass<'a> {
         for (path, names) in wanted {
             if let Some(node) = self.reading.journal.find(&path)? {
                 // A further look finds by itself what has changed since.
-                walk.push(Pending { names, is_hinted: self.is_first_look, ..whole(path, node) });
+                let is_mount = no_disks.contains(&path);
+                walk.push(Pending { names, is_mount, is_hinted: self.is_first_look, ..whole(path, node) });
             }
         }
         Ok(())
+    }
+
+    /// The top of what is mounted over a path and is no disk, unless it was asked for by name. It's met as it is from its parent: nothing
+    /// in it is looked at.
+    fn no_disk_over(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let is_no_disk = |over: &&[u8]| {
+            let top = || self.reading.view.directory(over).and_then(|top| top.is_pseudo());
+            // What can't be opened is told of when it's listed.
+            self.mounts().has_volume(over) && !self.scope.leads_over(over) && top().unwrap_or(false)
+        };
+        slashes.chain([path.len()]).map(|end| &path[..end]).find(is_no_disk).map(<[u8]>::to_vec)
     }
 
     /// The path that a known folder has, by whatever case it was told: each is listed once.
