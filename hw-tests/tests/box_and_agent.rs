@@ -516,6 +516,46 @@ fn a_simulated_library_that_is_left_lets_nothing_leave_the_disk() {
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }
 
+/// What a restore can't get isn't said to be restorable; also after a restart of the box.
+#[test]
+fn what_is_only_on_a_tape_that_cannot_be_read_is_told_by_status_and_verify() {
+    let mut site = Site::start_with(SIMULATED_LIBRARY);
+    fill(&site, 20, 2);
+    capture(&site);
+    site.coffer(&["tape", "run"]);
+    site.coffer(&["reclaim", "apply", "--evict"]);
+    assert!(site.try_coffer(&["verify"]).status.success());
+    let tapes: Vec<_> = fs::read_dir(site.path("box/simulated-library"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "tape"))
+        .collect();
+    let aside = |path: &std::path::Path| path.with_extension("aside");
+    tapes.iter().for_each(|tape| fs::rename(tape, aside(tape)).unwrap());
+    let to = site.path("nothing");
+    assert!(!site.try_coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]).status.success());
+    for is_restarted in [false, true] {
+        if is_restarted {
+            site.kill_box();
+            site.start_box();
+        }
+        let status = site.coffer(&["status"]);
+        assert!(status.contains("couldn't be read when it was needed, since 20"), "{is_restarted}: {status}");
+        let verified = site.try_coffer(&["verify"]);
+        let told = said(&verified);
+        assert!(!verified.status.success() && told.contains("only on tapes that couldn't be read"), "{told}");
+        assert!(told.contains("folder-1") && told.contains("only on a tape that couldn't be read"), "{told}");
+    }
+    tapes.iter().for_each(|tape| fs::rename(aside(tape), tape).unwrap());
+    // A drive that had failed with the tape is tried again by a box that was started anew.
+    site.kill_box();
+    site.start_box();
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    let status = site.coffer(&["status"]);
+    assert!(!status.contains("couldn't be read when it was needed"), "{status}");
+    assert!(site.try_coffer(&["verify"]).status.success());
+}
+
 #[test]
 fn a_configuration_that_would_keep_no_history_is_refused() {
     let site = Site::start();

@@ -74,6 +74,10 @@ impl Layout {
     pub fn library_journal(&self) -> PathBuf {
         self.0.join("library.journal")
     }
+    /// Cartridges that couldn't be read when they were needed.
+    pub fn unread_tapes(&self) -> PathBuf {
+        self.0.join("unread-tapes.json")
+    }
     /// What is known of the box's clock.
     pub fn clock(&self) -> PathBuf {
         self.0.join("clock")

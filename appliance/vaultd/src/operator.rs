@@ -8,13 +8,14 @@ use coffer_format::{ComputerId, ConfigId};
 use coffer_link::{EnrolmentCode, secret_hash};
 use coffer_vault::query::{Query, When, Which};
 use coffer_vault::restore::Wanted;
+use coffer_vault::verify::{Report, Verdict};
 use coffer_vault::{VaultError, reclaim, retention};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::restore_on::{RestoreOn, restore_on};
 use crate::serve::Appliance;
-use crate::tape::Pace;
+use crate::tape::{Pace, TapeJob, only_on_unread};
 use crate::{copies, status};
 
 /// One request that is more than a question to the vault.
@@ -139,10 +140,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
         Request::Verify => {
             let total: u64 = reading.segments()?.iter().filter(|one| one.on_disk).map(|one| one.bytes).sum();
             let report = vault.verify(&mut |done| working(json!({ "bytes": done, "of": total })))?;
-            vault.audit(who, &format!("verified {} segments: {}", report.segments, report.sentence()))?;
-            let mut told = json!(report);
-            told["sentence"] = json!(report.sentence());
-            told
+            verified(appliance, who, &report)?
         }
         Request::RetentionPlan => json!(retention_plans(appliance)?),
         Request::RetentionApply => {
@@ -361,6 +359,32 @@ pub fn housekeep(appliance: &Appliance) -> Result<u64, VaultError> {
     }
     let plan = appliance.vault.plan_reclaim(reclaim_policy(appliance, false))?;
     appliance.vault.apply_reclaim(&plan, "box")
+}
+
+/// What a verification found, and what a restore couldn't get now though copies of it count.
+fn verified(appliance: &Appliance, who: &str, report: &Report) -> Outcome {
+    let vault = &appliance.vault;
+    let (mut told, mut sentence) = (json!(report), report.sentence());
+    let unread = appliance.tape.as_ref().map(TapeJob::unread).unwrap_or_default();
+    let impact = vault.reading().impact(&only_on_unread(vault, &unread)?, IMPACT_NAMED_MAX)?;
+    if impact.versions > 0 {
+        let tapes: Vec<String> = unread
+            .iter()
+            .map(|(barcode, tape)| format!("{barcode} (since {}: {})", tape.since(), tape.why))
+            .collect();
+        sentence += &format!(
+            "; but {} versions are only on tapes that couldn't be read when they were needed: {}",
+            impact.versions,
+            tapes.join(", ")
+        );
+        told["unread"] = json!(impact);
+        if report.verdict == Verdict::Whole {
+            told["verdict"] = json!("unread");
+        }
+    }
+    vault.audit(who, &format!("verified {} segments: {sentence}", report.segments))?;
+    told["sentence"] = json!(sentence);
+    Ok(told)
 }
 
 /// The list of them, each with the worst that its configurations are in.

@@ -78,7 +78,10 @@ impl NotOnTape {
 }
 
 /// What the catalog says of the segments: their hashes, and copies on cartridges that can be used.
-fn wanted(vault: &Vault, segments: &[SegmentId]) -> Result<BTreeMap<SegmentId, Wanted>, VaultError> {
+pub(super) fn wanted(
+    vault: &Vault,
+    segments: &[SegmentId],
+) -> Result<BTreeMap<SegmentId, Wanted>, VaultError> {
     let reading = vault.reading();
     let cartridges = reading.cartridges()?;
     let is_gone = |barcode: &str| {
@@ -101,10 +104,10 @@ fn wanted(vault: &Vault, segments: &[SegmentId]) -> Result<BTreeMap<SegmentId, W
 }
 
 /// The box's library, with each use counted and drives that fail put aside.
-struct JobMounts<'a> {
-    job: &'a TapeJob,
-    library: &'a mut Library,
-    vault: &'a Vault,
+pub(super) struct JobMounts<'a> {
+    pub(super) job: &'a TapeJob,
+    pub(super) library: &'a mut Library,
+    pub(super) vault: &'a Vault,
 }
 
 impl Mounts for JobMounts<'_> {
@@ -113,6 +116,14 @@ impl Mounts for JobMounts<'_> {
     }
 
     fn with_loaded(&mut self, barcode: &str, work: &mut Work<'_>) -> Result<(), TapeError> {
+        let outcome = self.try_with_loaded(barcode, work);
+        self.job.state().unread.note(barcode, &outcome, self.vault.now_ms());
+        outcome
+    }
+}
+
+impl JobMounts<'_> {
+    fn try_with_loaded(&mut self, barcode: &str, work: &mut Work<'_>) -> Result<(), TapeError> {
         let barcode: Barcode = barcode.parse()?;
         let mounted = self.job.mount(self.library, self.vault, &barcode).map_err(of_tape)?;
         let outcome = self.library.drive(mounted.drive).and_then(work);

@@ -25,6 +25,7 @@ mod stocktaking;
 pub(crate) mod telling;
 mod tending;
 mod trouble;
+mod unread;
 mod writing;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,6 +45,8 @@ use self::right_of_way::RightOfWay;
 use self::robot::{Held, Moves, Opener, Robot};
 pub use self::tending::Pace;
 use self::trouble::Trouble;
+use self::unread::UnreadTapes;
+pub(crate) use self::unread::only_on_unread;
 pub use self::writing::Written;
 use crate::clock_watch::ClockWatch;
 use crate::layout::Layout;
@@ -76,11 +79,13 @@ impl TapeJob {
         let moves = Moves::default();
         let opener = Opener { source, journal: layout.library_journal(), moves: moves.clone() };
         let is_simulated = settings.tape.simulated;
-        Ok(Some(TapeJob {
+        let job = TapeJob {
             is_simulated,
             clock: Some(clock),
             ..TapeJob::with(Robot::closed(opener), rules, moves)
-        }))
+        };
+        job.state().unread = UnreadTapes::load(layout.unread_tapes());
+        Ok(Some(job))
     }
 
     /// A job over an open library.

@@ -12,6 +12,7 @@ use super::media::{Plan, Pressure, Request, Rules, Spot, Step, Stock, Tape, due,
 use super::mounting::Benched;
 use super::parted;
 use super::stocktaking::Taken;
+use super::unread::UnreadTapes;
 
 /// See above.
 #[derive(Debug, Default)]
@@ -45,6 +46,8 @@ pub(super) struct Memory {
     pub(super) unreadable: BTreeMap<Barcode, BTreeSet<SegmentId>>,
     /// Cartridges that another history of this vault has written.
     pub(super) parted: BTreeSet<Barcode>,
+    /// Cartridges that couldn't be read when they were needed; these are kept in a file.
+    pub(super) unread: UnreadTapes,
     here: BTreeSet<Barcode>,
 }
 
@@ -58,6 +61,7 @@ impl Memory {
         let stock = &taken.stock;
         self.drives = stock.drives;
         self.forget_rewritten(stock);
+        self.unread.forget_empty(stock);
         if pressure == Pressure::Write {
             let lacks = plan.steps.iter().filter_map(|step| match step {
                 Step::Lack { set, .. } => Some(set.clone()),
@@ -125,6 +129,7 @@ impl TapeJob {
                  an hour; `coffer tape run` tries at once."
             ));
         }
+        told.extend(state.unread.sentences());
         told.extend(state.unreadable_sentences());
         told.extend(state.parted.iter().map(parted::sentence));
         told.extend(state.cleaning_sentence());

@@ -83,6 +83,7 @@ impl TapeJob {
             let mut library = self.library_when_free()?;
             self.try_benched_again(&mut library, vault.now_ms());
             self.put_away(&mut library, vault)?;
+            self.try_unread_again(&mut library, vault)?;
         }
         for _ in 0..STEPS_MAX {
             let mut library = self.library_when_free()?;

@@ -10,6 +10,9 @@ use coffer_tape::simulator::RobotMove;
 use coffer_vault::outline::TapePlace;
 use coffer_vault::verify::Verdict;
 
+use coffer_vaultd::tape::Pace;
+
+use crate::support::fixture::HOUR_MS;
 use crate::world::{World, barcode};
 
 #[test]
@@ -138,4 +141,33 @@ fn the_last_copy_that_cannot_be_read_is_named_and_its_tape_is_kept() {
         matches!(state, Some(CartridgeState::Damaged | CartridgeState::Retired)),
         "somebody may be able to read it: {state:?}"
     );
+}
+
+#[test]
+fn a_tape_that_cannot_be_read_when_it_is_needed_is_told_until_it_can_be() {
+    let mut world = World::new(3);
+    world.capture("kept");
+    world.write_to_tape();
+    world.evict();
+    let tape = world.cartridges()[0].clone();
+    let only = world.vault.reading().only_on_cartridge(&tape).unwrap();
+    let only: Vec<_> = only.into_iter().collect();
+    assert!(!only.is_empty());
+    world.simulated.set_generation(&barcode(&tape), "L8").unwrap();
+    world.fetch(&only).unwrap_err();
+    let told = |world: &World| {
+        let told = world.job.sentences().join("\n");
+        told.contains(&format!("Tape {tape} couldn't be read when it was needed, since 20"))
+    };
+    assert!(told(&world), "{:?}", world.job.sentences());
+    let look = |world: &World| {
+        world.fixture.clock.advance(2 * HOUR_MS);
+        world.job.tend(&world.vault, Pace::AsDue, &mut |_| {}).unwrap();
+    };
+    look(&world);
+    assert!(told(&world), "it's tried again, and still can't be read: {:?}", world.job.sentences());
+    world.simulated.set_generation(&barcode(&tape), "L6").unwrap();
+    look(&world);
+    assert!(!told(&world), "{:?}", world.job.sentences());
+    world.fetch(&only).unwrap();
 }

@@ -256,6 +256,12 @@ pub(crate) fn verdict(report: &Value) -> Done {
     match report["verdict"].as_str() {
         Some("whole") => Ok(()),
         Some("heals") if report["from_box"] == true => Err(Failure::Told(ExitClass::DAMAGE, sentence)),
+        Some("unread") => Err(Failure::Told(
+            ExitClass::DAMAGE,
+            format!(
+                "{sentence}: see that those tapes and their drives are well, then restore something of them"
+            ),
+        )),
         Some("heals") => Err(Failure::Told(
             ExitClass::DAMAGE,
             format!(
@@ -288,6 +294,10 @@ pub(crate) fn show_findings(report: &Value) {
     }
     for one in list("gaps") {
         println!("! metadata records {} to {} are missing", text(&one, "first"), text(&one, "last"));
+    }
+    for one in report["unread"]["first"].as_array().into_iter().flatten() {
+        let (computer, path) = (text(one, "computer"), text(one, "path"));
+        println!("! {computer} {path}: only on a tape that couldn't be read");
     }
     for one in list("touched") {
         let from: Vec<_> = one["from"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
