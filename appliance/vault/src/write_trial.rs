@@ -1,7 +1,7 @@
 //! A disk that has stopped taking writes shows it only when something is written. So now and then something is.
 
 use std::io::{Error, ErrorKind};
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::vault::Vault;
 use crate::{Result, VaultError};
@@ -24,7 +24,7 @@ impl Vault {
         Err(VaultError::io("write", path)(error))
     }
 
-    fn write_and_remove(&self, path: &PathBuf) -> std::io::Result<()> {
+    fn write_and_remove(&self, path: &Path) -> std::io::Result<()> {
         let disk = &self.reading.disk;
         match disk.remove(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
