@@ -143,7 +143,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (agent, _lock) = open(state, server)?;
             let Once { done, failed } = agent.capture_once(config.as_deref())?;
             done.iter().for_each(print);
-            let is_clean = done.iter().all(|done| done.outcome.report().is_empty());
+            let is_clean = done.iter().all(|done| done.outcome.report().is_empty() && done.holds_files);
             Ok(match failed_first(failed) {
                 Some(code) => code,
                 None if is_clean => ExitCode::SUCCESS,
@@ -235,7 +235,7 @@ async fn stop_on_signal(stop: Arc<AtomicBool>) {
 }
 
 fn print(done: &Done) {
-    let Done { name, outcome, took } = done;
+    let Done { name, outcome, holds_files, took } = done;
     let seconds = took.as_secs_f64();
     match outcome {
         Outcome::Unchanged { .. } => println!("{name}: nothing has changed ({seconds:.1} s)"),
@@ -246,6 +246,9 @@ fn print(done: &Done) {
     }
     for line in outcome.report() {
         println!("  {}: {}", String::from_utf8_lossy(&line.path.0), line.what);
+    }
+    if !holds_files {
+        println!("  the point holds no file at all: check what the configuration includes");
     }
 }
 

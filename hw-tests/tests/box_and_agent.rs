@@ -66,6 +66,24 @@ fn what_a_point_lacks_is_in_its_report_and_in_every_state() {
     assert!(told.contains("restore point 1 lacks something"), "{told}");
 }
 
+/// By the command as on the box.
+#[test]
+fn a_point_without_any_file_is_no_success() {
+    let site = Site::start();
+    fs::create_dir_all(site.data().join("folder")).unwrap();
+    site.configure(&format!("include = [{:?}]\nwhen = \"manual\"\n", site.data()));
+    for _ in 0..2 {
+        let output = site.capture();
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert!(said(&output).contains("holds no file at all"), "{}", said(&output));
+    }
+    fs::write(site.data().join("folder/file"), b"one").unwrap();
+    let output = site.capture();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    fs::remove_file(site.data().join("folder/file")).unwrap();
+    assert_eq!(site.capture().status.code(), Some(3));
+}
+
 #[test]
 fn an_agent_whose_captures_fail_says_why_on_the_box() {
     let site = Site::start();

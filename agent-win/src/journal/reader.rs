@@ -263,6 +263,14 @@ impl JournalReader {
         &self.pages
     }
 
+    /// Whether there's any file among what is known.
+    pub(crate) fn holds_files(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM nodes n JOIN links l ON l.node = n.node WHERE n.kind = ? LIMIT 1";
+        let read =
+            self.connection.prepare_cached(sql).and_then(|mut query| query.exists([NodeKind::File.code()]));
+        self.said(read)
+    }
+
     /// Nodes that are known, for showing progress.
     pub(crate) fn count(&self) -> Result<u64> {
         let read =

@@ -8,6 +8,7 @@ use coffer_format::wire::ConfigText;
 use super::{Agent, WorkError};
 use crate::capture::{CaptureError, Outcome};
 use crate::job::{Errand, Job};
+use crate::journal::Journal;
 use crate::session::Session;
 use crate::wire::WireError;
 
@@ -19,6 +20,8 @@ const SNAPSHOTS_MAX: usize = 3;
 pub struct Done {
     pub name: String,
     pub outcome: Outcome,
+    /// Whether the newest point holds any file.
+    pub holds_files: bool,
     pub took: Duration,
 }
 
@@ -65,10 +68,10 @@ impl Agent {
         loop {
             let mut session = line.take().map_or_else(|| self.session(), Ok)?;
             match self.captured(&mut session, text, began) {
-                Ok(outcome) => {
+                Ok((outcome, holds_files)) => {
                     session.capture_failed(text.config, "")?;
                     *line = Some(session);
-                    return Ok(Done { name: text.name.clone(), outcome, took: began.elapsed() });
+                    return Ok(Done { name: text.name.clone(), outcome, holds_files, took: began.elapsed() });
                 }
                 Err(error @ WorkError::Capture(CaptureError::SnapshotLost(_)))
                     if attempts < SNAPSHOTS_MAX =>
@@ -90,12 +93,14 @@ impl Agent {
         session: &mut Session,
         text: &ConfigText,
         began: Instant,
-    ) -> Result<Outcome, WorkError> {
+    ) -> Result<(Outcome, bool), WorkError> {
         let mut job = Job::new(text, &self.state, self.listed(), false)?;
         job.find_files()?;
         job.schedule.ask(began);
         let progress = self.progress(&job);
-        Ok(self.capture(session, &mut job, Errand::Point, &progress)?)
+        let outcome = self.capture(session, &mut job, Errand::Point, &progress)?;
+        let holds_files = Journal::open(&job.folder()).and_then(|journal| journal.reader()?.holds_files());
+        Ok((outcome, holds_files.map_err(CaptureError::from)?))
     }
 
     /// Not where it was merely interrupted, or the box isn't there to hear it.
