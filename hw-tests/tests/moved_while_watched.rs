@@ -1,4 +1,5 @@
 //! Files and folders that are moved from folder to folder while a real agent watches: each point has each of them, or says of which it doesn't know.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 mod support;
 
