@@ -83,10 +83,10 @@ enum Command {
         /// Restore to where the files were. A file in use is replaced when the computer next starts (Windows).
         #[arg(long)]
         in_place: bool,
-        /// In place: which files that are there are replaced. `changed` are those that differ in size, write time or attributes;
-        /// choose `all` where something may have changed files without changing these.
-        #[arg(long, value_enum, default_value = "changed", requires = "in_place")]
-        replace: Replace,
+        /// Which files that are there are replaced. `changed` are those that differ in bytes, write time or attributes.
+        /// In place `changed` if nothing is said, to a folder `none`.
+        #[arg(long, value_enum)]
+        replace: Option<Replace>,
         /// The box's address where it has moved, as host:port.
         #[arg(long)]
         server: Option<String>,
@@ -156,7 +156,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let waits = state.waiting_files();
             let agent = Agent::open(handle.clone(), state, server, stop.clone())?;
             let paths = paths.into_iter().map(String::into_bytes).collect();
-            let replace = if to.is_some() { ReplaceRule::Nothing } else { replace.into() };
+            let replace = match (replace, &to) {
+                (Some(replace), _) => replace.into(),
+                (None, Some(_)) => ReplaceRule::Nothing,
+                (None, None) => ReplaceRule::Changed,
+            };
             // Only its own files come so: in place everything of theirs has its place.
             let specials = if to.is_some() { Specials::LeaveOff } else { Specials::PutBack };
             let goal = Goal::of_agent(to, replace, specials, waits);

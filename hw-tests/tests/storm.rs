@@ -170,6 +170,8 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     println!("STORM_SEED={seed}");
     let (hq, site) = Headquarters::with_site("[tape]\nsimulated = true\n");
     let mut storm = Storm { fate: Fate(seed << 32), hq, site, points: BTreeMap::new() };
+    // A point without any file is no success.
+    fs::write(storm.site.data().join("always"), "there").unwrap();
     storm.capture();
     for kill in 1..=kills {
         storm.round();

@@ -139,6 +139,7 @@ fn one_capture_by_hand_finds_a_box_that_has_moved() {
     assert!(desk.enrol(&office.code("desk")).status.success());
     let config = office.path("files.toml");
     fs::write(&config, format!("include = [{:?}]\nwhen = \"manual\"\n", desk.dir.path())).unwrap();
+    fs::write(desk.dir.path().join("file.txt"), "to be captured").unwrap();
     office.coffer(&["config", "set", "desk", "files", config.to_str().unwrap()]);
     office.switch_off();
     office.machine.take_address(77);

@@ -45,8 +45,8 @@ pub(crate) struct Options {
     /// restored to any computer so; the audit log says who did it. A file in use is replaced when the computer next starts.
     #[arg(long, value_name = "COMPUTER", conflicts_with = "tar")]
     on: Option<String>,
-    /// With `--on`: which files that are there are replaced. `changed`: those that differ in size, write time or attributes;
-    /// `all` also finds what was changed without a trace there. To the place `changed` if nothing is said, to a folder `none`.
+    /// With `--on`: which files that are there are replaced. `changed`: those that differ in bytes, write time or attributes.
+    /// To the place `changed` if nothing is said, to a folder `none`.
     #[arg(long, value_enum, requires = "on")]
     replace: Option<Replace>,
     /// With `--on`: the person at the computer is asked first, and has 5 minutes to answer.
