@@ -13,6 +13,12 @@ pub(crate) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&path[..slash], &path[slash + 1..]))
 }
 
+/// Where each folder on the way to a path ends, and the path itself.
+pub(crate) fn ends(path: &[u8]) -> impl Iterator<Item = usize> {
+    let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(at, _)| at).chain([path.len()])
+}
+
 /// As the system compares paths: two are the same where these are.
 pub(crate) fn folded(path: &[u8]) -> Cow<'_, [u8]> {
     if IS_CASE_SENSITIVE { Cow::Borrowed(path) } else { upcased(path) }

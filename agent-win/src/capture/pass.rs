@@ -26,7 +26,7 @@ use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, below};
 use crate::journal::Remarked;
-use crate::path::folded;
+use crate::path::{ends, folded};
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone};
 use crate::scan::{Listing, Names, Pending, Walk};
 use crate::watch::Watch;
@@ -284,13 +284,12 @@ impl<'a> Pass<'a> {
     /// The top of what is mounted over a path and is no disk, unless it was asked for by name. It's met as it is from its parent: nothing
     /// in it is looked at.
     fn no_disk_over(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let is_no_disk = |over: &&[u8]| {
             let top = || self.reading.view.directory(over).and_then(|top| top.is_pseudo());
             // What can't be opened is told of when it's listed.
             self.mounts().has_volume(over) && !self.scope.leads_over(over) && top().unwrap_or(false)
         };
-        slashes.chain([path.len()]).map(|end| &path[..end]).find(is_no_disk).map(<[u8]>::to_vec)
+        ends(path).map(|end| &path[..end]).find(is_no_disk).map(<[u8]>::to_vec)
     }
 
     /// The path that a known folder has, by whatever case it was told: each is listed once.
@@ -304,8 +303,7 @@ impl<'a> Pass<'a> {
     /// Whether the directory at a path, and each on the way to it, is the one that the journal knows by that path. Where another
     /// took its name, what's in there isn't the known one's: it's met from the directory that both are in.
     fn is_known_there(&self, path: &[u8], known: &mut HashMap<Vec<u8>, bool>) -> Result<bool> {
-        let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        for way in slashes.chain([path.len()]).map(|end| &path[..end]) {
+        for way in ends(path).map(|end| &path[..end]) {
             let is_known = match known.get(way) {
                 Some(is_known) => *is_known,
                 None => {

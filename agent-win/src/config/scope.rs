@@ -8,7 +8,7 @@ use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use super::found::FoundFolders;
 use super::left_out::LeftOut;
 use super::{AUTOMATIC_EXCLUSIONS, BackupConfig, Coverage, FoundFiles, LeavesOut};
-use crate::path::{folded, split, within};
+use crate::path::{ends, folded, split, within};
 use crate::platform;
 
 /// What to do with a path.
@@ -266,12 +266,6 @@ pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet
 
 fn folded_bytes(path: &Path) -> Vec<u8> {
     folded(&clean(&platform::path_bytes(path))).into_owned()
-}
-
-/// Where each folder on the way to a path ends, and the path itself.
-fn ends(path: &[u8]) -> impl Iterator<Item = usize> {
-    let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
-    slashes.map(|(at, _)| at).chain([path.len()])
 }
 
 fn is_below(path: &[u8], dir: &[u8]) -> bool {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::path::ends;
+
 /// At most so many moves are remembered; beyond them nobody can tell what was moved.
 const MOVES_MAX: usize = 100_000;
 
@@ -58,8 +60,7 @@ impl Moves {
 
     /// The next move of what's at a path, or of a folder that it lies in; and how long the path of what was moved is.
     fn next_of(&self, path: &[u8], from: usize) -> Option<(usize, usize)> {
-        let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let moved = slashes.chain([path.len()]).filter_map(|end| {
+        let moved = ends(path).filter_map(|end| {
             let numbers = self.left.get(&path[..end])?;
             Some((*numbers.get(numbers.partition_point(|number| *number < from))?, end))
         });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use coffer_format::entry::Body;
+use coffer_format::event::Run;
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream};
 use coffer_format::{Lsn, SegmentId};
 
@@ -24,14 +25,12 @@ pub(crate) struct Replay {
     read: HashMap<SegmentId, u64>,
     /// Records that are known and not applied.
     waiting: BTreeMap<Lsn, (SegmentId, IndexEntry)>,
-    /// Records that can't be had: first and last of each run.
-    lacking: Vec<(Lsn, Lsn)>,
 }
 
 impl Replay {
     pub(crate) fn new(shadow: Shadow, passed_over: PassedOver) -> Replay {
         let (finished, read) = (HashSet::new(), HashMap::new());
-        Replay { shadow, passed_over, finished, read, waiting: BTreeMap::new(), lacking: Vec::new() }
+        Replay { shadow, passed_over, finished, read, waiting: BTreeMap::new() }
     }
 
     /// Applies every record up to that one, which is durable. `pace` hears of each segment's and record's bytes; where it ends the
@@ -52,9 +51,7 @@ impl Replay {
                 continue;
             }
             if lsn.0 > applied.0 + 1 {
-                let gap = (Lsn(applied.0 + 1), Lsn(lsn.0 - 1));
-                catalog::put_gap(&transaction, gap)?;
-                self.lacking.push(gap);
+                catalog::put_gap(&transaction, Run { first: Lsn(applied.0 + 1), last: Lsn(lsn.0 - 1) })?;
             }
             applied = lsn;
             match reading.entry_at(segment, record.offset, record.record_len) {
@@ -62,7 +59,6 @@ impl Replay {
                 Ok(entry) => catalog::apply_entry(&transaction, lsn, &entry)?,
                 Err(VaultError::Damaged { .. } | VaultError::Decode(_) | VaultError::NotOnDisk(_)) => {
                     catalog::put_unapplied(&transaction, lsn)?;
-                    self.lacking.push((lsn, lsn));
                 }
                 Err(error) => return Err(error),
             }
@@ -83,8 +79,8 @@ impl Replay {
 
     /// Whether the real catalog may know of a record that can't be read now: then the second says less than the truth.
     pub(crate) fn says_less_than(&self, real: &rusqlite::Connection) -> Result<bool> {
-        for (first, last) in &self.lacking {
-            if catalog::has_applied_between(real, *first, *last)? {
+        for run in catalog::lacking(&self.shadow.db)? {
+            if catalog::has_applied_of(real, run)? {
                 return Ok(true);
             }
         }

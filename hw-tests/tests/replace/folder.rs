@@ -1,7 +1,7 @@
 //! From a copied vault folder and the recovery key.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::support::{Site, bytes, contents, program, said, succeed};
@@ -30,6 +30,16 @@ pub(crate) fn capture(site: &Site) {
 pub(crate) fn change(site: &Site, number: u64) {
     fs::write(site.data().join(format!("folder-1/new-{number}")), bytes(1000 + number, 5000)).unwrap();
     fs::write(site.data().join("folder-2/file-2"), bytes(2000 + number, 3000)).unwrap();
+}
+
+/// Files of metadata segments in a folder, oldest first: the stream that the first segment of a vault is of.
+pub(crate) fn metadata_in(segments: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(segments).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let stream_of = |path: &PathBuf| fs::read(path).unwrap()[10];
+    let stream = stream_of(&paths[0]);
+    paths.retain(|path| stream_of(path) == stream);
+    paths
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {

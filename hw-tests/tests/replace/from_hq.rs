@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::folder::{capture, change, copy, fill, replace};
+use crate::folder::{capture, change, copy, fill, metadata_in, replace};
 use crate::headquarters::{Headquarters, code};
 use crate::support::{Site, contents, program, said, succeed, wait_until};
 
@@ -236,16 +236,11 @@ fn what_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
     lose_box(&mut site);
     hq.stop();
     // A bit of the metadata of the second run flips at HQ.
-    let segments = site.path("hq/branches/leeds/segments");
-    let mut paths: Vec<_> = fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let stream_of = |path: &std::path::PathBuf| fs::read(path).unwrap()[10];
-    let stream = stream_of(&paths[0]);
-    let metadata: Vec<_> = paths.iter().filter(|path| stream_of(path) == stream).collect();
-    let mut bytes = fs::read(metadata[1]).unwrap();
+    let metadata = metadata_in(&site.path("hq/branches/leeds/segments"));
+    let mut bytes = fs::read(&metadata[1]).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(metadata[1], bytes).unwrap();
+    fs::write(&metadata[1], bytes).unwrap();
     hq.start(site.dir.path());
 
     // Either HQ can't give that segment whole, or it has found that already and gives what is sound of it.

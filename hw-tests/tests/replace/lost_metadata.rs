@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::folder::{capture, change, fill};
+use crate::folder::{capture, change, fill, metadata_in};
 use crate::headquarters::Headquarters;
 use crate::support::{contents, said, wait_until};
 
@@ -24,13 +24,7 @@ fn captures_wait_for_metadata_that_headquarters_has_and_give_no_number_twice() {
     site.kill_box();
     hq.stop();
     // The newest metadata segment with a part in it: a bit of its middle.
-    let segments = site.path("box/vault/segments");
-    let mut paths: Vec<_> = fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let stream_of = |path: &std::path::PathBuf| fs::read(path).unwrap()[10];
-    let stream = stream_of(&paths[0]);
-    let metadata: Vec<_> = paths.iter().filter(|path| stream_of(path) == stream).collect();
-    let damaged = metadata[1];
+    let damaged = &metadata_in(&site.path("box/vault/segments"))[1];
     let mut bytes = fs::read(damaged).unwrap();
     let record = bytes.windows(4).position(|four| four == b"CREC").unwrap();
     bytes[record + 60] ^= 1;

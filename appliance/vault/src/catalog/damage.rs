@@ -114,7 +114,7 @@ pub(crate) fn find_gaps(db: &Connection) -> Result<()> {
     while let Some(row) = rows.next()? {
         let lsn: u64 = row.get(0)?;
         if lsn > before + 1 {
-            put_gap(db, (Lsn(before + 1), Lsn(lsn - 1)))?;
+            put_gap(db, Run { first: Lsn(before + 1), last: Lsn(lsn - 1) })?;
         }
         before = lsn;
     }
@@ -122,8 +122,8 @@ pub(crate) fn find_gaps(db: &Connection) -> Result<()> {
 }
 
 /// Notes that the records of a run aren't there.
-pub(crate) fn put_gap(db: &Connection, (first, last): (Lsn, Lsn)) -> Result<()> {
-    db.execute("INSERT OR REPLACE INTO gaps VALUES (?1, ?2)", [first.0, last.0])?;
+pub(crate) fn put_gap(db: &Connection, run: Run) -> Result<()> {
+    db.execute("INSERT OR REPLACE INTO gaps VALUES (?1, ?2)", [run.first.0, run.last.0])?;
     Ok(())
 }
 

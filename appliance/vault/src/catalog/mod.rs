@@ -10,6 +10,7 @@ mod schema;
 mod shadow;
 mod tree;
 
+use coffer_format::event::Run;
 use coffer_format::segment::{IndexEntry, Stream};
 use coffer_format::{FileHash, Lsn, SegmentId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -92,11 +93,11 @@ pub(crate) fn find_log(db: &Connection, lsn: Lsn) -> Result<Option<(SegmentId, u
 }
 
 /// Whether the catalog has what any record of that run says.
-pub(crate) fn has_applied_between(db: &Connection, first: Lsn, last: Lsn) -> Result<bool> {
+pub(crate) fn has_applied_of(db: &Connection, run: Run) -> Result<bool> {
     let mut query = db.prepare_cached(
         "SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 AND lsn NOT IN (SELECT lsn FROM unapplied) LIMIT 1",
     )?;
-    Ok(query.exists([first.0, last.0])?)
+    Ok(query.exists([run.first.0, run.last.0])?)
 }
 
 /// The newest metadata record that is listed.

@@ -225,6 +225,20 @@ pub(crate) fn closed() -> (Fixture, Arc<Vault>, ConfigId, Memory) {
     (fixture, vault, config, agent.leave())
 }
 
+/// Closed metadata segments.
+fn metadata_of(vault: &Vault) -> Vec<SegmentId> {
+    let states = vault.segments().unwrap();
+    states.iter().filter(|one| one.closed && one.stream == Stream::Meta).map(|one| one.segment).collect()
+}
+
+/// Where the records of a closed segment begin; the last one in the file is the index.
+fn records_in(bytes: &[u8]) -> Vec<usize> {
+    let records = bytes.windows(4).enumerate().filter(|(_, bytes)| bytes == b"CREC");
+    let mut at: Vec<_> = records.map(|(at, _)| at).collect();
+    at.pop();
+    at
+}
+
 fn record_at_hq(vault: &Vault) {
     let place = || Place::Hq { name: "branch".into() };
     let closed = vault.segments().unwrap().into_iter().filter(|one| one.closed);
@@ -356,14 +370,11 @@ fn bytes_that_hq_has_of_an_open_segment_heal_its_damaged_end() {
 #[test]
 fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes_back() {
     let (fixture, vault, config, memory) = closed();
-    let states = vault.segments().unwrap();
-    let second = *states.iter().filter(|one| one.closed && one.stream == Stream::Meta).nth(1).unwrap();
+    let second = metadata_of(&vault)[1];
     drop(vault);
-    let path = fixture.segment_path(second.segment.0);
+    let path = fixture.segment_path(second.0);
     let copy = std::fs::read(&path).unwrap();
-    let records: Vec<_> = copy.windows(4).enumerate().filter(|(_, bytes)| bytes == b"CREC").collect();
-    // The last one is the index.
-    for (at, _) in &records[..records.len() - 1] {
+    for at in records_in(&copy) {
         let mut broken = copy.clone();
         broken[at + 40] ^= 1;
         std::fs::write(&path, &broken).unwrap();
@@ -389,7 +400,7 @@ fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes
         }
         let newest = *memory.points.keys().next_back().unwrap();
         assert!(vault.reading().is_doubtful(config, newest).unwrap(), "{at}");
-        vault.import_segment(second.segment, &copy).unwrap();
+        vault.import_segment(second, &copy).unwrap();
         assert!(vault.compare_catalog(&mut |_| true).unwrap().unwrap().made_anew.is_some(), "{at}");
         assert_eq!(verify(&vault).verdict, Verdict::Whole, "{at}");
         for (point, model) in &memory.points {
@@ -402,14 +413,12 @@ fn points_after_a_metadata_record_that_cannot_be_read_are_doubted_until_it_comes
 #[test]
 fn lost_metadata_that_no_copy_has_is_done_without() {
     let (fixture, vault, config, memory) = closed();
-    let states = vault.segments().unwrap();
-    let second = *states.iter().filter(|one| one.closed && one.stream == Stream::Meta).nth(1).unwrap();
+    let second = metadata_of(&vault)[1];
     drop(vault);
-    let path = fixture.segment_path(second.segment.0);
+    let path = fixture.segment_path(second.0);
     let copy = std::fs::read(&path).unwrap();
     let mut broken = copy.clone();
-    let first = copy.windows(4).position(|bytes| bytes == b"CREC").unwrap();
-    broken[first + 40] ^= 1;
+    broken[records_in(&copy)[0] + 40] ^= 1;
     std::fs::write(&path, &broken).unwrap();
     fixture.delete_catalog();
 
@@ -446,7 +455,7 @@ fn lost_metadata_that_no_copy_has_is_done_without() {
     assert_eq!(reading.to_heal().unwrap(), []);
 
     // It comes back after all: what the computer sent goes by something else.
-    vault.import_segment(second.segment, &copy).unwrap();
+    vault.import_segment(second, &copy).unwrap();
     assert!(vault.compare_catalog(&mut |_| true).unwrap().unwrap().made_anew.is_some());
     assert!(reading.is_doubtful(config, after).unwrap());
     assert_eq!(verify(&vault).verdict, Verdict::Lost);
@@ -459,25 +468,15 @@ fn lost_metadata_that_no_copy_has_is_done_without() {
 /// Whatever record comes back after the computers have gone on without it, it finds its numbers free: the points of before are as they were.
 #[test]
 fn what_is_taken_in_without_lost_metadata_overwrites_nothing_once_it_comes_back() {
-    let meta_of = |vault: &Vault| -> Vec<SegmentId> {
-        let states = vault.segments().unwrap();
-        states.iter().filter(|one| one.closed && one.stream == Stream::Meta).map(|one| one.segment).collect()
-    };
     let (fixture, vault, _, _) = closed();
-    let segments = meta_of(&vault);
-    let records_in = |bytes: &[u8]| -> Vec<usize> {
-        let all: Vec<_> =
-            bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect();
-        // The last one is the index.
-        all[..all.len() - 1].to_vec()
-    };
+    let segments = metadata_of(&vault);
     let counts: Vec<usize> =
         segments.iter().map(|one| records_in(&fixture.segment_bytes(one.0)).len()).collect();
     drop(vault);
     for (which, count) in counts.into_iter().enumerate().skip(1) {
         for record in 0..count {
             let (fixture, vault, config, memory) = closed();
-            let segment = meta_of(&vault)[which];
+            let segment = metadata_of(&vault)[which];
             drop(vault);
             let path = fixture.segment_path(segment.0);
             let copy = std::fs::read(&path).unwrap();

@@ -9,13 +9,13 @@ use coffer_format::event::Place;
 use coffer_link::write_durable_file;
 use coffer_tape::{Library, TapeError};
 use coffer_vault::{Vault, VaultError};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::fetching::{JobMounts, near, wanted};
 use super::gathering::gather;
 use super::media::Stock;
 use super::{TapeJob, Trouble};
+use crate::units::local_time;
 
 /// How often such a cartridge is tried.
 const TRY_EVERY_MS: u64 = 3_600_000;
@@ -109,9 +109,7 @@ impl UnreadTapes {
 impl Unread {
     /// As people read it.
     pub(crate) fn since(&self) -> String {
-        let since = i64::try_from(self.since_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let zoned = since.map(|since| since.to_zoned(jiff::tz::TimeZone::system()));
-        zoned.map_or_else(|| "a time that isn't known".into(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+        local_time(self.since_ms)
     }
 }
 
