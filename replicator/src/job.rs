@@ -116,7 +116,6 @@ impl WanJob {
             let sentence = error.sentence();
             let refused = error.is_refusal().then(|| sentence.clone());
             self.shared.board.change(|status| {
-                status.hq_is_full |= error.is_full_disk();
                 if refused.is_some() {
                     status.refused = refused;
                 }
@@ -144,7 +143,9 @@ impl WanJob {
         self.set_connected(true, None);
         let ended = session.run().await;
         let recorded = session.flush_copies().await;
-        (session.gained, recorded.and(ended).err().unwrap_or(WanError::Closed))
+        let error = recorded.and(ended).err().unwrap_or(WanError::Closed);
+        session.note_end(&error);
+        (session.gained, error)
     }
 
     /// Since when HQ has taken nothing; `None` while it's connected.

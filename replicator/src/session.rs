@@ -320,9 +320,8 @@ impl<'a> Session<'a> {
         self.shared.vault.reading().note_beginning(segment, bytes);
         self.whole.stale |= gained > 0;
         self.shared.board.change(|status| {
-            status.receipted_bytes += gained;
+            status.hq_took(gained);
             status.last_error = None;
-            status.hq_is_full = false;
             status.refused = None;
         });
         let Some(hash) = hash else { return Ok(()) };
@@ -340,6 +339,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Why the connection ended, noted where that shows.
+    pub(crate) fn note_end(&self, error: &WanError) {
+        if error.is_full_disk() {
+            let under_way = self.progress.under_way().max(1);
+            self.shared.board.change(|status| status.hq_has_no_room(under_way));
+        }
+    }
+
     async fn send(&self, message: Message) -> Result<(), WanError> {
         let patience = self.shared.settings.patience.stall;
         let sent = timeout(patience, self.outbox.send(message)).await.map_err(|_| stalled(patience))?;
@@ -348,7 +355,10 @@ impl<'a> Session<'a> {
 
     fn show(&self) {
         let behind = self.work.behind(&self.progress);
-        self.shared.board.change(|status| status.behind_bytes = Some(behind));
+        self.shared.board.change(|status| {
+            status.behind_bytes = Some(behind);
+            status.hq_is_full &= behind > 0;
+        });
     }
 }
 

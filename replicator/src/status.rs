@@ -23,8 +23,11 @@ pub struct WanStatus {
     pub rate_limit: Option<u64>,
     /// Why the last attempt ended, for a person; kept until things go well again.
     pub last_error: Option<String>,
-    /// HQ's disk is full, as it last said.
+    /// HQ's disk is full, as it last said, and it hasn't taken as much since as it had no room for.
     pub hq_is_full: bool,
+    /// Bytes that were on their way when HQ said so, less what it has taken since.
+    #[serde(skip)]
+    pub no_room_for: u64,
     /// HQ refuses this box, and why: nothing gets better by waiting.
     pub refused: Option<String>,
     /// Segments that are left alone, with the reason.
@@ -51,6 +54,18 @@ impl WanStatus {
     /// What HQ's clock shows now, going by what it said when the line was last made. Nothing here that's set changes that.
     pub fn clock_ms(&self) -> Option<u64> {
         self.clock.map(|told| told.ms + told.heard.elapsed().as_millis() as u64)
+    }
+
+    /// HQ had no room for what was on its way.
+    pub(crate) fn hq_has_no_room(&mut self, bytes: u64) {
+        (self.hq_is_full, self.no_room_for) = (true, bytes);
+    }
+
+    /// HQ has taken so many bytes more.
+    pub(crate) fn hq_took(&mut self, bytes: u64) {
+        self.receipted_bytes += bytes;
+        self.no_room_for = self.no_room_for.saturating_sub(bytes);
+        self.hq_is_full &= self.no_room_for > 0;
     }
 }
 
@@ -91,5 +106,21 @@ impl Board {
             status.rate_limit = self.throttle.rate();
             *status != before
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_one_until_as_much_is_taken_as_there_was_no_room_for() {
+        let mut status = WanStatus::default();
+        status.hq_has_no_room(70_000);
+        status.hq_took(300);
+        assert!(status.hq_is_full, "what just fits makes no room");
+        status.hq_took(69_700);
+        assert!(!status.hq_is_full);
+        assert_eq!(status.receipted_bytes, 70_000);
     }
 }

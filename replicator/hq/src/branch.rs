@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use coffer_format::segment::SegmentHeader;
@@ -32,8 +32,8 @@ pub(crate) struct Branch {
     /// Bytes have come that the catalog may not show yet.
     stale: AtomicBool,
     refreshed: Mutex<Instant>,
-    /// There was no room for what came last.
-    full: AtomicBool,
+    /// The segment and the end of a run that there was no room for, until it's here.
+    no_room_for: Mutex<Option<(SegmentId, u64)>>,
     /// When a box was last refused that isn't the one that is enrolled as this branch; 0: never since HQ was started.
     refused_ms: AtomicU64,
     /// Links over which its box has said whose segments it sends.
@@ -78,7 +78,7 @@ impl Branch {
             mirror: Mutex::default(),
             stale: AtomicBool::new(false),
             refreshed: Mutex::new(Instant::now()),
-            full: AtomicBool::new(false),
+            no_room_for: Mutex::default(),
             refused_ms: AtomicU64::new(0),
             links: AtomicUsize::new(0),
             damaged: watch::Sender::new(0),
@@ -192,6 +192,7 @@ impl Branch {
     }
 
     pub(crate) fn forget(&self, segment: SegmentId) -> Result<()> {
+        self.has_come(segment, u64::MAX);
         match self.mirror()? {
             Some(mirror) => Ok(mirror.forget(segment)?),
             None => Ok(()),
@@ -208,9 +209,18 @@ impl Branch {
         self.links.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether HQ's disk had no room for what the branch sent last.
+    /// Whether HQ's disk had no room for something that still hasn't come. Small runs that do fit don't change that.
     pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::SeqCst)
+        self.without_room().is_some()
+    }
+
+    fn without_room(&self) -> MutexGuard<'_, Option<(SegmentId, u64)>> {
+        self.no_room_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first `bytes` of a segment are here, or no more of it is coming.
+    fn has_come(&self, segment: SegmentId, bytes: u64) {
+        self.without_room().take_if(|(lacking, end)| *lacking == segment && *end <= bytes);
     }
 
     /// Another box than the one that is enrolled as this branch was refused.
@@ -225,16 +235,19 @@ impl Branch {
 
     /// Makes a run durable. Bytes of it that are here already are passed over.
     pub(crate) fn append(&self, run: Run) -> Result<Kept> {
-        let kept = self.append_run(run);
-        let full = matches!(&kept, Err(HqError::Vault(error)) if error.is_disk_full());
-        self.full.store(full, Ordering::SeqCst);
-        match kept {
-            Err(error) if full => {
+        let (segment, end) = (run.segment, run.offset + run.bytes.len() as u64);
+        match self.append_run(run) {
+            Ok(kept) => {
+                self.has_come(segment, kept.bytes);
+                Ok(kept)
+            }
+            Err(HqError::Vault(error)) if error.is_disk_full() => {
+                *self.without_room() = Some((segment, end));
                 tracing::error!(branch = self.name, %error, "the disk is full; nothing more is taken in");
                 let sentence = "headquarters' disk is full, and nothing more is taken in: free space there; then the box goes on by itself";
                 Err(HqError::refused(RefusalCode::DiskFull, sentence))
             }
-            kept => kept,
+            Err(error) => Err(error),
         }
     }
 
