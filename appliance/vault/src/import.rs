@@ -26,6 +26,7 @@ impl Vault {
         self.poison_unless_full(write_whole(&self.reading, &path, bytes))?;
         self.reading.files.forget(segment);
         self.list_returned(segment)?;
+        self.reading.forget_met(segment);
         let stub = segment_path(&self.reading.dir, segment, FileForm::Stub);
         match self.reading.disk.remove(&stub) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -71,6 +71,7 @@ impl Vault {
         }
         self.reading.wait_no_longer(segment);
         self.reading.forget_entries();
+        self.reading.forget_met(segment);
         Ok(())
     }
 

@@ -42,6 +42,11 @@ impl Reading {
         }
     }
 
+    /// A segment's bytes were put right, or were read back closely: what reads met of it before counts no more.
+    pub(crate) fn forget_met(&self, segment: SegmentId) {
+        self.suspects.lock().expect("no panics here").retain(|(of, _)| *of != segment);
+    }
+
     /// Places that reads met, of segments that should be here, and that aren't listed as damaged; how many there are of each
     /// segment.
     pub fn suspected(&self) -> Result<BTreeMap<SegmentId, usize>> {
@@ -84,10 +89,10 @@ impl Vault {
                     continue;
                 }
             };
-            let mut suspects = self.reading.suspects.lock().expect("no panics here");
+            let suspects = self.reading.suspects.lock().expect("no panics here");
             let was_at_a_place = suspects.iter().any(|(of, at)| *of == segment && *at != ANYWHERE);
-            suspects.retain(|(of, _)| *of != segment);
             drop(suspects);
+            self.reading.forget_met(segment);
             if found == Some(0) && was_at_a_place {
                 // Then what led there isn't right.
                 self.reading.readers.doubt(Doubt::Rows);

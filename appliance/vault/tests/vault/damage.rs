@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coffer_format::segment::Stream;
 use coffer_format::{ComputerId, ConfigId, NodeId, SegmentId};
-use coffer_vault::disk::CrashDisk;
+use coffer_vault::disk::{CrashDisk, Disk};
 use coffer_vault::{Vault, VaultError};
 
 use crate::support::Random;
@@ -134,6 +134,9 @@ fn data_segment(vault: &Arc<Vault>) -> SegmentId {
 fn what_a_restore_meets_is_listed_once_and_healed() {
     let (world, vault) = world(true);
     let segment = data_segment(&vault);
+    let file = world.disk.open(&world.fixture.segment_path(segment.0)).unwrap();
+    let mut copy = vec![0; file.size().unwrap() as usize];
+    file.read_at(0, &mut copy).unwrap();
     world.disk.flip_bit(&world.fixture.segment_path(segment.0), 700);
     assert!(vault.reading().suspected().unwrap().is_empty());
     assert!(!world.unreadable(&vault).is_empty());
@@ -149,6 +152,11 @@ fn what_a_restore_meets_is_listed_once_and_healed() {
     assert!(vault.reading().suspected().unwrap().is_empty());
     assert_eq!(vault.look_at_suspects().unwrap(), 0);
     assert_eq!(vault.reading().known_damage().unwrap().len(), 1);
+    // What was met shortly before it healed is no doubt about what is there now.
+    assert!(!world.unreadable(&vault).is_empty());
+    vault.import_segment(segment, &copy).unwrap();
+    assert!(vault.reading().suspected().unwrap().is_empty());
+    assert!(world.unreadable(&vault).is_empty());
 }
 
 #[test]
