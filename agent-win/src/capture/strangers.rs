@@ -11,7 +11,7 @@ use super::CaptureError;
 use super::pass::{Here, Pass};
 use crate::config::below;
 use crate::journal::JournalChange;
-use crate::platform::{Directory, Mounts, may_be_same_volume};
+use crate::platform::{Directory, Mounts, may_be_same_volume, may_stand_for};
 
 type Result<T> = std::result::Result<T, CaptureError>;
 
@@ -20,6 +20,8 @@ type Result<T> = std::result::Result<T, CaptureError>;
 pub(super) struct Strangers {
     /// By mount point, what tells the volume from others.
     identities: BTreeMap<Vec<u8>, String>,
+    /// The same as the last point has it.
+    captured: BTreeMap<Vec<u8>, String>,
     /// Where others are mounted now, and the configuration's revision when that was first seen.
     seen: BTreeMap<Vec<u8>, u32>,
     /// Those that nobody has accepted.
@@ -47,8 +49,8 @@ impl Pass<'_> {
         are_all_known: bool,
     ) -> Result<Strangers> {
         let journal = &self.reading.journal;
-        let (identities, before) = (journal.volumes()?, journal.strangers()?);
-        let mut strangers = Strangers { identities, ..Strangers::default() };
+        let (captured, before) = (journal.volumes()?, journal.strangers()?);
+        let mut strangers = Strangers { identities: captured.clone(), captured, ..Strangers::default() };
         for path in mounts.volumes().filter(|path| self.scope.is_reachable(path)) {
             let is_other = match remembered.contains(path) {
                 true => self.is_other_volume(mounts, path, strangers.identities.get(path))?,
@@ -72,7 +74,7 @@ impl Pass<'_> {
         }
         // One that can't be opened is looked at as one that's gone.
         let now = self.reading.view.directory(path).ok().and_then(|top| mounts.identity(path, &top));
-        Ok(now.is_some_and(|now| !may_be_same_volume(known, &now)))
+        Ok(now.is_some_and(|now| !may_stand_for(known, &now)))
     }
 
     /// Whether a folder at that path was captured, with something in it, when nothing was mounted there.
@@ -109,23 +111,19 @@ impl Pass<'_> {
         (path, name): (&[u8], &[u8]),
         known: NodeId,
     ) -> Result<bool> {
-        let identities = &self.strangers().identities;
-        if identities.is_empty() {
+        let Strangers { identities, captured, .. } = self.strangers();
+        if captured.is_empty() {
             return Ok(false);
         }
-        let nearest = |path: &[u8]| {
-            let over = identities.iter().filter(|(mounted, _)| *mounted == path || below(path, mounted));
-            over.max_by_key(|(mounted, _)| mounted.len()).map(|(_, identity)| identity.clone())
-        };
         let now = match self.mounts().has_volume(path) {
             true => here.directory.open_child(name).ok().and_then(|top| self.mounts().identity(path, &top)),
-            false => nearest(path),
+            false => nearest(identities, path).cloned(),
         };
         let Some(now) = now else { return Ok(false) };
         for (parent, name) in self.reading.journal.names(known)? {
             let Some(folder) = self.reading.journal.path(parent)? else { continue };
-            let then = nearest(&[&folder[..], b"/", name.as_bytes()].concat());
-            if then.is_none_or(|then| may_be_same_file_system(&then, &now)) {
+            let then = nearest(captured, &[&folder[..], b"/", name.as_bytes()].concat());
+            if then.is_none_or(|then| may_be_same_file_system(then, &now)) {
                 return Ok(false);
             }
         }
@@ -151,6 +149,12 @@ impl Pass<'_> {
              takes the other's place for good, set the configuration once more with `coffer config set`"
         )
     }
+}
+
+/// The volume that a path lies on, of those at these mount points.
+fn nearest<'i>(identities: &'i BTreeMap<Vec<u8>, String>, path: &[u8]) -> Option<&'i String> {
+    let over = identities.iter().filter(|(mounted, _)| *mounted == path || below(path, mounted));
+    over.max_by_key(|(mounted, _)| mounted.len()).map(|(_, identity)| identity)
 }
 
 /// As with volumes, whatever folder of each is mounted.

@@ -18,7 +18,8 @@ const FAMILIES: [(&str, &str); 8] = [
 ];
 /// Their number of the file system (statfs(2), `f_fsid`) is written on the disk, or, in memory, given to no other; that of others is the
 /// device's.
-const NUMBERED: [&str; 5] = ["ext4", "btrfs", "zfs", "bcachefs", "tmpfs"];
+const NUMBERED: [&str; 5] = ["ext4", "btrfs", "zfs", "bcachefs", IN_MEMORY];
+const IN_MEMORY: &str = "tmpfs";
 /// On no disk of this computer: what's mounted is a name.
 const NAMED: [&str; 9] = ["nfs4", "cifs", "9p", "virtiofs", "ceph", "glusterfs", "afs", "vboxsf", "overlay"];
 /// They have no number. What's known of an image is the file that it is.
@@ -43,6 +44,12 @@ pub(super) fn of(kind: &str, (source, root): (&[u8], &[u8]), top: &Directory) ->
 /// Whether they may be the same: what isn't known of one isn't asked of the other.
 pub(crate) fn may_be_same_volume(one: &str, other: &str) -> bool {
     one == other || one.split('\t').zip(other.split('\t')).all(|(one, other)| one == other)
+}
+
+/// Whether one may stand where the other was: what's in memory is made anew each time it's mounted, and holds what it was given since.
+pub(crate) fn may_stand_for(known: &str, now: &str) -> bool {
+    let is_in_memory = |identity: &str| identity.split('\t').next() == Some(IN_MEMORY);
+    may_be_same_volume(known, now) || is_in_memory(known) && is_in_memory(now)
 }
 
 fn by_uuid(device: u64) -> Option<String> {
@@ -70,6 +77,16 @@ mod tests {
         assert!(may_be_same_volume(known, known) && may_be_same_volume("ext4", known));
         for other in ["ext4\t124\t/", "ext4\t123\t/below", "xfs", "tmpfs"] {
             assert!(!may_be_same_volume(known, other) && !may_be_same_volume(other, known), "{other}");
+        }
+    }
+
+    #[test]
+    fn memory_alone_is_made_anew_with_each_mount() {
+        assert!(may_stand_for("tmpfs\t1\t/", "tmpfs\t2\t/") && may_stand_for("ext4\t1\t/", "ext4\t1\t/"));
+        for (known, now) in
+            [("ext4\t1\t/", "ext4\t2\t/"), ("ext4\t1\t/", "tmpfs\t1\t/"), ("tmpfs\t1\t/", "ext4\t1\t/")]
+        {
+            assert!(!may_stand_for(known, now), "{known} {now}");
         }
     }
 

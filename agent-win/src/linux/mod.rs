@@ -38,7 +38,7 @@ pub(crate) use file::{HAS_STREAMS, SourceFile};
 pub(crate) use firewall::let_answers_in;
 pub(crate) use held_entry::{HeldEntry, sync_all};
 pub(crate) use held_folder::HeldFolder;
-pub(crate) use identity::may_be_same_volume;
+pub(crate) use identity::{may_be_same_volume, may_stand_for};
 pub(crate) use listed::listed_files;
 pub(crate) use mount_point::mounted_at;
 pub(crate) use mounts::Mounts;

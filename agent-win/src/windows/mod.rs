@@ -75,7 +75,7 @@ pub use hive_put_back::{Staged, hives_here};
 pub(crate) use hives::save_hives;
 pub(crate) use listed::listed_files;
 pub(crate) use mount_point::mounted_at;
-pub(crate) use mounts::{Mounts, may_be_same_volume};
+pub(crate) use mounts::{Mounts, may_be_same_volume, may_stand_for};
 pub(crate) use network_cost::network_cost;
 pub(crate) use path::{
     IS_CASE_SENSITIVE, as_path, below, include_bytes, is_foreign, path_bytes, pattern, with_links,

@@ -58,3 +58,8 @@ impl Mounts {
 pub(crate) fn may_be_same_volume(one: &str, other: &str) -> bool {
     one == other
 }
+
+/// Whether one may stand where the other was.
+pub(crate) fn may_stand_for(known: &str, now: &str) -> bool {
+    may_be_same_volume(known, now)
+}
