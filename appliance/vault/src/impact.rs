@@ -1,6 +1,6 @@
 //! What is lost with a cartridge: the segments of which it has the only copy, and the versions that need them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coffer_format::event::Place;
@@ -33,6 +33,9 @@ pub struct Impact {
     /// Versions in kept points that need one of them; the first of them by name.
     pub versions: u64,
     pub first: Vec<Dependent>,
+    /// By configuration, how many of them are of its newest state.
+    #[serde(skip)]
+    pub of_newest: BTreeMap<ConfigId, u64>,
 }
 
 /// A version as the catalog lists it.
@@ -95,6 +98,9 @@ impl Reading {
                 return Ok(());
             }
             impact.versions += 1;
+            if row.until == ALIVE {
+                *impact.of_newest.entry(row.config).or_default() += 1;
+            }
             if impact.first.len() < named {
                 let (computer, config) = names.get(&row.config.0).cloned().unwrap_or_default();
                 impact.first.push(Dependent {

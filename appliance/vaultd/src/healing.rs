@@ -157,6 +157,7 @@ impl Healing {
         if self.began.elapsed() < DONE_WITHOUT && (comes || !is_known_what_hq_has(appliance)) {
             return Ok(());
         }
+        appliance.awaits_no_metadata();
         if appliance.vault.go_on_without_lost_metadata()? {
             tracing::warn!(
                 "metadata is missing or came back: all computers compare everything with what the box has"

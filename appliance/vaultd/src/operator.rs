@@ -258,6 +258,10 @@ fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64)
             "a computer's name has 1 to 64 printable characters: choose another",
         ));
     }
+    check_nothing_comes_back(appliance, || {
+        let known = appliance.vault.reading().computers()?;
+        Ok(known.iter().any(|computer| computer.name == name))
+    })?;
     let code = EnrolmentCode::new(&appliance.authority)
         .map_err(|error| refused(RefusalCode::Internal, format!("no code could be made: {error}")))?;
     let expires_ms = appliance.vault.now_ms() + Duration::from_secs(valid_hours * 3600).as_millis() as u64;
@@ -282,12 +286,31 @@ fn config_set(appliance: &Appliance, who: &str, computer: &str, name: &str, toml
         ));
     }
     let computer = computer_named(appliance, computer)?;
+    check_nothing_comes_back(appliance, || {
+        let known = appliance.vault.reading().configurations()?;
+        Ok(known.iter().any(|config| config.computer == computer.0 && config.name == name))
+    })?;
     let config = appliance.vault.set_configuration(computer, name, toml, who)?;
     let told = appliance.live.tell(computer, Message::ConfigsChanged);
     // An agent amid a capture can't ask before it's done, and some of what a configuration says counts at once.
     let configs = appliance.vault.reading().configurations_of(computer)?;
     appliance.live.tell(computer, Message::Configs { configs });
     Ok(json!({ "config": config.0, "computer_told": told }))
+}
+
+/// Fails where something isn't known that missing metadata may bring back: made anew, it would be there twice.
+fn check_nothing_comes_back(
+    appliance: &Appliance,
+    is_known: impl FnOnce() -> Result<bool, VaultError>,
+) -> Result<(), VaultError> {
+    if !appliance.awaits_metadata()? || is_known()? {
+        return Ok(());
+    }
+    Err(refused(
+        RefusalCode::Busy,
+        "metadata is missing on the box's disk, and what you set may be in it already: the box asks its copies for it, for ten minutes at most. \
+         Look at `coffer status` in some minutes, then try again if it's still not there",
+    ))
 }
 
 fn agents_update(appliance: &Appliance, who: &str, computer: Option<&str>) -> Outcome {

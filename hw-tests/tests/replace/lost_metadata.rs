@@ -46,10 +46,24 @@ fn captures_wait_for_metadata_that_headquarters_has_and_give_no_number_twice() {
         "{}",
         said(&output)
     );
+    // What isn't known now may come back, and would be there twice.
+    let config = site.path("new.toml");
+    fs::write(&config, format!("include = [{:?}]\n", site.data())).unwrap();
+    let new_configuration = ["config", "set", "alpha", "new", config.to_str().unwrap()];
+    for words in [&new_configuration[..], &["computer", "code", "beta"]] {
+        let refused = site.try_coffer(words);
+        assert!(
+            !refused.status.success() && said(&refused).contains("may be in it already"),
+            "{}",
+            said(&refused)
+        );
+    }
+    site.coffer(&["computer", "code", "alpha"]);
     hq.start(site.dir.path());
     wait_until("captures go on", &site.path("box.log"), || {
         site.agent("capture").args(["--server", &site.server]).output().unwrap().status.success()
     });
+    site.coffer(&["computer", "code", "beta"]);
     for (at, state) in states.iter().enumerate() {
         assert_eq!(contents(&site.restore(&["--point", &(at + 1).to_string()])), *state, "point {}", at + 1);
     }

@@ -5,7 +5,7 @@ mod enrol;
 mod operator;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -22,7 +22,7 @@ use crate::live::Live;
 use crate::memories::Memories;
 use crate::restore_jobs::RestoreJobs;
 use crate::settings::Settings;
-use crate::status::Fewer;
+use crate::status::{Fewer, OnUnread};
 use crate::tape::TapeJob;
 use crate::traffic::Traffic;
 use crate::trials::Trials;
@@ -49,6 +49,9 @@ pub struct Appliance {
     pub(crate) traffic: Traffic,
     pub(crate) trials: Trials,
     pub(crate) fewer: Fewer,
+    pub(crate) on_unread: OnUnread,
+    /// Copies of missing metadata haven't been asked yet, if any is missing.
+    asks_for_metadata: AtomicBool,
     /// Whether this run began by taking up what HQ knows: that isn't tried again and again.
     took_up: bool,
     pub(crate) layout: Layout,
@@ -141,6 +144,8 @@ impl Running {
             traffic: Traffic::default(),
             trials: Trials::default(),
             fewer: Fewer::default(),
+            on_unread: OnUnread::default(),
+            asks_for_metadata: AtomicBool::new(true),
             took_up,
             layout,
             connections: AtomicU64::new(0),
@@ -355,6 +360,17 @@ impl Appliance {
     /// What headquarters' clock shows; `None` before it was heard of.
     pub(crate) fn hq_clock_ms(&self) -> Option<u64> {
         self.wan.as_ref().and_then(|wan| wan.status().borrow().clock_ms())
+    }
+
+    /// Whether metadata is missing that a copy may bring back: computers, configurations and points may come with it.
+    pub(crate) fn awaits_metadata(&self) -> Result<bool, VaultError> {
+        Ok(self.asks_for_metadata.load(Ordering::Relaxed)
+            && !self.vault.reading().missing_records()?.is_empty())
+    }
+
+    /// All copies were asked for what metadata is missing, or couldn't be for long.
+    pub(crate) fn awaits_no_metadata(&self) {
+        self.asks_for_metadata.store(false, Ordering::Relaxed);
     }
 
     /// Whether the box was started on a disk that takes no writes: it restores, and does nothing else.

@@ -1,5 +1,7 @@
 //! How each computer stands, and what there is to say of it.
 
+use std::collections::BTreeMap;
+
 use coffer_format::wire::WAITS;
 use coffer_format::{ComputerId, ConfigId, PointSeq};
 use coffer_vault::browse::Point;
@@ -56,6 +58,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
     let all = reading.configurations()?;
     let trials = reading.trials()?;
     let lost_files = reading.lost_of_newest()?;
+    let on_unread = appliance.on_unread.counts(appliance)?;
     let is_shut = appliance.takes_nothing_in()?;
     let mut computers = Vec::new();
     for computer in reading.computers()? {
@@ -68,13 +71,22 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let last = points.first().map(|point| point.closed_ms);
             let holds_files = reading.holds_files(id)?;
             let remark = first_remark(reading, id, points.first())?;
-            let lost = lost_files.get(&id).copied().unwrap_or(0);
+            let of = |counts: &BTreeMap<ConfigId, u64>| counts.get(&id).copied().unwrap_or(0);
+            let (lost, unread) = (of(&lost_files), of(&on_unread));
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
             let newest = points.first().map(|point| PointSeq(point.point));
             let is_doubtful = newest.map_or(Ok(false), |newest| reading.is_doubtful(id, newest))?;
             let looked_ms = looked;
-            let known =
-                Known { holds_files, looked_ms, failure: failure_said, is_shut, remark, lost, is_doubtful };
+            let known = Known {
+                holds_files,
+                looked_ms,
+                failure: failure_said,
+                is_shut,
+                remark,
+                lost,
+                unread,
+                is_doubtful,
+            };
             let judged = match computer.revoked {
                 true => Judged { standing: Standing::Revoked, at_risk_ms: None, why: None },
                 false => judge(points.first(), known, now),
@@ -158,7 +170,15 @@ fn is_waiting(doing: &str) -> bool {
 pub(super) fn sentences(computer: &ComputerStatus, status: &Status, told: &mut Vec<String>) {
     let name = &computer.name;
     if computer.configurations.is_empty() {
-        told.push(format!("{name} has no backup configuration: nothing of it is protected. Add one with `coffer config set`."));
+        told.push(match status.awaits_metadata {
+            true => format!(
+                "{name} has no backup configuration that the box knows of: it may come back with the metadata that is missing. Nothing of the \
+                 computer is captured until then."
+            ),
+            false => {
+                format!("{name} has no backup configuration: nothing of it is protected. Add one with `coffer config set`.")
+            }
+        });
     }
     for config in &computer.configurations {
         if let Some(why) = &config.failure {

@@ -6,6 +6,7 @@ mod damage;
 mod fewer;
 mod proof;
 mod standing;
+mod unread;
 
 use coffer_format::ComputerId;
 use coffer_vault::VaultError;
@@ -15,6 +16,7 @@ use serde::Serialize;
 pub use self::computers::{ComputerStatus, ConfigStatus};
 pub(crate) use self::fewer::Fewer;
 pub use self::standing::Standing;
+pub(crate) use self::unread::OnUnread;
 use crate::live::Doing;
 use crate::serve::Appliance;
 
@@ -36,6 +38,8 @@ pub struct Status {
     /// Closed segments that HQ hasn't confirmed.
     pub not_at_hq: u64,
     pub computers: Vec<ComputerStatus>,
+    /// Metadata is missing, and a copy may bring it back: what's listed may not be all.
+    pub awaits_metadata: bool,
     pub doing: Vec<Doing>,
     pub hq: Option<serde_json::Value>,
     /// How far reading the disk back is; none where it's turned off.
@@ -70,6 +74,7 @@ impl Status {
                 .len() as u64,
             not_on_tape_bytes: not_on_tape.iter().chain(&open).map(|one| one.bytes).sum(),
             computers: computers::of(appliance)?,
+            awaits_metadata: appliance.awaits_metadata()?,
             doing: appliance.live.doing(),
             scrub: proof::progress(appliance)?,
             hq: appliance.wan.as_ref().map(|wan| serde_json::json!(*wan.status().borrow())),

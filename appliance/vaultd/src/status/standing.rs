@@ -65,12 +65,14 @@ pub(super) struct Known<'a> {
     pub(super) remark: Option<&'a str>,
     /// Files of the newest point that can't be restored, from here or from a copy.
     pub(super) lost: u64,
+    /// Files of the newest point that are only on tapes which can't be read now.
+    pub(super) unread: u64,
     /// Whether metadata from before the newest point is missing.
     pub(super) is_doubtful: bool,
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure, is_shut, remark, lost, is_doubtful } = known;
+    let Known { holds_files, looked_ms, failure, is_shut, remark, lost, unread, is_doubtful } = known;
     let fails = failure.is_some() || is_shut;
     let Some(newest) = newest else {
         let standing = if fails { Standing::Failing } else { Standing::Initial };
@@ -81,6 +83,7 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
     // Where no file was ever held, nothing was protected since.
     let at_risk_ms = (!is_future && holds_files).then(|| now_ms.saturating_sub(protected_ms));
     let incomplete = cannot_be_restored(newest, lost)
+        .or_else(|| are_on_unread(newest, unread))
         .or_else(|| is_doubtful.then(|| may_be_older(newest)))
         .or_else(|| lacks(newest, holds_files, remark));
     let standing = match () {
@@ -106,6 +109,16 @@ fn cannot_be_restored(newest: &Point, lost: u64) -> Option<String> {
         format!(
             "{lost} files of restore point {} can't be restored, from here or from a copy: their computer is asked for them when it next \
              captures",
+            newest.point
+        )
+    })
+}
+
+/// What of the newest point is on tapes that can't be read.
+fn are_on_unread(newest: &Point, unread: u64) -> Option<String> {
+    (unread > 0).then(|| {
+        format!(
+            "{unread} files of restore point {} are only on tapes that couldn't be read when they were needed, so they can't be restored now",
             newest.point
         )
     })
@@ -165,6 +178,7 @@ mod tests {
         is_shut: false,
         remark: None,
         lost: 0,
+        unread: 0,
         is_doubtful: false,
     };
 
@@ -178,6 +192,7 @@ mod tests {
         assert_eq!(standing(&point(2, fresh), WHOLE), Standing::Incomplete);
         assert_eq!(standing(&point(0, NOW_MS - 25 * HOUR_MS), WHOLE), Standing::Stale);
         assert_eq!(standing(&point(0, fresh), Known { lost: 1, ..WHOLE }), Standing::Incomplete);
+        assert_eq!(standing(&point(0, fresh), Known { unread: 1, ..WHOLE }), Standing::Incomplete);
         assert_eq!(standing(&point(0, fresh), Known { is_doubtful: true, ..WHOLE }), Standing::Incomplete);
         let failing = Known { failure: Some("can't be read"), ..WHOLE };
         assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
