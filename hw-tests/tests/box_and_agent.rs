@@ -559,6 +559,7 @@ fn what_is_only_on_a_tape_that_cannot_be_read_is_told_by_status_and_verify() {
         }
         let status = site.coffer(&["status"]);
         assert!(status.contains("couldn't be read when it was needed, since 20"), "{is_restarted}: {status}");
+        assert!(status.contains("incomplete") && status.contains("can't be restored now"), "{status}");
         let verified = site.try_coffer(&["verify"]);
         let told = said(&verified);
         assert!(!verified.status.success() && told.contains("only on tapes that couldn't be read"), "{told}");
@@ -570,7 +571,7 @@ fn what_is_only_on_a_tape_that_cannot_be_read_is_told_by_status_and_verify() {
     site.start_box();
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
     let status = site.coffer(&["status"]);
-    assert!(!status.contains("couldn't be read when it was needed"), "{status}");
+    assert!(!status.contains("couldn't be read when it was needed") && status.contains("protected"), "{status}");
     assert!(site.try_coffer(&["verify"]).status.success());
 }
 
