@@ -571,7 +571,10 @@ fn what_is_only_on_a_tape_that_cannot_be_read_is_told_by_status_and_verify() {
     site.start_box();
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
     let status = site.coffer(&["status"]);
-    assert!(!status.contains("couldn't be read when it was needed") && status.contains("protected"), "{status}");
+    assert!(
+        !status.contains("couldn't be read when it was needed") && status.contains("protected"),
+        "{status}"
+    );
     assert!(site.try_coffer(&["verify"]).status.success());
 }
 

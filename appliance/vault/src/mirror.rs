@@ -137,7 +137,7 @@ impl Mirror {
         all.iter().rev().filter(|(_, here)| here.hash.is_some()).map(|(segment, _)| *segment).collect()
     }
 
-    /// Segments that had come whole and are damaged or missing here, as far as that was noticed since the mirror was opened.
+    /// Segments that had come whole and are damaged or missing here, as far as that was noticed.
     pub fn damaged_segments(&self) -> BTreeSet<SegmentId> {
         self.damaged().clone()
     }
@@ -169,6 +169,20 @@ impl Mirror {
     fn damaged(&self) -> MutexGuard<'_, BTreeSet<SegmentId>> {
         self.damaged.lock().expect("nothing panics while it holds the list")
     }
+    /// A segment that had come whole isn't what it was: it's due again.
+    fn note_damaged(&self, segment: SegmentId) -> Result<()> {
+        self.db()?.execute("INSERT OR IGNORE INTO due_again VALUES (?1)", [segment.0])?;
+        self.damaged().insert(segment);
+        Ok(())
+    }
+
+    fn note_whole(&self, segment: SegmentId) -> Result<()> {
+        if self.damaged().remove(&segment) {
+            self.db()?.execute("DELETE FROM due_again WHERE segment = ?1", [segment.0])?;
+        }
+        Ok(())
+    }
+
     fn db(&self) -> Result<MutexGuard<'_, Connection>> {
         self.db.lock().map_err(|_| VaultError::ReadOnly)
     }
@@ -191,14 +205,20 @@ impl Mirror {
             for segment in query.query_map([], |row| row.get(0))? {
                 self.here().entry(SegmentId(segment?)).or_default().forgotten = true;
             }
+            let mut query = db.prepare("SELECT segment FROM due_again")?;
+            let due = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
+            self.damaged().extend(due.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
+        for segment in self.whole_segments() {
+            self.note_whole(segment)?;
         }
         // What came whole and isn't here any more is due again.
         for segment in closed.into_keys() {
             if !self.here().contains_key(&segment) {
                 tracing::error!(%segment, "a segment of this branch is missing here; the box is asked for it again");
                 let tail = self.open_tail(segment)?;
+                self.note_damaged(segment)?;
                 self.cut_damage(segment, &*tail.file)?;
-                self.damaged().insert(segment);
             }
         }
         Ok(())

@@ -82,6 +82,8 @@ CREATE TABLE IF NOT EXISTS care (key TEXT PRIMARY KEY, value INTEGER NOT NULL) W
 -- What the last trial restore of each computer's files showed; why: what was wrong.
 CREATE TABLE IF NOT EXISTS trials (computer INTEGER PRIMARY KEY, ms INTEGER NOT NULL, config INTEGER NOT NULL, point INTEGER NOT NULL,
   path BLOB NOT NULL, why TEXT, tried INTEGER NOT NULL, right_count INTEGER NOT NULL);
+-- Of a mirror: segments that had come whole and are damaged or missing, until they're whole again.
+CREATE TABLE IF NOT EXISTS due_again (segment INTEGER PRIMARY KEY);
 ";
 
 /// The catalog, open for writing.
@@ -115,7 +117,7 @@ pub(super) const OF_RECORDS: [&str; 5] = ["applied", "orders", "verified_ms", "v
 /// Keys of the state that nothing but the catalog knows; losing them loses nothing.
 pub(super) const NOT_OF_RECORDS: [&str; 3] = [super::TOUCHED, super::SCRUB_BEGAN, "rebuild"];
 /// Tables that nothing but the catalog knows.
-const NOT_OF_SEGMENTS: [&str; 4] = ["read_back", "point_dates", "trials", "care"];
+const NOT_OF_SEGMENTS: [&str; 5] = ["read_back", "point_dates", "trials", "care", "due_again"];
 
 /// Makes the catalog anew, empty. `why` is for a person to read.
 pub(crate) fn remake(path: &Path, why: String) -> Result<Opened> {

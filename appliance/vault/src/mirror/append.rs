@@ -111,7 +111,7 @@ impl Mirror {
     fn finish(&self, segment: SegmentId, tail: &Tail) -> Result<(u64, Option<FileHash>)> {
         if let Some(hash) = tail.verified()? {
             self.here().insert(segment, Here { bytes: tail.len, hash: Some(hash), forgotten: false });
-            self.damaged().remove(&segment);
+            self.note_whole(segment)?;
             return Ok((tail.len, Some(hash)));
         }
         let kept = self.cut_damage(segment, &*tail.file)?;
@@ -155,8 +155,8 @@ impl Mirror {
         if matches!(is_whole, Ok(Some(found)) if found == hash) {
             return Ok(true);
         }
+        self.note_damaged(segment)?;
         let kept = self.cut_damage(segment, &*tail.file)?;
-        self.damaged().insert(segment);
         tracing::error!(%segment, kept, "a segment of this branch is damaged here; the box is asked for it again");
         Ok(false)
     }

@@ -168,6 +168,8 @@ async fn a_segment_that_is_gone_at_hq_takes_the_claim_and_comes_again() {
         let segments = branch.vault.segments().unwrap();
         let gone = segments.iter().find(|state| state.stream == stream && state.closed).unwrap().segment;
         let world = world.restart_after(|hq| std::fs::remove_file(hq.join(path_of(gone))).unwrap()).await;
+        // HQ knows it still when it's started once more.
+        let world = world.restart().await;
 
         let mut operator = world.operator("anna").await;
         let branches = ask(&mut operator, serde_json::json!({ "hq": "branches" })).await;
