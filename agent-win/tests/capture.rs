@@ -6,7 +6,10 @@ mod support;
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use coffer_agent::capture::{Outcome, Target};
@@ -437,6 +440,20 @@ fn a_folder_that_moved_into_one_that_took_its_parents_name_is_looked_at_once() {
 }
 
 #[test]
+fn a_file_in_a_folders_place_is_captured_as_it_is() {
+    let bench = Bench::new();
+    (0..20).for_each(|number| bench.write(&format!("folder/{number}"), format!("{number}")));
+    bench.capture();
+    fs::remove_dir_all(bench.path("folder")).unwrap();
+    bench.write("folder", "a file by now");
+    let mut target = noticed(&bench, &["folder"]);
+    target.notice_all(bench.path("folder").as_os_str().as_bytes().to_vec());
+    let point = closed(bench.try_capture(None, target).unwrap());
+    assert_eq!(point.report, []);
+    bench.assert_all_there();
+}
+
+#[test]
 fn exclusions_hold_and_leave_when_they_come_later() {
     let mut bench = Bench::new();
     bench.write("keep.txt", "k");
@@ -505,4 +522,55 @@ fn an_include_that_yields_nothing_takes_the_claim() {
         assert_eq!(point.report.len(), 1, "{include}: {:?}", point.report);
         assert!(point.report[0].what.contains("can't be found"), "{include}: {:?}", point.report);
     }
+}
+
+/// Whatever else changed meanwhile, and explains the change time.
+#[test]
+fn bytes_that_changed_under_the_old_times_are_read() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 7] = [
+        ("nothing", |_| {}),
+        ("mode", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap()),
+        ("owner", |path| std::os::unix::fs::chown(path, None, Some(12)).unwrap()),
+        ("attribute", |path| {
+            assert!(
+                Command::new("setfattr")
+                    .args(["-n", "user.a", "-v", "b"])
+                    .arg(path)
+                    .status()
+                    .unwrap()
+                    .success()
+            )
+        }),
+        ("name", |path| fs::rename(path, path.with_extension("new")).unwrap()),
+        ("link", |path| fs::hard_link(path, path.with_extension("link")).unwrap()),
+        ("unlink", |path| fs::remove_file(path.with_extension("second")).unwrap()),
+    ];
+    let bench = Bench::new();
+    let place = |name: &str, order: &str| bench.path(&format!("{name}-{order}"));
+    let orders = ["before", "after"];
+    for (name, order) in changes.iter().flat_map(|(name, _)| orders.map(|order| (name, order))) {
+        let path = place(name, order);
+        fs::write(&path, "AAAA").unwrap();
+        fs::hard_link(&path, path.with_extension("second")).unwrap();
+        age(&path);
+    }
+    bench.capture();
+    // What was changed moments ago would be read again in any case.
+    assert!(matches!(bench.capture(), Outcome::Unchanged { .. }));
+    for ((name, change), order) in changes.iter().flat_map(|one| orders.map(|order| (one, order))) {
+        let path = place(name, order);
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut file = fs::File::options().write(true).open(&path).unwrap();
+        if order == "after" {
+            change(&path);
+        }
+        file.write_all(b"BBBB").unwrap();
+        file.set_modified(written).unwrap();
+        if order == "before" {
+            change(&path);
+        }
+    }
+    bench.capture();
+    bench.assert_all_there();
 }

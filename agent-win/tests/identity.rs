@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -345,5 +346,65 @@ fn a_folder_that_is_known_by_a_name_in_itself_loses_that_name() {
         bench.assert_all_there();
         let new = bench.state().find(&bench.path("letters/new"));
         assert!(new != Some(letters) && new.is_some() == is_there, "{new:?}");
+    }
+}
+
+/// In whatever order they're met, and whichever of them is new.
+#[test]
+fn names_of_one_file_are_one_file_whatever_they_were_before() {
+    type Change = fn(&dyn Fn(&str) -> PathBuf);
+    let changes: [(&str, Change); 5] = [
+        ("replaced, then linked after it", |at| {
+            fs::rename(at("new"), at("m")).unwrap();
+            fs::hard_link(at("m"), at("z")).unwrap();
+        }),
+        ("replaced, then linked before it", |at| {
+            fs::rename(at("new"), at("m")).unwrap();
+            fs::hard_link(at("m"), at("a")).unwrap();
+        }),
+        ("linked in another folder", |at| {
+            fs::rename(at("new"), at("m")).unwrap();
+            fs::hard_link(at("m"), at("folder/link")).unwrap();
+        }),
+        ("two replaced", |at| {
+            fs::rename(at("new"), at("m")).unwrap();
+            fs::remove_file(at("n")).unwrap();
+            fs::hard_link(at("m"), at("n")).unwrap();
+        }),
+        ("a new pair, one of it exchanged with a known one", |at| {
+            fs::hard_link(at("new"), at("z")).unwrap();
+            fs::rename(at("m"), at("other")).unwrap();
+            fs::rename(at("new"), at("m")).unwrap();
+            fs::rename(at("other"), at("new")).unwrap();
+        }),
+    ];
+    let bench = Bench::new();
+    let all = || (0..changes.len()).map(|number| format!("{number}"));
+    for folder in all() {
+        fs::create_dir_all(bench.path(&format!("{folder}/folder"))).unwrap();
+        for name in ["m", "n"] {
+            bench.write(&format!("{folder}/{name}"), format!("{name} as it was"));
+        }
+    }
+    bench.capture();
+    for (folder, (_, change)) in all().zip(&changes) {
+        bench.write(&format!("{folder}/new"), "new");
+        change(&|name| bench.path(&format!("{folder}/{name}")));
+    }
+    bench.capture();
+    for (folder, (what, _)) in all().zip(&changes) {
+        assert_same_links(&bench, &bench.path(&folder), what);
+    }
+    bench.assert_all_there();
+}
+
+/// Names are of one node where they're of one file.
+fn assert_same_links(bench: &Bench, folder: &Path, what: &str) {
+    let mut nodes = std::collections::BTreeMap::new();
+    let files = ["a", "m", "n", "new", "z", "folder/link"].map(|name| folder.join(name));
+    for path in files.iter().filter(|path| path.exists()) {
+        let node = bench.state().find(path).unwrap();
+        let first = *nodes.entry(fs::metadata(path).unwrap().ino()).or_insert(node);
+        assert_eq!(node, first, "{what}: {}", path.display());
     }
 }

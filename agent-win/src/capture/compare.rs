@@ -231,7 +231,11 @@ impl Pass<'_> {
         identity: Identity,
     ) -> Result<Option<FileTask>> {
         let (known, is_moved) = match identity {
-            Identity::Same(known) | Identity::Successor(known) => (known, false),
+            Identity::Same(known) => (known, false),
+            Identity::Successor(known) => {
+                self.remember_object(&stat, known.node)?;
+                (known, false)
+            }
             Identity::Moved(known) => (known, true),
             Identity::AnotherName(_) | Identity::New => {
                 let node = self.allocate();
@@ -255,8 +259,8 @@ impl Pass<'_> {
         Ok(Some(FileTask { path, node, stat, known: Some(*known), link: None, directory, host: None }))
     }
 
-    /// Whether the box has the file's bytes. A change time alone doesn't mean new bytes where something else explains
-    /// it: a new name, other permissions, another link.
+    /// Whether the box has the file's bytes. Where a change time is another, nobody knows, whatever else explains it: a new name, other
+    /// permissions or another link hide bytes that were written under the old times.
     fn is_read_already(
         &mut self,
         directory: NodeId,
@@ -281,13 +285,13 @@ impl Pass<'_> {
             || !is_same_here(before, stat)
             || before.inode != stat.inode
             || is_moved && may_be_reused(stat)
-            || (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns)
+            || (before.size, before.mtime_ns, before.ctime_ns) != (stat.size, stat.mtime_ns, stat.ctime_ns)
         {
             return Ok(false);
         }
         let now = Known { stat: *stat, ..known.clone() };
         // Streams go along with a name, whatever the file system thinks of that.
-        if before.ctime_ns == stat.ctime_ns && !(is_moved && HAS_STREAMS) {
+        if !(is_moved && HAS_STREAMS) {
             if before != stat {
                 self.note(now)?;
             }
@@ -301,12 +305,6 @@ impl Pass<'_> {
         }
         let now = Known { attrs: attrs_hash(&attrs), ..now };
         if is_known_by_name(before, stat) {
-            return Ok(false);
-        }
-        let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
-        let is_linked = before.links != 0 && before.links != stat.links;
-        let is_explained = is_moved || is_linked || owner(before) != owner(stat) || now.attrs != known.attrs;
-        if !is_explained {
             return Ok(false);
         }
         let host = Host { directory, path, node: known.node };

@@ -79,6 +79,9 @@ impl Pass<'_> {
                 // They were taken for names of one file when its number still counted: only one of them goes on as it.
                 self.taken_over.insert(known.node);
             }
+            if let Some(node) = self.stored_before(here, known, stat)? {
+                return Ok(Identity::AnotherName(node));
+            }
             return Ok(before.map_or(Identity::New, |known| Identity::Same(Box::new(known))));
         }
         if stat.may_have_names()
@@ -102,6 +105,20 @@ impl Pass<'_> {
                 Ok(Identity::Successor(Box::new(known)))
             }
             _ => Ok(Identity::New),
+        }
+    }
+
+    /// The node of another name of the same file that's there, where names of one file are stored apart.
+    fn stored_before(&self, here: &Here<'_>, known: &Known, stat: &Stat) -> Result<Option<NodeId>> {
+        if !stat.may_have_names() || is_known_by_name(&known.stat, stat) {
+            return Ok(None);
+        }
+        let first = self.reading.journal.same_object(stat)?.filter(|first| first.node < known.node);
+        match first {
+            Some(first) if !self.taken_over.contains(&first.node) && self.is_still_there(here, &first)? => {
+                Ok(Some(first.node))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -129,7 +146,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// A new object that may have more names than the one it was seen by.
+    /// An object that wasn't known, and may have more names than the one it was seen by.
     pub(super) fn remember_object(&mut self, stat: &Stat, node: NodeId) -> Result<()> {
         if !stat.may_have_names() {
             return Ok(());
