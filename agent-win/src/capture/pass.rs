@@ -18,7 +18,7 @@ use super::group::{database_of, grouped};
 use super::identity::is_same_here;
 use super::moves::{self, Leaving};
 use super::prefetch::{AHEAD, Prefetch};
-use super::reading::{FileRead, Reading};
+use super::reading::{FileRead, Reading, cannot_be_opened};
 use super::reread::Reread;
 use super::seen::SeenFolders;
 use super::streams::{Host, StreamNames, is_stream};
@@ -27,7 +27,7 @@ use crate::changes::NO_HINTS;
 use crate::config::{Scope, below};
 use crate::journal::Remarked;
 use crate::path::{ends, folded};
-use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone};
+use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone, stat_path};
 use crate::scan::{Listing, Names, Pending, Walk};
 use crate::watch::Watch;
 
@@ -187,7 +187,7 @@ impl<'a> Pass<'a> {
     /// What the newest point had to say something of is looked at, too.
     fn with_remarked(&mut self, mut target: Target) -> Result<Target> {
         self.remarked = self.reading.journal.remarked()?;
-        for (path, _) in &self.remarked {
+        for (path, _) in self.remarked.iter().filter(|(_, said)| said.is_looked_at_again()) {
             target.look_again(path, &self.reading.journal)?;
         }
         Ok(target)
@@ -325,6 +325,7 @@ impl<'a> Pass<'a> {
             return Ok(true);
         }
         Ok(match (self.reading.journal.node(node)?, self.reading.view.directory(path)) {
+            (Some(known), _) if known.stat.kind != NodeKind::Directory => false,
             (Some(known), Ok(directory)) => {
                 directory.stat().is_ok_and(|stat| is_same_here(&known.stat, &stat))
             }
@@ -344,12 +345,13 @@ impl<'a> Pass<'a> {
                 return Ok(());
             }
             Ok(listed) => listed,
-            Err(error) if is_gone(&error) => {
+            Err(error) if is_gone(&error) && !self.is_closed(&path) => {
                 self.gone.push(path);
                 return Ok(());
             }
             Err(error) => {
                 self.stands()?;
+                let error = if is_gone(&error) { cannot_be_opened(&error) } else { error };
                 self.lacks = true;
                 self.reading.report.unreadable(&path, &error);
                 return Ok(());
@@ -417,6 +419,14 @@ impl<'a> Pass<'a> {
         }
         self.read_all(groups.single)?;
         self.link_sent()
+    }
+
+    /// Whether a folder is there, and is gone for whoever opens it.
+    fn is_closed(&self, path: &[u8]) -> bool {
+        let stat = || stat_path(&self.reading.view.at(path));
+        stat().is_ok_and(|stat| stat.kind == NodeKind::Directory)
+            && self.reading.view.directory(path).is_err_and(|error| is_gone(&error))
+            && stat().is_ok()
     }
 
     /// Takes a name of the directory that's being looked at back.

@@ -21,7 +21,7 @@ use crate::cut::{Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, style_of};
 use crate::journal::{
     JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, Settled, attrs_hash,
 };
-use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file, is_gone};
+use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file, is_gone, stat_path};
 use crate::scan::Stat;
 use crate::standstill::View;
 
@@ -127,6 +127,8 @@ impl<'a> Reading<'a> {
                 if let Some(ticket) = self.ticket.take() {
                     self.outlet.abandon(ticket)?;
                 }
+                let is_closed = is_gone(&error) && self.is_there(&task);
+                let error = if is_closed { cannot_be_opened(&error) } else { error };
                 self.report.unreadable(task.shown(), &error);
                 self.distrust(task.known.take())?;
                 if is_gone(&error) { FileRead::Vanished } else { FileRead::Failed }
@@ -136,6 +138,11 @@ impl<'a> Reading<'a> {
         self.outlet.set_stream(stream)?;
         self.outlet.breathe()?;
         Ok(read)
+    }
+
+    /// Whether the file that was listed is there still.
+    fn is_there(&self, task: &FileTask) -> bool {
+        stat_path(&self.view.at(&task.path)).is_ok_and(|stat| stat.is_same_object(&task.stat))
     }
 
     /// What couldn't be read is read whole the next time, whatever is told of it then.
@@ -167,6 +174,12 @@ impl<'a> Reading<'a> {
         // What was read before a break may be of another moment than the rest.
         let is_mended = content.is_resumed && !TIMES_TELL_WRITES;
         let is_torn = is_mended || source.stat()?.bytes_differ(&before);
+        if !is_torn && content.size != read.size {
+            self.ticket = content.ticket;
+            return Err(
+                io::Error::other(format!("its size is {}, and it gave {}", read.size, content.size)).into()
+            );
+        }
         if let Some(kept) = &mut self.kept_open {
             kept.push(source);
         }
@@ -340,7 +353,8 @@ impl<'a> Reading<'a> {
     fn whole(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(WINDOW, 0);
-        let len = source.read_at(&mut buffer[..stat.size.min(WHOLE_MAX) as usize], 0)?;
+        // What's said to be empty may hold something all the same.
+        let len = source.read_at(&mut buffer[..stat.size.clamp(1, WHOLE_MAX) as usize], 0)?;
         let content = self.whole_bytes(task, &buffer[..len]);
         self.buffer = buffer;
         self.read_so_far(len as u64)?;
@@ -381,6 +395,11 @@ impl<'a> Reading<'a> {
         }
         Ok(Content { ticket, said: Said::Whole, memorize: Memorize::SentChunks, ..content })
     }
+}
+
+/// What's listed, and isn't there for whoever opens it, isn't gone.
+pub(super) fn cannot_be_opened(error: &io::Error) -> io::Error {
+    io::Error::other(format!("it's there, and opening it says: {error}"))
 }
 
 /// Whether a version with the same bytes needs no word at all: a change time alone is no news.

@@ -9,16 +9,36 @@ use rusqlite::{Transaction, params};
 
 use super::{JournalError, JournalReader};
 
-/// Paths, each with the code of its remark's kind.
-pub(crate) type Remarked = BTreeSet<(Vec<u8>, u8)>;
+/// Paths, and what was said of each.
+pub(crate) type Remarked = BTreeSet<(Vec<u8>, SaidOf)>;
+
+/// What a remark says, to be compared: the code of its kind, and above that four bytes of its words' hash. Journals from before have the
+/// code alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SaidOf(i64);
+
+impl SaidOf {
+    fn of(remark: &Remark) -> SaidOf {
+        let mut words = [0; 4];
+        words.copy_from_slice(&blake3::hash(remark.what.as_bytes()).as_bytes()[..4]);
+        SaidOf(i64::from(u32::from_le_bytes(words)) << 8 | i64::from(code(remark.kind)))
+    }
+
+    /// What's missing is looked for in any case.
+    pub(crate) fn is_looked_at_again(self) -> bool {
+        self.0 as u8 != code(RemarkKind::Missing)
+    }
+}
+
+fn code(kind: RemarkKind) -> u8 {
+    to_bytes(&kind)[0]
+}
 
 /// Those among a report's lines that stay until something about their path is different.
 pub(crate) fn remarked(lines: &[Remark]) -> Remarked {
-    // What's missing is remembered with since when; where very many are alike, the first is named, whichever that is.
-    let stays = |line: &&Remark| {
-        !line.path.0.is_empty() && !matches!(line.kind, RemarkKind::Missing | RemarkKind::Elsewhere)
-    };
-    lines.iter().filter(stays).map(|line| (line.path.0.to_vec(), to_bytes(&line.kind)[0])).collect()
+    // Where very many are alike, the first is named, whichever that is.
+    let stays = |line: &&Remark| !line.path.0.is_empty() && line.kind != RemarkKind::Elsewhere;
+    lines.iter().filter(stays).map(|line| (line.path.0.to_vec(), SaidOf::of(line))).collect()
 }
 
 /// Whether two say the same, but for what a program said: that may differ each time.
@@ -44,7 +64,7 @@ impl JournalReader {
     pub(crate) fn remarked(&self) -> Result<Remarked, JournalError> {
         let read =
             self.connection().prepare_cached("SELECT path, kind FROM remarks").and_then(|mut query| {
-                let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let rows = query.query_map([], |row| Ok((row.get(0)?, SaidOf(row.get(1)?))))?;
                 rows.collect::<rusqlite::Result<_>>()
             });
         self.said(read)
@@ -54,7 +74,7 @@ impl JournalReader {
 pub(super) fn put(transaction: &Transaction<'_>, remarked: &Remarked) -> rusqlite::Result<()> {
     transaction.prepare_cached("DELETE FROM remarks")?.execute([])?;
     let mut insert = transaction.prepare_cached("INSERT INTO remarks VALUES (?, ?)")?;
-    remarked.iter().try_for_each(|(path, kind)| insert.execute(params![path, kind]).map(drop))
+    remarked.iter().try_for_each(|(path, said)| insert.execute(params![path, said.0]).map(drop))
 }
 
 pub(super) fn put_said(transaction: &Transaction<'_>, said: &[Remark]) -> rusqlite::Result<()> {

@@ -12,9 +12,13 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{fstatfs, statfs};
 use nix::sys::statvfs::fstatvfs;
+use rustix::fs::RawDir;
 
 use super::{filesystem, stat};
 use crate::scan::{ListedEntry, Stat};
+
+/// Bytes of entries that the kernel gives at once.
+const LISTED_AT_ONCE: usize = 32 << 10;
 
 /// An open directory.
 #[derive(Debug)]
@@ -97,8 +101,23 @@ impl Directory {
                 entries.push((entry.ino(), entry));
             }
         }
+        if entries.is_empty() || !self.is_numbered {
+            self.check_end()?;
+        }
         entries.sort_unstable_by_key(|(inode, _)| *inode);
         Ok(entries.into_iter().map(|(_, entry)| self.described(&entry)).collect())
+    }
+
+    /// Fails where listing ends with an error that the C library takes for the end: "no such file", which a folder that's there gives
+    /// where its file system is at odds with itself.
+    fn check_end(&self) -> io::Result<()> {
+        let directory = std::fs::File::open(self.proc_path())?;
+        let mut buffer = Vec::with_capacity(LISTED_AT_ONCE);
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            entry?;
+        }
+        Ok(())
     }
 
     /// Describes one entry; `None` where there's no such name.

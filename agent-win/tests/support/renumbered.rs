@@ -1,4 +1,4 @@
-//! A file system by FUSE that shows a folder, and gives its files other numbers at each mount.
+//! A file system by FUSE that shows a folder, and gives its files other numbers at each mount, or says of them what isn't so.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo,
-    LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, Request,
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen,
+    Request,
 };
 
 /// A folder that's mounted; unmounted by [`Renumbered::unmount`].
@@ -32,6 +33,12 @@ impl Renumbered {
     /// The same without change times: they're the write times, as on FAT.
     pub fn without_change_times(folder: &Path, at: &Path, seed: u64) -> Renumbered {
         Renumbered::shown(Shown { has_change_times: false, ..Shown::new(folder, seed) }, at)
+    }
+
+    /// The same, where names say what's odd: a file called `short…` ends in the middle, one called `sizeless…` is said to be empty,
+    /// what's called `closed…` is listed and can't be opened, and a folder called `unlisted…` can't be listed, as if they weren't there.
+    pub fn odd(folder: &Path, at: &Path) -> Renumbered {
+        Renumbered::shown(Shown { is_odd: true, ..Shown::new(folder, 0) }, at)
     }
 
     fn shown(shown: Shown, at: &Path) -> Renumbered {
@@ -65,6 +72,7 @@ impl Renumbered {
 struct Shown {
     paths: BTreeMap<u64, PathBuf>,
     has_change_times: bool,
+    is_odd: bool,
 }
 
 impl Shown {
@@ -82,7 +90,21 @@ impl Shown {
         paths.sort();
         let numbered = (2..).zip(paths.into_iter().map(|(_, path)| path));
         let paths = numbered.chain([(1, folder.to_owned())]).collect();
-        Shown { paths, has_change_times: true }
+        Shown { paths, has_change_times: true, is_odd: false }
+    }
+
+    fn is_called(&self, number: INodeNo, odd: &str) -> bool {
+        let name = self.paths.get(&number.0).and_then(|path| path.file_name());
+        self.is_odd && name.is_some_and(|name| name.to_string_lossy().starts_with(odd))
+    }
+
+    fn open_any(&self, number: INodeNo, reply: ReplyOpen) {
+        match self.is_called(number, "closed") {
+            true => reply.error(Errno::ENOENT),
+            // What the system keeps of a file would know its size better.
+            false if self.is_odd => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
+            false => reply.opened(FileHandle(0), FopenFlags::empty()),
+        }
     }
 
     fn attr(&self, number: u64) -> Result<FileAttr, Errno> {
@@ -91,7 +113,7 @@ impl Shown {
         let at = |seconds: i64, rest: i64| UNIX_EPOCH + Duration::new(seconds as u64, rest as u32);
         Ok(FileAttr {
             ino: INodeNo(number),
-            size: metadata.size(),
+            size: if self.is_called(INodeNo(number), "sizeless") { 0 } else { metadata.size() },
             blocks: metadata.blocks(),
             atime: at(metadata.atime(), metadata.atime_nsec()),
             mtime: at(metadata.mtime(), metadata.mtime_nsec()),
@@ -149,11 +171,26 @@ impl Filesystem for Shown {
     ) {
         let mut buffer = vec![0; size as usize];
         let file = std::fs::File::open(&self.paths[&number.0]).unwrap();
-        let len = file.read_at(&mut buffer, offset).unwrap();
+        let mut len = file.read_at(&mut buffer, offset).unwrap();
+        if self.is_called(number, "short") {
+            let end = file.metadata().unwrap().len() / 2;
+            len = len.min(end.saturating_sub(offset) as usize);
+        }
         reply.data(&buffer[..len]);
     }
 
+    fn open(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.open_any(number, reply);
+    }
+
+    fn opendir(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.open_any(number, reply);
+    }
+
     fn readdir(&self, _: &Request, folder: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        if self.is_called(folder, "unlisted") {
+            return reply.error(Errno::ENOENT);
+        }
         let path = &self.paths[&folder.0];
         let inside = self.paths.iter().filter(|(_, one)| one.parent() == Some(path)).map(|(number, one)| {
             let kind = if one.is_dir() { FileType::Directory } else { FileType::RegularFile };
