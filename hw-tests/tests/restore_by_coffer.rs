@@ -265,3 +265,89 @@ fn both_are_kept_where_that_is_asked_for() {
     assert_eq!(fs::read(file.with_extension("txt.restored")).unwrap(), bytes(1, 500));
     assert_eq!(contents(&to).len(), contents(&site.data()).len() + 1);
 }
+
+/// By the default access list of the folder that it goes to, or by what an existing one has been given since.
+#[test]
+fn nobody_gets_access_that_the_point_does_not_give() {
+    let site = Site::start();
+    let data = site.data();
+    let set = |words: &[&str], path: &Path| {
+        Command::new("setfacl").args(words).arg(path).status().unwrap().success()
+    };
+    let list = |path: &Path| {
+        let read = support::succeed(Command::new("getfacl").args(["-n", "-p", "--omit-header"]).arg(path));
+        String::from_utf8(read.stdout).unwrap()
+    };
+    let paths = ["", "folder", "folder/theirs", "folder/shared"];
+    fs::create_dir(data.join("folder")).unwrap();
+    fs::write(data.join("folder/theirs"), "for its owner's group").unwrap();
+    fs::set_permissions(data.join("folder/theirs"), fs::Permissions::from_mode(0o660)).unwrap();
+    fs::write(data.join("folder/shared"), "and for one more").unwrap();
+    if !set(&["-m", "u:1234:r"], &data.join("folder/shared")) {
+        eprintln!("SKIPPED: nobody_gets_access_that_the_point_does_not_give: access lists can't be set here");
+        return;
+    }
+    assert!(site.capture().status.success());
+    let lists = |top: &Path| paths.map(|path| list(&top.join(path)));
+    let before = lists(&data);
+
+    let to = site.path("back");
+    fs::create_dir(&to).unwrap();
+    assert!(set(&["-d", "-m", "u:4321:rwx"], &to));
+    let output = restore(&site, &to, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(lists(&below(&site, &to)), before);
+
+    for way in 0..2 {
+        assert!(set(&["-m", "u:4321:rwx", "-m", "d:u:4321:rwx"], &data.join("folder")));
+        for name in ["theirs", "shared"] {
+            fs::remove_file(data.join("folder").join(name)).unwrap();
+        }
+        support::succeed(
+            Command::new("setfattr").args(["-n", "user.since", "-v", "then"]).arg(data.join("folder")),
+        );
+        let kept = site.try_coffer(&["restore", "alpha/files", "--in-place"]);
+        assert_eq!(kept.status.code(), Some(7), "{}", said(&kept));
+        assert!(
+            said(&kept).contains("/folder"),
+            "a folder that stays otherwise than it was is named: {}",
+            said(&kept)
+        );
+        let output = match way {
+            0 => site.try_coffer(&["restore", "alpha/files", "--in-place", "--conflict", "overwrite"]),
+            _ => {
+                let mut agent: Command = site.agent("restore");
+                agent.args(["--config", "files", "--in-place", "--server", &site.server]);
+                agent.output().unwrap()
+            }
+        };
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(lists(&data), before, "way {way}");
+        let attributes = support::succeed(Command::new("getfattr").arg("-d").arg(data.join("folder"))).stdout;
+        assert!(attributes.is_empty(), "{}", String::from_utf8_lossy(&attributes));
+    }
+}
+
+/// Where its time alone differs from the point's, it isn't as it was.
+#[test]
+fn links_and_pipes_get_their_times_back() {
+    let site = Site::start();
+    let (link, pipe) = (site.data().join("link"), site.data().join("pipe"));
+    fs::write(site.data().join("file"), "file").unwrap();
+    symlink("file", &link).unwrap();
+    mknod(&pipe, SFlag::S_IFIFO, Mode::from_bits_truncate(0o640), 0).unwrap();
+    assert!(site.capture().status.success());
+    let facts = || {
+        [&link, &pipe]
+            .map(|path| fs::symlink_metadata(path).unwrap())
+            .map(|found| (found.mtime(), found.mtime_nsec()))
+    };
+    let (before, number) = (facts(), fs::symlink_metadata(&pipe).unwrap().ino());
+    for path in [&link, &pipe] {
+        support::succeed(Command::new("touch").args(["--no-dereference", "--date", "2001-01-01"]).arg(path));
+    }
+    let mut agent: Command = site.agent("restore");
+    support::succeed(agent.args(["--config", "files", "--in-place", "--server", &site.server]));
+    assert_eq!(facts(), before);
+    assert_eq!(fs::symlink_metadata(&pipe).unwrap().ino(), number, "who waits at it goes on");
+}

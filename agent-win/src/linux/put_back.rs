@@ -14,6 +14,7 @@ use xattr::FileExt;
 
 use super::held_entry::HeldEntry;
 use super::held_folder::HeldFolder;
+use super::xattrs::take_off_others;
 use crate::scan::ObjectId;
 
 /// A name that stands for one entry of a directory.
@@ -75,14 +76,16 @@ impl HeldEntry {
 
     /// Sentences about what couldn't be put back. A link is given nothing but its owner and times, whatever it leads to.
     pub(crate) fn put_back(&self, meta: &NodeMeta) -> Vec<String> {
-        let mut lacking = Vec::new();
+        let (mut lacking, mut others) = (Vec::new(), Vec::new());
         let mut lack = |what: &str, done: io::Result<()>| {
             lacking.extend(done.err().map(|error| format!("was restored without its {what} ({error})")));
         };
+        let with_others =
+            |error: io::Error| format!("has attributes or an access list that the point hasn't ({error})");
         let file = &self.file;
+        // What's open only as itself has no other name that leads to itself.
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
         if !matches!(meta.kind, NodeKind::File | NodeKind::Directory) {
-            // What's open only as itself has no other name that leads to itself.
-            let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
             lack("owner", owned(|| chown(&itself, Some(meta.uid), Some(meta.gid))));
             if meta.kind == NodeKind::Symlink {
                 // They can be given by a name alone, which somebody else may have by now.
@@ -90,6 +93,7 @@ impl HeldEntry {
                     lack("attributes", Err(io::Error::other("those of links aren't put back")));
                 }
             } else {
+                others.extend(take_off_others(&itself, &meta.attrs).err().map(with_others));
                 for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
                     lack("attributes", xattr::set_deref(&itself, OsStr::from_bytes(&attr.name), &attr.value));
                 }
@@ -98,14 +102,17 @@ impl HeldEntry {
             let flags = UtimensatFlags::FollowSymlink;
             let set = utimensat(nix::fcntl::AT_FDCWD, &itself[..], &time(meta), &time(meta), flags);
             lack("times", set.map_err(io::Error::from));
+            lacking.append(&mut others);
             return lacking;
         }
         lack("owner", owned(|| fchown(file, Some(meta.uid), Some(meta.gid))));
+        others.extend(take_off_others(&itself, &meta.attrs).err().map(with_others));
         for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
             lack("attributes", file.set_xattr(OsStr::from_bytes(&attr.name), &attr.value));
         }
         lack("permissions", file.set_permissions(PermissionsExt::from_mode(meta.mode)));
         lack("times", futimens(file, &time(meta), &time(meta)).map_err(io::Error::from));
+        lacking.append(&mut others);
         lacking
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use coffer_format::node::{Attr, AttrKind, NodeKind, NodeMeta};
 
-use super::xattrs::attrs_of_path;
+use super::xattrs::{attrs_of_path, is_given};
 
 /// Whether a file in use has to wait for that.
 pub(crate) const REPLACES_AT_RESTART: bool = false;
@@ -47,8 +47,6 @@ pub(crate) fn has_attributes(path: &Path, meta: &NodeMeta) -> io::Result<bool> {
 
 /// Extended attributes but those that the system's policy gives by itself, in the order of their names.
 fn own(attrs: &[Attr]) -> BTreeMap<&[u8], &[u8]> {
-    let is_given =
-        |name: &[u8]| name == b"security.selinux" || name == b"security.evm" || name == b"security.ima";
     let own = attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr && !is_given(&attr.name));
     own.map(|attr| (&attr.name[..], &attr.value[..])).collect()
 }

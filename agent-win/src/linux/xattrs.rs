@@ -30,6 +30,25 @@ pub(crate) fn attrs_of_path(path: &Path, kind: NodeKind) -> io::Result<Attrs> {
     Ok(attrs)
 }
 
+/// Whether the system's policy gives an attribute by itself.
+pub(super) fn is_given(name: &[u8]) -> bool {
+    matches!(name, b"security.selinux" | b"security.evm" | b"security.ima")
+}
+
+/// Takes off what an object has and shouldn't: an access list that it inherited from its folder gives somebody what nobody gave.
+/// `itself` is a path that leads to nothing else.
+pub(super) fn take_off_others(itself: &str, wanted: &[Attr]) -> io::Result<()> {
+    let is_wanted = |name: &[u8]| {
+        is_given(name) || wanted.iter().any(|attr| attr.kind == AttrKind::Xattr && attr.name[..] == *name)
+    };
+    for name in supported(xattr::list_deref(itself))?.into_iter().flatten() {
+        if !is_wanted(name.as_bytes()) {
+            xattr::remove_deref(itself, &name)?;
+        }
+    }
+    Ok(())
+}
+
 fn supported(names: io::Result<xattr::XAttrs>) -> io::Result<Option<xattr::XAttrs>> {
     match names {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),

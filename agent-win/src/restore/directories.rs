@@ -60,6 +60,13 @@ impl Restoring {
         let is_theirs = !self.is_asked(&spot.shown)
             || matches!(self.rule, Existing::Nothing | Existing::Beside) && !is_as_it_was();
         let stays = self.is_drive(&spot.place) || (!is_new && is_theirs);
+        if !is_new && is_theirs && self.is_asked(&spot.shown) {
+            // Its times go with what's put into it; who may do what with it is another matter.
+            let has_access = platform::has_attributes(&folder.place(b"."), &meta);
+            if !has_access.unwrap_or(false) {
+                self.keep(index, &spot);
+            }
+        }
         let kept = (!stays).then_some(Kept { shown: spot.shown, meta });
         self.directories.entry(spot.place).or_insert(Directory { object, is_new, is_made, kept });
         self.decided.insert(index);

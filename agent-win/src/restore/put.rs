@@ -62,14 +62,17 @@ pub(super) fn judge_other(folder: &HeldFolder, name: &[u8], rule: Existing) -> i
     Ok(Verdict::Put)
 }
 
-/// Size, write time and attributes are those of the point; of a link, where it leads.
+/// Size, write time and attributes are those of the point; of a link, where it leads. The time of a device, FIFO or socket is that of its
+/// last use: it's the same all the same, and who uses it goes on.
 fn is_alike(place: &Path, stat: &Stat, meta: &NodeMeta) -> bool {
     if stat.kind != meta.kind {
         return false;
     }
     match meta.kind {
         NodeKind::Symlink => {
-            platform::is_same_link(place, meta) && platform::has_attributes(place, meta).unwrap_or(false)
+            stat.mtime_ns == meta.mtime_ns
+                && platform::is_same_link(place, meta)
+                && platform::has_attributes(place, meta).unwrap_or(false)
         }
         NodeKind::File => {
             (stat.size, stat.mtime_ns) == (meta.size, meta.mtime_ns)

@@ -225,6 +225,12 @@ impl Restoring {
                 return self.compare(index, spot, meta, object);
             }
             Verdict::Alike(object) => {
+                if self.rule.replaces() && meta.kind != NodeKind::Symlink {
+                    let entry = HeldEntry::open_file(&spot.folder, &spot.name)?;
+                    let is_it = entry.object()? == object;
+                    let lacking = if is_it { entry.put_back(&meta) } else { Vec::new() };
+                    lacking.into_iter().for_each(|what| self.lack(&spot.shown, what));
+                }
                 self.alike(index, &spot, object);
                 return Ok(());
             }
