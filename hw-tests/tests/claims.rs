@@ -83,6 +83,43 @@ fn a_point_with_far_fewer_files_than_the_last_is_told() {
     assert_eq!(site.status()["sentences"], serde_json::json!([]));
 }
 
+/// However few they were, and though the rest of the point is as it was.
+#[test]
+fn something_included_that_holds_no_file_is_told() {
+    let site = Site::start_with("[tape]\nenabled = false\n");
+    let at = |name: &str| site.data().join(name);
+    for folder in ["kept", "emptied/deep", "never"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    ["kept/file", "emptied/deep/file", "single"]
+        .into_iter()
+        .for_each(|name| fs::write(at(name), name).unwrap());
+    let includes = ["kept", "emptied", "never", "single"].map(|name| format!("{:?}", at(name))).join(", ");
+    let toml = format!("include = [{includes}]\nwhen = \"manual\"\n");
+    fs::write(site.path("files.toml"), toml).unwrap();
+    site.coffer(&["config", "set", "alpha", "files", site.path("files.toml").to_str().unwrap()]);
+    assert!(site.capture().status.success());
+    let status = site.status();
+    assert_eq!(status["sentences"], serde_json::json!([]));
+    let notes = status["notes"].to_string();
+    assert!(notes.contains("holds no file of") && notes.contains("/never"), "{notes}");
+
+    fs::remove_file(at("single")).unwrap();
+    fs::create_dir(at("single")).unwrap();
+    assert!(site.capture().status.success());
+    let said = site.status()["sentences"].to_string();
+    assert!(said.contains("restore point 2 holds no file of") && said.contains("/single"), "{said}");
+    fs::remove_dir(at("single")).unwrap();
+    fs::write(at("single"), "back").unwrap();
+    fs::remove_dir_all(at("emptied/deep")).unwrap();
+    assert!(site.capture().status.success());
+    let said = site.status()["sentences"].to_string();
+    assert!(said.contains("/emptied, and restore point 2, made") && !said.contains("/single"), "{said}");
+    fs::write(at("emptied/file"), "back").unwrap();
+    assert!(site.capture().status.success());
+    assert_eq!(site.status()["sentences"], serde_json::json!([]));
+}
+
 /// Two copies of one box give the same numbers to other points.
 #[test]
 fn an_agent_does_not_take_another_history_for_its_own() {

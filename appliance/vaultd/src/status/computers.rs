@@ -50,6 +50,8 @@ pub struct ConfigStatus {
     pub lacking: Option<String>,
     /// That the newest point holds far less than others of the last days.
     pub fewer: Option<String>,
+    /// That it holds no file of something that's included.
+    pub empty: Option<String>,
 }
 
 pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultError> {
@@ -93,6 +95,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             };
             let Judged { standing, at_risk_ms, why } = judged;
             let claimed = last.filter(|_| holds_files && !computer.revoked);
+            let compared = appliance.fewer.told(reading, (id, &config.toml), &points)?;
             configurations.push(ConfigStatus {
                 config: config.config,
                 name: config.name.clone(),
@@ -104,7 +107,8 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 at_risk_ms,
                 failure,
                 lacking: why,
-                fewer: appliance.fewer.sentence(reading, id, &points)?,
+                fewer: compared.sentence,
+                empty: compared.note,
             });
         }
         computers.push(ComputerStatus {
@@ -145,7 +149,7 @@ fn first_remark(
     }))
 }
 
-/// That nothing of a computer is captured any more.
+/// That nothing of a computer is captured any more, and that nothing of something included is kept.
 pub(super) fn notes(computers: &[ComputerStatus]) -> impl Iterator<Item = String> {
     let note = |computer: &ComputerStatus| {
         format!(
@@ -153,7 +157,13 @@ pub(super) fn notes(computers: &[ComputerStatus]) -> impl Iterator<Item = String
             computer.name
         )
     };
-    computers.iter().filter(|computer| computer.revoked).map(note)
+    let of_config = |computer: &ComputerStatus, config: &ConfigStatus| {
+        config.empty.as_ref().map(|empty| format!("{}: {}: {empty}.", computer.name, config.name))
+    };
+    let empty = computers.iter().filter(|computer| !computer.revoked).flat_map(move |computer| {
+        computer.configurations.iter().filter_map(move |config| of_config(computer, config))
+    });
+    computers.iter().filter(|computer| computer.revoked).map(note).chain(empty)
 }
 
 /// Why an agent that's there doesn't capture a configuration, in its own words.

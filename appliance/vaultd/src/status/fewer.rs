@@ -1,9 +1,11 @@
-//! Restore points that hold far less than others did a short time ago: somebody should have meant that.
+//! Restore points that hold far less than others did a short time ago, or of something that's included nothing at all: somebody should
+//! have meant that.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use coffer_agent::config::BackupConfig;
 use coffer_format::{ConfigId, PointSeq};
 use coffer_vault::browse::Point;
 use coffer_vault::extent::Extent;
@@ -28,41 +30,111 @@ struct Found {
     newest: PointSeq,
     ended: Instant,
     took: Duration,
-    sentence: Option<String>,
+    told: Told,
+}
+
+/// What there is to say, to be put after the names of computer and configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// That the newest point holds far less than another of the last days did.
+    pub(super) sentence: Option<String>,
+    /// That it holds no file of something that's included, and none of the last days did.
+    pub(super) note: Option<String>,
 }
 
 impl Fewer {
-    /// That the newest of these points holds far less than another of the last days did; newest first.
-    pub(super) fn sentence(
+    /// Compares the newest of these points with the others of the last days; newest first.
+    pub(super) fn told(
         &self,
         reading: &Reading,
-        config: ConfigId,
+        (config, toml): (ConfigId, &str),
         points: &[Point],
-    ) -> Result<Option<String>, VaultError> {
-        let Some(newest) = points.first() else { return Ok(None) };
+    ) -> Result<Told, VaultError> {
+        let Some(newest) = points.first() else { return Ok(Told::default()) };
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&config).cloned();
         if let Some(known) = known
             && (known.newest.0 == newest.point || known.ended.elapsed() < known.took * REST)
         {
-            return Ok(known.sentence);
+            return Ok(known.told);
         }
         let started = Instant::now();
         let compared: Vec<_> =
             points.iter().take_while(|point| point.closed_ms + COMPARED_MS >= newest.closed_ms).collect();
         let numbers: Vec<_> = compared.iter().map(|point| PointSeq(point.point)).collect();
+        let emptied = emptied(reading, config, &includes(toml), &compared)?;
         let extents = reading.extents(config, &numbers)?;
         let of = |point: &Point| extents.get(&PointSeq(point.point)).copied().unwrap_or_default();
         let compared: Vec<_> = compared.into_iter().map(|point| (point, of(point))).collect();
-        let sentence = say(&compared);
+        let told = Told { sentence: emptied.sentence.or_else(|| say(&compared)), note: emptied.note };
         let found = Found {
             newest: PointSeq(newest.point),
             ended: Instant::now(),
             took: started.elapsed(),
-            sentence: sentence.clone(),
+            told: told.clone(),
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(config, found);
-        Ok(sentence)
+        Ok(told)
     }
+}
+
+/// What a configuration includes, as restore points have it.
+fn includes(toml: &str) -> Vec<String> {
+    let included = BackupConfig::parse_stored(toml).map(|(config, _)| config.include).unwrap_or_default();
+    let as_kept = |include: String| match include.as_bytes().get(1) {
+        Some(b':') => format!("/{}", include.replace('\\', "/")),
+        _ => include,
+    };
+    included.into_iter().map(as_kept).collect()
+}
+
+/// Of what's included the newest point holds no file.
+fn emptied(
+    reading: &Reading,
+    config: ConfigId,
+    includes: &[String],
+    points: &[&Point],
+) -> Result<Told, VaultError> {
+    let mut told = Told::default();
+    let Some((newest, before)) = points.split_first() else { return Ok(told) };
+    let holds =
+        |point: &Point, path: &str| reading.holds_file_at(config, PointSeq(point.point), path.as_bytes());
+    for include in includes {
+        if holds(newest, include)? != Some(false) {
+            continue;
+        }
+        let mut had = None;
+        for point in before {
+            if holds(point, include)? == Some(true) {
+                had = Some(point);
+                break;
+            }
+        }
+        let plain: String =
+            include.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect();
+        match had {
+            Some(point) => {
+                told.sentence.get_or_insert_with(|| {
+                    format!(
+                        "restore point {} holds no file of {plain}, and restore point {}, made {} before it, did. If nobody meant that, restore \
+                         them from point {}; this is said for a week",
+                        newest.point,
+                        point.point,
+                        units::hours(newest.closed_ms.saturating_sub(point.closed_ms)),
+                        point.point
+                    )
+                });
+            }
+            None => {
+                told.note.get_or_insert_with(|| {
+                    format!(
+                        "restore point {} holds no file of {plain}: it's empty, or all of it is left out",
+                        newest.point
+                    )
+                });
+            }
+        }
+    }
+    Ok(told)
 }
 
 /// Compares the first point with the one that held most, to be put after the names of computer and configuration.
