@@ -351,3 +351,26 @@ fn links_and_pipes_get_their_times_back() {
     assert_eq!(facts(), before);
     assert_eq!(fs::symlink_metadata(&pipe).unwrap().ino(), number, "who waits at it goes on");
 }
+
+#[test]
+fn whoever_cannot_give_files_away_is_told_once() {
+    let site = Site::start();
+    fill(&site, 10, 1);
+    let (home, coffer) = (site.path("home"), site.path("coffer"));
+    fs::set_permissions(site.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(&home).unwrap();
+    fs::copy(support::program("coffer").get_program(), &coffer).unwrap();
+    support::succeed(Command::new("cp").arg("-a").arg(site.path("box/operator")).arg(home.join("operator")));
+    support::succeed(Command::new("chown").args(["-R", "65534:65534"]).arg(&home));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all"]).arg(coffer);
+    command.args(["restore", "alpha/files", "--to"]).arg(home.join("back"));
+    let output = command
+        .env("COFFER_SERVER", &site.server)
+        .env("COFFER_OPERATOR", home.join("operator"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    assert_eq!(said(&output).matches("not to its owner").count(), 1, "{}", said(&output));
+    assert_eq!(contents(&below(&site, &home.join("back"))), contents(&site.data()));
+}

@@ -15,6 +15,7 @@ use xattr::FileExt;
 use super::held_entry::HeldEntry;
 use super::held_folder::HeldFolder;
 use super::xattrs::take_off_others;
+use crate::restore::NOT_GIVEN;
 use crate::scan::ObjectId;
 
 /// A name that stands for one entry of a directory.
@@ -83,6 +84,9 @@ impl HeldEntry {
         let with_others =
             |error: io::Error| format!("has attributes or an access list that the point hasn't ({error})");
         let file = &self.file;
+        if !nix::unistd::geteuid().is_root() && !is_ours(meta) {
+            others.push(NOT_GIVEN.to_owned());
+        }
         // What's open only as itself has no other name that leads to itself.
         let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
         if !matches!(meta.kind, NodeKind::File | NodeKind::Directory) {
@@ -124,6 +128,11 @@ impl HeldEntry {
     pub(crate) fn put_as_stream(&self, _host: (&[u8], ObjectId), _name: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// Whether what's made belongs to whom it did.
+fn is_ours(meta: &NodeMeta) -> bool {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) == (meta.uid, meta.gid)
 }
 
 /// Only root can give files away.

@@ -97,6 +97,7 @@ impl Restoring {
         }
         self.folders.release();
         self.sync_names();
+        self.say_not_given();
         self.so_far();
         self.done
     }

@@ -39,6 +39,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// What's said of a file that's replaced later.
 pub const AT_RESTART: &str = "is in use; it's replaced when the computer next starts";
 
+/// What's said of a file whose owner only root could make it. Of many, one line says it.
+#[cfg_attr(windows, allow(dead_code, reason = "owners are given by rights there, not by a user's number"))]
+pub(crate) const NOT_GIVEN: &str =
+    "belongs to whoever restored it, not to its owner: only root can give files away";
+
 /// What is to be restored, and where to.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {

@@ -21,7 +21,7 @@ use super::specials::{self, Specials};
 use super::streams::{Stream, parted};
 use super::twin::Twin;
 use super::waiting::WaitingFiles;
-use super::{Goal, Restored};
+use super::{Goal, NOT_GIVEN, Restored};
 use crate::path::split;
 use crate::platform::{self, HeldEntry, HeldFolder};
 use crate::scan::ObjectId;
@@ -59,6 +59,8 @@ pub(super) struct Restoring {
     /// A folder on each disk that was written to.
     pub(super) disks: BTreeMap<u64, Arc<HeldFolder>>,
     pub(super) done: Restored,
+    /// The first that wasn't given to its owner, and how many there are.
+    not_given: Option<(Vec<u8>, u64)>,
 }
 
 /// A file or folder that's in its place.
@@ -96,6 +98,7 @@ impl Restoring {
             is_full: false,
             disks: BTreeMap::new(),
             done: Restored::default(),
+            not_given: None,
         })
     }
 
@@ -133,8 +136,22 @@ impl Restoring {
     }
 
     pub(super) fn lack(&mut self, path: &[u8], what: impl Into<String>) {
+        let what = what.into();
+        if what == NOT_GIVEN {
+            self.not_given.get_or_insert_with(|| (path.to_vec(), 0)).1 += 1;
+            return;
+        }
         if self.done.lacking.len() < LACKING_MAX {
-            self.done.lacking.push((path.to_vec(), what.into()));
+            self.done.lacking.push((path.to_vec(), what));
+        }
+    }
+
+    /// One line says of all that they aren't their owners'.
+    pub(super) fn say_not_given(&mut self) {
+        if let Some((first, count)) = self.not_given.take() {
+            let more =
+                if count > 1 { format!("; so it is with {} others", count - 1) } else { String::new() };
+            self.done.lacking.push((first, format!("{NOT_GIVEN}{more}")));
         }
     }
 
