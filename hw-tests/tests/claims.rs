@@ -147,6 +147,8 @@ fn an_agent_does_not_take_another_history_for_its_own() {
     fs::write(site.data().join("folder-2/file-2.txt"), b"edited in the second line").unwrap();
     fs::remove_file(site.data().join("folder-3/file-3.txt")).unwrap();
     capture(&site);
+    let told = site.status()["sentences"].to_string();
+    assert!(told.contains("remembers restore point 2 of files") && told.contains("was set back"), "{told}");
 
     swap(&mut site, "second", "first");
     fs::write(site.data().join("old.txt"), b"edited again, and longer than it was").unwrap();

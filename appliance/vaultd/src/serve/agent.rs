@@ -11,6 +11,7 @@ use coffer_vault::{PreparedPart, Session, VaultError};
 
 use super::Appliance;
 use crate::memories::Memories;
+use crate::units::local_time;
 
 /// Parts that wait for their commit while more packs come in.
 const PREPARED_MAX: usize = 3;
@@ -106,6 +107,30 @@ impl Serving<'_> {
         Ok(())
     }
 
+    /// An agent remembers the answer to a point that's newer than all that are here: it was here once.
+    fn note_set_back(&self, config: ConfigId, point: PointSeq, vault_ms: u64) -> Result<(), Failed> {
+        let vault = &self.appliance.vault;
+        let reading = vault.reading();
+        let newest = reading.points(config)?.first().map_or(0, |newest| newest.point);
+        let known = reading.configurations()?.into_iter().find(|known| known.config == config.0);
+        let Some(known) = known.filter(|_| point.0 > newest) else { return Ok(()) };
+        if !reading.missing_records()?.is_empty() {
+            // That has a sentence of its own.
+            return Ok(());
+        }
+        let sentence = format!(
+            "{} remembers restore point {} of {}, of {}, and this box doesn't have it: its vault was set back to an older state. What it had \
+             taken in since then is gone from it; computers send again what they still have.",
+            known.computer_name,
+            point.0,
+            known.name,
+            local_time(vault_ms)
+        );
+        vault.audit("box", &sentence)?;
+        self.appliance.trouble(sentence);
+        Ok(())
+    }
+
     fn take(&mut self, message: Message) -> Result<(), Failed> {
         let vault = &self.appliance.vault;
         let reading = vault.reading();
@@ -120,6 +145,7 @@ impl Serving<'_> {
                     self.parted.remove(&config);
                 } else if self.parted.insert(config) && !reading.must_recall(config)? {
                     self.appliance.memories.is_of_another_line(config, vault.now_ms());
+                    self.note_set_back(config, point, vault_ms)?;
                 }
             }
             Message::Begin { config } => {
