@@ -232,6 +232,22 @@ fn holes_are_not_sent() {
     bench.assert_all_there();
 }
 
+/// Zeros that are read where a hole was are bytes, and a restore would write them.
+#[test]
+fn holes_that_a_file_gets_later_are_holes() {
+    let bench = Bench::new();
+    bench.write("thinned", noise(1 << 20, 1));
+    bench.capture();
+    let before = bench.received();
+    let file = fs::File::options().write(true).open(bench.path("thinned")).unwrap();
+    file.set_len(0).unwrap();
+    file.set_len(8 << 20).unwrap();
+    file.write_all_at(&noise(100, 2), 5 << 20).unwrap();
+    bench.capture();
+    assert!(bench.received() - before <= 2 * 8192, "{}", bench.received() - before);
+    bench.assert_all_there();
+}
+
 #[test]
 fn a_touch_sends_no_bytes() {
     let bench = Bench::new();

@@ -75,11 +75,11 @@ pub(crate) struct Looks<'a> {
     pub(crate) before: Option<Style>,
 }
 
-/// Chooses. A file keeps its style as long as that's sensible, so that its memory stays of use.
+/// Chooses. A file keeps its style as long as that's sensible, so that its memory stays of use. Holes are kept in pages alone.
 pub(crate) fn style_of(looks: Looks<'_>) -> Style {
     match looks.before {
         Some(Style::Pages) if looks.size > 0 => return Style::Pages,
-        Some(Style::Content) if looks.size > WHOLE_MAX && looks.size < CONTENT_UNTIL => {
+        Some(Style::Content) if !looks.is_sparse && looks.size > WHOLE_MAX && looks.size < CONTENT_UNTIL => {
             return Style::Content;
         }
         _ => {}
