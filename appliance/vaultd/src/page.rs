@@ -78,6 +78,9 @@ fn page(appliance: &Appliance) -> impl warp::Reply + use<> {
     warp::reply::with_status(warp::reply::with_header(closed, "cache-control", "no-store"), code)
 }
 
+/// Of the table of computers. On a narrow screen each is said before its cell.
+const COLUMNS: [&str; 6] = ["Computer", "Backup", "State", "Data at risk", "Restore points", "Now"];
+
 fn render(status: &Status) -> String {
     let mut out = String::new();
     if status.sentences.is_empty() {
@@ -89,7 +92,8 @@ fn render(status: &Status) -> String {
     for note in &status.notes {
         out.push_str(&format!("<p>{}</p>", escape(note)));
     }
-    out.push_str("<table><tr><th>Computer</th><th>Backup</th><th>State</th><th>Data at risk</th><th>Restore points</th><th>Now</th></tr>");
+    let heads: String = COLUMNS.iter().map(|head| format!("<th>{head}</th>")).collect();
+    out.push_str(&format!("<table><tr>{heads}</tr>"));
     for computer in &status.computers {
         for config in &computer.configurations {
             let risk = match (config.at_risk_ms, config.protected_ms) {
@@ -104,13 +108,11 @@ fn render(status: &Status) -> String {
                 _ if computer.connected => "connected".into(),
                 _ => "not connected".into(),
             };
-            out.push_str(&format!(
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{risk}</td><td>{}</td><td>{now}</td></tr>",
-                escape(&computer.name),
-                escape(&config.name),
-                config.state.name(),
-                config.points
-            ));
+            let (state, points) = (config.state.name().to_owned(), config.points.to_string());
+            let cells = [escape(&computer.name), escape(&config.name), state, risk, points, now];
+            let cell = |(head, cell): (&&str, &String)| format!("<td title='{head}'>{cell}</td>");
+            let row: String = COLUMNS.iter().zip(&cells).map(cell).collect();
+            out.push_str(&format!("<tr>{row}</tr>"));
         }
     }
     out.push_str("</table>");
@@ -132,9 +134,11 @@ fn frame(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <meta http-equiv=refresh content=10><title>Coffer: {title}</title><style>\
-         body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fbfbf9}}\
+         body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fbfbf9;overflow-wrap:anywhere}}\
          h1{{font-size:1.4rem}}table{{border-collapse:collapse;width:100%}}th,td{{text-align:left;padding:.45rem .8rem .45rem 0;border-bottom:1px solid #dcdfe3}}\
          p.good,p.bad{{padding:.6rem .9rem;border-left:.3rem solid;background:#fff}}p.good{{border-color:#2c7a4b}}p.bad{{border-color:#b3372a}}\
+         @media(max-width:40rem){{th{{display:none}}tr,td{{display:block}}tr+tr{{padding:.6rem 0;border-bottom:1px solid #dcdfe3}}\
+         td{{padding:.1rem 0;border:0}}td::before{{content:attr(title);display:inline-block;width:8.5rem;color:#5b6570}}}}\
          </style><h1>Coffer at {title}</h1>{body}</html>"
     )
 }
