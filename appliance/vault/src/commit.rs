@@ -1,5 +1,5 @@
 //! Group commit. Whoever wants something durable queues it; one caller at a time takes the whole queue and makes it
-//! durable with three syncs: the packs, the metadata, the catalog.
+//! durable with three syncs: the packs, the metadata, the catalog. What was synced counts once its name stands for it.
 //!
 //! A batch that the disk has no room for leaves no trace: its transaction is rolled back, its records are cut off again, and what was
 //! refused didn't happen. What a failed sync left isn't known: after it nothing is taken in until the vault was reopened.
@@ -201,6 +201,8 @@ impl Vault {
             return done;
         }
         self.run_batch(&mut meta);
+        drop(meta);
+        self.tell_of_written_again();
         take().expect("a batch leaves an outcome for each of its works")
     }
 
@@ -255,6 +257,8 @@ impl Vault {
         if meta.open.is_none() {
             meta.open = Some(self.create_segment(Stream::Meta)?);
         }
+        // What the batch looks up in it is read by its name.
+        self.keep_meta_in_place(meta)?;
         let MetaState { db, open, next_lsn, .. } = meta;
         let open = open.as_mut().expect("made above");
         let transaction = db.transaction()?;
@@ -285,7 +289,9 @@ impl Vault {
             open.append_meta(&bytes, records)?;
             self.sync_file(&*open.file)?;
         }
-        let listed = catalog::put_segment(&transaction, &crate::vault::open_row(open));
+        let in_place = self.keep(open.id(), &mut open.file, open.len);
+        let listed =
+            in_place.and_then(|()| catalog::put_segment(&transaction, &crate::vault::open_row(open)));
         if let Err(error) = listed.and_then(|()| Ok(transaction.commit()?)) {
             if error.is_disk_full() {
                 // Their numbers are given out again: they must not be found when the vault is opened next.

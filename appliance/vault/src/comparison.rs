@@ -205,6 +205,11 @@ fn compare_listing(keeper: &dyn Keeper) -> Result<u64> {
         wrong += catalog::tidy(&transaction, keeper.is_mirror())?;
         Ok(transaction.commit()?)
     })?;
+    if !keeper.is_mirror() {
+        // What is listed and has no file is damaged too.
+        let listed = reading.segments()?.into_iter().filter(|state| state.on_disk && state.closed);
+        suspects.extend(listed.map(|state| state.segment).filter(|segment| !there.contains_key(segment)));
+    }
     for segment in suspects {
         if reading.readers.with(|db| catalog::is_listed_closed(db, segment))? {
             keeper.suspect(segment)?;

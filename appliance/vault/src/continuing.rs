@@ -11,9 +11,10 @@ use coffer_format::wire::{RefusalCode, SegmentHeld};
 use coffer_format::{FileHash, SegmentId, from_bytes};
 use ring::aead::LessSafeKey;
 
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, no_file};
 use crate::identity::{read_identity, write_identity};
 use crate::keys::{Opener, VaultKeys};
+use crate::placing::{clear, put_in_place};
 use crate::segment::{FileForm, parse_name, scan, segment_path, segments_dir};
 use crate::vault::{catalog_path, lock};
 use crate::{Result, VaultError};
@@ -232,6 +233,7 @@ impl Continuation {
             let path = segment_path(&self.dir, segment, form);
             let file = match RealDisk.open(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) if no_file(&error).is_some() => return Ok(Local::Unreadable),
                 other => other.map_err(VaultError::io("open", &path))?,
             };
             let size = file.size().map_err(VaultError::io("read", &path))?;
@@ -329,25 +331,15 @@ impl Continuation {
     fn write(&self, segment: SegmentId, form: FileForm, bytes: &[u8]) -> Result<()> {
         let path = segment_path(&self.dir, segment, form);
         let new = path.with_extension("new");
-        match RealDisk.remove(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(VaultError::io("remove", &new)(error));
-            }
-            _ => {}
-        }
+        clear(&RealDisk, &new)?;
         let file = RealDisk.create(&new).map_err(VaultError::io("create", &new))?;
         file.write_at(0, bytes).map_err(VaultError::io("write", &new))?;
         file.sync().map_err(VaultError::io("sync", &new))?;
-        RealDisk.rename(&new, &path).map_err(VaultError::io("rename", &path))?;
+        put_in_place(&RealDisk, &new, &path)?;
         if form == FileForm::Stub {
             // One whose header couldn't be read.
             let file = segment_path(&self.dir, segment, FileForm::Whole);
-            match RealDisk.remove(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(VaultError::io("remove", &file)(error));
-                }
-                _ => {}
-            }
+            clear(&RealDisk, &file)?;
         }
         let segments = segments_dir(&self.dir);
         RealDisk.sync_dir(&segments).map_err(VaultError::io("sync", &segments))

@@ -9,7 +9,7 @@ use coffer_format::{FileHash, SegmentId, from_bytes};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog::{self, DamageKind, SegmentRow, Stretch};
-use crate::reclaim::write_whole;
+use crate::placing::{clear, write_whole};
 use crate::seal::open_record;
 use crate::segment::{FileForm, read_contents, scan, segment_path};
 use crate::vault::Vault;
@@ -23,17 +23,12 @@ impl Vault {
         self.check_copy(segment, bytes)?;
         let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
         self.reading.files.forget(segment);
-        self.poison_unless_full(write_whole(&self.reading, &path, bytes))?;
+        self.poison_unless_full(write_whole(&self.reading, &path, bytes).map(drop))?;
         self.reading.files.forget(segment);
         self.list_returned(segment)?;
         self.reading.forget_met(segment);
         let stub = segment_path(&self.reading.dir, segment, FileForm::Stub);
-        match self.reading.disk.remove(&stub) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(VaultError::io("remove", &stub)(error))
-            }
-            _ => Ok(()),
-        }
+        clear(&*self.reading.disk, &stub)
     }
 
     fn check_copy(&self, segment: SegmentId, bytes: &[u8]) -> Result<()> {

@@ -35,6 +35,7 @@ mod mending;
 pub mod mirror;
 pub mod outline;
 mod places;
+mod placing;
 mod presence;
 mod provable;
 pub mod query;

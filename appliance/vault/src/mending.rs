@@ -15,9 +15,9 @@ use ring::aead::LessSafeKey;
 use rusqlite::{Connection, params};
 
 use crate::catalog::{self, DamageKind, SegmentRow, Stretch};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, no_file};
 use crate::import::{healed, put_pack};
-use crate::reclaim::put_in_place;
+use crate::placing::{clear, put_in_place};
 use crate::segment::{FileForm, OpenSegment, Scanned, read_contents, scan, segment_path, segments_dir};
 use crate::vault::{Vault, closed_row};
 use crate::{Result, VaultError};
@@ -245,12 +245,7 @@ impl Vault {
         let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
         let new = path.with_extension("new");
         let disk = &self.reading.disk;
-        match disk.remove(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(VaultError::io("remove", &new)(error));
-            }
-            _ => {}
-        }
+        clear(&**disk, &new)?;
         let index = found.index;
         let records = index.records.clone();
         let written = || -> Result<SegmentRow> {
@@ -282,7 +277,7 @@ impl Vault {
 }
 
 fn is_no_file(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
+    error.kind() == std::io::ErrorKind::NotFound || no_file(error).is_some()
 }
 
 /// What is audited; `left`: places that are damaged still.
@@ -389,7 +384,7 @@ fn hash_of(body: &[u8], end: &[u8]) -> FileHash {
 }
 
 /// The first `len` bytes of a file. What can't be read of them is nothing.
-fn read_all(file: &dyn DiskFile, len: u64) -> Vec<u8> {
+pub(crate) fn read_all(file: &dyn DiskFile, len: u64) -> Vec<u8> {
     let size = file.size().unwrap_or(0).min(len) as usize;
     let mut bytes = vec![0; len as usize];
     for (number, piece) in bytes[..size].chunks_mut(PIECE).enumerate() {

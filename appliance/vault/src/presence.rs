@@ -1,6 +1,7 @@
 //! The segments' files against what is listed: what was to go goes, and what should be there and isn't is damage.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use coffer_format::SegmentId;
 use coffer_format::event::Event;
@@ -8,9 +9,10 @@ use coffer_format::segment::{SegmentHeader, Stream};
 use rusqlite::{Connection, params};
 
 use crate::catalog::{self, DamageKind, Stretch};
+use crate::disk::{Disk, Named};
+use crate::placing::{clear, set_aside};
 use crate::reading::Reading;
-use crate::reclaim::write_whole;
-use crate::segment::{self, FileForm, OpenSegment, segment_path, segments_dir};
+use crate::segment::{self, FileForm, segment_path, segments_dir};
 use crate::vault::Vault;
 use crate::{Result, VaultError};
 
@@ -39,8 +41,7 @@ pub(crate) fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileFo
                 forms.entry(id).or_insert(FileForm::Stub);
             }
             None if name.ends_with(".new") => {
-                let path = dir.join(&name);
-                reading.disk.remove(&path).map_err(VaultError::io("remove", &path))?;
+                clear(&*reading.disk, &dir.join(&name))?;
             }
             None => {
                 tracing::warn!(name, "a file that isn't a segment lies among the segments; it's left alone")
@@ -139,24 +140,33 @@ pub(crate) fn remove_left_over(
 }
 
 impl Vault {
-    /// Looks whether every segment's file is there; nothing is read. What isn't there is damage from now on; a file that is still written
-    /// to is written again from what is open. Returns how many were missing.
+    /// Looks whether every segment's file is there; nothing is read. What isn't there is damage from now on, and so is what isn't a
+    /// file; a file that is still written to is written again from what is open. Returns how many were missing.
     pub fn look_for_missing(&self) -> Result<usize> {
-        self.check_writable()?;
+        let mut missing = self.keep_files_in_place()?;
         let forms = list_names(&self.reading)?;
         let known = self.reading.readers.with(catalog::all_damage)?;
         let is_known =
             |segment| known.iter().any(|(stretch, _)| stretch.segment == segment && stretch.offset == 0);
-        let mut missing = 0;
         // The list of files is older than what is asked here: what has come since has its file.
         for state in self.segments()?.into_iter().filter(|state| state.on_disk) {
             let segment = state.segment;
-            if forms.get(&segment) == Some(&FileForm::Whole) || self.is_there(segment)? {
+            if forms.get(&segment) == Some(&FileForm::Whole) {
                 continue;
             }
-            if !self.write_again(segment)? && !is_known(segment) && self.is_on_disk(segment)? {
+            let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+            let disk = &*self.reading.disk;
+            let lay_there = set_aside(disk, &path)?;
+            if is_file(disk, &path)? {
+                continue;
+            }
+            if !is_known(segment) && self.is_on_disk(segment)? {
                 tracing::error!(%segment, "a segment's file is missing; a copy from tape or HQ heals it");
-                let (len, detail) = (catalog::WHOLE_FILE, "its file is missing".into());
+                let detail = lay_there.map_or_else(
+                    || "its file is missing".into(),
+                    |what| format!("its file is missing: {what} lay in its place, which was moved aside"),
+                );
+                let (len, detail) = (catalog::WHOLE_FILE, detail.as_str().into());
                 self.reading.files.forget(segment);
                 self.record(vec![Event::StretchDamaged { segment, offset: 0, len, detail }])?;
             }
@@ -165,51 +175,14 @@ impl Vault {
         Ok(missing)
     }
 
-    fn is_there(&self, segment: SegmentId) -> Result<bool> {
-        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
-        match self.reading.disk.open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            other => other.map(|_| true).map_err(VaultError::io("open", &path)),
-        }
-    }
-
     fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {
         Ok(self.segments()?.iter().any(|state| state.segment == segment && state.on_disk))
     }
-
-    /// Where the segment is open for writing, its bytes are still at hand, though its file has no name any more. `false`: it isn't.
-    fn write_again(&self, segment: SegmentId) -> Result<bool> {
-        let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
-        let mut written =
-            data.open_segment(segment).map(|open| write_anew(&self.reading, open)).transpose()?;
-        drop(data);
-        if written.is_none() {
-            let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
-            let open = meta.open.as_mut().filter(|open| open.id() == segment);
-            written = open.map(|open| write_anew(&self.reading, open)).transpose()?;
-        }
-        self.reading.files.forget(segment);
-        if written.is_some() {
-            tracing::error!(%segment, "the file of a segment was removed while it's written to; it was written again");
-            self.audit(
-                "box",
-                &format!(
-                    "the file of segment {segment} was removed while it was written to; it was written again"
-                ),
-            )?;
-        }
-        Ok(written.is_some())
-    }
 }
 
-/// Writes all that was written so far of a segment to a new file of its name, and goes on with that.
-fn write_anew(reading: &Reading, open: &mut OpenSegment) -> Result<()> {
-    let path = segment_path(&reading.dir, open.id(), FileForm::Whole);
-    let mut bytes = vec![0; open.len as usize];
-    open.file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
-    write_whole(reading, &path, &bytes)?;
-    open.file = reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
-    Ok(())
+fn is_file(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let named = disk.look_up(path).map_err(VaultError::io("look at", path))?;
+    Ok(matches!(named, Named::File(_)))
 }
 
 /// A file that is listed and isn't there is damage.
@@ -241,12 +214,8 @@ pub(crate) fn list_missing(reading: &Reading, db: &mut Connection) -> Result<()>
 
 pub(crate) fn remove_file(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<()> {
     reading.files.forget(segment);
-    let path = segment_path(&reading.dir, segment, form);
-    match reading.disk.remove(&path) {
-        // It was missing, or an earlier run got that far.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        other => other.map_err(VaultError::io("remove", &path))?,
-    }
+    // It may have been missing, or an earlier run got that far.
+    clear(&*reading.disk, &segment_path(&reading.dir, segment, form))?;
     let dir = segments_dir(&reading.dir);
     reading.disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
 }

@@ -7,7 +7,6 @@
 //! there. So is what isn't there: a file that is listed, a record between two others. `coffer verify` then says what it touches.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::ErrorKind;
 use std::path::Path;
 
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer};
@@ -15,6 +14,7 @@ use coffer_format::{Lsn, SegmentId, from_bytes};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog::{self, DamageKind, Opened, SegmentRow, Stretch};
+use crate::disk::no_file;
 use crate::presence::{list_by_name_only, list_files, list_missing, remove_file, remove_left_over};
 use crate::reading::Reading;
 use crate::recover::{Recovered, Recovery, recover, uncovered};
@@ -245,7 +245,7 @@ impl CatchUp<'_> {
         tracing::error!(%segment, what, "a segment can't be read; a copy from tape or HQ heals it");
         let path = segment_path(&self.reading.dir, segment, form);
         let file = match self.reading.disk.open(&path) {
-            Err(error) if error.kind() == ErrorKind::IsADirectory => None,
+            Err(error) if no_file(&error).is_some() => None,
             opened => Some(opened.map_err(VaultError::io("open", &path))?),
         };
         let size = file.as_ref().map_or(Ok(0), |file| file.size()).map_err(VaultError::io("read", &path))?;
@@ -347,7 +347,7 @@ fn known(db: &Connection) -> Result<BTreeSet<SegmentId>> {
 fn is_shorter_than_one_record(reading: &Reading, segment: SegmentId, form: FileForm) -> Result<bool> {
     let path = segment_path(&reading.dir, segment, form);
     match reading.disk.open(&path).and_then(|file| file.size()) {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(false),
+        Err(error) if no_file(&error).is_some() => Ok(false),
         size => Ok(size.map_err(VaultError::io("open", &path))? <= SegmentHeader::LEN as u64),
     }
 }

@@ -5,8 +5,6 @@
 //! number of verified copies is elsewhere. Metadata segments always stay.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use coffer_format::entry::Body;
@@ -20,12 +18,12 @@ use serde::Serialize;
 
 use crate::catalog;
 use crate::commit::Batch;
-use crate::disk::Disk;
 use crate::healing::HealNeed;
+use crate::placing::write_whole;
 use crate::presence::remove_file;
 use crate::provable::{each_map, readable};
 use crate::reading::Reading;
-use crate::segment::{FileForm, read_contents, segment_path, segments_dir};
+use crate::segment::{FileForm, read_contents, segment_path};
 use crate::vault::{SegmentState, Vault};
 use crate::{Result, VaultError};
 
@@ -256,7 +254,7 @@ impl Vault {
     fn write_stub(&self, segment: SegmentId) -> Result<()> {
         let reading = &self.reading;
         let bytes = reading.stub_of(segment)?;
-        write_whole(reading, &segment_path(&reading.dir, segment, FileForm::Stub), &bytes)
+        write_whole(reading, &segment_path(&reading.dir, segment, FileForm::Stub), &bytes).map(drop)
     }
 
     /// Segments with chunks that a session has sent but may not have named yet.
@@ -275,37 +273,6 @@ impl Vault {
             Ok(busy)
         })
     }
-}
-
-/// Writes a file so that it's there whole or not at all.
-pub(crate) fn write_whole(reading: &Reading, path: &Path, bytes: &[u8]) -> Result<()> {
-    let new = path.with_extension("new");
-    match reading.disk.remove(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(VaultError::io("remove", &new)(error));
-        }
-        _ => {}
-    }
-    let file = reading.disk.create(&new).map_err(VaultError::io("create", &new))?;
-    file.write_at(0, bytes).map_err(VaultError::io("write", &new))?;
-    file.sync().map_err(VaultError::io("sync", &new))?;
-    put_in_place(&*reading.disk, &new, path)?;
-    let dir = segments_dir(&reading.dir);
-    reading.disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
-}
-
-/// Gives a new file its name. A folder of that name is no segment: it's moved aside, and left alone.
-pub(crate) fn put_in_place(disk: &dyn Disk, new: &Path, path: &Path) -> Result<()> {
-    let renamed = match disk.rename(new, path) {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => {
-            let aside = |number: u32| path.with_extension(format!("folder{number}"));
-            let moved = (1..100).map(aside).find(|aside| disk.rename(path, aside).is_ok());
-            tracing::warn!(?path, ?moved, "a folder lay in a segment's place");
-            disk.rename(new, path)
-        }
-        renamed => renamed,
-    };
-    renamed.map_err(VaultError::io("rename", new))
 }
 
 /// A closed data segment, and how many verified copies of it are elsewhere.

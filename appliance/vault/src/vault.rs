@@ -13,12 +13,13 @@ use rusqlite::Connection;
 
 use crate::catalog::{self, ChunkLocation, SegmentRow};
 use crate::commit::Work;
-use crate::disk::{Disk, DiskFile, ReadOnlyDisk};
+use crate::disk::{Disk, DiskFile, Named, ReadOnlyDisk};
 use crate::identity::{read_or_mend_identity, write_identity};
 use crate::intake::Accepted;
 use crate::keys::{BoxKey, Opener, RecoveryPublic, VaultKeys};
+use crate::placing::WrittenAgain;
 use crate::reading::Reading;
-use crate::segment::{OpenSegment, SegmentFiles, segments_dir};
+use crate::segment::{FileForm, OpenSegment, SegmentFiles, segment_path, segments_dir};
 use crate::takeover::Begun;
 use crate::{Clock, Result, VaultError, rebuild};
 
@@ -46,6 +47,7 @@ pub struct Vault {
     pub(crate) queue: Mutex<VecDeque<Box<dyn Work>>>,
     pub(crate) in_flight: Mutex<Vec<Weak<Mutex<Accepted>>>>,
     pub(crate) begun: Begun,
+    pub(crate) written_again: Mutex<WrittenAgain>,
     /// Held for reading while a session looks chunks up and names them; for writing while a segment is dropped.
     pub(crate) gate: std::sync::RwLock<()>,
     next_segment: AtomicU64,
@@ -193,6 +195,7 @@ impl Vault {
             queue: Mutex::default(),
             in_flight: Mutex::default(),
             begun: Begun::default(),
+            written_again: Mutex::default(),
             gate: std::sync::RwLock::default(),
             next_segment: AtomicU64::new(found.next_segment.0),
             read_only: AtomicBool::new(false),
@@ -255,11 +258,26 @@ impl Vault {
     }
 
     pub(crate) fn create_segment(&self, stream: Stream) -> Result<OpenSegment> {
-        let segment = SegmentId(self.next_segment.fetch_add(1, Ordering::SeqCst));
+        let segment = self.next_free_number()?;
         let keys = self.reading.files.keys();
         let header =
             keys.header(self.identity.vault, self.identity.org, segment, stream, self.clock.now_ms())?;
         OpenSegment::create(&*self.reading.disk, &self.reading.dir, &keys, header)
+    }
+
+    /// A number whose name nothing has: what lies there and is no file may have been put in the place of a segment that nobody
+    /// knows of any more.
+    fn next_free_number(&self) -> Result<SegmentId> {
+        loop {
+            let segment = SegmentId(self.next_segment.fetch_add(1, Ordering::SeqCst));
+            let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+            match self.reading.disk.look_up(&path).map_err(VaultError::io("look at", &path))? {
+                Named::Other(what) => {
+                    tracing::warn!(?path, what, "its number isn't given to a segment")
+                }
+                Named::Nothing | Named::File(_) => return Ok(segment),
+            }
+        }
     }
 
     pub(crate) fn sync_file(&self, file: &dyn DiskFile) -> Result<()> {
@@ -270,7 +288,7 @@ impl Vault {
         })
     }
 
-    /// Makes all packs so far durable. Packs may go on coming in meanwhile.
+    /// Makes all packs so far durable, in files that are found by their names. Packs may go on coming in meanwhile.
     pub(crate) fn sync_data(&self) -> Result<Synced> {
         let (synced, files) = {
             let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
@@ -292,6 +310,7 @@ impl Vault {
             (Synced { generation, chunks, segments, data: up_to }, files)
         };
         files.iter().try_for_each(|file| self.sync_file(&**file))?;
+        self.keep_data_in_place()?;
         Ok(synced)
     }
 
@@ -328,7 +347,8 @@ impl Vault {
         }
         self.sync_data()?;
         self.close_meta(meta)?;
-        meta.unsynced.iter().try_for_each(|(_, file)| self.sync_file(&**file))
+        meta.unsynced.iter().try_for_each(|(_, file)| self.sync_file(&**file))?;
+        self.keep_meta_in_place(meta)
     }
 
     /// Numbers below that one are never given out again.
@@ -362,8 +382,9 @@ impl Vault {
 
     /// Makes closed metadata segments durable, then lists them as closed.
     pub(crate) fn sync_closed_meta(&self, meta: &mut MetaState) -> Result<()> {
-        for (row, file) in &meta.unsynced {
+        for (row, file) in &mut meta.unsynced {
             self.sync_file(&**file)?;
+            self.keep(row.segment, file, row.bytes)?;
             catalog::put_segment(&meta.db, row)?;
         }
         meta.unsynced.clear();
@@ -399,9 +420,11 @@ impl DataState {
         open.chain(closed).next().cloned()
     }
 
-    /// A segment that packs go to.
-    pub(crate) fn open_segment(&mut self, segment: SegmentId) -> Option<&mut OpenSegment> {
-        [&mut self.fresh, &mut self.bulk].into_iter().flatten().find(|open| open.id() == segment)
+    /// Files that packs go to, or went to since the last sync, and how many bytes were written to each.
+    pub(crate) fn files(&mut self) -> impl Iterator<Item = (SegmentId, u64, &mut Arc<dyn DiskFile>)> {
+        let open = [&mut self.fresh, &mut self.bulk].into_iter().flatten();
+        let open = open.map(|open| (open.id(), open.len, &mut open.file));
+        open.chain(self.closed.iter_mut().map(|(_, row, file)| (row.segment, row.bytes, file)))
     }
 
     fn slot(&mut self, stream: Stream) -> &mut Option<OpenSegment> {

@@ -62,7 +62,13 @@ impl Healing {
 
     /// Files that are gone are noticed without anything being read.
     fn look_for_missing(&mut self, appliance: &Appliance) {
-        if appliance.vault.is_read_only() || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        if appliance.vault.is_read_only() {
+            return;
+        }
+        if let Err(error) = appliance.vault.keep_files_in_place() {
+            tracing::error!(%error, "a segment that is written to may not be found by its name; it's looked at again");
+        }
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
             return;
         }
         self.looked = Some(Instant::now());

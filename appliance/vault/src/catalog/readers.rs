@@ -79,7 +79,8 @@ impl Readers {
     pub(crate) fn forget_pages(&self) -> Result<()> {
         self.renew(|| {
             let io = |source| VaultError::Io { doing: "read", path: self.path.clone(), source };
-            match RealDisk.open(&self.path) {
+            // It may be a link to a faster disk.
+            match std::fs::canonicalize(&self.path).and_then(|path| RealDisk.open(&path)) {
                 Ok(file) => file.forget_cached().map_err(io),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(io(error)),

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, FileMark, Named};
 
 /// When the power is cut, and which choice of unsynced writes survives.
 #[derive(Debug, Clone, Copy)]
@@ -184,6 +184,11 @@ impl Disk for CrashDisk {
         state.alive()?;
         Ok(Arc::new(CrashFile { node: state.find(path)?, disk: self.clone() }))
     }
+    fn look_up(&self, path: &Path) -> io::Result<Named> {
+        let state = self.state();
+        state.alive()?;
+        Ok(state.now.get(path).map_or(Named::Nothing, |node| Named::File(mark_of(node))))
+    }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
         state.alive()?;
@@ -221,6 +226,10 @@ impl Disk for CrashDisk {
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(self.state().free.unwrap_or(1 << 40))
     }
+}
+
+fn mark_of(node: &Arc<Mutex<Node>>) -> FileMark {
+    FileMark { device: 0, number: Arc::as_ptr(node).addr() as u64 }
 }
 
 /// What the operating system says of it.
@@ -278,6 +287,10 @@ impl DiskFile for CrashFile {
     fn size(&self) -> io::Result<u64> {
         self.disk.state().alive()?;
         Ok(self.node().now.len() as u64)
+    }
+    fn mark(&self) -> io::Result<FileMark> {
+        self.disk.state().alive()?;
+        Ok(mark_of(&self.node))
     }
     fn truncate(&self, size: u64) -> io::Result<()> {
         let mut state = self.disk.state();

@@ -8,17 +8,48 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use thiserror::Error;
+
 pub use crash::{CrashDisk, PowerCut};
 pub use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 
-/// Files in directories. A created or renamed file survives a power cut only after `sync_dir`.
+/// Which file it is on its disk, whatever its name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMark {
+    pub device: u64,
+    pub number: u64,
+}
+
+/// What a name stands for. A link stands for itself, not for what it leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Nothing,
+    File(FileMark),
+    /// Something that isn't a regular file: what it is, for a person.
+    Other(&'static str),
+}
+
+/// Something else than a regular file has the name of one.
+#[derive(Debug, Error)]
+#[error("{0} lies in its place")]
+struct NoFile(&'static str);
+
+/// What lies in a file's place, for a person, where an error says that it's no regular file.
+pub(crate) fn no_file(error: &io::Error) -> Option<String> {
+    error.get_ref()?.downcast_ref::<NoFile>().map(NoFile::to_string)
+}
+
+/// Files in directories. A created or renamed file survives a power cut only after `sync_dir`. What isn't a regular file is never opened,
+/// and links are never followed.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file; it must not exist.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing; for reading alone where the disk takes no writes.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// Names of the files in a directory.
+    /// What that name stands for just now.
+    fn look_up(&self, path: &Path) -> io::Result<Named>;
+    /// Names of the regular files in a directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -34,6 +65,8 @@ pub trait DiskFile: Send + Sync {
     /// Fills `buffer`, or fails with `UnexpectedEof`.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
     fn size(&self) -> io::Result<u64>;
+    /// Which file it is.
+    fn mark(&self) -> io::Result<FileMark>;
     fn truncate(&self, size: u64) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
     /// Has what is read next come from the medium, not from memory, as far as it's durable.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::{Disk, DiskFile, RealDisk};
+use super::{Disk, DiskFile, FileMark, Named, RealDisk};
 
 /// Files of a disk that takes no writes, as if it took them.
 pub struct ReadOnlyDisk {
@@ -68,6 +68,14 @@ impl Disk for ReadOnlyDisk {
         let file = self.below.open(path)?;
         self.make_folder_of(&above)?;
         Ok(Arc::new(CopiedFile { at: Mutex::new(At::Below(file)), above, disk: self.below.clone() }))
+    }
+
+    fn look_up(&self, path: &Path) -> io::Result<Named> {
+        match self.below.look_up(&self.above(path))? {
+            Named::Nothing if self.is_removed(path) => Ok(Named::Nothing),
+            Named::Nothing => self.below.look_up(path),
+            above => Ok(above),
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -162,6 +170,9 @@ impl DiskFile for CopiedFile {
     }
     fn size(&self) -> io::Result<u64> {
         self.reading().size()
+    }
+    fn mark(&self) -> io::Result<FileMark> {
+        self.reading().mark()
     }
     fn truncate(&self, size: u64) -> io::Result<()> {
         self.writing()?.truncate(size)

@@ -9,7 +9,7 @@ use coffer_format::{SegmentId, from_bytes};
 use ring::aead::LessSafeKey;
 
 use super::{FileForm, segment_path};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, no_file};
 use crate::keys::{Opener, VaultKeys};
 use crate::{Result, VaultError};
 
@@ -73,10 +73,10 @@ impl SegmentFiles {
         let path = segment_path(&self.vault, segment, form);
         let file = self.disk.open(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => VaultError::NotOnDisk(vec![segment]),
-            std::io::ErrorKind::IsADirectory => {
-                VaultError::Damaged { segment, offset: 0, what: "a folder lies in its place".into() }
-            }
-            _ => VaultError::Io { doing: "open", path: path.clone(), source },
+            _ => match no_file(&source) {
+                Some(what) => VaultError::Damaged { segment, offset: 0, what },
+                None => VaultError::Io { doing: "open", path: path.clone(), source },
+            },
         })?;
         let mut bytes = [0; SegmentHeader::LEN];
         let damaged = |what: String| VaultError::Damaged { segment, offset: 0, what };

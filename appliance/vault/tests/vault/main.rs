@@ -21,6 +21,7 @@ mod maps;
 mod mending;
 mod mirror;
 mod model;
+mod replaced;
 mod round_trip;
 mod scrubbing;
 mod takeover;

@@ -196,6 +196,7 @@ impl Running {
             jobs.spawn_blocking(move || advertiser.withdraw());
         }
         while jobs.join_next().await.is_some() {}
+        keep_files_in_place(&self.appliance).await;
         Ok(Ended::Stopped)
     }
 }
@@ -206,6 +207,19 @@ pub enum Ended {
     Stopped,
     /// The vault is older than what HQ knows: the next start takes that up.
     SetBack,
+}
+
+/// The next start goes by the files' names: what somebody put in their places since they were last looked at isn't what counts.
+async fn keep_files_in_place(appliance: &Arc<Appliance>) {
+    let vault = appliance.vault.clone();
+    if vault.is_read_only() {
+        return;
+    }
+    match tokio::task::spawn_blocking(move || vault.keep_files_in_place()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "a segment may not be found by its name at the next start"),
+        Err(panic) => tracing::error!(%panic, "it couldn't be seen whether the segments are in their places"),
+    }
 }
 
 /// Resolves when HQ has shown that the vault was set back; never where that was tried to mend already.

@@ -1,0 +1,238 @@
+//! Somebody else puts something in the place of a file of the vault while it runs: what is acknowledged from then on comes back all the
+//! same, and a catalog that isn't the vault's own is never believed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use coffer_format::event::Place;
+use coffer_format::segment::Stream;
+use coffer_format::{ComputerId, ConfigId, NodeId};
+use coffer_vault::disk::{CrashDisk, Disk, PowerCut};
+use coffer_vault::verify::Verdict;
+use coffer_vault::{Vault, VaultError};
+
+use crate::absence::verify;
+use crate::support::Random;
+use crate::support::agent::{Agent, Memory, PAGE};
+use crate::support::fixture::{Fixture, enrol};
+use crate::support::restored::check_point;
+
+fn told(vault: &Vault) -> String {
+    vault.reading().audit_log(30).unwrap().into_iter().map(|entry| entry.what + "\n").collect()
+}
+
+fn check_all(vault: &Arc<Vault>, config: ConfigId, memory: &Memory, case: &str) {
+    for (point, model) in &memory.points {
+        if let Err(error) = check_point(vault.reading(), config, *point, model) {
+            panic!("{case}: point {point}: {error}");
+        }
+    }
+}
+
+const REPLACEMENTS: [&str; 8] = [
+    "a copy",
+    "half a copy",
+    "nothing",
+    "a folder",
+    "a pipe",
+    "a link to nowhere",
+    "a link to itself",
+    "/dev/null",
+];
+
+fn replace(path: &Path, with: &str) {
+    let bytes = std::fs::read(path).unwrap();
+    let beside = path.with_extension("seg.beside");
+    match with {
+        "a copy" => std::fs::write(&beside, &bytes).unwrap(),
+        "half a copy" => std::fs::write(&beside, &bytes[..bytes.len() / 2]).unwrap(),
+        "nothing" => return std::fs::remove_file(path).unwrap(),
+        "a folder" => {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(&beside).unwrap();
+        }
+        "a pipe" => nix::unistd::mkfifo(&beside, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        "a link to nowhere" => std::os::unix::fs::symlink("/nowhere/at/all", &beside).unwrap(),
+        "a link to itself" => std::os::unix::fs::symlink(path, &beside).unwrap(),
+        to => std::os::unix::fs::symlink(to, &beside).unwrap(),
+    }
+    std::fs::rename(&beside, path).unwrap();
+}
+
+/// A vault of which all three streams are being written.
+struct World {
+    fixture: Fixture,
+    vault: Arc<Vault>,
+    computer: ComputerId,
+    config: ConfigId,
+    memory: Memory,
+    files: [NodeId; 2],
+}
+
+fn world(fixture: Fixture) -> World {
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    let mut random = Random::new(5);
+    let fresh = agent.make_file(NodeId::ROOT, "fresh", random.bytes(3 * PAGE));
+    agent.close().unwrap();
+    agent.stream = Stream::Bulk;
+    let bulk = agent.make_file(NodeId::ROOT, "bulk", random.bytes(4 * PAGE));
+    agent.close().unwrap();
+    let memory = agent.leave();
+    World { fixture, vault, computer, config, memory, files: [fresh, bulk] }
+}
+
+impl World {
+    /// Something new in each stream.
+    fn try_capture(&mut self, seed: u64) -> coffer_vault::Result<()> {
+        let mut random = Random::new(seed);
+        let memory = std::mem::take(&mut self.memory);
+        let mut agent = Agent::resume(&self.vault, self.computer, self.config, memory)?;
+        let captured =
+            [Stream::Fresh, Stream::Bulk].into_iter().zip(self.files).try_for_each(|(stream, file)| {
+                agent.stream = stream;
+                agent.overwrite(file, PAGE, &random.bytes(PAGE));
+                agent.close().map(drop)
+            });
+        self.memory = agent.leave();
+        captured
+    }
+}
+
+#[test]
+fn what_is_put_in_the_place_of_a_file_that_is_written_to_takes_nothing_with_it() {
+    for with in REPLACEMENTS {
+        let mut world = world(Fixture::real());
+        let states = world.vault.segments().unwrap();
+        let streams: Vec<Stream> = states.iter().map(|state| state.stream).collect();
+        assert!([Stream::Meta, Stream::Fresh, Stream::Bulk].iter().all(|stream| streams.contains(stream)));
+        for state in states {
+            let case = format!("{with} in the place of {:?}", state.stream);
+            let path = world.fixture.segment_path(state.segment.0);
+            replace(&path, with);
+            world.try_capture(state.segment.0).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert!(path.symlink_metadata().unwrap().is_file(), "{case}");
+            assert!(told(&world.vault).contains("it was written again"), "{case}: {}", told(&world.vault));
+            world.vault.look_at_suspects().unwrap();
+            assert_eq!(world.vault.reading().known_damage().unwrap(), [], "{case}");
+            check_all(&world.vault, world.config, &world.memory, &case);
+        }
+        let World { fixture, vault, config, memory, .. } = world;
+        drop(vault);
+        // What the segments say alone.
+        fixture.delete_catalog();
+        let vault = fixture.open();
+        assert_eq!(verify(&vault).verdict, Verdict::Whole, "{with}");
+        check_all(&vault, config, &memory, with);
+    }
+}
+
+/// Nothing is written meanwhile: it's noticed all the same, and a segment that is closed then is whole.
+#[test]
+fn a_replaced_file_is_put_right_though_nothing_is_written() {
+    let world = world(Fixture::real());
+    for state in world.vault.segments().unwrap() {
+        replace(&world.fixture.segment_path(state.segment.0), "half a copy");
+        assert_eq!(world.vault.keep_files_in_place().unwrap(), 1, "{:?}", state.stream);
+        assert_eq!(world.vault.keep_files_in_place().unwrap(), 0, "{:?}", state.stream);
+    }
+    for state in world.vault.segments().unwrap() {
+        replace(&world.fixture.segment_path(state.segment.0), "a copy");
+    }
+    world.vault.roll().unwrap();
+    let World { fixture, vault, config, memory, .. } = world;
+    drop(vault);
+    fixture.delete_catalog();
+    let vault = fixture.open();
+    assert_eq!(verify(&vault).verdict, Verdict::Whole);
+    check_all(&vault, config, &memory, "closed");
+}
+
+/// What was acknowledged after a copy took the file's place is durable under its name, wherever the power is cut.
+#[test]
+fn a_replaced_file_is_written_again_so_that_no_power_cut_takes_what_was_acknowledged() {
+    let run = |cut: Option<u64>, number: usize| {
+        let disk = Arc::new(CrashDisk::new());
+        let mut world = world(Fixture::on(disk.clone()));
+        let segment = world.vault.segments().unwrap()[number].segment;
+        let path = world.fixture.segment_path(segment.0);
+        let bytes = world.fixture.segment_bytes(segment.0);
+        let beside = path.with_extension("seg.beside");
+        let file = disk.create(&beside).unwrap();
+        file.write_at(0, &bytes).and_then(|()| file.sync()).unwrap();
+        disk.rename(&beside, &path).unwrap();
+        disk.sync_dir(path.parent().unwrap()).unwrap();
+        let before = disk.operations();
+        if let Some(after) = cut {
+            disk.cut_power(PowerCut { at_operation: before + after, seed: after + 1 });
+        }
+        let captured = world.try_capture(9);
+        assert_eq!(captured.is_ok(), cut.is_none(), "{captured:?}");
+        let World { mut fixture, vault, config, memory, .. } = world;
+        drop(vault);
+        fixture.disk = Arc::new(disk.reboot());
+        fixture.delete_catalog();
+        let vault = fixture.open();
+        check_all(&vault, config, &memory, &format!("segment {number}, cut {cut:?}"));
+        disk.operations() - before
+    };
+    for number in 0..3 {
+        for cut in 0..run(None, number) {
+            run(Some(cut), number);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_in_a_closed_segments_place_is_missing_and_heals() {
+    for with in &REPLACEMENTS[2..] {
+        for is_running in [true, false] {
+            let case = format!("{with}, running: {is_running}");
+            let World { fixture, vault, config, memory, .. } = world(Fixture::real());
+            vault.roll().unwrap();
+            let state = vault.segments().unwrap().into_iter().find(|one| one.stream == Stream::Bulk).unwrap();
+            let place = Place::Hq { name: "branch".into() };
+            vault.record_copies(vec![(state.segment, state.hash.unwrap(), place)]).unwrap();
+            let path = fixture.segment_path(state.segment.0);
+            let copy = std::fs::read(&path).unwrap();
+            let vault = match is_running {
+                true => vault,
+                false => {
+                    drop(vault);
+                    fixture.open()
+                }
+            };
+            if !is_running {
+                drop(vault);
+                replace(&path, with);
+                let vault = fixture.open();
+                check_missing(&vault, &state, &case);
+                vault.import_segment(state.segment, &copy).unwrap();
+                check_all(&vault, config, &memory, &case);
+                continue;
+            }
+            replace(&path, with);
+            // Whatever needs it names it, and the rest comes.
+            let read = vault.reading().read_segment(state.segment, 0, &mut [0; 10]);
+            assert!(
+                matches!(read, Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) | Ok(10)),
+                "{case}: {read:?}"
+            );
+            assert_eq!(vault.look_for_missing().unwrap(), 1, "{case}");
+            assert!(path.symlink_metadata().is_err(), "{case}: it's moved aside");
+            check_missing(&vault, &state, &case);
+            vault.import_segment(state.segment, &copy).unwrap();
+            assert_eq!(vault.look_for_missing().unwrap(), 0, "{case}");
+            assert_eq!(verify(&vault).verdict, Verdict::Whole, "{case}");
+            check_all(&vault, config, &memory, &case);
+        }
+    }
+}
+
+fn check_missing(vault: &Arc<Vault>, state: &coffer_vault::SegmentState, case: &str) {
+    assert_eq!(vault.reading().known_damage().unwrap(), [(state.segment, 0)], "{case}");
+    let needs = vault.reading().to_heal().unwrap();
+    assert_eq!(needs.iter().map(|need| need.segment).collect::<Vec<_>>(), [state.segment], "{case}");
+    assert_eq!(vault.reading().prove().unwrap().verdict, Verdict::Heals, "{case}");
+}
