@@ -5,6 +5,7 @@
 //! refused didn't happen. What a failed sync left isn't known: after it nothing is taken in until the vault was reopened.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use coffer_format::entry::{Body, Entry};
 use coffer_format::event::Event;
@@ -16,11 +17,15 @@ use coffer_format::{FileHash, Locator, Lsn, Writer, limits};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog::{self, Doubt};
+use crate::comparison::Comparison;
 use crate::reading::{MapLink, Reading, append_page, resolve};
 use crate::seal::{seal_record, write_compressed};
 use crate::segment::OpenSegment;
 use crate::vault::{MetaState, Vault};
 use crate::{Result, VaultError};
+
+/// So many batches in a row may leave their journal as it is because others wait.
+const UNFOLDED_MAX: u32 = 64;
 
 /// A queued piece of work, which knows where its outcome goes.
 pub(crate) trait Work: Send {
@@ -214,13 +219,15 @@ impl Vault {
     fn run_batch(&self, meta: &mut MetaState) {
         let mut waiting: Vec<Box<dyn Work>> =
             self.queue.lock().expect("nothing panics while queueing").drain(..).collect();
-        let Err(error) = self.check_writable().and_then(|()| self.try_batch(meta, &mut waiting)) else {
+        let ran = self.check_writable().and_then(|()| self.mend_replaced(meta));
+        let Err(error) = ran.and_then(|()| self.try_batch(meta, &mut waiting)) else {
             return;
         };
         tracing::error!(%error, "a batch was not committed");
         // SQLite may have failed to roll back: then nobody knows what the next batch would stand on.
         let is_full = error.is_disk_full() && meta.db.is_autocommit();
-        let is_remade = !is_full && error.is_of_broken_catalog() && self.remake_for(meta, &error);
+        let is_broken = || error.is_of_broken_catalog() || self.reading.readers.is_replaced();
+        let is_remade = !is_full && is_broken() && self.remake_for(meta, &error);
         if !is_full && !is_remade {
             self.poison();
         }
@@ -246,6 +253,20 @@ impl Vault {
         }
         self.reading.readers.doubt(Doubt::Rows);
         true
+    }
+
+    /// Makes a catalog anew that somebody else wrote to: what it says is no ground to put anything on.
+    fn mend_replaced(&self, meta: &mut MetaState) -> Result<()> {
+        if !self.reading.readers.is_replaced() {
+            return Ok(());
+        }
+        self.remake(meta, catalog::REPLACED)?;
+        self.reading.readers.take_doubt();
+        catalog::note_care(&meta.db, catalog::MENDED, self.now_ms())?;
+        catalog::note_care(&meta.db, catalog::MENDED_ROWS, 0)?;
+        let anew = Comparison { made_anew: Some(catalog::REPLACED.to_owned()), ..Comparison::default() };
+        self.to_audit.lock().map_err(|_| VaultError::ReadOnly)?.extend(anew.sentence());
+        Ok(())
     }
 
     fn try_batch(&self, meta: &mut MetaState, waiting: &mut [Box<dyn Work>]) -> Result<()> {
@@ -284,6 +305,8 @@ impl Vault {
             run_one(&mut batch, &mut **work)?;
         }
         let Batch { bytes, records, next_lsn: after, .. } = batch;
+        // All that the batch goes by was read from the right catalog.
+        self.reading.readers.check_seal()?;
         let before = open.end();
         if !bytes.is_empty() {
             open.append_meta(&bytes, records)?;
@@ -307,13 +330,15 @@ impl Vault {
 }
 
 impl Vault {
-    /// When nothing waits, moves the catalog's journal into the catalog, so that disk use follows what is kept. A reader
-    /// that is busy just now puts it off to the next batch.
-    fn fold_journal(&self, db: &Connection) {
-        if !self.queue.lock().is_ok_and(|queue| queue.is_empty()) {
+    /// When nothing waits, or not for long, moves the catalog's journal into the catalog, so that disk use follows what is kept. A
+    /// reader that is busy just now puts it off to the next time. Called after whatever writes to the catalog.
+    pub(crate) fn fold_journal(&self, db: &Connection) {
+        let is_busy = !self.queue.lock().is_ok_and(|queue| queue.is_empty());
+        if is_busy && self.unfolded.fetch_add(1, Ordering::SeqCst) < UNFOLDED_MAX {
             return;
         }
-        if let Err(error) = catalog::fold_journal(db) {
+        self.unfolded.store(0, Ordering::SeqCst);
+        if let Err(error) = self.reading.readers.fold(db) {
             tracing::warn!(%error, "the catalog's journal could not be folded in; it's tried again");
         }
     }

@@ -33,10 +33,13 @@ pub struct Comparison {
 impl Comparison {
     /// What was wrong and was put right, in a sentence for a person.
     pub fn sentence(&self) -> Option<String> {
+        self.told().map(|told| format!("{told}: nothing needs to be done"))
+    }
+
+    /// The same, whatever else needs to be done.
+    pub(crate) fn told(&self) -> Option<String> {
         if let Some(why) = &self.made_anew {
-            return Some(format!(
-                "the catalog was damaged ({why}); it was made again from the segments: nothing needs to be done"
-            ));
+            return Some(format!("the catalog was damaged ({why}); it was made again from the segments"));
         }
         let tables: Vec<&str> = self.wrong.iter().map(|one| one.table).collect();
         let (rows, were) = match self.rows() {
@@ -45,9 +48,20 @@ impl Comparison {
             rows => (format!("{rows} wrong rows"), "they were"),
         };
         let tables = tables.join(", ");
-        Some(format!(
-            "the catalog had {rows} (in {tables}); {were} made again from the segments: nothing needs to be done"
-        ))
+        Some(format!("the catalog had {rows} (in {tables}); {were} made again from the segments"))
+    }
+
+    /// What both of them found.
+    pub(crate) fn and(mut self, more: Comparison) -> Comparison {
+        for one in more.wrong {
+            match self.wrong.iter_mut().find(|known| known.table == one.table) {
+                Some(known) => known.rows += one.rows,
+                None => self.wrong.push(one),
+            }
+        }
+        self.made_anew = self.made_anew.or(more.made_anew);
+        self.not_compared = self.not_compared.or(more.not_compared);
+        self
     }
 
     /// How many rows were wrong.

@@ -133,8 +133,14 @@ impl Vault {
         Ok(written)
     }
 
-    /// Audits which files were written again. What a read met meanwhile in their places is no damage of them any more.
+    /// Audits what happened in a batch, and which files were written again. What a read met meanwhile in their places is no damage of them any more.
     pub(crate) fn tell_of_written_again(&self) {
+        let sentences = self.to_audit.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
+        for sentence in sentences {
+            if let Err(error) = self.audit("box", &sentence) {
+                tracing::error!(sentence, %error, "that couldn't be audited");
+            }
+        }
         let Ok(written) = self.written_again.lock().map(|mut written| std::mem::take(&mut *written)) else {
             return;
         };

@@ -79,7 +79,9 @@ impl Vault {
                 note.execute(params![one.config.0, one.point.0, one.ms])?;
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.fold_journal(&meta.db);
+        Ok(())
     }
 }
 

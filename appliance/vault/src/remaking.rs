@@ -72,7 +72,9 @@ impl Keeper for Vault {
         let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
         let moment = Moment { applied: Lsn(meta.next_lsn.0 - 1), growing: self.growing(&meta)? };
         catalog::forget_pages(&meta.db)?;
-        work(&mut meta.db, &moment)
+        work(&mut meta.db, &moment)?;
+        self.fold_journal(&meta.db);
+        Ok(())
     }
 }
 
@@ -102,6 +104,9 @@ impl Vault {
 
     fn try_compare(&self, doubt: Doubt, pace: &mut Pace<'_>) -> Result<Option<Comparison>> {
         let reading = &self.reading;
+        if reading.readers.is_replaced() {
+            return self.make_catalog_anew(catalog::REPLACED.into()).map(Some);
+        }
         reading.readers.forget_pages()?;
         if !reading.readers.path().exists() {
             return self.make_catalog_anew("its file was gone".into()).map(Some);
@@ -119,6 +124,12 @@ impl Vault {
             Err(error) if error.is_of_broken_catalog() => {
                 self.make_catalog_anew(error.refusal().sentence).map(Some)
             }
+            // What is still written to isn't compared, and what is wrong elsewhere may be wrong there.
+            Ok(Some(found)) if found.rows() > 0 && !self.is_read_only() => {
+                self.roll()?;
+                let more = comparison::compare(self, pace)?;
+                Ok(Some(found.and(more.unwrap_or_default())))
+            }
             // What nothing but the catalog knows may be unreadable, and can be forgotten.
             Ok(Some(found)) if doubt == Doubt::Pages && found.sentence().is_none() => {
                 self.make_catalog_anew("it couldn't be read".into()).map(Some)
@@ -135,6 +146,7 @@ impl Vault {
             catalog::note_care(&meta.db, catalog::MENDED, now_ms)?;
             catalog::note_care(&meta.db, catalog::MENDED_ROWS, found.rows())?;
         }
+        self.fold_journal(&meta.db);
         Ok(())
     }
 
@@ -156,10 +168,13 @@ impl Vault {
         let path = reading.readers.path();
         self.close_all(meta)?;
         let mut made = catalog::create_beside(path)?;
-        catalog::take_along(&meta.db, &made);
+        if !reading.readers.is_replaced() {
+            catalog::take_along(&meta.db, &made);
+        }
         let found = rebuild::fill(reading, &mut made)?;
         found.notes.iter().for_each(|note| tracing::warn!(note, "when the catalog was made anew"));
         // From here on there's no way back: without a catalog nothing is taken in.
+        reading.readers.lift_seal();
         meta.db = Connection::open_in_memory()?;
         let opened = reading.readers.renew(|| {
             catalog::put_in_place(path, made)?;
@@ -175,6 +190,6 @@ impl Vault {
         meta.next_lsn = found.next_lsn;
         self.go_on_from(found.next_segment);
         reading.forget_entries();
-        Ok(())
+        self.watch_catalog(meta)
     }
 }

@@ -156,6 +156,8 @@ impl Vault {
                 note.execute(params![segment.0, bytes, now_ms, is_sound])?;
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.fold_journal(&meta.db);
+        Ok(())
     }
 }

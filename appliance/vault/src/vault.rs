@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use coffer_format::entry::{DataUpTo, Watermark};
@@ -48,6 +48,10 @@ pub struct Vault {
     pub(crate) in_flight: Mutex<Vec<Weak<Mutex<Accepted>>>>,
     pub(crate) begun: Begun,
     pub(crate) written_again: Mutex<WrittenAgain>,
+    /// What happened in a batch and is audited after it.
+    pub(crate) to_audit: Mutex<Vec<String>>,
+    /// Batches since the catalog's journal was last folded.
+    pub(crate) unfolded: AtomicU32,
     /// Held for reading while a session looks chunks up and names them; for writing while a segment is dropped.
     pub(crate) gate: std::sync::RwLock<()>,
     next_segment: AtomicU64,
@@ -196,15 +200,29 @@ impl Vault {
             in_flight: Mutex::default(),
             begun: Begun::default(),
             written_again: Mutex::default(),
+            to_audit: Mutex::default(),
+            unfolded: AtomicU32::new(0),
             gate: std::sync::RwLock::default(),
             next_segment: AtomicU64::new(found.next_segment.0),
             read_only: AtomicBool::new(false),
             _lock: lock,
         };
+        vault.watch_catalog(&*vault.meta.lock().map_err(|_| VaultError::ReadOnly)?)?;
         let lost = if found.is_new { vault.note_lost()? } else { None };
         let lost = lost.map(|lost| format!("the catalog was made again from the segments: {lost}"));
         let notes = mended.into_iter().chain(found.notes).chain(lost).collect();
         Ok((vault, notes))
+    }
+
+    /// From here on whatever somebody else writes to the catalog is noticed.
+    pub(crate) fn watch_catalog(&self, meta: &MetaState) -> Result<()> {
+        let readers = &self.reading.readers;
+        catalog::fold_by_hand(&meta.db)?;
+        if let Err(error) = readers.fold(&meta.db) {
+            tracing::warn!(%error, "the catalog's journal could not be folded in; it's tried again");
+        }
+        readers.close_seal();
+        Ok(())
     }
 
     pub fn id(&self) -> VaultId {

@@ -102,24 +102,30 @@ impl Report {
             0 => gaps,
             doubtful => format!("{gaps}; {doubtful} points may be older than they were, or lack files"),
         };
+        let places = match self.damage.len() {
+            0 => String::new(),
+            places => format!("{places} damaged places, "),
+        };
         let judged = match self.verdict {
             Verdict::Whole if self.elsewhere > 0 => {
                 "every kept point can be restored, part of it from tape or HQ".into()
             }
             Verdict::Whole => "every kept point can be restored from here".into(),
             Verdict::Heals => format!(
-                "{} damaged places, {} versions can't be restored from this disk, but verified copies have all of it",
-                self.damage.len(),
+                "{places}{} versions can't be restored from this disk, but verified copies have all of it",
                 self.touched_count
             ),
             Verdict::Lost => format!(
-                "{} damaged places, {} versions can't be restored from this disk, {} of them from no verified copy either{gaps}",
-                self.damage.len(),
+                "{places}{} versions can't be restored from this disk, {} of them from no verified copy either{gaps}",
                 self.touched_count,
                 self.lost_count
             ),
         };
-        let catalog = self.catalog.sentence().into_iter().chain(self.catalog.not_compared.clone());
+        let mended = match self.verdict {
+            Verdict::Whole => self.catalog.sentence(),
+            Verdict::Heals | Verdict::Lost => self.catalog.told(),
+        };
+        let catalog = mended.into_iter().chain(self.catalog.not_compared.clone());
         catalog.fold(judged, |all, more| format!("{all}; {more}"))
     }
 }

@@ -7,6 +7,7 @@ mod listing;
 mod readers;
 mod recalls;
 mod schema;
+mod seal;
 mod shadow;
 mod tree;
 
@@ -29,9 +30,10 @@ pub(crate) use listing::{
 pub(crate) use readers::{Doubt, Readers};
 pub(crate) use recalls::{NOW, goes_by_others, may_lack, times_gone_on_without, unknown_since_newest_part};
 pub(crate) use schema::{
-    ALIVE, CAME_BACK, Opened, create_beside, fold_journal, forget_pages, is_asked_for, is_broken,
+    ALIVE, CAME_BACK, Opened, create_beside, fold_by_hand, forget_pages, is_asked_for, is_broken,
     open_writer, put_in_place, remake, take_along, wrong_names, wrong_pages,
 };
+pub(crate) use seal::REPLACED;
 pub(crate) use shadow::Shadow;
 pub(crate) use shadow::WrongRows;
 pub(crate) use tree::{ChainEnd, Head, find_head};

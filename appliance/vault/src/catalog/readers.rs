@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rusqlite::Connection;
 
 use super::schema;
+use super::seal::{Seal, replaced};
 use crate::disk::{Disk, RealDisk};
 use crate::{Result, VaultError};
 
@@ -25,6 +26,7 @@ pub(crate) struct Readers {
     path: PathBuf,
     pool: Mutex<Pool>,
     doubt: AtomicU8,
+    seal: Seal,
 }
 
 /// Connections that nobody uses just now. A catalog that took the place of another is a generation of its own.
@@ -36,15 +38,16 @@ struct Pool {
 
 impl Readers {
     pub(crate) fn new(path: &Path) -> Readers {
-        Readers { path: path.into(), pool: Mutex::default(), doubt: AtomicU8::new(0) }
+        Readers { path: path.into(), pool: Mutex::default(), doubt: AtomicU8::new(0), seal: Seal::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs `work` with a connection of its own.
+    /// Runs `work` with a connection of its own. Refused while the catalog isn't the one that was written.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.check_seal()?;
         let (generation, connection) = self.take().inspect_err(|error| match self.path.exists() {
             true => self.hear(error),
             false => self.doubt(Doubt::Pages),
@@ -54,7 +57,43 @@ impl Readers {
         if pool.idle.len() < 4 && pool.generation == generation {
             pool.idle.push(connection);
         }
+        drop(pool);
+        // What was read may be of what was put there meanwhile.
+        self.check_seal()?;
         outcome
+    }
+
+    /// Fails where somebody else wrote to the catalog.
+    pub(crate) fn check_seal(&self) -> Result<()> {
+        if self.is_replaced() { Err(replaced()) } else { Ok(()) }
+    }
+
+    /// Whether somebody else wrote to the catalog. It's to be made anew then.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let is_replaced = !self.seal.holds(&self.path);
+        if is_replaced {
+            self.doubt(Doubt::Pages);
+        }
+        is_replaced
+    }
+
+    /// From here on only [`Readers::fold`] may change the catalog's file.
+    pub(crate) fn close_seal(&self) {
+        self.seal.close(&self.path);
+    }
+
+    /// The catalog's file changes until the seal is closed again.
+    pub(crate) fn lift_seal(&self) {
+        self.seal.lift();
+    }
+
+    /// Moves the journal into the catalog's file.
+    pub(crate) fn fold(&self, writer: &Connection) -> Result<()> {
+        let folded = self.seal.renew(&self.path, || schema::fold_journal(writer));
+        if self.is_replaced() {
+            tracing::error!("the catalog isn't what was left there; it's made anew from the segments");
+        }
+        folded
     }
 
     fn take(&self) -> Result<(u64, Connection)> {

@@ -200,8 +200,13 @@ const WAITS: Duration = Duration::from_secs(5);
 /// How long a commit waits for those who read the journal just now.
 const FOLD_WAITS: Duration = Duration::from_millis(50);
 
+/// From here on the journal is moved into the catalog only where that's asked for.
+pub(crate) fn fold_by_hand(db: &Connection) -> Result<()> {
+    Ok(db.execute_batch("PRAGMA wal_autocheckpoint = 0")?)
+}
+
 /// Moves the journal into the catalog, if nobody reads what is in it for longer.
-pub(crate) fn fold_journal(db: &Connection) -> Result<()> {
+pub(super) fn fold_journal(db: &Connection) -> Result<()> {
     db.busy_timeout(FOLD_WAITS)?;
     let folded = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     db.busy_timeout(WAITS)?;

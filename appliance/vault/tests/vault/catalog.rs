@@ -110,7 +110,10 @@ fn flip(path: &Path, random: &mut Random) -> String {
     // In place: whoever has it open has this file open.
     use std::os::unix::fs::FileExt;
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let changed = file.metadata().unwrap().modified().unwrap();
     file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+    // A medium that forgets tells nobody.
+    file.set_modified(changed).unwrap();
     format!("byte {at} (page {}), bit {bit}", at / 4096 + 1)
 }
 

@@ -76,7 +76,7 @@ fn a_failed_sync_makes_the_vault_read_only_until_it_is_reopened() {
 
 #[test]
 fn a_failed_sync_while_closing_a_segment_counts_too() {
-    let Box { disk, vault, agent, .. } = set_up();
+    let Box { disk, vault, agent, fixture: _kept } = set_up();
     disk.fail_syncs(true);
     assert!(matches!(vault.roll(), Err(VaultError::ReadOnly)));
     disk.fail_syncs(false);
@@ -163,7 +163,7 @@ fn a_disk_that_is_full_at_any_byte_loses_nothing() {
 
 #[test]
 fn a_disk_that_fails_while_nothing_is_written_is_noticed_by_a_trial_and_a_full_one_is_waited_for() {
-    let Box { disk, vault, mut agent, .. } = set_up();
+    let Box { disk, vault, mut agent, fixture: _kept } = set_up();
     vault.try_write().unwrap();
     disk.set_free(Some(0));
     assert!(vault.try_write().unwrap_err().is_disk_full());

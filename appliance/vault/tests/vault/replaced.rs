@@ -236,3 +236,57 @@ fn check_missing(vault: &Arc<Vault>, state: &coffer_vault::SegmentState, case: &
     assert_eq!(needs.iter().map(|need| need.segment).collect::<Vec<_>>(), [state.segment], "{case}");
     assert_eq!(vault.reading().prove().unwrap().verdict, Verdict::Heals, "{case}");
 }
+
+/// How an older catalog comes to be there.
+fn put_catalog(path: &Path, older: &[u8], is_renamed: bool) {
+    match is_renamed {
+        false => std::fs::write(path, older).unwrap(),
+        true => {
+            let beside = path.with_extension("older");
+            std::fs::write(&beside, older).unwrap();
+            std::fs::rename(&beside, path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_older_catalog_is_not_believed_and_is_made_again() {
+    for (case, is_renamed) in [("written over", false), ("renamed", true)] {
+        for next_is_a_capture in [false, true] {
+            let case = format!("{case}, then a capture: {next_is_a_capture}");
+            let mut world = world(Fixture::real());
+            let path = world.fixture.dir().join("catalog.sqlite");
+            let older = std::fs::read(&path).unwrap();
+            world.try_capture(1).unwrap();
+            world.try_capture(2).unwrap();
+            put_catalog(&path, &older, is_renamed);
+            if next_is_a_capture {
+                // Its beginning is refused, and so the agent comes again.
+                let memory = world.memory.clone();
+                let refused = world.try_capture(3).unwrap_err();
+                assert!(refused.to_string().contains("try again"), "{case}: {refused}");
+                world.memory = memory;
+                world.vault.audit("test", "a commit makes it right").unwrap();
+                world.try_capture(3).unwrap();
+            } else {
+                let refused = world.vault.reading().points(world.config).unwrap_err();
+                assert!(refused.to_string().contains("try again"), "{case}: {refused}");
+                assert!(world.vault.reading().doubts_catalog().unwrap(), "{case}");
+                let report = verify(&world.vault);
+                assert_eq!(report.verdict, Verdict::Whole, "{case}: {report:?}");
+                assert!(report.sentence().contains("it was made again"), "{case}: {}", report.sentence());
+            }
+            assert!(
+                told(&world.vault).contains("another file was put in its place"),
+                "{}",
+                told(&world.vault)
+            );
+            check_all(&world.vault, world.config, &world.memory, &case);
+            world.try_capture(4).unwrap();
+            check_all(&world.vault, world.config, &world.memory, &case);
+            let World { fixture, vault, config, memory, .. } = world;
+            drop(vault);
+            check_all(&fixture.open(), config, &memory, &case);
+        }
+    }
+}

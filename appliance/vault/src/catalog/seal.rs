@@ -1,0 +1,154 @@
+//! How the catalog's file was left by whoever writes it, so that another file in its place is noticed before anything is read from it.
+//!
+//! Between two foldings of the journal nothing is written to the file itself. So its number, its length and the time of its last change
+//! stay as they were, and where they don't, somebody else wrote there. What the medium changes by itself doesn't show here: comparing
+//! with the segments finds that.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, TryLockError};
+
+use coffer_format::wire::RefusalCode;
+
+use crate::{Result, VaultError};
+
+/// Why a catalog is made anew that somebody else wrote to.
+pub(crate) const REPLACED: &str =
+    "another file was put in its place, or it was written to, while the box ran";
+
+/// So often is a catalog made anew because of its seal, in one run. After that it's the file system that doesn't keep times, or somebody
+/// who won't stop: making it anew again and again would keep the box from everything else.
+const BREAKS_MAX: u32 = 5;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Seal {
+    state: Mutex<State>,
+    /// How often it was closed after it had been broken.
+    breaks: AtomicU32,
+}
+
+#[derive(Default)]
+enum State {
+    /// Nobody watches over it.
+    #[default]
+    Open,
+    Closed(Look),
+    /// It isn't what was left there.
+    Broken,
+}
+
+/// A file from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    device: u64,
+    number: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Look {
+    fn of(path: &Path) -> Option<Look> {
+        let of = std::fs::metadata(path).ok()?;
+        let changed = (of.mtime(), of.mtime_nsec());
+        Some(Look { device: of.dev(), number: of.ino(), bytes: of.len(), changed })
+    }
+}
+
+impl State {
+    fn look(&mut self, path: &Path) -> bool {
+        if let State::Closed(left) = self
+            && Look::of(path) != Some(*left)
+        {
+            *self = State::Broken;
+        }
+        !matches!(self, State::Broken)
+    }
+}
+
+impl Seal {
+    /// As it is now, it's right.
+    pub(super) fn close(&self, path: &Path) {
+        let mut state = self.state.lock().expect("nothing panics while it holds a seal");
+        if matches!(*state, State::Broken) && self.breaks.fetch_add(1, Ordering::SeqCst) + 1 == BREAKS_MAX {
+            tracing::error!(
+                "the catalog was written to by another program again and again, or its file system doesn't keep times: until cofferd is \
+                 restarted this isn't looked at any more"
+            );
+        }
+        *state = match self.breaks.load(Ordering::SeqCst) < BREAKS_MAX {
+            true => Look::of(path).map_or(State::Broken, State::Closed),
+            false => State::Open,
+        };
+    }
+
+    /// From here on it changes, until it's closed again. One that is broken stays so.
+    pub(super) fn lift(&self) {
+        let mut state = self.state.lock().expect("nothing panics while it holds a seal");
+        if matches!(*state, State::Closed(_)) {
+            *state = State::Open;
+        }
+    }
+
+    /// Whether the file is what was left there. While its writer writes to it nobody else can tell, and the writer has looked.
+    pub(super) fn holds(&self, path: &Path) -> bool {
+        match self.state.try_lock() {
+            Ok(mut state) => state.look(path),
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Poisoned(_)) => false,
+        }
+    }
+
+    /// Runs `write`, which writes to the file, and leaves it as it is then; where it isn't what was left there, nothing is run.
+    pub(super) fn renew<T>(&self, path: &Path, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut state = self.state.lock().expect("nothing panics while it holds a seal");
+        if !state.look(path) {
+            return Err(replaced());
+        }
+        let written = write();
+        if matches!(*state, State::Closed(_)) {
+            *state = Look::of(path).map_or(State::Broken, State::Closed);
+        }
+        written
+    }
+}
+
+/// What whoever wants something of it is told meanwhile.
+pub(super) fn replaced() -> VaultError {
+    VaultError::refused(
+        RefusalCode::Busy,
+        format!(
+            "the catalog isn't what the box left there ({REPLACED}): it's made again from the segments by itself, so try again in a \
+             few minutes"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_writes_breaks_it_and_what_its_writer_writes_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog");
+        let seal = Seal::default();
+        std::fs::write(&path, b"a catalog").unwrap();
+        assert!(seal.holds(&path), "nobody watches yet");
+        seal.close(&path);
+        seal.renew(&path, || Ok(std::fs::write(&path, b"a folded catalog").unwrap())).unwrap();
+        assert!(seal.holds(&path));
+        for breaks in 1..=BREAKS_MAX {
+            std::fs::write(&path, vec![b'x'; breaks as usize]).unwrap();
+            assert!(!seal.holds(&path));
+            assert!(seal.renew(&path, || Ok(())).is_err(), "nothing is folded into it");
+            seal.lift();
+            assert!(!seal.holds(&path), "only closing it makes it right");
+            seal.close(&path);
+            assert!(seal.holds(&path));
+        }
+        std::fs::write(&path, b"again").unwrap();
+        assert!(seal.holds(&path), "it can't go on like that for ever");
+    }
+}
