@@ -1,5 +1,7 @@
 //! Taking records into the catalog as they become whole. Only what came since the last time is read.
 
+use std::collections::HashSet;
+
 use coffer_format::SegmentId;
 use coffer_format::entry::Body;
 use coffer_format::event::Event;
@@ -45,12 +47,17 @@ impl Mirror {
         let mut bytes = vec![0; (here.bytes - from) as usize];
         readable.file.read_at(from, &mut bytes).map_err(VaultError::io("read", "a segment"))?;
         let found = scan(&bytes, &readable.key, 0);
-        if stream == Stream::Meta && !follows(db, &found)? {
+        let follows = stream != Stream::Meta || follows(db, &found)?;
+        if !follows && !self.is_all_taken_before(db, segment)? {
             return Ok(());
         }
         for record in &found.index.records {
             let record = IndexEntry { offset: record.offset + from, ..record.clone() };
             self.take_record(db, segment, stream, &record)?;
+        }
+        if !follows {
+            tracing::warn!(%segment, "metadata records before this segment's are lost for good; the branch's points from then on may lack files");
+            catalog::find_gaps(db)?;
         }
         let bytes = if here.hash.is_some() { here.bytes } else { from + found.end };
         let created_ms = readable.header.created_ms;
@@ -58,6 +65,19 @@ impl Mirror {
             db,
             &SegmentRow { segment, stream, closed: here.hash.is_some(), bytes, hash: here.hash, created_ms },
         )
+    }
+
+    /// Whether all segments before that one are whole here and taken, or were given up by the branch: so records between what is
+    /// taken and what that one has are lost, and nothing is left to wait for.
+    fn is_all_taken_before(&self, db: &Connection, segment: SegmentId) -> Result<bool> {
+        let forgotten: HashSet<SegmentId> =
+            self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
+        for before in (1..segment.0).map(SegmentId).filter(|before| !forgotten.contains(before)) {
+            if !catalog::is_listed_closed(db, before)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn take_record(
@@ -90,8 +110,8 @@ impl Mirror {
     }
 }
 
-/// Whether metadata records carry on where the catalog is. Others wait, unlisted, for those between to come: what was passed
-/// over once would never be applied.
+/// Whether metadata records carry on where the catalog is. Others wait, unlisted, for those between to come, as long as they may: what was
+/// passed over once would never be applied.
 fn follows(db: &Connection, found: &Scanned) -> Result<bool> {
     let first = found.index.records.iter().find(|record| record.kind == RecordKind::Meta);
     let due = catalog::applied(db)?.0 + 1;
