@@ -154,7 +154,42 @@ impl Reading {
                 })?;
             Ok(counts.0 > 0 && counts.0 == counts.1)
         })?;
-        Ok(only_lacking && !self.has_doubts()?)
+        let is_given_up = match only_lacking {
+            true => true,
+            // What was closed with a segment is in no list of records.
+            false => stretch.kind == DamageKind::Closed && self.was_compared_after(stretch)?,
+        };
+        Ok(is_given_up && !self.has_doubts()?)
+    }
+
+    /// Whether the catalog lists no record in a stretch of metadata, and all computers that may have gone by one have compared everything
+    /// since.
+    fn was_compared_after(&self, stretch: &Stretch) -> Result<bool> {
+        self.readers.with(|db| {
+            let mut listed = db.prepare_cached(
+                "SELECT 1 FROM log WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2",
+            )?;
+            let mut not_compared = db.prepare_cached(
+                "SELECT 1 FROM configurations c WHERE
+                   EXISTS (SELECT 1 FROM parts WHERE parts.config = c.config
+                     AND lsn <= (SELECT MAX(lsn) FROM log WHERE segment = ?1))
+                   AND NOT EXISTS (SELECT 1 FROM recalls WHERE recalls.config = c.config
+                     AND lsn > (SELECT MAX(lsn) FROM log WHERE segment = ?1))",
+            )?;
+            Ok(!listed.exists(params![stretch.segment.0, stretch.offset, stretch.len])?
+                && !not_compared.exists([stretch.segment.0])?)
+        })
+    }
+
+    /// How many records that the catalog goes by are in a stretch of metadata.
+    pub(crate) fn records_gone_by(&self, stretch: &Stretch) -> Result<u64> {
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT COUNT(*) FROM log WHERE segment = ?1 AND offset < ?2 + ?3 AND offset + record_len > ?2
+                   AND lsn NOT IN (SELECT lsn FROM unapplied)",
+            )?;
+            Ok(query.query_row(params![stretch.segment.0, stretch.offset, stretch.len], |row| row.get(0))?)
+        })
     }
 
     /// Whether it's worth looking at every version.

@@ -33,6 +33,8 @@ pub struct Report {
     /// Kept points that may be older than they were, or lack files, as metadata of the time before them isn't what their computer
     /// went by.
     pub doubtful: u64,
+    /// Metadata records that can't be read, that no copy has, and that only the catalog still knows of.
+    pub known_by_catalog: u64,
     /// Different contents of files that kept versions have, and how many of them need something that is only on tape or at HQ.
     pub contents: u64,
     pub elsewhere: u64,
@@ -102,6 +104,14 @@ impl Report {
             0 => gaps,
             doubtful => format!("{gaps}; {doubtful} points may be older than they were, or lack files"),
         };
+        let gaps = match self.known_by_catalog {
+            0 => gaps,
+            records => format!(
+                "{gaps}; {records} metadata records can't be read and no copy has them, so only the catalog still knows what they said. To go on \
+                 without them, stop cofferd, move catalog.sqlite* out of the vault's folder and start it again: the computers then \
+                 compare all their files, and points that those records closed aren't shown any more"
+            ),
+        };
         let places = match self.damage.len() {
             0 => String::new(),
             places => format!("{places} damaged places, "),
@@ -117,8 +127,7 @@ impl Report {
             ),
             Verdict::Lost => format!(
                 "{places}{} versions can't be restored from this disk, {} of them from no verified copy either{gaps}",
-                self.touched_count,
-                self.lost_count
+                self.touched_count, self.lost_count
             ),
         };
         let mended = match self.verdict {
@@ -203,6 +212,11 @@ impl Vault {
     }
 }
 
+fn stretch_of(one: &Damage) -> Stretch {
+    let kind = if one.what == CLOSED_SO { DamageKind::Closed } else { DamageKind::Changed };
+    Stretch { segment: one.segment, offset: one.offset, len: one.len, kind }
+}
+
 /// What is said of damage that a segment was closed with.
 const CLOSED_SO: &str = "it was damaged before the segment was closed";
 
@@ -273,12 +287,7 @@ impl Reading {
     }
 
     fn judge(self: &Arc<Self>, report: &mut Report) -> Result<()> {
-        let stretches = report.damage.iter().map(|one| Stretch {
-            segment: one.segment,
-            offset: one.offset,
-            len: one.len,
-            kind: if one.what == CLOSED_SO { DamageKind::Closed } else { DamageKind::Changed },
-        });
+        let stretches = report.damage.iter().map(stretch_of);
         let sound = Soundness::with(self, stretches)?;
         let checked = self.check_versions(&sound, &mut |hit| {
             report.touched_count += 1;
@@ -308,11 +317,14 @@ impl Reading {
         // Metadata is needed whatever it says.
         for state in self.segments()?.into_iter().filter(|state| state.stream == Stream::Meta) {
             for one in report.damage.iter().filter(|one| one.segment == state.segment) {
-                let Damage { segment, offset, len, .. } = *one;
-                if self.is_given_up(&Stretch { segment, offset, len, kind: DamageKind::Changed })? {
+                let stretch = stretch_of(one);
+                if self.is_given_up(&stretch)? {
                     continue;
                 }
                 let standing = sound.of(one.segment, one.offset, one.len);
+                if standing == Standing::Lost {
+                    report.known_by_catalog += self.records_gone_by(&stretch)?;
+                }
                 let verdict = if standing == Standing::Lost { Verdict::Lost } else { Verdict::Heals };
                 report.verdict = report.verdict.max(verdict);
             }

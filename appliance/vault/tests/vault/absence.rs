@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coffer_format::event::{Event, Place};
-use coffer_format::segment::Stream;
-use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId};
-use coffer_vault::disk::CrashDisk;
+use coffer_format::segment::{SegmentHeader, Stream};
+use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId, from_bytes};
+use coffer_vault::disk::{CrashDisk, Disk, RealDisk};
+use coffer_vault::mirror::Mirror;
 use coffer_vault::verify::{Report, Verdict};
 use coffer_vault::{Vault, VaultError, reclaim};
 
@@ -509,4 +510,58 @@ fn what_is_taken_in_without_lost_metadata_overwrites_nothing_once_it_comes_back(
             }
         }
     }
+}
+
+/// The end of the metadata is lost here and was never copied: there's a way on, for the box and for headquarters.
+#[test]
+fn the_newest_metadata_lost_everywhere_can_be_done_without_and_headquarters_goes_on() {
+    let mut stopped = stopped();
+    let (segment, _, durable) = *stopped.open.iter().find(|(_, stream, _)| *stream == Stream::Meta).unwrap();
+    let cut = |disk: &CrashDisk, fixture: &Fixture| {
+        disk.open(&fixture.segment_path(segment.0)).unwrap().truncate(durable - 200).unwrap();
+    };
+    let vault = stopped.open_with(true, cut).unwrap();
+    let report = verify(&vault);
+    assert!(report.verdict == Verdict::Lost && report.known_by_catalog > 0, "{report:?}");
+    assert!(report.sentence().contains("move catalog.sqlite"), "{}", report.sentence());
+    drop(vault);
+    stopped.fixture.delete_catalog();
+    let vault = stopped.fixture.open();
+    let (reading, config) = (vault.reading(), stopped.config);
+    assert_eq!(verify(&vault).known_by_catalog, 0);
+    assert!(!reading.missing_records().unwrap().is_empty() && reading.goes_by_others(config).unwrap());
+    assert!(vault.go_on_without_lost_metadata().unwrap());
+    vault.note_recalled(config).unwrap();
+    let mut agent = Agent::resume(&vault, ComputerId(1), config, Memory::default()).unwrap();
+    agent.make_file(ROOT, "after", b"bytes".to_vec());
+    let after = agent.close().unwrap();
+    drop(agent);
+    assert!(!reading.is_doubtful(config, after).unwrap());
+    let old = reading.points(config).unwrap().into_iter().map(|point| PointSeq(point.point));
+    let points: Vec<_> = old.filter(|point| *point != after).collect();
+    if !points.is_empty() {
+        vault.record(vec![Event::PointsExpired { config, points }]).unwrap();
+    }
+    let report = verify(&vault);
+    assert_eq!((report.gaps.len(), report.doubtful, report.verdict), (0, 0, Verdict::Whole), "{report:?}");
+    assert_eq!(reading.to_heal().unwrap(), []);
+
+    vault.roll().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let first = from_bytes(&stopped.fixture.segment_bytes(segment.0)[..SegmentHeader::LEN]).unwrap();
+    let key = stopped.fixture.recovery.0.clone();
+    let mirror = Mirror::open(Arc::new(RealDisk), folder.path(), key, Some(&first)).unwrap();
+    for state in vault.segments().unwrap() {
+        let bytes = stopped.fixture.segment_bytes(state.segment.0);
+        mirror.append(state.segment, 0, bytes.len() as u64, &bytes).unwrap();
+        mirror.refresh().unwrap();
+    }
+    let check = |when: &str| {
+        let points = mirror.reading().points(config).unwrap();
+        assert!(points.iter().any(|point| point.point == after.0), "{when}: {points:?}");
+        assert!(!mirror.reading().is_doubtful(config, after).unwrap(), "{when}");
+    };
+    check("as it came");
+    mirror.compare_catalog(&mut |_| true).unwrap().unwrap();
+    check("compared");
 }
