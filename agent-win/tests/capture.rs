@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use coffer_agent::capture::{Outcome, Target};
+use coffer_format::NodeId;
 use coffer_format::entry::Consistency;
 use coffer_format::op::{Step, StepContent};
 use support::{Bench, closed, noise};
@@ -589,4 +591,32 @@ fn bytes_that_changed_under_the_old_times_are_read() {
     }
     bench.capture();
     bench.assert_all_there();
+}
+
+/// A damaged record takes all that it says of a node with it: also of what has no bytes, and where nothing has changed here.
+#[test]
+fn what_the_box_has_lost_is_said_again_folders_on_the_way_and_links_too() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("deep/er")).unwrap();
+    fs::write(bench.path("deep/er/file"), noise(9000, 1)).unwrap();
+    fs::write(bench.path("deep/empty"), b"").unwrap();
+    symlink("er/file", bench.path("deep/link")).unwrap();
+    bench.capture();
+    let all: BTreeSet<NodeId> = bench.fake.state.lock().unwrap().nodes.keys().copied().collect();
+    assert!(bench.fake.state.lock().unwrap().find(&bench.path("deep/er")).is_some());
+    bench.fake.state.lock().unwrap().resend = all.iter().copied().collect();
+    bench.capture();
+    let state = bench.fake.state.lock().unwrap();
+    let said: BTreeSet<NodeId> = state
+        .last_steps()
+        .into_iter()
+        .filter_map(|step| match step {
+            Step::Put { node, .. } => Some(*node),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, all, "from the top down to the last link");
+    drop(state);
+    bench.assert_all_there();
+    assert!(matches!(bench.capture(), Outcome::Unchanged { .. }));
 }

@@ -14,6 +14,9 @@ use super::signatures::{PageSignature, PageSignatures};
 use super::{JournalError, JournalReader, PartAt, Remarked, absent, remarks, schema, volumes};
 use crate::scan::Stat;
 
+/// Stands for no attributes that a node could have: whatever it has now is news.
+const NO_ATTRS: [u8; 16] = [0xff; 16];
+
 /// What is remembered of a node's bytes, to know later which of them changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Memory {
@@ -196,17 +199,19 @@ impl Journal {
         self.write(changes, None).map(|_| ()).map_err(|error| self.failed(error))
     }
 
-    /// The box has lost content of these nodes: they're read again, and what the box has of them is asked anew.
+    /// The box has lost something of these nodes: they're read again, what the box has of them is asked anew, and they're said again
+    /// whatever is the same. What has no bytes (folders, links) is lost with the record that named it.
     pub(crate) fn doubt(&mut self, nodes: &[NodeId]) -> Result<(), JournalError> {
         let doubted = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
             for node in nodes {
-                let update = "UPDATE nodes SET memory = ?2, settled = ?3 WHERE node = ?1 AND memory <> ?4";
+                let update = "UPDATE nodes SET memory = CASE memory WHEN ?4 THEN ?4 ELSE ?2 END, settled = ?3, attrs = ?5 WHERE node = ?1";
                 transaction.prepare_cached(update)?.execute(params![
                     node.0,
                     MemoryKind::Unknown.code(),
                     Settled::No.code(),
-                    MemoryKind::None.code()
+                    MemoryKind::None.code(),
+                    NO_ATTRS
                 ])?;
                 transaction.prepare_cached("DELETE FROM chunks WHERE node = ?1")?.execute([node.0])?;
             }

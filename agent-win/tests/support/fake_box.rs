@@ -41,6 +41,8 @@ pub struct BoxState {
     /// Chunks named by a committed part; receiving one again is counted.
     pub committed: BTreeSet<ChunkId>,
     pub sent_again: u64,
+    /// What it asks for again when a capture next begins.
+    pub resend: Vec<NodeId>,
 }
 
 pub struct FakeBox {
@@ -102,7 +104,11 @@ impl BoxState {
                 let draft = Draft { point: PointSeq(self.head + 1), parts: PartNo(self.draft_parts) };
                 let next_node = NodeId(self.nodes.keys().last().map_or(2, |last| last.0 + 1));
                 let draft = (self.draft_parts > 0).then_some(draft);
-                vec![Message::Begun { config, head: PointSeq(self.head), draft, next_node }]
+                let begun = Message::Begun { config, head: PointSeq(self.head), draft, next_node };
+                match std::mem::take(&mut self.resend) {
+                    nodes if nodes.is_empty() => vec![begun],
+                    nodes => vec![Message::Resend { config, nodes }, begun],
+                }
             }
             Message::CatchupWanted { point, part, .. } => self.catch_up((point, part)),
             Message::PackData { pack, .. } => {
