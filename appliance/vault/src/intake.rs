@@ -250,9 +250,12 @@ impl Vault {
         let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
         let appended = data.open_for(self, stream).and_then(|open| {
             let (offset, record_len) = open.append_pack(pack.chunks.clone(), |w| pack.encode(w))?;
-            Ok((open.id(), offset, record_len))
+            Ok((open.id(), offset, record_len, open.take_cut()))
         });
-        let (segment, offset, record_len) = self.poison_unless_full(appended)?;
+        let (segment, offset, record_len, is_cut) = self.poison_unless_full(appended)?;
+        if is_cut {
+            self.reading.suspect_segment(segment);
+        }
         for (id, at) in catalog::pack_locations(segment, offset, record_len, &pack.chunks) {
             data.add_pending(id, at);
         }

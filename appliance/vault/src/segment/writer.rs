@@ -23,6 +23,8 @@ pub(crate) struct OpenSegment {
     index: SegmentIndex,
     hasher: blake3::Hasher,
     path: std::path::PathBuf,
+    /// Bytes that were written to it weren't there any more when something was appended.
+    is_cut: bool,
 }
 
 /// What closing a segment gave.
@@ -60,6 +62,7 @@ impl OpenSegment {
             index: SegmentIndex::default(),
             hasher: blake3::Hasher::new(),
             path,
+            is_cut: false,
         };
         segment.write(&coffer_format::to_bytes(&segment.header)).inspect_err(|_| {
             if let Err(error) = disk.remove(&segment.path) {
@@ -94,6 +97,7 @@ impl OpenSegment {
             index,
             hasher,
             path,
+            is_cut: false,
         }
     }
 
@@ -172,7 +176,13 @@ impl OpenSegment {
         })
     }
 
+    /// Whether somebody else made the file shorter since this was last asked: what was there is to be looked for at once.
+    pub(crate) fn take_cut(&mut self) -> bool {
+        std::mem::take(&mut self.is_cut)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.is_cut |= self.file.size().is_ok_and(|size| size < self.len);
         self.put(bytes)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;

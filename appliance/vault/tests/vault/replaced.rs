@@ -184,6 +184,24 @@ fn a_replaced_file_is_written_again_so_that_no_power_cut_takes_what_was_acknowle
     }
 }
 
+/// In place, so that the name still stands for the file: what was there is gone, and is known to be at the next capture.
+#[test]
+fn a_file_that_is_cut_while_it_is_written_to_is_damage_at_once_and_heals() {
+    let mut world = world(Fixture::real());
+    let state = world.vault.segments().unwrap().into_iter().find(|one| one.stream == Stream::Fresh).unwrap();
+    let path = world.fixture.segment_path(state.segment.0);
+    let copy = std::fs::read(&path).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(state.bytes / 2).unwrap();
+    assert!(world.vault.reading().suspected().unwrap().is_empty());
+    world.try_capture(1).unwrap();
+    assert!(world.vault.reading().suspected().unwrap().contains_key(&state.segment));
+    assert!(world.vault.look_at_suspects().unwrap() > 0);
+    assert_eq!(world.vault.reading().known_damage().unwrap()[0].0, state.segment);
+    world.vault.mend_segment(state.segment, &copy).unwrap();
+    assert_eq!(verify(&world.vault).verdict, Verdict::Whole);
+    check_all(&world.vault, world.config, &world.memory, "mended");
+}
+
 #[test]
 fn what_is_no_file_in_a_closed_segments_place_is_missing_and_heals() {
     for with in &REPLACEMENTS[2..] {
