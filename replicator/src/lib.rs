@@ -28,3 +28,4 @@ pub use job::WanJob;
 pub use rate::{BadRate, Rate};
 pub use settings::{LocalTime, Patience, WanSettings};
 pub use status::{ClockTold, WanStatus, WholeAtHq};
+pub use work::due_bytes;

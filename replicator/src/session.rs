@@ -355,8 +355,9 @@ impl<'a> Session<'a> {
 
     fn show(&self) {
         let behind = self.work.behind(&self.progress);
+        let counted = self.work.counted_bytes();
         self.shared.board.change(|status| {
-            status.behind_bytes = Some(behind);
+            (status.behind_bytes, status.counted_bytes) = (Some(behind), counted);
             status.hq_is_full &= behind > 0;
         });
     }

@@ -17,6 +17,9 @@ pub struct WanStatus {
     pub received_bytes: u64,
     /// Durable here and not yet durable at HQ; `None` until HQ was reached and said what it has.
     pub behind_bytes: Option<u64>,
+    /// What of the vault was counted for that: [`WanStatus::counting`] adds what has come since.
+    #[serde(skip)]
+    pub counted_bytes: u64,
     /// Durable at HQ because of this job, since it started.
     pub receipted_bytes: u64,
     /// What the line may carry now, in bytes per second; `None` without a limit.
@@ -54,6 +57,14 @@ impl WanStatus {
     /// What HQ's clock shows now, going by what it said when the line was last made. Nothing here that's set changes that.
     pub fn clock_ms(&self) -> Option<u64> {
         self.clock.map(|told| told.ms + told.heard.elapsed().as_millis() as u64)
+    }
+
+    /// The same, with what the vault has by now counted too: the job counts a little later than what is captured becomes durable here.
+    /// `due_bytes`: as [`crate::due_bytes`] says.
+    pub fn counting(mut self, due_bytes: u64) -> WanStatus {
+        let newer = due_bytes.saturating_sub(self.counted_bytes);
+        self.behind_bytes = self.behind_bytes.map(|behind| behind + newer);
+        self
     }
 
     /// HQ had no room for what was on its way.
@@ -112,6 +123,15 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_became_durable_since_it_was_counted_is_not_at_hq() {
+        let status = WanStatus { behind_bytes: Some(100), counted_bytes: 5000, ..WanStatus::default() };
+        assert_eq!(status.clone().counting(5000).behind_bytes, Some(100));
+        assert_eq!(status.clone().counting(5600).behind_bytes, Some(700));
+        assert_eq!(status.clone().counting(4000).behind_bytes, Some(100), "something left the disk");
+        assert_eq!(WanStatus { behind_bytes: None, ..status }.counting(9000).behind_bytes, None);
+    }
 
     #[test]
     fn a_full_disk_is_one_until_as_much_is_taken_as_there_was_no_room_for() {

@@ -26,6 +26,17 @@ pub(crate) struct Work {
     damaged_from: HashMap<SegmentId, u64>,
     /// Bytes of segments that are left alone: nobody can say that HQ has them.
     held_back_bytes: u64,
+    /// Bytes of all of them.
+    counted_bytes: u64,
+}
+
+/// Bytes of these segments that are on this disk and belong to HQ, whether or not it has them.
+pub fn due_bytes(states: &[SegmentState]) -> u64 {
+    states.iter().filter(|state| is_due(state)).map(|state| state.bytes).sum()
+}
+
+fn is_due(state: &SegmentState) -> bool {
+    state.on_disk && state.bytes > HEADER_ONLY
 }
 
 impl Work {
@@ -34,11 +45,18 @@ impl Work {
         held_back: &HashSet<SegmentId>,
         damaged_from: HashMap<SegmentId, u64>,
     ) -> Work {
-        states.retain(|state| state.on_disk && state.bytes > HEADER_ONLY);
+        states.retain(is_due);
+        let counted_bytes = due_bytes(&states);
         let (held, mut states): (Vec<_>, Vec<_>) =
             states.into_iter().partition(|state| held_back.contains(&state.segment));
         states.sort_by_key(|state| (state.stream, state.segment));
-        Work { states, damaged_from, held_back_bytes: held.iter().map(|state| state.bytes).sum() }
+        let held_back_bytes = held.iter().map(|state| state.bytes).sum();
+        Work { states, damaged_from, held_back_bytes, counted_bytes }
+    }
+
+    /// [`due_bytes`] of what this was derived from.
+    pub(crate) fn counted_bytes(&self) -> u64 {
+        self.counted_bytes
     }
 
     /// Whether anything isn't sent because it's damaged here.

@@ -77,7 +77,10 @@ impl Status {
             awaits_metadata: appliance.awaits_metadata()?,
             doing: appliance.live.doing(),
             scrub: proof::progress(appliance)?,
-            hq: appliance.wan.as_ref().map(|wan| serde_json::json!(*wan.status().borrow())),
+            hq: appliance.wan.as_ref().map(|wan| {
+                let status = wan.status().borrow().clone();
+                serde_json::json!(status.counting(coffer_replicator::due_bytes(&segments)))
+            }),
             sentences: Vec::new(),
             notes: copies::notes(&appliance.settings),
         };
