@@ -31,7 +31,8 @@ struct Read {
 }
 
 impl Dates {
-    fn of(reading: &Reading) -> Result<Dates> {
+    /// A date that lies in the future is of a clock that was wrong: none to go by.
+    fn of(reading: &Reading, now_ms: u64) -> Result<Dates> {
         let mut copied: HashMap<SegmentId, u64> = HashMap::new();
         for copy in reading.all_copies()? {
             let newest = copied.entry(copy.segment).or_insert(NEVER);
@@ -49,6 +50,7 @@ impl Dates {
         {
             read.insert(segment, Read { bytes: last.bytes, ms: last.ms });
         }
+        read.retain(|_, read| read.ms <= now_ms);
         Ok(Dates { read })
     }
 
@@ -69,7 +71,7 @@ impl Vault {
     /// Works out for every kept point when all that its restore needs had been read back. Reads all metadata; `go_on` is asked
     /// now and then.
     pub fn date_points(&self, go_on: &mut dyn FnMut() -> bool) -> Result<()> {
-        let Some(dated) = self.reading.date_points(go_on)? else { return Ok(()) };
+        let Some(dated) = self.reading.date_points(self.now_ms(), go_on)? else { return Ok(()) };
         let mut meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
         let transaction = meta.db.transaction()?;
         transaction.execute("DELETE FROM point_dates", [])?;
@@ -86,8 +88,12 @@ impl Vault {
 }
 
 impl Reading {
-    fn date_points(self: &Arc<Self>, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Vec<Closed>>> {
-        let dates = Dates::of(self)?;
+    fn date_points(
+        self: &Arc<Self>,
+        now_ms: u64,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<Closed>>> {
+        let dates = Dates::of(self, now_ms)?;
         let mut points = self.readers.with(|db| closed_points(db, &dates))?;
         let mut spans: HashMap<(ConfigId, u64, u64), u64> = HashMap::new();
         let mut chains = Chains { reading: self, dates: &dates, bases: HashMap::new(), last: None };

@@ -123,7 +123,13 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
     let reading = vault.reading();
     let request = match asked {
         Asked::Query(Query::Computers) => return computers(appliance),
-        Asked::Query(query) => return reading.answer(&query),
+        Asked::Query(query) => {
+            let mut answer = reading.answer(&query)?;
+            if matches!(query, Query::Points { .. }) {
+                forget_future_dates(&mut answer, appliance.vault.now_ms());
+            }
+            return Ok(answer);
+        }
         Asked::Do(request) => request,
     };
     Ok(match request {
@@ -425,4 +431,33 @@ fn computers(appliance: &Appliance) -> Outcome {
         computer["protection"] = json!(worst.map_or("no configuration", status::Standing::name));
     }
     Ok(list)
+}
+
+/// A date of reading back that lies in the future is of a clock that was wrong, so nobody knows when it was.
+fn forget_future_dates(points: &mut Value, now_ms: u64) {
+    for point in points.as_array_mut().into_iter().flatten() {
+        if point["read_back_ms"].as_u64().is_some_and(|read_ms| read_ms > now_ms) {
+            point["read_back_ms"] = Value::Null;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_point_was_not_read_back_in_the_future() {
+        let mut points = json!([
+            { "point": 3, "read_back_ms": 2_000 },
+            { "point": 2, "read_back_ms": 1_000 },
+            { "point": 1, "read_back_ms": null }
+        ]);
+        forget_future_dates(&mut points, 1_500);
+        let dates: Vec<_> =
+            points.as_array().unwrap().iter().map(|point| point["read_back_ms"].as_u64()).collect();
+        assert_eq!(dates, [None, Some(1_000), None]);
+    }
 }

@@ -86,9 +86,11 @@ fn the_newest_are_read_first_and_all_again_within_the_bound() {
     world.fixture.clock.advance(4 * DAY_MS + HOUR_MS);
     let progress = world.vault.reading().read_back_progress(world.vault.now_ms(), BOUND_MS).unwrap();
     assert_eq!(progress.late, 1);
-    // A clock that was ahead keeps nothing from being read.
+    assert!(world.dates().iter().all(Option::is_some));
+    // A clock that was ahead keeps nothing from being read, and what it dated has no date.
     world.fixture.clock.set(coffer_vault::Clock::now_ms(&*world.fixture.clock) - 60 * DAY_MS);
     assert_eq!(world.due().len(), all);
+    assert!(world.dates().iter().all(Option::is_none));
 }
 
 #[test]
