@@ -78,6 +78,9 @@ struct Standing {
 }
 
 fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -> String {
+    let is_empty = whole.is_empty();
+    // One that never had a restore point isn't under way either.
+    let whole: Vec<&Whole> = whole.iter().filter(|whole| whole.newest > 0).collect();
     let without = whole.iter().filter(|whole| whole.point.is_none()).count();
     let oldest = whole.iter().filter_map(|whole| whole.closed_ms).min();
     let away = if standing.is_connected { "" } else { " The box isn't connected." };
@@ -89,9 +92,10 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
         );
     }
     match (without, oldest) {
-        (0, None) => format!("Branch {name}: no backup configuration yet."),
+        (0, None) if is_empty => format!("Branch {name}: no backup configuration yet."),
+        (0, None) => format!("Branch {name}: no restore point has been taken yet.{away}"),
         // The box tells of a restore point before anything else: one that HQ doesn't know of isn't there.
-        (0, Some(closed)) if standing.is_connected && whole.iter().all(has_newest) => format!(
+        (0, Some(closed)) if standing.is_connected && whole.iter().all(|whole| has_newest(whole)) => format!(
             "Branch {name}: every restore point that the box has told of is whole at HQ; the newest ones are at most {} old.",
             age(now.saturating_sub(closed))
         ),
@@ -160,6 +164,11 @@ mod tests {
         assert_eq!(told, "Branch leeds: HQ is at most 1 minute behind. The box isn't connected.");
         let one_without = [whole(Some(1), 1), whole(None, 1)];
         assert!(branch_sentence("leeds", &one_without, &connected, 0).contains("1 of 2"));
+        // What never had a point is no first copy that the line is too thin for.
+        let told = branch_sentence("leeds", &[whole(Some(2), 2), whole(None, 0)], &connected, 61_000);
+        assert!(told.contains("every restore point that the box has told of is whole at HQ"), "{told}");
+        let told = branch_sentence("leeds", &[whole(None, 0)], &connected, 61_000);
+        assert_eq!(told, "Branch leeds: no restore point has been taken yet.");
         let damaged = Standing { damaged: 2, is_connected: true };
         let told = branch_sentence("leeds", &one_without, &damaged, 0);
         assert!(told.contains("2 segments are damaged or missing") && !told.contains("first copy"), "{told}");
