@@ -1,6 +1,6 @@
 //! The WAN job: keeps a connection to HQ as long as the box runs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,22 @@ pub(crate) struct Shared {
     pub wake: Notify,
     failures: Mutex<Failures>,
     held_back: Mutex<BTreeMap<SegmentId, String>>,
+    lost_copies: LostCopies,
+}
+
+/// Segments whose copy at HQ counts no more, and that HQ hasn't been asked for again.
+#[derive(Clone, Default)]
+pub struct LostCopies(Arc<Mutex<BTreeSet<SegmentId>>>);
+
+impl LostCopies {
+    /// HQ's copy of a segment turned out not to be what was written.
+    pub fn note(&self, segment: SegmentId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(segment);
+    }
+
+    pub(crate) fn take(&self) -> BTreeSet<SegmentId> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl WanJob {
@@ -45,7 +61,8 @@ impl WanJob {
         let rate = settings.calendar.rate_at(local_time());
         let board = Board::new(Throttle::new(rate.bytes_per_second()));
         let (failures, held_back) = (Mutex::default(), Mutex::default());
-        let shared = Shared { vault, settings, board, wake: Notify::new(), failures, held_back };
+        let (wake, lost_copies) = (Notify::new(), LostCopies::default());
+        let shared = Shared { vault, settings, board, wake, failures, held_back, lost_copies };
         WanJob { shared, local_time }
     }
 
@@ -61,6 +78,11 @@ impl WanJob {
 
     pub fn settings(&self) -> &WanSettings {
         &self.shared.settings
+    }
+
+    /// For whoever finds that a copy isn't what was written: HQ is asked for its receipt again.
+    pub fn lost_copies(&self) -> LostCopies {
+        self.shared.lost_copies.clone()
     }
 
     /// There's something new in the vault; the job would find it by itself a little later.
@@ -172,6 +194,11 @@ impl WanJob {
 }
 
 impl Shared {
+    /// Segments whose copy at HQ counts no more since this was last asked.
+    pub(crate) fn take_lost_copies(&self) -> BTreeSet<SegmentId> {
+        self.lost_copies.take()
+    }
+
     /// Closed segments whose copy at HQ is recorded.
     pub(crate) async fn recorded_copies(&self) -> Result<HashSet<SegmentId>, WanError> {
         let (vault, ours) = (self.vault.clone(), Place::Hq { name: self.settings.branch.clone() });

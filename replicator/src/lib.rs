@@ -24,7 +24,7 @@ pub use calendar::{Calendar, CalendarError, Window};
 pub use continuing::{fetch_outlines, take_over};
 pub use error::WanError;
 pub use fetch::{fetch_segments, fetch_what_can};
-pub use job::WanJob;
+pub use job::{LostCopies, WanJob};
 pub use rate::{BadRate, Rate};
 pub use settings::{LocalTime, Patience, WanSettings};
 pub use status::{ClockTold, WanStatus, WholeAtHq};

@@ -108,6 +108,11 @@ impl Progress {
         self.at_hq.entry(segment).or_default().done = true;
     }
 
+    /// Its copy counts no more in the vault: HQ is asked for its hash again.
+    pub(crate) fn lost(&mut self, segment: SegmentId) {
+        self.recorded.remove(&segment);
+    }
+
     /// HQ was told that no more of it will come.
     pub(crate) fn given_up(&mut self, segment: SegmentId) {
         self.at_hq.entry(segment).or_default().done = true;

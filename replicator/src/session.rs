@@ -136,6 +136,7 @@ impl<'a> Session<'a> {
         let found =
             in_background(move || Ok::<_, WanError>((vault.segments()?, vault.reading().damaged_from()?)));
         let (states, damaged_from) = found.await??;
+        self.shared.take_lost_copies().into_iter().for_each(|segment| self.progress.lost(segment));
         let beginnings = self.progress.beginnings();
         self.shared.vault.reading().note_beginnings(&self.shared.settings.branch, beginnings);
         self.work = Work::derive(states, &self.shared.held_back(), damaged_from);

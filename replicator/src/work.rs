@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_counts_no_more_is_asked_for_again() {
+        let has = [SegmentHas { segment: SegmentId(1), bytes: 700, closed: true }];
+        let work = Work::derive(vec![state(1, Stream::Bulk, 700, true)], &HashSet::new(), HashMap::new());
+        let mut progress = Progress::new(&has, HashSet::from([SegmentId(1)]));
+        assert_eq!(order(&work, &mut progress, 4096), []);
+        progress.lost(SegmentId(1));
+        assert_eq!(order(&work, &mut progress, 4096), [(1, 700, 0)]);
+    }
+
+    #[test]
     fn new_metadata_comes_before_bulk_that_is_half_sent() {
         let bulk = state(1, Stream::Bulk, 10_000, false);
         let mut progress = Progress::default();

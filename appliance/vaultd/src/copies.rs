@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use coffer_format::SegmentId;
-use coffer_format::event::Place;
+use coffer_format::event::{Event, Place};
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Identity, Role};
 use coffer_replicator::{
@@ -58,7 +58,7 @@ pub(crate) fn fetch_for(
     let missing = reading.missing_for(wanted)?;
     if let (false, Some(wan)) = (missing.is_empty(), &appliance.wan) {
         working(json!({ "doing": format!("asking HQ for {} segments", missing.len()) }));
-        for (segment, why) in from_hq(appliance, wan, &missing, import) {
+        for (segment, why) in from_hq(appliance, wan, &missing, import_from_hq(wan)) {
             let tape = away.remove(&segment).map(|tape| format!("; {tape}")).unwrap_or_default();
             away.insert(segment, format!("HQ: {why}{tape}"));
         }
@@ -81,6 +81,31 @@ pub(crate) type PutBack = dyn Fn(&Vault, SegmentId, &[u8]) -> Result<(), VaultEr
 
 fn import(vault: &Vault, segment: SegmentId, bytes: &[u8]) -> Result<(), VaultError> {
     vault.import_segment(segment, bytes)
+}
+
+/// The same with HQ's whole copy. One that isn't what was written counts no more, so that nobody goes by it; it does again once HQ gave a
+/// new receipt for it.
+pub(crate) fn import_from_hq(
+    wan: &WanJob,
+) -> impl Fn(&Vault, SegmentId, &[u8]) -> Result<(), VaultError> + Send + 'static {
+    let (place, lost) = (Place::Hq { name: wan.settings().branch.clone() }, wan.lost_copies());
+    move |vault, segment, bytes| {
+        let outcome = vault.import_segment(segment, bytes);
+        if let Err(VaultError::Refused { code: RefusalCode::Damaged, .. }) = &outcome
+            && vault.reading().copies(segment)?.contains(&place)
+        {
+            tracing::error!(%segment, "headquarters' copy isn't what was written; it counts no more");
+            vault.audit(
+                "box",
+                &format!(
+                    "headquarters' copy of segment {segment} isn't what was written, and counts no more"
+                ),
+            )?;
+            vault.record(vec![Event::CopyLost { segment, place: place.clone() }])?;
+            lost.note(segment);
+        }
+        outcome
+    }
 }
 
 /// What tape couldn't give, and what a person is to do.
@@ -165,11 +190,12 @@ fn fetch_from_hq(appliance: &Appliance, missing: &[SegmentId]) -> Result<(), Vau
     };
     let (vault, settings, throttle, segments) =
         (appliance.vault.clone(), wan.settings().clone(), wan.throttle(), missing.to_vec());
+    let import = import_from_hq(wan);
     let fetched = tokio::runtime::Handle::current().block_on(fetch_segments(
         &settings,
         Some(throttle),
         &segments,
-        move |segment, bytes| vault.import_segment(segment, bytes),
+        move |segment, bytes| import(&vault, segment, bytes),
     ));
     fetched.map_err(|error| refused(format!("HQ: {error}")))
 }
@@ -210,4 +236,45 @@ pub(crate) fn wan_settings(table: &toml::Table, identity: Identity) -> Result<Wa
         patience.away = Duration::from_secs(60 * u64::from(minutes));
     }
     Ok(WanSettings { address: table.address, identity, branch, calendar, patience })
+}
+
+#[cfg(test)]
+mod tests {
+    use coffer_format::{OrgId, VaultId};
+    use coffer_link::Authority;
+    use coffer_vault::disk::RealDisk;
+    use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn a_copy_at_hq_that_is_not_what_was_written_counts_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, key) = (dir.path().join("vault"), BoxKey::generate().unwrap());
+        let (_, public) = RecoveryKey::generate().unwrap();
+        let clock = Arc::new(SystemClock);
+        Vault::create(&RealDisk, &folder, VaultId([1; 16]), OrgId([2; 16]), [3; 32], &key, &public, &*clock)
+            .unwrap();
+        let (opener, options) = (Opener::Box(key), Options { reserve_bytes: 0 });
+        let vault = Arc::new(Vault::open(Arc::new(RealDisk), &folder, opener, clock, options).unwrap());
+        vault.audit("test", "something").unwrap();
+        vault.roll().unwrap();
+        let closed = vault.segments().unwrap().into_iter().find(|state| state.closed).unwrap();
+        let place = Place::Hq { name: "leeds".into() };
+        vault.record_copies(vec![(closed.segment, closed.hash.unwrap(), place.clone())]).unwrap();
+        let mut bytes = vec![0; closed.bytes as usize];
+        vault.reading().read_segment(closed.segment, 0, &mut bytes).unwrap();
+
+        let authority = Authority::create(&dir.path().join("authority"), "Leeds").unwrap();
+        let role = Role::Branch("leeds".into());
+        let identity = Identity::issue(&authority, role, Duration::from_secs(3600)).unwrap();
+        let table = "address = \"localhost:1\"".parse().unwrap();
+        let wan = wan_job(&table, identity, vault.clone()).unwrap();
+        let import = import_from_hq(&wan);
+        import(&vault, closed.segment, &bytes).unwrap();
+        assert_eq!(vault.reading().copies(closed.segment).unwrap(), [place]);
+        bytes[600] ^= 1;
+        import(&vault, closed.segment, &bytes).unwrap_err();
+        assert_eq!(vault.reading().copies(closed.segment).unwrap(), []);
+    }
 }

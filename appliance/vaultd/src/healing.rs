@@ -226,6 +226,11 @@ fn bring_back(appliance: &Appliance, segments: &[SegmentId], by_copy: bool) {
         None => segments.to_vec(),
     };
     let Some(wan) = appliance.wan.as_ref().filter(|_| !left.is_empty()) else { return };
+    let import = copies::import_from_hq(wan);
+    let put_back = move |vault: &Vault, segment: SegmentId, bytes: &[u8]| match by_copy {
+        true => import(vault, segment, bytes),
+        false => put_back(vault, segment, bytes),
+    };
     for (segment, why) in copies::from_hq(appliance, wan, &left, put_back) {
         tracing::warn!(%segment, why, "HQ couldn't heal a segment");
     }
