@@ -64,8 +64,28 @@ impl VaultError {
         match self {
             VaultError::Full { .. } => true,
             VaultError::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            VaultError::Catalog(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            VaultError::Catalog(error) => {
+                /// There was no room for the memory that the catalog's users share.
+                const SHARED_SIZE: i32 = 4874;
+                error.sqlite_error().is_some_and(|of| {
+                    of.code == rusqlite::ErrorCode::DiskFull || of.extended_code == SHARED_SIZE
+                })
+            }
             _ => false,
+        }
+    }
+
+    /// Whether the disk takes no writes, for want of room or at all.
+    pub fn is_of_no_writes(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+        match self {
+            VaultError::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => true,
+            VaultError::Catalog(error) => {
+                let is_so =
+                    error.sqlite_error_code().is_some_and(|code| matches!(code, CannotOpen | ReadOnly));
+                is_so || self.is_disk_full()
+            }
+            error => error.is_disk_full(),
         }
     }
 

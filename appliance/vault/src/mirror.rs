@@ -3,16 +3,18 @@
 //!
 //! HQ keeps longer than the branch: what the branch's retention and reclaim gave up stays here.
 //!
-//! Locks are taken in this order: tails, catalog, what is here.
+//! Locks are taken in this order: tails, rests, catalog, what is here.
 
 mod append;
 mod comparing;
 mod held;
+mod place;
+mod rest;
 mod take;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,12 +25,13 @@ use nix::fcntl::Flock;
 use rusqlite::Connection;
 
 use self::append::Tail;
+use self::rest::Rest;
 use crate::catalog;
-use crate::disk::Disk;
+use crate::disk::{Disk, file_len};
 use crate::identity::{read_identity, read_or_mend_identity, replace_identity};
 use crate::keys::{Opener, RecoveryKey, VaultKeys};
 use crate::reading::Reading;
-use crate::segment::{self, FileForm, SegmentFiles, segments_dir};
+use crate::segment::{self, FileForm, SegmentFiles, segment_path, segments_dir};
 use crate::vault::{catalog_path, lock};
 use crate::{Result, VaultError};
 
@@ -43,6 +46,12 @@ pub struct Mirror {
     here: Mutex<BTreeMap<SegmentId, Here>>,
     /// Segments that had come whole and are damaged or missing here, until they're whole again.
     damaged: Mutex<BTreeSet<SegmentId>>,
+    /// The folder with all segments isn't where it was.
+    is_gone: AtomicBool,
+    /// What was kept of segments that were cut off.
+    rests: Mutex<BTreeMap<SegmentId, Rest>>,
+    /// What is here of some segment isn't what the box was told.
+    has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
     failed: AtomicBool,
     _lock: Option<Flock<std::fs::File>>,
@@ -97,11 +106,23 @@ impl Mirror {
             db: Mutex::new(db),
             here: Mutex::default(),
             damaged: Mutex::default(),
+            is_gone: AtomicBool::new(false),
+            rests: Mutex::default(),
+            has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             _lock: held,
         };
         mirror.find_segments()?;
+        mirror.find_rests()?;
+        match mirror.fill() {
+            Err(error) if !error.is_of_no_writes() => {
+                tracing::error!(dir = %dir.display(), %error, "a damaged segment could not be put together; it's tried again");
+            }
+            filled => filled?,
+        }
         mirror.refresh()?;
+        // Nobody was told anything yet.
+        mirror.take_news();
         Ok(mirror)
     }
 
@@ -139,7 +160,10 @@ impl Mirror {
 
     /// Segments that had come whole and are damaged or missing here, as far as that was noticed.
     pub fn damaged_segments(&self) -> BTreeSet<SegmentId> {
-        self.damaged().clone()
+        match self.is_gone.load(Ordering::SeqCst) {
+            true => self.here().keys().copied().collect(),
+            false => self.damaged().clone(),
+        }
     }
 
     /// Whether the branch has given a segment up: it won't come again.
@@ -155,8 +179,17 @@ impl Mirror {
     /// The branch no longer has this segment, and everything that it still has is here.
     pub fn forget(&self, segment: SegmentId) -> Result<()> {
         self.db()?.execute("INSERT OR IGNORE INTO dropped VALUES (?1)", [segment.0])?;
+        self.put_rest_back(segment)?;
         self.here().entry(segment).or_default().forgotten = true;
         Ok(())
+    }
+
+    /// Whether, since this was last asked, what is here of some segment turned out to be other than the box was told.
+    pub fn take_news(&self) -> bool {
+        self.has_news.swap(false, Ordering::SeqCst)
+    }
+    fn note_news(&self) {
+        self.has_news.store(true, Ordering::SeqCst);
     }
 
     /// Nothing more is taken until the mirror is opened again.
@@ -171,9 +204,9 @@ impl Mirror {
     }
     /// A segment that had come whole isn't what it was: it's due again.
     fn note_damaged(&self, segment: SegmentId) -> Result<()> {
-        self.db()?.execute("INSERT OR IGNORE INTO due_again VALUES (?1)", [segment.0])?;
         self.damaged().insert(segment);
-        Ok(())
+        let noted = self.db()?.execute("INSERT OR IGNORE INTO due_again VALUES (?1)", [segment.0]);
+        unless_full(noted.map(drop))
     }
 
     fn note_whole(&self, segment: SegmentId) -> Result<()> {
@@ -181,6 +214,10 @@ impl Mirror {
             self.db()?.execute("DELETE FROM due_again WHERE segment = ?1", [segment.0])?;
         }
         Ok(())
+    }
+
+    fn path_of(&self, segment: SegmentId) -> PathBuf {
+        segment_path(&self.reading.dir, segment, FileForm::Whole)
     }
 
     fn db(&self) -> Result<MutexGuard<'_, Connection>> {
@@ -195,7 +232,13 @@ impl Mirror {
             let Some((segment, FileForm::Whole)) = segment::parse_name(&name) else { continue };
             let here = match closed.get(&segment) {
                 Some((bytes, hash)) => Here { bytes: *bytes, hash: Some(*hash), forgotten: false },
-                None => self.settle(segment)?,
+                None => match self.settle(segment) {
+                    Err(error) if !error.is_of_no_writes() => {
+                        tracing::error!(%segment, %error, "a segment of a branch can't be read");
+                        continue;
+                    }
+                    settled => settled?,
+                },
             };
             self.here().insert(segment, here);
         }
@@ -209,17 +252,26 @@ impl Mirror {
             let due = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
             self.damaged().extend(due.collect::<rusqlite::Result<Vec<_>>>()?);
         }
+        // What came whole and isn't here any more, or not in that length, is due again.
+        for (segment, (bytes, hash)) in closed {
+            match file_len(&*self.reading.disk, &self.path_of(segment)) {
+                Ok(Some(len)) if len == bytes => {}
+                _ => {
+                    self.here().insert(
+                        segment,
+                        Here { bytes, hash: Some(hash), forgotten: self.is_given_up(segment)? },
+                    );
+                    match self.lose(segment) {
+                        Err(error) if !error.is_of_no_writes() => {
+                            tracing::error!(%segment, %error, "a segment of a branch can't be read");
+                        }
+                        lost => lost?,
+                    }
+                }
+            }
+        }
         for segment in self.whole_segments() {
             self.note_whole(segment)?;
-        }
-        // What came whole and isn't here any more is due again.
-        for segment in closed.into_keys() {
-            if !self.here().contains_key(&segment) {
-                tracing::error!(%segment, "a segment of this branch is missing here; the box is asked for it again");
-                let tail = self.open_tail(segment)?;
-                self.note_damaged(segment)?;
-                self.cut_damage(segment, &*tail.file)?;
-            }
         }
         Ok(())
     }
@@ -230,5 +282,16 @@ impl Mirror {
         let rows =
             query.query_map([], |row| Ok((SegmentId(row.get(0)?), (row.get(1)?, FileHash(row.get(2)?)))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// On a full disk what couldn't be noted is found out again when the mirror is opened next.
+fn unless_full(noted: rusqlite::Result<()>) -> Result<()> {
+    match noted.map_err(VaultError::from) {
+        Err(error) if error.is_disk_full() => {
+            tracing::warn!(%error, "the disk is full, so a branch's catalog isn't up to date");
+            Ok(())
+        }
+        noted => noted,
     }
 }

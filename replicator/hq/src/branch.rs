@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use coffer_format::segment::SegmentHeader;
 use coffer_format::wire::{RefusalCode, SegmentHas, SegmentHeld, SegmentMark};
 use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
-use coffer_vault::RecoveryKey;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::{Mirror, Whole};
+use coffer_vault::{RecoveryKey, VaultError};
 use tokio::sync::watch;
 
 use crate::{HqError, Organisation, Result};
@@ -38,6 +38,8 @@ pub(crate) struct Branch {
     refused_ms: AtomicU64,
     /// Links over which its box has said whose segments it sends.
     links: AtomicUsize,
+    /// A box takes it over, and hasn't said since whose segments it sends.
+    is_taken_over: AtomicBool,
     /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
     damaged: watch::Sender<u64>,
 }
@@ -81,6 +83,7 @@ impl Branch {
             no_room_for: Mutex::default(),
             refused_ms: AtomicU64::new(0),
             links: AtomicUsize::new(0),
+            is_taken_over: AtomicBool::new(false),
             damaged: watch::Sender::new(0),
         }
     }
@@ -97,13 +100,26 @@ impl Branch {
 
     /// Reads a segment back. What is damaged of it is due again from the box.
     pub(crate) fn check(&self, segment: SegmentId) -> Result<()> {
-        if let Some(mirror) = self.mirror()?
-            && !mirror.check(segment)?
-        {
+        let Some(mirror) = self.mirror()? else { return Ok(()) };
+        let checked = mirror.check(segment).and_then(|_| mirror.fill());
+        self.hear(&mirror);
+        Ok(checked?)
+    }
+
+    /// Looks for segments that are gone, and at those that a read met something wrong in.
+    pub(crate) fn look(&self) -> Result<()> {
+        let Some(mirror) = self.mirror()? else { return Ok(()) };
+        let looked = mirror.look().and_then(|()| mirror.fill());
+        self.hear(&mirror);
+        Ok(looked?)
+    }
+
+    /// Where the box was told other than what is here, it's told again.
+    fn hear(&self, mirror: &Mirror) {
+        if mirror.take_news() {
             self.stale.store(true, Ordering::SeqCst);
             self.damaged.send_modify(|count| *count += 1);
         }
-        Ok(())
     }
 
     /// Compares the catalog with the segments, where it's due or the catalog is doubted. Returns whether it did. It works a twentieth of
@@ -146,13 +162,26 @@ impl Branch {
         if let Some(mirror) = &mirror
             && self.stale.swap(false, Ordering::SeqCst)
         {
-            if let Err(error) = mirror.refresh() {
-                self.stale.store(true, Ordering::SeqCst);
-                return Err(error.into());
+            let refreshed = mirror.refresh();
+            self.hear(mirror);
+            match refreshed {
+                // What came lately isn't listed: the rest can be read all the same.
+                Err(error @ (VaultError::Io { .. } | VaultError::ReadOnly)) => self.is_behind(&error),
+                Err(error) if error.is_of_no_writes() => self.is_behind(&error),
+                Err(error) => {
+                    self.stale.store(true, Ordering::SeqCst);
+                    return Err(error.into());
+                }
+                Ok(()) => {}
             }
             *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         Ok(mirror)
+    }
+
+    fn is_behind(&self, error: &VaultError) {
+        self.stale.store(true, Ordering::SeqCst);
+        tracing::error!(branch = self.name, %error, "the catalog of a branch could not be brought up to date; it's tried again");
     }
 
     pub(crate) fn has(&self) -> Result<Vec<SegmentHas>> {
@@ -161,6 +190,7 @@ impl Branch {
 
     /// What is here for a box that takes the branch over.
     pub(crate) fn held(&self) -> Result<Vec<SegmentHeld>> {
+        self.is_taken_over.store(true, Ordering::SeqCst);
         let held = self.mirror()?.map_or_else(|| Ok(Vec::new()), |mirror| mirror.held())?;
         self.stale.store(true, Ordering::SeqCst);
         Ok(held)
@@ -176,10 +206,11 @@ impl Branch {
         Ok(marks)
     }
 
-    /// A segment's outline, or all there is of one that isn't whole; `None` where nothing is.
+    /// A segment's outline, or all there is of one that isn't whole; `None` where nothing is. A box that takes the branch over closes
+    /// such a segment where it ends here.
     pub(crate) fn outline(&self, segment: SegmentId) -> Result<Option<Vec<u8>>> {
         match self.mirror()? {
-            Some(mirror) => Ok(mirror.outline(segment)?),
+            Some(mirror) => Ok(mirror.outline(segment, !self.is_taken_over.load(Ordering::SeqCst))?),
             None => Ok(None),
         }
     }
@@ -202,6 +233,7 @@ impl Branch {
     /// The branch's box is there until what comes back is dropped.
     pub(crate) fn connected(self: &Arc<Self>) -> Connected {
         self.links.fetch_add(1, Ordering::SeqCst);
+        self.is_taken_over.store(false, Ordering::SeqCst);
         Connected(self.clone())
     }
 
@@ -262,10 +294,12 @@ impl Branch {
             return Err(out_of_step(&run, have));
         }
         if end <= have && !(run.bytes.is_empty() && end == have) {
-            return Ok(Kept { segment: run.segment, bytes: have, hash: None });
+            return Ok(Kept { segment: run.segment, bytes: end, hash: None });
         }
         let new = &run.bytes[(have - run.offset) as usize..];
-        let (bytes, hash) = mirror.append(run.segment, have, run.closed_len, new)?;
+        let appended = mirror.append(run.segment, have, run.closed_len, new);
+        self.hear(&mirror);
+        let (bytes, hash) = appended?;
         self.stale.store(true, Ordering::SeqCst);
         let damaged = bytes < end || run.closed_len == end && hash.is_none();
         Ok(Kept { segment: run.segment, bytes: if damaged { 0 } else { bytes }, hash })
@@ -318,8 +352,18 @@ impl Branch {
         }
     }
 
-    /// Brings the catalog up to date if it's time to. A failure shows with the next question.
+    fn fill(&self) -> Result<()> {
+        let Some(mirror) = self.mirror()? else { return Ok(()) };
+        let filled = mirror.fill();
+        self.hear(&mirror);
+        Ok(filled?)
+    }
+
+    /// Brings the catalog up to date if it's time to, and puts together what was damaged. A failure shows with the next question.
     pub(crate) fn refresh_when_due(&self, more_is_coming: bool) {
+        if !more_is_coming && let Err(error) = self.fill() {
+            tracing::error!(branch = self.name, %error, "a damaged segment could not be put together; it's tried again");
+        }
         let since = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         if more_is_coming && since < REFRESH_EVERY {
             return;

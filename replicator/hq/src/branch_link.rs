@@ -210,7 +210,14 @@ impl Service {
     /// Sends a whole segment from an offset, or says that it isn't here.
     async fn send_back(&self, segment: SegmentId, from: u64) -> Result<()> {
         let branch = self.branch.clone();
-        let found = self.shared.in_background(move || find_whole(&branch, segment)).await?;
+        let found = self.shared.in_background(move || {
+            if from == 0 {
+                // What it would be no use to send is found out before.
+                branch.check(segment)?;
+            }
+            find_whole(&branch, segment)
+        });
+        let found = found.await?;
         let Some((reading, whole_len)) = found else {
             return Ok(self.sender.send(Message::SegmentForgotten { segment }).await?);
         };

@@ -49,7 +49,7 @@ async fn all(shared: &Arc<Shared>) {
     }
 }
 
-/// Compares each branch's catalog with its segments: once a day, and soon where something was read that it shouldn't say. Goes on until HQ
+/// Looks whether each branch's segments are there, and compares its catalog with them: once a day, and soon where something was read that it shouldn't say. Goes on until HQ
 /// stops.
 pub(crate) async fn compare_catalogs(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut compared: HashMap<String, Instant> = HashMap::new();
@@ -67,6 +67,10 @@ pub(crate) async fn compare_catalogs(shared: Arc<Shared>, mut stopping: watch::R
             }
         };
         for branch in branches {
+            let asked = branch.clone();
+            if let Err(error) = shared.in_background(move || asked.look()).await {
+                tracing::error!(branch = branch.name, %error, "it couldn't be seen whether all of a branch is there; it's tried again");
+            }
             let is_due = compared.get(&branch.name).is_none_or(|last| last.elapsed() >= COMPARE_EVERY);
             let (asked, stop) = (branch.clone(), stopping.clone());
             match shared.in_background(move || asked.compare_catalog(is_due, &stop)).await {

@@ -40,6 +40,14 @@ pub(crate) fn no_file(error: &io::Error) -> Option<String> {
     error.get_ref()?.downcast_ref::<NoFile>().map(NoFile::to_string)
 }
 
+/// Bytes of the regular file of that name; `None` where there's none.
+pub(crate) fn file_len(disk: &dyn Disk, path: &Path) -> io::Result<Option<u64>> {
+    match disk.look_up(path)? {
+        Named::File(_) => disk.open(path)?.size().map(Some),
+        Named::Nothing | Named::Other(_) => Ok(None),
+    }
+}
+
 /// Files in directories. A created or renamed file survives a power cut only after `sync_dir`. What isn't a regular file is never opened,
 /// and links are never followed.
 pub trait Disk: Send + Sync + 'static {

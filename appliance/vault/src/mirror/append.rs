@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use coffer_format::segment::{SegmentHeader, Trailer};
+use coffer_format::segment::Trailer;
 use coffer_format::wire::RefusalCode;
 use coffer_format::{FileHash, SegmentId, from_bytes, limits};
+use rusqlite::params;
 
-use super::{Here, Mirror};
+use super::{Here, Mirror, unless_full};
 use crate::disk::DiskFile;
-use crate::segment::{FileForm, scan, segment_path, segments_dir};
+use crate::segment::{FileForm, segment_path, segments_dir};
 use crate::{Result, VaultError};
 
 /// Most segments whose hash under way is kept; a box sends few at a time.
@@ -20,7 +21,7 @@ const READ_LEN: usize = 1 << 20;
 /// A segment that is growing.
 pub(super) struct Tail {
     pub(super) file: Arc<dyn DiskFile>,
-    len: u64,
+    pub(super) len: u64,
     hasher: blake3::Hasher,
     /// Bytes that the hasher has seen.
     hashed: u64,
@@ -47,6 +48,7 @@ impl Mirror {
             return Err(out_of_step(segment, offset, here.bytes));
         }
         if here.hash.is_some() {
+            self.check_place(segment, here.bytes)?;
             return Ok((offset, here.hash));
         }
         let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
@@ -54,10 +56,10 @@ impl Mirror {
             Some(tail) => tail,
             None => self.open_tail(segment)?,
         };
-        if tail.len != offset {
-            return Err(out_of_step(segment, offset, tail.len));
-        }
+        self.check_tail(segment, &tail, offset)?;
         self.write(segment, &mut tail, bytes)?;
+        // No receipt for bytes that nobody will find again.
+        self.check_tail(segment, &tail, end)?;
         self.here().insert(segment, Here { bytes: end, ..Here::default() });
         if here.forgotten {
             self.db()?.execute("DELETE FROM dropped WHERE segment = ?1", [segment.0])?;
@@ -72,7 +74,7 @@ impl Mirror {
         Ok((end, None))
     }
 
-    fn write(&self, segment: SegmentId, tail: &mut Tail, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&self, segment: SegmentId, tail: &mut Tail, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -92,16 +94,16 @@ impl Mirror {
     }
 
     pub(super) fn open_tail(&self, segment: SegmentId) -> Result<Tail> {
-        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        let path = self.path_of(segment);
         let disk = &self.reading.disk;
-        let file = match disk.open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let file = match self.open_file(segment)? {
+            Some(file) => file,
+            None => {
                 let file = disk.create(&path).map_err(VaultError::io("create", &path))?;
                 let dir = segments_dir(&self.reading.dir);
                 disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))?;
                 file
             }
-            other => other.map_err(VaultError::io("open", &path))?,
         };
         let len = file.size().map_err(VaultError::io("read", &path))?;
         Ok(Tail { file, len, hasher: blake3::Hasher::new(), hashed: 0 })
@@ -112,6 +114,7 @@ impl Mirror {
         if let Some(hash) = tail.verified()? {
             self.here().insert(segment, Here { bytes: tail.len, hash: Some(hash), forgotten: false });
             self.note_whole(segment)?;
+            self.discard_rest(segment);
             return Ok((tail.len, Some(hash)));
         }
         let kept = self.cut_damage(segment, &*tail.file)?;
@@ -119,19 +122,27 @@ impl Mirror {
         Ok((kept, None))
     }
 
-    /// Cuts a segment off where its records stop to decrypt, so that only that is sent again. Returns what is left.
+    /// Cuts a segment off where its records stop to decrypt, so that only what is damaged is sent again: what is sound behind that is kept
+    /// beside it. Returns what is left. With the tails locked, so that nothing comes or is put back meanwhile. Nobody sends again what the branch gave up, so that stays as it is.
     pub(super) fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
-        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
-        let db = self.db()?;
-        let kept = self.sound_len(segment, file)?;
+        let path = self.path_of(segment);
+        let is_given_up = self.is_given_up(segment)?;
+        let kept = match is_given_up {
+            true => file.size().map_err(VaultError::io("read", &path))?,
+            false => self.keep_rest(segment, file)?,
+        };
         file.truncate(kept).and_then(|()| file.sync()).map_err(VaultError::io("truncate", &path))?;
         self.reading.files.forget(segment);
-        db.execute(
+        self.here().insert(segment, Here { bytes: kept, hash: None, forgotten: is_given_up });
+        let db = self.db()?;
+        let cut = db.execute(
             "UPDATE segments SET closed = 0, hash = NULL, bytes = MIN(bytes, ?2) WHERE segment = ?1",
-            [segment.0, kept],
-        )?;
-        db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2", [segment.0, kept])?;
-        self.here().insert(segment, Here { bytes: kept, ..Here::default() });
+            params![segment.0, kept],
+        );
+        unless_full(cut.and_then(|_| {
+            db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2", params![segment.0, kept])
+                .map(drop)
+        }))?;
         Ok(kept)
     }
 
@@ -140,60 +151,58 @@ impl Mirror {
     pub fn check(&self, segment: SegmentId) -> Result<bool> {
         let here = self.here().get(&segment).copied().unwrap_or_default();
         let Some(hash) = here.hash else { return Ok(true) };
-        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
-        let file = match self.reading.disk.open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.open_tail(segment)?.file,
-            other => other.map_err(VaultError::io("open", &path))?,
-        };
-        // What lies in memory says nothing of the medium.
-        file.forget_cached().map_err(VaultError::io("read", &path))?;
-        let len = file.size().map_err(VaultError::io("read", &path))?;
-        let mut tail = Tail { file, len, hasher: blake3::Hasher::new(), hashed: 0 };
-        // A disk that can't read it has lost it just as well.
-        let is_whole =
-            tail.hash_up_to(len.saturating_sub(Trailer::LEN as u64)).and_then(|()| tail.verified());
-        if matches!(is_whole, Ok(Some(found)) if found == hash) {
-            return Ok(true);
+        let path = self.path_of(segment);
+        if let Some(file) = self.open_file(segment)? {
+            // What lies in memory says nothing of the medium.
+            file.forget_cached().map_err(VaultError::io("read", &path))?;
+            let len = file.size().map_err(VaultError::io("read", &path))?;
+            let mut tail = Tail { file, len, hasher: blake3::Hasher::new(), hashed: 0 };
+            // A disk that can't read it has lost it just as well.
+            let is_whole =
+                tail.hash_up_to(len.saturating_sub(Trailer::LEN as u64)).and_then(|()| tail.verified());
+            if matches!(is_whole, Ok(Some(found)) if found == hash) {
+                self.note_whole(segment)?;
+                return Ok(true);
+            }
         }
-        self.note_damaged(segment)?;
-        let kept = self.cut_damage(segment, &*tail.file)?;
-        tracing::error!(%segment, kept, "a segment of this branch is damaged here; the box is asked for it again");
+        self.lose(segment)?;
         Ok(false)
     }
 
-    /// How far a file's records decrypt without a gap; 0 where there's no use in it at all.
-    pub(super) fn sound_len(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
-        let io = |source| VaultError::Io { doing: "read", path: format!("segment {segment}").into(), source };
-        let size = file.size().map_err(io)?;
-        let Ok(readable) = self.reading.files.open(segment, FileForm::Whole) else { return Ok(0) };
-        let mut bytes = vec![0; size as usize];
-        file.read_at(0, &mut bytes).map_err(io)?;
-        let found = scan(&bytes, &readable.key, SegmentHeader::LEN as u64);
-        if found.index.records.is_empty() {
-            return Ok(0);
+    /// A segment that had come whole isn't what it was, or isn't there: what is left of it counts, and the rest is due again.
+    pub(super) fn lose(&self, segment: SegmentId) -> Result<()> {
+        let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
+        if self.here().get(&segment).is_none_or(|here| here.hash.is_none()) {
+            // Somebody else has found it.
+            return Ok(());
         }
-        Ok(found.damaged.first().map_or(found.end, |(offset, _)| *offset))
+        tails.remove(&segment);
+        self.note_damaged(segment)?;
+        let tail = self.open_tail(segment)?;
+        let kept = self.cut_damage(segment, &*tail.file)?;
+        // Only now: whoever hears it asks at once what is here.
+        self.note_news();
+        tracing::error!(%segment, kept, "a segment of this branch is damaged or missing here; the box is asked for it again");
+        Ok(())
     }
 
     /// What is to be kept of a segment that the catalog doesn't know as whole, after a stop of any kind.
     pub(super) fn settle(&self, segment: SegmentId) -> Result<Here> {
         let mut tail = self.open_tail(segment)?;
-        let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
+        let path = self.path_of(segment);
         // What an earlier run wrote counts as durable from now on, so it must be.
         tail.file.sync().map_err(VaultError::io("sync", &path))?;
-        if self.reading.files.open(segment, FileForm::Whole).is_err() {
-            tail.file.truncate(0).map_err(VaultError::io("truncate", &path))?;
-            return Ok(Here::default());
-        }
-        if tail.ends_with_trailer()? {
+        let is_readable = self.reading.files.open(segment, FileForm::Whole).is_ok();
+        if is_readable && tail.ends_with_trailer()? {
             tail.hash_up_to(tail.len - Trailer::LEN as u64)?;
             if let Some(hash) = tail.verified()? {
                 return Ok(Here { bytes: tail.len, hash: Some(hash), forgotten: false });
             }
-            self.cut_damage(segment, &*tail.file)?;
-            tail.len = tail.file.size().map_err(VaultError::io("read", &path))?;
+        } else if is_readable {
+            return Ok(Here { bytes: tail.len, ..Here::default() });
         }
-        Ok(Here { bytes: tail.len, ..Here::default() })
+        let kept = self.cut_damage(segment, &*tail.file)?;
+        Ok(Here { bytes: kept, ..Here::default() })
     }
 }
 
@@ -230,7 +239,7 @@ impl Tail {
     }
 }
 
-fn out_of_step(segment: SegmentId, offset: u64, due: u64) -> VaultError {
+pub(super) fn out_of_step(segment: SegmentId, offset: u64, due: u64) -> VaultError {
     VaultError::refused(
         RefusalCode::OutOfStep,
         format!(

@@ -37,8 +37,9 @@ impl Mirror {
         Ok(held)
     }
 
-    /// A segment's outline if it came whole, else all that is here of it; `None` where nothing is.
-    pub fn outline(&self, segment: SegmentId) -> Result<Option<Vec<u8>>> {
+    /// A segment's outline if it came whole, else all that is here of it; `None` where nothing is. `with_rest`: with what was kept of it
+    /// behind that, for a box that takes each sound record that it lacks.
+    pub fn outline(&self, segment: SegmentId, with_rest: bool) -> Result<Option<Vec<u8>>> {
         let here = self.here().get(&segment).copied().unwrap_or_default();
         if here.hash.is_some() {
             return Ok(Some(self.reading.outline(segment)?.1));
@@ -48,6 +49,9 @@ impl Mirror {
         }
         let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
         let file = self.reading.disk.open(&path).map_err(VaultError::io("open", &path))?;
+        if with_rest && let Some(all) = self.with_rest(segment, &*file)? {
+            return Ok(Some(all));
+        }
         let mut bytes = vec![0; here.bytes as usize];
         file.read_at(0, &mut bytes).map_err(VaultError::io("read", &path))?;
         Ok(Some(bytes))

@@ -14,14 +14,17 @@ use crate::segment::{Scanned, scan};
 use crate::{Result, VaultError};
 
 impl Mirror {
-    /// Takes every record that has become whole into the catalog.
+    /// Takes every record that has become whole into the catalog. What can't be read keeps nothing else from it: it's due again.
     pub fn refresh(&self) -> Result<()> {
-        let mut db = self.db()?;
-        self.take_into(&mut db)
+        let unreadable = {
+            let mut db = self.db()?;
+            self.take_into(&mut db)?
+        };
+        unreadable.into_iter().try_for_each(|segment| self.look_closely(segment))
     }
 
-    /// Takes into a catalog every whole record that it doesn't have.
-    pub(super) fn take_into(&self, db: &mut Connection) -> Result<()> {
+    /// Takes into a catalog every whole record that it doesn't have. Returns the segments that can't be read.
+    pub(super) fn take_into(&self, db: &mut Connection) -> Result<Vec<SegmentId>> {
         let listed = listed(db)?;
         let grown: Vec<(SegmentId, Here, u64)> = self
             .here()
@@ -29,15 +32,24 @@ impl Mirror {
             .map(|(segment, here)| (*segment, *here, listed.get(segment).copied().unwrap_or(0)))
             .filter(|(_, here, listed)| here.bytes > SegmentHeader::LEN as u64 && here.bytes > *listed)
             .collect();
+        let mut unreadable = Vec::new();
         if grown.is_empty() {
-            return Ok(());
+            return Ok(unreadable);
         }
-        let transaction = db.transaction()?;
+        let mut transaction = db.transaction()?;
         for (segment, here, listed) in grown {
-            self.take_segment(&transaction, segment, here, listed)?;
+            let one = transaction.savepoint()?;
+            match self.take_segment(&one, segment, here, listed) {
+                Ok(()) => one.commit()?,
+                Err(error) if is_of_one_segment(&error) => {
+                    tracing::error!(%segment, %error, "a segment of a branch can't be read");
+                    unreadable.push(segment);
+                }
+                Err(error) => return Err(error),
+            }
         }
         transaction.commit()?;
-        Ok(())
+        Ok(unreadable)
     }
 
     fn take_segment(&self, db: &Connection, segment: SegmentId, here: Here, listed: u64) -> Result<()> {
@@ -108,6 +120,12 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// Whether an error says only that one segment can't be read.
+fn is_of_one_segment(error: &VaultError) -> bool {
+    use VaultError::{Damaged, Io, Key, NotOnDisk};
+    matches!(error, Io { .. } | Damaged { .. } | NotOnDisk(_) | Key(_))
 }
 
 /// Whether metadata records carry on where the catalog is. Others wait, unlisted, for those between to come, as long as they may: what was

@@ -3,6 +3,7 @@
 // Helpers of tests are tests too, which clippy does not see.
 #![allow(clippy::unwrap_used)]
 
+mod both;
 mod branch;
 mod cuts;
 mod enrolment;
@@ -15,6 +16,7 @@ mod mirror;
 mod namespace;
 mod order;
 mod own_files;
+mod replaced;
 mod replicate;
 mod restored;
 mod thin;

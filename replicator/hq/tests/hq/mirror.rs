@@ -9,12 +9,13 @@ use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::Mirror;
 use coffer_vault::{RecoveryKey, SegmentState};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::branch::{Branch, noise};
 use crate::restored::restore;
-use crate::world::{Running, World, ask, select, settings};
+use crate::world::{LONG, Running, World, ask, select, settings};
 
-fn mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) {
+pub(crate) fn mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) {
     let dir = TempDir::new().unwrap();
     let first = branch.vault.segments().unwrap()[0].segment;
     let header: SegmentHeader = from_bytes(&branch.bytes_of(first)[..SegmentHeader::LEN]).unwrap();
@@ -59,7 +60,7 @@ fn a_point_is_whole_only_with_all_its_data() {
     assert!(again.has().iter().all(|has| has.closed));
 }
 
-/// Bytes rot at HQ before a segment is whole: only what follows the rot is sent again.
+/// Bytes rot at HQ before a segment is whole: only what has rotted is sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_at_hq_is_cut_off_and_sent_again() {
     let world = World::new().await;
@@ -78,7 +79,7 @@ async fn damage_at_hq_is_cut_off_and_sent_again() {
     let last = branch.back_up(Stream::Fresh, &[("small", noise(2, 10))]);
     let running = Running::start(branch.vault.clone(), settings);
     let status = running.until_whole(1, last).await;
-    assert!((200_000..400_000).contains(&status.receipted_bytes), "{}", status.receipted_bytes);
+    assert!(status.receipted_bytes < 400_000, "{}", status.receipted_bytes);
     assert!(status.held_back.is_empty());
     running.stop().await;
     let mut operator = world.operator("anna").await;
@@ -105,9 +106,16 @@ async fn a_closed_segment_that_rots_at_hq_is_healed_from_the_box() {
 
     let world = world.restart_after(|hq| flip(hq.join(path_of(bulk)), 400_000)).await;
     let running = Running::start(branch.vault.clone(), settings);
-    running.until(|status| status.receipted_bytes >= 200_000 && status.behind_bytes == Some(0)).await;
+    // It's found when HQ begins to read everything back.
+    let path = world.hq_dir().join(path_of(bulk));
+    let sound = branch.bytes_of(bulk);
+    let healed = async {
+        while std::fs::read(&path).is_ok_and(|bytes| bytes != sound) || copies() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, healed).await.expect("the copy that came anew is recorded");
     running.stop().await;
-    assert_eq!(copies(), 1, "the copy that came anew isn't recorded");
     let healed = std::fs::read(world.hq_dir().join(path_of(bulk))).unwrap();
     assert!(healed == branch.bytes_of(bulk), "HQ has other bytes");
     let mut operator = world.operator("anna").await;
@@ -190,11 +198,11 @@ async fn a_segment_that_is_gone_at_hq_takes_the_claim_and_comes_again() {
     }
 }
 
-fn path_of(segment: SegmentId) -> String {
+pub(crate) fn path_of(segment: SegmentId) -> String {
     format!("branches/leeds/segments/{:016x}.seg", segment.0)
 }
 
-fn flip(path: PathBuf, at: usize) {
+pub(crate) fn flip(path: PathBuf, at: usize) {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[at] ^= 1;
     std::fs::write(&path, bytes).unwrap();

@@ -1,0 +1,189 @@
+//! The same segment is damaged at the box and at HQ: each record comes from whichever side has it.
+
+use std::path::PathBuf;
+
+use coffer_format::segment::Stream;
+use coffer_format::{OrgId, SegmentId, VaultId};
+use coffer_replicator::{WanSettings, fetch_outlines, fetch_what_can};
+use coffer_vault::RecoveryKey;
+use coffer_vault::mirror::Mirror;
+use coffer_vault::verify::Verdict;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::branch::{Branch, noise};
+use crate::mirror::{flip, mirror_of, path_of};
+use crate::restored::restore;
+use crate::world::{LONG, Running, World, ask, select, settings};
+
+/// Which side's damage is found first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    Box,
+    Hq,
+    /// The box's is found only when HQ has got it.
+    HqAlone,
+}
+
+fn bulk_of(branch: &Branch) -> SegmentId {
+    let segments = branch.vault.segments().unwrap();
+    segments.iter().find(|state| state.stream == Stream::Bulk && state.closed).unwrap().segment
+}
+
+/// What a box does by itself where it's damaged.
+async fn heal(branch: &Branch, settings: &WanSettings) {
+    branch.vault.look_at_suspects().unwrap();
+    let needs = branch.vault.reading().to_heal().unwrap();
+    let segments: Vec<SegmentId> = needs.iter().map(|need| need.segment).collect();
+    let vault = branch.vault.clone();
+    let put_back = move |segment, bytes: &[u8]| vault.import_segment(segment, bytes);
+    let lacking = fetch_what_can(settings, None, &segments, put_back).await;
+    let reading = branch.vault.reading();
+    let begun: Vec<SegmentId> =
+        lacking.into_keys().filter(|segment| reading.has_beginning(*segment)).collect();
+    let vault = branch.vault.clone();
+    let put_right = move |segment, bytes: &[u8]| vault.mend_segment(segment, bytes);
+    fetch_outlines(settings, None, &begun, put_right).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_comes_from_whichever_side_has_it() {
+    // A byte of the segment each: at the box, and at HQ.
+    let damages: [(&[u64], &[usize]); 4] = [
+        (&[400_000], &[100_000]),
+        (&[100_000], &[400_000]),
+        (&[200_000, 500_000], &[100_000, 300_000, 550_000]),
+        // Its header.
+        (&[300_000], &[70]),
+    ];
+    for first in [First::Box, First::Hq, First::HqAlone] {
+        for (at_box, at_hq) in damages {
+            let case = format!("{first:?} first, at the box {at_box:?}, at HQ {at_hq:?}");
+            let world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+            branch.vault.roll().unwrap();
+            let settings = settings(world.address, &enrolled.identity, "leeds");
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, point).await;
+            running.stop().await;
+            let bulk = bulk_of(&branch);
+            let sound = branch.bytes_of(bulk);
+            let file = world.hq_dir().join(path_of(bulk));
+
+            at_box.iter().for_each(|at| branch.flip(bulk, *at));
+            if first != First::HqAlone {
+                branch.vault.verify(&mut |_| {}).unwrap();
+            }
+            let mut operator = world.operator("anna").await;
+            select(&mut operator, "leeds").await;
+            at_hq.iter().for_each(|at| flip(file.clone(), *at));
+            if first != First::Box {
+                assert_ne!(ask(&mut operator, json!({ "do": "verify" })).await["verdict"], "whole", "{case}");
+            }
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            let healed = async {
+                loop {
+                    let is_recorded = !branch.vault.reading().copies(bulk).unwrap().is_empty();
+                    let is_whole = std::fs::read(&file).is_ok_and(|bytes| bytes == sound);
+                    if is_whole && first == First::HqAlone {
+                        branch.vault.verify(&mut |_| {}).unwrap();
+                    }
+                    let needs = branch.vault.reading().to_heal().unwrap();
+                    if is_whole && is_recorded && needs.is_empty() {
+                        break;
+                    }
+                    heal(&branch, &settings).await;
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(LONG, healed).await.unwrap_or_else(|_| {
+                let (needs, there) =
+                    (branch.vault.reading().to_heal(), std::fs::read(&file).map(|bytes| bytes.len()));
+                let begun = branch.vault.reading().has_beginning(bulk);
+                let kept = rest_of(&file).exists();
+                panic!(
+                    "{case}: {needs:?}, at HQ {there:?}, begun {begun}, kept {kept}, {:?}",
+                    running.job.status().borrow()
+                )
+            });
+            let status = running.until_whole(1, point).await;
+            assert!(status.held_back.is_empty(), "{case}: {status:?}");
+            running.stop().await;
+            assert_eq!(branch.vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole, "{case}");
+            assert!(branch.bytes_of(bulk) == sound, "{case}");
+            assert!(!rest_of(&file).exists(), "{case}: what was kept is left behind");
+            assert_eq!(ask(&mut operator, json!({ "do": "verify" })).await["verdict"], "whole", "{case}");
+            let restored = restore(&mut operator, branch.config, point, &[]).await;
+            assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{case}");
+        }
+    }
+}
+
+/// What neither side has is lost, and nobody says that it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_damage_on_both_sides_is_known_as_lost() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    branch.vault.roll().unwrap();
+    let settings = settings(world.address, &enrolled.identity, "leeds");
+    let running = Running::start(branch.vault.clone(), settings.clone());
+    running.until_whole(1, point).await;
+    let bulk = bulk_of(&branch);
+    branch.flip(bulk, 200_000);
+    flip(world.hq_dir().join(path_of(bulk)), 200_000);
+    assert_eq!(branch.vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Heals, "HQ's copy was good");
+    heal(&branch, &settings).await;
+    let known = async {
+        while branch.vault.reading().lost_of_newest().unwrap().get(&branch.config) != Some(&1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, known).await.expect("the box goes on counting on HQ's copy");
+    assert!(branch.vault.reading().copies(bulk).unwrap().is_empty());
+    running.stop().await;
+}
+
+/// Nobody sends again what the branch gave up: damage in it costs its own records, and no others.
+#[test]
+fn what_was_given_up_keeps_all_that_is_sound() {
+    let (key, public) = RecoveryKey::generate().unwrap();
+    let mut branch = Branch::with(VaultId([1; 16]), OrgId([2; 16]), [3; 32], public.0);
+    branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    branch.vault.roll().unwrap();
+    let bulk = bulk_of(&branch);
+    let len = branch.bytes_of(bulk).len() as u64;
+    for given_up_first in [true, false] {
+        let (dir, mirror) = mirror_of(&branch, key.clone());
+        for state in branch.vault.segments().unwrap() {
+            let closed_len = if state.closed { state.bytes } else { 0 };
+            mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
+        }
+        mirror.refresh().unwrap();
+        let file = dir.path().join(format!("segments/{:016x}.seg", bulk.0));
+        flip(file.clone(), 100_000);
+        if given_up_first {
+            mirror.forget(bulk).unwrap();
+            assert!(!mirror.check(bulk).unwrap());
+        } else {
+            assert!(!mirror.check(bulk).unwrap());
+            assert!(mirror.bytes_of(bulk) <= 100_000);
+            mirror.forget(bulk).unwrap();
+        }
+        assert_eq!(mirror.bytes_of(bulk), len, "given up first: {given_up_first}");
+        drop(mirror);
+        let again =
+            Mirror::open(std::sync::Arc::new(coffer_vault::disk::RealDisk), dir.path(), key.clone(), None);
+        let again = again.unwrap();
+        assert_eq!(again.bytes_of(bulk), len, "given up first: {given_up_first}");
+        assert!(again.damaged_segments().contains(&bulk));
+        assert!(!rest_of(&file).exists());
+    }
+}
+
+fn rest_of(file: &std::path::Path) -> PathBuf {
+    file.with_extension("rest")
+}

@@ -1,0 +1,177 @@
+//! Somebody does something to HQ's files: what lies in a segment's place is what counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use coffer_format::SegmentId;
+use coffer_format::segment::Stream;
+use serde_json::json;
+
+use crate::branch::{Branch, noise};
+use crate::mirror::path_of;
+use crate::restored::restore;
+use crate::world::{Running, World, ask, select, settings};
+
+/// What is done to a file.
+#[derive(Debug, Clone, Copy)]
+enum Done {
+    Replaced,
+    Removed,
+    Halved,
+    Folder,
+    LinkToItself,
+}
+
+use Done::{Folder, Halved, LinkToItself, Removed, Replaced};
+
+fn to(file: &Path, done: Done) {
+    match done {
+        Replaced => {
+            let copy = file.with_extension("n");
+            fs::copy(file, &copy).unwrap();
+            fs::rename(copy, file).unwrap();
+        }
+        Removed => fs::remove_file(file).unwrap(),
+        Halved => {
+            let opened = fs::OpenOptions::new().write(true).open(file).unwrap();
+            opened.set_len(opened.metadata().unwrap().len() / 2).unwrap();
+        }
+        Folder => {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
+            fs::write(file.join("note"), b"somebody's").unwrap();
+        }
+        LinkToItself => {
+            fs::remove_file(file).unwrap();
+            std::os::unix::fs::symlink(file, file).unwrap();
+        }
+    }
+}
+
+fn segments_of(branch: &Branch) -> Vec<(SegmentId, Stream)> {
+    branch.vault.segments().unwrap().iter().map(|state| (state.segment, state.stream)).collect()
+}
+
+/// No receipt is for bytes that went into a file which has no name any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_segment_whose_file_is_another_comes_again() {
+    for done in [Replaced, Removed, Halved, Folder, LinkToItself] {
+        for stream in [Stream::Bulk, Stream::Meta] {
+            let case = format!("{done:?} {stream:?}");
+            let world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            let first = branch.back_up(Stream::Bulk, &[("one", noise(1, 300_000))]);
+            let settings = settings(world.address, &enrolled.identity, "leeds");
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, first).await;
+            let all = segments_of(&branch);
+            let segment = all.iter().find(|(_, of)| *of == stream).unwrap().0;
+            let file: PathBuf = world.hq_dir().join(path_of(segment));
+            to(&file, done);
+
+            let second = branch.back_up(Stream::Bulk, &[("two", noise(2, 300_000))]);
+            let status = running.until_whole(1, second).await;
+            assert!(status.held_back.is_empty(), "{case}: {status:?}");
+            running.stop().await;
+            assert!(fs::read(&file).unwrap() == branch.bytes_of(segment), "{case}: HQ has other bytes");
+            let world = world.restart().await;
+            let mut operator = world.operator("anna").await;
+            select(&mut operator, "leeds").await;
+            for point in [first, second] {
+                let restored = restore(&mut operator, branch.config, point, &[]).await;
+                assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{case}");
+            }
+        }
+    }
+}
+
+/// What comes while the folder is away isn't taken, and comes once it's there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_moved_away_and_back_costs_nothing() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let first = branch.back_up(Stream::Bulk, &[("one", noise(1, 300_000))]);
+    let running = Running::start(branch.vault.clone(), settings(world.address, &enrolled.identity, "leeds"));
+    running.until_whole(1, first).await;
+    let folder = world.hq_dir().join("branches/leeds/segments");
+    let away = folder.with_extension("away");
+    fs::rename(&folder, &away).unwrap();
+    let second = branch.back_up(Stream::Bulk, &[("two", noise(2, 300_000))]);
+    let status = running.until(|status| status.last_error.is_some()).await;
+    assert!(status.whole.iter().all(|whole| whole.point != Some(second)), "{status:?}");
+    fs::rename(&away, &folder).unwrap();
+    running.until_whole(1, second).await;
+    running.stop().await;
+    for (segment, _) in segments_of(&branch) {
+        let there = fs::read(world.hq_dir().join(path_of(segment))).unwrap();
+        assert!(there == branch.bytes_of(segment), "HQ has other bytes of segment {segment}");
+    }
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    for point in [first, second] {
+        let restored = restore(&mut operator, branch.config, point, &[]).await;
+        assert_eq!(restored.as_ref(), Ok(&branch.points[&point]));
+    }
+}
+
+/// Whatever lies in a closed segment's place that is no file is moved aside, and the segment comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_moved_aside() {
+    for done in [Folder, LinkToItself, Halved] {
+        for restarted in [true, false] {
+            let case = format!("{done:?}, restarted: {restarted}");
+            let mut world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            let point = branch.back_up(Stream::Bulk, &[("one", noise(1, 300_000))]);
+            branch.vault.roll().unwrap();
+            let settings = settings(world.address, &enrolled.identity, "leeds");
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, point).await;
+            running.stop().await;
+            let bulk = segments_of(&branch).iter().find(|(_, of)| *of == Stream::Bulk).unwrap().0;
+            let file = world.hq_dir().join(path_of(bulk));
+            to(&file, done);
+            if restarted {
+                world = world.restart().await;
+            }
+            let mut operator = world.operator("anna").await;
+            select(&mut operator, "leeds").await;
+            let report = ask(&mut operator, json!({ "do": "verify" })).await;
+            assert_eq!(report["verdict"], "heals", "{case}: {report}");
+
+            let running = Running::start(branch.vault.clone(), settings);
+            running.until_whole(1, point).await;
+            running.stop().await;
+            assert!(fs::read(&file).unwrap() == branch.bytes_of(bulk), "{case}");
+            let restored = restore(&mut operator, branch.config, point, &[]).await;
+            assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{case}");
+            let is_there = |ending: &&str| file.with_extension(ending).symlink_metadata().is_ok();
+            let is_aside = ["folder1", "link1"].iter().any(is_there);
+            assert_eq!(is_aside, !matches!(done, Halved), "{case}");
+        }
+    }
+}
+
+/// What can't be read costs what needs it, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_gone_costs_no_other_point() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let first = branch.back_up(Stream::Bulk, &[("one", noise(1, 300_000))]);
+    branch.vault.roll().unwrap();
+    let second = branch.back_up(Stream::Bulk, &[("two", noise(2, 300_000))]);
+    let running = Running::start(branch.vault.clone(), settings(world.address, &enrolled.identity, "leeds"));
+    running.until_whole(1, second).await;
+    running.stop().await;
+    let newest = segments_of(&branch).into_iter().filter(|(_, of)| *of == Stream::Bulk).max().unwrap().0;
+    let file = world.hq_dir().join(path_of(newest));
+    let world = world.restart_after(|_| fs::remove_file(&file).unwrap()).await;
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    let restored = restore(&mut operator, branch.config, first, &[]).await;
+    assert_eq!(restored.as_ref(), Ok(&branch.points[&first]));
+}
