@@ -27,7 +27,7 @@ use rusqlite::Connection;
 use self::append::Tail;
 use self::rest::Rest;
 use crate::catalog;
-use crate::disk::{Disk, file_len};
+use crate::disk::{Disk, ReadOnlyDisk, file_len};
 use crate::identity::{read_identity, read_or_mend_identity, replace_identity};
 use crate::keys::{Opener, RecoveryKey, VaultKeys};
 use crate::reading::Reading;
@@ -55,6 +55,7 @@ pub struct Mirror {
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
     failed: AtomicBool,
     _lock: Option<Flock<std::fs::File>>,
+    _scratch: Option<Box<dyn AsRef<Path> + Send + Sync>>,
 }
 
 /// What is here of one segment.
@@ -79,6 +80,42 @@ impl Mirror {
     ) -> Result<Mirror> {
         let held = lock(dir)?;
         disk.create_dir(&segments_dir(dir)).map_err(VaultError::io("create", dir))?;
+        let mirror = Mirror::open_on(disk, dir, &catalog_path(dir), key, first)?;
+        Ok(Mirror { _lock: held, ..mirror })
+    }
+
+    /// Opens a mirror whose disk takes no writes: it can be read, verified and restored from. What opening has to write goes to
+    /// `scratch`, an empty folder on another disk, which is held as long as the mirror is.
+    pub fn open_to_read(
+        dir: &Path,
+        key: RecoveryKey,
+        scratch: impl AsRef<Path> + Send + Sync + 'static,
+    ) -> Result<Mirror> {
+        let (from, catalog) = (catalog_path(dir), catalog_path(scratch.as_ref()));
+        for ending in ["", "-wal"] {
+            let named = |path: &Path| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                PathBuf::from(name)
+            };
+            // Without it the catalog is made anew from the segments, which takes longer.
+            if let Err(error) = std::fs::copy(named(&from), named(&catalog)) {
+                tracing::debug!(%error, ending, "a branch's catalog isn't taken along");
+            }
+        }
+        let disk = Arc::new(ReadOnlyDisk::new(scratch.as_ref()));
+        let mirror = Mirror::open_on(disk, dir, &catalog, key, None)?;
+        mirror.fail();
+        Ok(Mirror { _scratch: Some(Box::new(scratch)), ..mirror })
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        catalog: &Path,
+        key: RecoveryKey,
+        first: Option<&SegmentHeader>,
+    ) -> Result<Mirror> {
         let opener = Opener::Organisation(key);
         let identity = match (read_or_mend_identity(&*disk, dir, &opener), first) {
             (Ok((identity, mended)), _) => {
@@ -97,10 +134,9 @@ impl Mirror {
         };
         let keys = VaultKeys::open(&opener, &identity.keys)?;
         let files = SegmentFiles::new(disk.clone(), dir.into(), opener, keys);
-        let catalog = catalog_path(dir);
-        let db = catalog::open_writer(&catalog)?.db;
+        let db = catalog::open_writer(catalog)?.db;
         let mirror = Mirror {
-            reading: Arc::new(Reading::new(disk, dir, files, &catalog)),
+            reading: Arc::new(Reading::new(disk, dir, files, catalog)),
             identity,
             tails: Mutex::default(),
             db: Mutex::new(db),
@@ -110,7 +146,8 @@ impl Mirror {
             rests: Mutex::default(),
             has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
-            _lock: held,
+            _lock: None,
+            _scratch: None,
         };
         mirror.find_segments()?;
         mirror.find_rests()?;

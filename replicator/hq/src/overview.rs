@@ -54,6 +54,11 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
         "connected": standing.is_connected,
         "damaged_segments": standing.damaged,
         "sentence": match (branch.is_full(), branch.refused_ms()) {
+            _ if branch.is_read_only() => format!(
+                "Branch {}: HQ's disk takes no writes, and nothing more of this branch is taken in; what is there can be restored. Have the disk \
+                 checked; then it goes on by itself.",
+                branch.name
+            ),
             (true, _) => format!(
                 "Branch {}: HQ's disk is full, and nothing more of this branch is taken in. Free space at HQ; then it goes on by itself.",
                 branch.name

@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use coffer_format::FileHash;
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Authority, EnrolmentCode, Role, owner_only, secret_hash, write_durable_file};
+use coffer_vault::VaultError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use tempfile::TempDir;
 
 use crate::{HqError, Result, second};
 
@@ -44,12 +46,23 @@ pub enum CodeFor {
 pub struct Registry {
     db: Mutex<Connection>,
     dir: PathBuf,
+    /// Where it is instead, on a disk that takes no writes.
+    _scratch: Option<TempDir>,
 }
 
 impl Registry {
     /// Opens the registry in HQ's folder; from its second copy where it's damaged or missing. In a folder that no HQ is in yet it's made.
     pub fn open(dir: &Path) -> Result<Registry> {
         let (path, copy) = (dir.join(FILE), second::folder(dir).join(FILE));
+        if let Err(error) = look(&path)
+            && VaultError::from(error).is_of_no_writes()
+            && path.exists()
+        {
+            match Registry::open_to_read(dir) {
+                Ok(registry) => return Ok(registry),
+                Err(why) => tracing::warn!(%why, "the registry can't be read as it is"),
+            }
+        }
         if !is_sound(&path) {
             if is_sound(&copy) {
                 set_aside(&path)?;
@@ -84,7 +97,28 @@ impl Registry {
         db.busy_timeout(Duration::from_secs(10))?;
         db.execute_batch(TABLES)?;
         add_replaces(&db)?;
-        Ok(Registry { db: Mutex::new(db), dir: dir.into() })
+        Ok(Registry { db: Mutex::new(db), dir: dir.into(), _scratch: None })
+    }
+
+    /// On a disk that takes no writes, full or not: who is enrolled is known, and nobody can be enrolled until HQ is started again.
+    fn open_to_read(dir: &Path) -> Result<Registry> {
+        let path = &dir.join(FILE);
+        let scratch = tempfile::tempdir().map_err(HqError::io("make room beside", path))?;
+        let there = scratch.path().join(FILE);
+        fs::copy(path, &there).map_err(HqError::io("read", path))?;
+        let journal = |path: &Path| path.with_extension("sqlite-wal");
+        if journal(path).exists() {
+            fs::copy(journal(path), journal(&there)).map_err(HqError::io("read", path))?;
+        }
+        if !is_sound(&there) {
+            return Err(HqError::RegistryLost { path: path.into() });
+        }
+        tracing::error!(
+            "HQ's disk takes no writes: nobody can be enrolled. Free space or have it checked, then start HQ again"
+        );
+        let db = Connection::open(&there)?;
+        db.execute_batch("PRAGMA query_only = ON")?;
+        Ok(Registry { db: Mutex::new(db), dir: dir.into(), _scratch: Some(scratch) })
     }
 
     /// Makes the second copy what the registry is.
@@ -223,27 +257,26 @@ fn is_sound(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|facts| facts.len() > 0) {
         return false;
     }
-    let check = || -> rusqlite::Result<bool> {
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        db.busy_timeout(Duration::from_secs(10))?;
-        let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        let has_table = |name| db.prepare("SELECT 1 FROM sqlite_master WHERE name = ?1")?.exists([name]);
-        if said != "ok" || !has_table("codes")? {
-            return Ok(false);
-        }
-        let sum: Option<[u8; 32]> = match has_table("sums")? {
-            true => db.query_row("SELECT sum FROM sums", [], |row| row.get(0)).optional()?,
-            false => None,
-        };
-        Ok(sum.is_none_or(|sum| sum_of_rows(&db).is_ok_and(|rows| rows == sum)))
-    };
-    match check() {
-        Ok(is_sound) => is_sound,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a registry can't be read");
-            false
-        }
+    look(path).unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), %error, "a registry can't be read");
+        false
+    })
+}
+
+/// Whether what is there is a registry as it was written.
+fn look(path: &Path) -> rusqlite::Result<bool> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let has_table = |name| db.prepare("SELECT 1 FROM sqlite_master WHERE name = ?1")?.exists([name]);
+    if said != "ok" || !has_table("codes")? {
+        return Ok(false);
     }
+    let sum: Option<[u8; 32]> = match has_table("sums")? {
+        true => db.query_row("SELECT sum FROM sums", [], |row| row.get(0)).optional()?,
+        false => None,
+    };
+    Ok(sum.is_none_or(|sum| sum_of_rows(&db).is_ok_and(|rows| rows == sum)))
 }
 
 /// BLAKE3 of all rows, in order.

@@ -101,6 +101,8 @@ pub(crate) struct Opened {
 pub(crate) fn open_writer(path: &Path) -> Result<Opened> {
     match try_open(path) {
         Ok(opened) => Ok(opened),
+        // It's as good as it was, and there's no room for another.
+        Err(error) if error.is_disk_full() => Err(error),
         Err(error) => {
             let why = match error {
                 VaultError::Catalog(error) => error.to_string(),
