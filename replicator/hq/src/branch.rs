@@ -1,6 +1,5 @@
-//! One branch at HQ: its folder, and the mirror in it.
+//! One branch at HQ: its mirror, and what is known of its box.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +7,11 @@ use std::time::{Duration, Instant};
 use coffer_format::segment::SegmentHeader;
 use coffer_format::wire::{RefusalCode, SegmentHas, SegmentHeld, SegmentMark};
 use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
-use coffer_vault::disk::RealDisk;
+use coffer_vault::VaultError;
 use coffer_vault::mirror::{Mirror, Whole};
-use coffer_vault::{RecoveryKey, VaultError};
 use tokio::sync::watch;
 
+use crate::mirror_slot::{MirrorSlot, Why};
 use crate::{HqError, Organisation, Result};
 
 /// While more is coming, the catalog is brought up to date this often.
@@ -21,16 +20,12 @@ const REFRESH_EVERY: Duration = Duration::from_secs(1);
 const WORK_MIN: Duration = Duration::from_millis(5);
 const REST: u32 = 19;
 const REST_MAX: Duration = Duration::from_secs(1);
-/// Where the disk takes no writes it's tried again so often.
-const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// A branch. Every method may block.
 pub(crate) struct Branch {
     pub name: String,
-    dir: PathBuf,
     org: OrgId,
-    key: RecoveryKey,
-    mirror: Mutex<Option<Opened>>,
+    mirror: MirrorSlot,
     /// Bytes have come that the catalog may not show yet.
     stale: AtomicBool,
     refreshed: Mutex<Instant>,
@@ -44,19 +39,6 @@ pub(crate) struct Branch {
     is_taken_over: AtomicBool,
     /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
     damaged: watch::Sender<u64>,
-}
-
-/// The mirror, and how it's open.
-struct Opened {
-    mirror: Arc<Mirror>,
-    to_read: Option<ToRead>,
-}
-
-/// It can only be read: the disk took no writes when it was opened.
-#[derive(Debug, Clone, Copy)]
-struct ToRead {
-    is_full: bool,
-    tried: Instant,
 }
 
 /// A run of bytes for a segment.
@@ -89,10 +71,8 @@ impl Branch {
     pub(crate) fn new(organisation: &Organisation, name: &str) -> Branch {
         Branch {
             name: name.to_owned(),
-            dir: organisation.dir.join("branches").join(name),
             org: organisation.org,
-            key: organisation.recovery_key.clone(),
-            mirror: Mutex::default(),
+            mirror: MirrorSlot::new(organisation, name),
             stale: AtomicBool::new(false),
             refreshed: Mutex::new(Instant::now()),
             no_room_for: Mutex::default(),
@@ -163,62 +143,17 @@ impl Branch {
     }
 
     fn open(&self, first: Option<&SegmentHeader>) -> Result<Option<Arc<Mirror>>> {
-        let mut slot = self.mirror.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole =
-            |first| Mirror::open(Arc::new(RealDisk), &self.dir, self.key.clone(), first).map(Arc::new);
-        match slot.as_mut() {
-            Some(Opened { mirror, to_read: Some(to_read) }) if to_read.tried.elapsed() >= TRY_EVERY => {
-                match whole(None) {
-                    Ok(opened) => {
-                        *slot = Some(Opened { mirror: opened, to_read: None });
-                        // What was told of the one before may be less than what is here.
-                        self.damaged.send_modify(|count| *count += 1);
-                    }
-                    Err(error) => {
-                        tracing::debug!(branch = self.name, %error, "HQ's disk takes no writes still");
-                        to_read.tried = Instant::now();
-                        return Ok(Some(mirror.clone()));
-                    }
-                }
-            }
-            Some(_) => {}
-            None if first.is_some() || Mirror::exists(&RealDisk, &self.dir) => {
-                *slot = Some(match whole(first) {
-                    Err(error) if error.is_of_no_writes() => self.open_to_read(error)?,
-                    opened => Opened { mirror: opened?, to_read: None },
-                });
-            }
-            None => {}
+        let (mirror, is_another) = self.mirror.open(first)?;
+        if is_another {
+            // What was told of the one before may be less than what is here.
+            self.damaged.send_modify(|count| *count += 1);
         }
-        Ok(slot.as_ref().map(|opened| opened.mirror.clone()))
-    }
-
-    /// The disk takes no writes, and what is on it is there to be restored from.
-    fn open_to_read(&self, error: VaultError) -> Result<Opened> {
-        tracing::error!(branch = self.name, %error, "HQ's disk takes no writes: this branch can only be read");
-        let is_full = error.is_disk_full();
-        let Ok(scratch) = tempfile::tempdir() else { return Err(error.into()) };
-        match Mirror::open_to_read(&self.dir, self.key.clone(), scratch) {
-            Ok(mirror) => {
-                let to_read = Some(ToRead { is_full, tried: Instant::now() });
-                Ok(Opened { mirror: Arc::new(mirror), to_read })
-            }
-            Err(why) => {
-                tracing::error!(branch = self.name, %why, "and not even that");
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Where the branch can only be read: whether its disk was full.
-    fn to_read(&self) -> Option<ToRead> {
-        let slot = self.mirror.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().and_then(|opened| opened.to_read)
+        Ok(mirror)
     }
 
     /// Whether HQ's disk takes no writes, and isn't full either.
     pub(crate) fn is_read_only(&self) -> bool {
-        self.to_read().is_some_and(|to_read| !to_read.is_full)
+        self.mirror.only_to_read() == Some(Why::NoWrites)
     }
 
     /// The mirror with everything in its catalog that has come.
@@ -339,7 +274,7 @@ impl Branch {
                 Ok(kept)
             }
             Err(HqError::Vault(error))
-                if error.is_disk_full() || self.to_read().is_some_and(|one| one.is_full) =>
+                if error.is_disk_full() || self.mirror.only_to_read() == Some(Why::Full) =>
             {
                 *self.without_room() = Some((segment, end));
                 tracing::error!(branch = self.name, %error, "the disk is full; nothing more is taken in");

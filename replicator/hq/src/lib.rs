@@ -11,6 +11,7 @@ mod branches;
 mod enrol;
 mod error;
 mod import;
+mod mirror_slot;
 mod operator_link;
 mod organisation;
 mod overview;

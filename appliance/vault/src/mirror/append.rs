@@ -123,7 +123,8 @@ impl Mirror {
     }
 
     /// Cuts a segment off where its records stop to decrypt, so that only what is damaged is sent again: what is sound behind that is kept
-    /// beside it. Returns what is left. With the tails locked, so that nothing comes or is put back meanwhile. Nobody sends again what the branch gave up, so that stays as it is.
+    /// beside it. Returns what is left. Nobody sends again what the branch gave up, so that stays as it is. With the tails locked: nothing
+    /// comes or is put back meanwhile.
     pub(super) fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
         let path = self.path_of(segment);
         let is_given_up = self.is_given_up(segment)?;
