@@ -120,7 +120,7 @@ pub(super) fn replaced() -> VaultError {
         RefusalCode::Busy,
         format!(
             "the catalog isn't what the box left there ({REPLACED}): it's made again from the segments by itself, so try again in a \
-             few minutes"
+             few minutes, and restart cofferd if it stays so"
         ),
     )
 }
@@ -137,7 +137,8 @@ mod tests {
         std::fs::write(&path, b"a catalog").unwrap();
         assert!(seal.holds(&path), "nobody watches yet");
         seal.close(&path);
-        seal.renew(&path, || Ok(std::fs::write(&path, b"a folded catalog").unwrap())).unwrap();
+        let fold = || std::fs::write(&path, b"a folded catalog").map_err(VaultError::io("write", &path));
+        seal.renew(&path, fold).unwrap();
         assert!(seal.holds(&path));
         for breaks in 1..=BREAKS_MAX {
             std::fs::write(&path, vec![b'x'; breaks as usize]).unwrap();

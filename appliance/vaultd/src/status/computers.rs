@@ -279,6 +279,7 @@ mod tests {
             failure: None,
             lacking: None,
             fewer: None,
+            empty: None,
         };
         ComputerStatus {
             computer: 1,
