@@ -398,6 +398,40 @@ fn names_of_one_file_are_one_file_whatever_they_were_before() {
     bench.assert_all_there();
 }
 
+/// A file moves on and is written to, and a copy that's exactly as it was gets its old name: in whatever order they're met.
+#[test]
+fn a_copy_under_the_old_name_of_a_file_that_moved_on_is_another_file() {
+    let bench = Bench::new();
+    let pairs =
+        || (0..40).map(|number| if number % 2 == 0 { (number, "b", "c") } else { (number, "c", "b") });
+    let at = |number: u64, name: &str| bench.path(&format!("{number}/{name}"));
+    for (number, ..) in pairs() {
+        fs::create_dir_all(at(number, "b")).unwrap();
+        fs::create_dir_all(at(number, "c")).unwrap();
+    }
+    for (number, from, _) in pairs() {
+        fs::write(at(number, from).join("f"), "old").unwrap();
+        date(&at(number, from).join("f"), number);
+    }
+    bench.capture();
+    for (number, from, to) in pairs() {
+        let (old, copy, new) =
+            (at(number, from).join("f"), at(number, from).join("n"), at(number, to).join("f.log"));
+        let copied = std::process::Command::new("cp").arg("-p").args([&old, &copy]).status().unwrap();
+        assert!(copied.success());
+        fs::rename(&old, &new).unwrap();
+        fs::rename(&copy, &old).unwrap();
+        match number % 4 {
+            0 | 1 => fs::write(&new, "old\nand one line more").unwrap(),
+            _ => fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap(),
+        }
+    }
+    for _ in 0..2 {
+        bench.capture();
+        bench.assert_all_there();
+    }
+}
+
 /// Names are of one node where they're of one file.
 fn assert_same_links(bench: &Bench, folder: &Path, what: &str) {
     let mut nodes = std::collections::BTreeMap::new();

@@ -97,6 +97,9 @@ impl Pass<'_> {
             && !(stat.kind == NodeKind::Directory && self.is_in(here, known.node)?)
             && !self.is_of_another_volume(here, (path, name), known.node)?
         {
+            if stat.kind == NodeKind::File {
+                self.met_elsewhere.insert(known.node);
+            }
             return Ok(Identity::Moved(Box::new(known)));
         }
         match before {
@@ -164,6 +167,7 @@ impl Pass<'_> {
     fn is_succeeded(&self, known: &Known, stat: &Stat, present: &HashSet<u64>) -> Result<bool> {
         let is_file = stat.kind == NodeKind::File && known.stat.kind == NodeKind::File;
         Ok(is_file
+            && !self.met_elsewhere.contains(&known.node)
             && !present.contains(&known.stat.inode)
             && self.reading.journal.names(known.node)?.len() == 1)
     }

@@ -58,6 +58,8 @@ pub(super) struct Pass<'a> {
     pub(super) visited: HashSet<NodeId>,
     /// Nodes that live on under another object that took their name.
     pub(super) taken_over: HashSet<NodeId>,
+    /// Files that were met in this look under another name than they had: what has their old name by now is another file.
+    pub(super) met_elsewhere: HashSet<NodeId>,
     /// Names that were taken back in the directory that's being looked at; the journal has them still.
     pub(super) taken_back: HashSet<Vec<u8>>,
     pub(super) stream_names: StreamNames,
@@ -113,6 +115,7 @@ impl<'a> Pass<'a> {
             new_objects: HashMap::new(),
             visited: HashSet::new(),
             taken_over: HashSet::new(),
+            met_elsewhere: HashSet::new(),
             taken_back: HashSet::new(),
             stream_names: StreamNames::default(),
             deferred: Vec::new(),
@@ -141,6 +144,7 @@ impl<'a> Pass<'a> {
         self.reading.report.clear();
         self.visited.clear();
         self.taken_over.clear();
+        self.met_elsewhere.clear();
         self.stream_names.clear();
         self.seen.clear();
         self.leaving.clear();
