@@ -54,7 +54,7 @@ pub(crate) fn clear(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
-/// Moves aside what is in a segment's place and is no regular file. Returns what it was.
+/// Moves aside what is in a file's place and is no regular file. Returns what it was.
 pub(crate) fn set_aside(disk: &dyn Disk, path: &Path) -> Result<Option<&'static str>> {
     let Named::Other(what) = disk.look_up(path).map_err(VaultError::io("look at", path))? else {
         return Ok(None);
@@ -64,7 +64,7 @@ pub(crate) fn set_aside(disk: &dyn Disk, path: &Path) -> Result<Option<&'static 
     let mut free = names.filter(|name| matches!(disk.look_up(name), Ok(Named::Nothing)));
     let aside = free.next().unwrap_or_else(|| path.with_extension(kind));
     disk.rename(path, &aside).map_err(VaultError::io("move aside", path))?;
-    tracing::warn!(?path, ?aside, what, "something else lay in a segment's place; it was moved aside");
+    tracing::warn!(?path, ?aside, what, "something else lay in a file's place; it was moved aside");
     Ok(Some(what))
 }
 

@@ -145,7 +145,15 @@ fn verify(branch: &Branch) -> Result<Value> {
     for segment in branch.whole_segments()? {
         branch.check(segment)?;
     }
-    let report = reading(branch)?.inspect(&mut |_| {})?;
+    let read = reading(branch)?;
+    let report = read.inspect(&mut |_| {})?;
+    // What isn't closed yet isn't waited for either: the box hears at once what is here of it.
+    report.damage.iter().for_each(|damage| read.suspect(damage.segment, damage.offset));
+    if !report.damage.is_empty()
+        && let Err(error) = branch.look()
+    {
+        tracing::warn!(branch = branch.name, %error, "what is damaged of a branch couldn't be looked at closely; it's tried again");
+    }
     let mut told = json!(report);
     told["sentence"] = json!(report.sentence());
     // Copies that the catalog knows of are tapes. The box itself has what it hasn't given up.

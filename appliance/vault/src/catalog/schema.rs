@@ -8,7 +8,8 @@ use coffer_format::SegmentId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{Result, VaultError};
+use crate::disk::RealDisk;
+use crate::{Result, VaultError, placing};
 
 /// Number of this layout; a catalog with another is rebuilt from the segments.
 const LAYOUT: i64 = 3;
@@ -368,17 +369,26 @@ fn keep_plans(db: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Deletes the catalog's files; losing them loses nothing.
+/// Deletes the catalog's files; losing them loses nothing. What somebody put in their place and is no file is moved aside.
 pub(super) fn remove(path: &Path) {
     for ending in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
         file.push(ending);
-        if let Err(error) = std::fs::remove_file(&file)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(?file, %error, "could not remove a file of the old catalog");
+        let file = Path::new(&file);
+        let removed = match file.symlink_metadata() {
+            Ok(found) if found.is_dir() => {
+                placing::set_aside(&RealDisk, file).map(drop).map_err(|error| error.to_string())
+            }
+            _ => std::fs::remove_file(file).or_else(unless_gone).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(?file, error, "could not remove a file of the old catalog");
         }
     }
+}
+
+fn unless_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {

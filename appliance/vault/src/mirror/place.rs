@@ -87,8 +87,13 @@ impl Mirror {
         // What couldn't be cut off when it was found to be damaged.
         let is_doubtful =
             |segment: &SegmentId, here: &Here| here.hash.is_some() && self.damaged().contains(segment);
+        // What is being written to may be longer already.
+        let is_short = |segment: &SegmentId, here: &Here| {
+            let len = file_len(&*self.reading.disk, &self.path_of(*segment));
+            len.is_ok_and(|len| len.unwrap_or(0) < here.bytes)
+        };
         let is_due = |segment: &SegmentId, here: &Here| {
-            let is_amiss = !there.contains(segment) || met.contains_key(segment);
+            let is_amiss = !there.contains(segment) || met.contains_key(segment) || is_short(segment, here);
             here.bytes > 0 && is_amiss || is_doubtful(segment, here)
         };
         let mut failed = None;

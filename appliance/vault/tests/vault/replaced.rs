@@ -311,3 +311,39 @@ fn an_older_catalog_is_not_believed_and_is_made_again() {
         }
     }
 }
+
+#[test]
+fn a_folder_in_the_catalogs_place_is_moved_aside() {
+    for is_running in [true, false] {
+        let mut world = world(Fixture::real());
+        world.try_capture(1).unwrap();
+        let (dir, path) = (world.fixture.dir().to_owned(), world.fixture.dir().join("catalog.sqlite"));
+        let put_folder = || {
+            for ending in ["", "-wal", "-shm"] {
+                let file = dir.join(format!("catalog.sqlite{ending}"));
+                if file.exists() {
+                    std::fs::remove_file(file).unwrap();
+                }
+            }
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("note"), b"somebody's").unwrap();
+        };
+        let World { fixture, vault, config, memory, .. } = world;
+        let vault = match is_running {
+            true => {
+                put_folder();
+                vault.audit("test", "a commit makes it right").unwrap();
+                vault
+            }
+            false => {
+                drop(vault);
+                put_folder();
+                fixture.open()
+            }
+        };
+        check_all(&vault, config, &memory, &format!("running: {is_running}"));
+        assert_eq!(std::fs::read(dir.join("catalog.folder1/note")).unwrap(), b"somebody's");
+        drop(vault);
+        check_all(&fixture.open(), config, &memory, &format!("running: {is_running}, opened again"));
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::branch::{Branch, noise};
 use crate::mirror::path_of;
 use crate::restored::restore;
-use crate::world::{Running, World, ask, select, settings};
+use crate::world::{LONG, Running, World, ask, select, settings};
 
 /// What is done to a file.
 #[derive(Debug, Clone, Copy)]
@@ -152,6 +152,38 @@ async fn what_is_no_file_is_moved_aside() {
             let is_aside = ["folder1", "link1"].iter().any(is_there);
             assert_eq!(is_aside, !matches!(done, Halved), "{case}");
         }
+    }
+}
+
+/// What a verification finds comes again without a restart or a restore, closed or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_verify_finds_at_hq_is_sent_again() {
+    for closed in [false, true] {
+        let world = World::new().await;
+        let enrolled = world.enrol("leeds").await;
+        let mut branch = Branch::of(&enrolled);
+        let point = branch.back_up(Stream::Bulk, &[("one", noise(1, 300_000))]);
+        if closed {
+            branch.vault.roll().unwrap();
+        }
+        let running =
+            Running::start(branch.vault.clone(), settings(world.address, &enrolled.identity, "leeds"));
+        running.until_whole(1, point).await;
+        let bulk = segments_of(&branch).iter().find(|(_, of)| *of == Stream::Bulk).unwrap().0;
+        let file = world.hq_dir().join(path_of(bulk));
+        let opened = fs::OpenOptions::new().write(true).open(&file).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&opened, b"not what came", 100_000).unwrap();
+        let mut operator = world.operator("anna").await;
+        select(&mut operator, "leeds").await;
+        let found = ask(&mut operator, json!({ "do": "verify" })).await;
+        let healed =
+            async { while ask(&mut operator, json!({ "do": "verify" })).await["verdict"] != "whole" {} };
+        tokio::time::timeout(LONG, healed)
+            .await
+            .unwrap_or_else(|_| panic!("closed: {closed}: never healed: {found}"));
+        running.until_whole(1, point).await;
+        running.stop().await;
+        assert!(fs::read(&file).unwrap() == branch.bytes_of(bulk), "closed: {closed}");
     }
 }
 
