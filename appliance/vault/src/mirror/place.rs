@@ -1,7 +1,6 @@
 //! What lies in a segment's place: its file, or what somebody has put there. A claim about bytes is one about what is found there again,
 //! not about a file that is open and has no name any more.
 
-use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +11,7 @@ use super::append::{Tail, out_of_step};
 use super::{Here, Mirror};
 use crate::disk::{DiskFile, Named, file_len};
 use crate::placing::set_aside;
-use crate::segment::{self, FileForm, segments_dir};
+use crate::segment::segments_dir;
 use crate::{Result, VaultError};
 
 impl Mirror {
@@ -81,19 +80,18 @@ impl Mirror {
         let dir = segments_dir(&self.reading.dir);
         let listed = self.reading.disk.list(&dir);
         self.is_gone.store(listed.is_err(), Ordering::SeqCst);
-        let names = listed.map_err(VaultError::io("list", &dir))?;
-        let there: HashSet<SegmentId> = names.iter().filter_map(|name| whole_name(name)).collect();
+        listed.map_err(VaultError::io("list", &dir))?;
         let met = self.reading.suspected()?;
         // What couldn't be cut off when it was found to be damaged.
         let is_doubtful =
             |segment: &SegmentId, here: &Here| here.hash.is_some() && self.damaged().contains(segment);
-        // What is being written to may be longer already.
+        // Or not there at all. What is being written to may be longer already.
         let is_short = |segment: &SegmentId, here: &Here| {
             let len = file_len(&*self.reading.disk, &self.path_of(*segment));
             len.is_ok_and(|len| len.unwrap_or(0) < here.bytes)
         };
         let is_due = |segment: &SegmentId, here: &Here| {
-            let is_amiss = !there.contains(segment) || met.contains_key(segment) || is_short(segment, here);
+            let is_amiss = met.contains_key(segment) || is_short(segment, here);
             here.bytes > 0 && is_amiss || is_doubtful(segment, here)
         };
         let mut failed = None;
@@ -103,8 +101,4 @@ impl Mirror {
         }
         failed.map_or(Ok(()), Err)
     }
-}
-
-fn whole_name(name: &str) -> Option<SegmentId> {
-    segment::parse_name(name).filter(|(_, form)| *form == FileForm::Whole).map(|(segment, _)| segment)
 }

@@ -14,6 +14,7 @@ use ring::aead::LessSafeKey;
 
 use super::{Here, Mirror};
 use crate::disk::DiskFile;
+use crate::placing::write_whole;
 use crate::segment::{Scanned, scan, segments_dir};
 use crate::{Result, VaultError};
 
@@ -56,7 +57,7 @@ impl Mirror {
     }
 
     fn keep(&self, segment: SegmentId, bytes: &[u8], due: u64) -> Result<()> {
-        match self.write_rest(segment, bytes) {
+        match write_whole(&self.reading, &self.rest_path(segment), bytes).map(drop) {
             Err(error) if error.is_disk_full() => {
                 tracing::error!(%segment, %error, "what is sound of a damaged segment can't be kept; the box is asked for all of it");
                 return Ok(());
@@ -179,28 +180,6 @@ impl Mirror {
     fn read_rest(&self, segment: SegmentId) -> Option<Vec<u8>> {
         let path = self.rest_path(segment);
         read_what_can(&*self.reading.disk.open(&path).ok()?).ok()
-    }
-
-    /// Whole or not at all.
-    fn write_rest(&self, segment: SegmentId, bytes: &[u8]) -> Result<()> {
-        let (disk, path) = (&self.reading.disk, self.rest_path(segment));
-        let new = path.with_extension("new");
-        match disk.remove(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(VaultError::io("remove", &new)(error));
-            }
-            _ => {}
-        }
-        let file = disk.create(&new).map_err(VaultError::io("create", &new))?;
-        let written = file.write_at(0, bytes).and_then(|()| file.sync());
-        if let Err(source) = written {
-            // Half of it is of no use, and takes room.
-            disk.remove(&new).map_err(VaultError::io("remove", &new))?;
-            return Err(VaultError::Io { doing: "write", path: new, source });
-        }
-        disk.rename(&new, &path).map_err(VaultError::io("rename", &new))?;
-        let dir = segments_dir(&self.reading.dir);
-        disk.sync_dir(&dir).map_err(VaultError::io("sync", &dir))
     }
 
     /// The key of a segment by the header that these bytes begin with.
