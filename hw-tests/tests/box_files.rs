@@ -59,18 +59,73 @@ fn a_disk_that_takes_no_writes_is_restored_from_and_verified() {
     assert!(site.capture().status.success());
 }
 
-/// A box whose vault is on a file system of its own, which has failed once that is told to the kernel.
-fn start_on_own_disk(site: &mut Site) {
+/// A box whose vault is on a file system of its own. `first` is what a shell does there before the box starts.
+fn start_on_own_disk(site: &mut Site, first: &str) {
     let image = site.path("disk");
     fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
     let mut make = Command::new("mkfs.ext4");
     succeed(make.args(["-q", "-d"]).arg(site.path("box/vault")).arg(&image));
-    let script = "mount -o loop \"$0\" \"$1\" && shift && exec \"$@\"";
+    let script = format!("mount -o loop \"$0\" \"$1\" && cd \"$1\" && {{ {first}; }} && cd / && shift && exec \"$@\"");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(image);
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(image);
     command.arg(site.path("box/vault")).arg(program("cofferd").get_program());
     command.args(["run", "--dir"]).arg(site.path("box"));
     site.start_box_by(command);
+}
+
+/// A command that sees the disks as the box does.
+fn beside_box(site: &Site) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--mount=/proc/{}/ns/mnt", site.box_id()));
+    command
+}
+
+fn wait_for_recovery(site: &Site, said_meanwhile: &str) {
+    wait_until("the box goes on by itself", &site.path("box.log"), || {
+        // While it begins anew nobody answers.
+        let status = site.try_coffer(&["status", "--json"]);
+        status.status.success() && !String::from_utf8_lossy(&status.stdout).contains(said_meanwhile)
+    });
+}
+
+#[test]
+fn a_box_that_was_started_on_a_full_disk_restores_and_goes_on_once_there_is_room() {
+    let mut site = Site::start();
+    fill(&site, 10, 4);
+    let before = contents(&site.data());
+    site.kill_box();
+    // Its blocks are smaller than a page, and not one is left.
+    start_on_own_disk(&mut site, "cat /dev/zero > filler 2>/dev/null || cat /dev/zero > more 2>/dev/null || true");
+    assert!(sentences(&site).contains("takes no writes"), "{}", sentences(&site));
+    assert_eq!(contents(&site.restore(&[])), before);
+    fs::write(site.data().join("new"), b"new").unwrap();
+    assert!(!site.capture().status.success());
+    succeed(beside_box(&site).arg("rm").arg(site.path("box/vault/filler")));
+    wait_for_recovery(&site, "takes no writes");
+    assert!(!sentences(&site).contains("failed while writing"), "{}", sentences(&site));
+    let captured = site.capture();
+    assert!(captured.status.success(), "{}", said(&captured));
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn a_box_whose_disk_failed_for_a_while_goes_on_and_tells_it() {
+    let mut site = Site::start();
+    fill(&site, 10, 4);
+    site.kill_box();
+    start_on_own_disk(&mut site, "true");
+    // What is opened by its name from here on takes no writes.
+    let over = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"";
+    succeed(beside_box(&site).args(["sh", "-c", over]).arg(site.path("box/vault")));
+    let failed = "failed while writing: nothing new is protected";
+    wait_until("the box notices it", &site.path("box.log"), || sentences(&site).contains(failed));
+    succeed(beside_box(&site).args(["umount", "--lazy"]).arg(site.path("box/vault")));
+    wait_for_recovery(&site, failed);
+    assert!(sentences(&site).contains("takes writes again since"), "{}", sentences(&site));
+    fs::write(site.data().join("new"), b"new").unwrap();
+    let captured = site.capture();
+    assert!(captured.status.success(), "{}", said(&captured));
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }
 
 #[test]
@@ -78,16 +133,14 @@ fn a_disk_that_fails_while_nobody_writes_takes_the_word_protected() {
     let mut site = Site::start();
     fill(&site, 10, 4);
     site.kill_box();
-    start_on_own_disk(&mut site);
+    start_on_own_disk(&mut site, "true");
     assert!(site.capture().status.success());
     let protection = |site: &Site| {
         let list: serde_json::Value = serde_json::from_str(&site.coffer(&["computers", "--json"])).unwrap();
         list[0]["protection"].as_str().unwrap().to_owned()
     };
     assert_eq!(protection(&site), "protected");
-    let mut fail = Command::new("nsenter");
-    fail.arg(format!("--mount=/proc/{}/ns/mnt", site.box_id()));
-    succeed(fail.args(["mount", "-o", "remount,abort"]).arg(site.path("box/vault")));
+    succeed(beside_box(&site).args(["mount", "-o", "remount,abort"]).arg(site.path("box/vault")));
     wait_until("the box notices that its disk has failed", &site.path("box.log"), || {
         sentences(&site).contains("failed while writing")
     });

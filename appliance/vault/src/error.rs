@@ -25,7 +25,7 @@ pub enum VaultError {
     )]
     Full { free: u64, reserve: u64 },
     #[error(
-        "the disk reported an error while writing; the vault is read-only until it's reopened: check the disk, then restart cofferd"
+        "the disk reported an error while writing; the vault is read-only until the disk takes writes again: have it checked"
     )]
     ReadOnly,
     #[error(
@@ -75,11 +75,11 @@ impl VaultError {
         }
     }
 
-    /// Whether the disk takes no writes, for want of room or at all.
+    /// Whether the disk takes no writes, for want of room or because it's broken.
     pub fn is_of_no_writes(&self) -> bool {
         use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
         match self {
-            VaultError::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => true,
+            VaultError::Io { source, .. } if crate::write_trial::is_broken(source) => true,
             VaultError::Catalog(error) => {
                 let is_so =
                     error.sqlite_error_code().is_some_and(|code| matches!(code, CannotOpen | ReadOnly));

@@ -1,14 +1,26 @@
-//! Whether the box's disk still takes writes, though nobody has anything to write.
+//! Whether the box's disk takes writes, though nobody has anything to write. A box whose disk took none when it was started, or failed
+//! since, begins anew once it takes them again: it restores meanwhile, and nobody has to come.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use coffer_vault::Vault;
+use coffer_vault::disk::RealDisk;
 use tokio::sync::watch;
 
+use crate::layout::Layout;
 use crate::serve::Appliance;
+use crate::units::local_time;
 
 /// How often it's tried.
 const TRY_EVERY: Duration = Duration::from_secs(20);
+/// How often it's tried whether the disk has recovered, and how often in a row it must have.
+const TRY_AGAIN_EVERY: Duration = Duration::from_secs(5);
+const TRIES: u32 = 3;
+/// A disk that fails again and again has the box begin anew this often at most.
+const ANEW_EVERY_MS: u64 = 10 * 60_000;
+/// How long it's told that the disk failed once.
+const TOLD_MS: u64 = 7 * 24 * 3_600_000;
 
 /// Goes on until the box stops. Beside the rest of housekeeping, which may be busy with a tape for hours.
 pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<bool>) {
@@ -27,4 +39,53 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
             Err(panic) => tracing::error!(%panic, "trying the disk failed; this is a mistake in cofferd"),
         }
     }
+}
+
+/// Resolves once the disk takes writes that took none, and nobody is being answered.
+pub(crate) async fn recovered(appliance: &Appliance) {
+    let mut taken = 0;
+    loop {
+        tokio::time::sleep(TRY_AGAIN_EVERY).await;
+        if !appliance.vault.is_read_only() || (!appliance.only_restores() && has_just_failed(appliance)) {
+            continue;
+        }
+        let dir = appliance.layout.vault();
+        let tried = tokio::task::spawn_blocking(move || Vault::try_write_to(&RealDisk, &dir)).await;
+        taken = if matches!(tried, Ok(Ok(()))) { taken + 1 } else { 0 };
+        if taken >= TRIES && appliance.traffic.answers_nobody() {
+            return;
+        }
+    }
+}
+
+fn has_just_failed(appliance: &Appliance) -> bool {
+    let now_ms = appliance.vault.now_ms();
+    last_failed_ms(&appliance.layout, now_ms).is_some_and(|last| now_ms.abs_diff(last) < ANEW_EVERY_MS)
+}
+
+/// Notes that the disk failed while the box ran, so that the next run tells it.
+pub(crate) fn note_failed(layout: &Layout, now_ms: u64) -> std::io::Result<()> {
+    std::fs::write(layout.disk_failed(), now_ms.to_string())
+}
+
+/// When the disk last failed and took writes again, if that is told still.
+pub(crate) fn last_failed_ms(layout: &Layout, now_ms: u64) -> Option<u64> {
+    let noted = std::fs::read_to_string(layout.disk_failed()).ok()?;
+    let failed_ms = noted.trim().parse().ok()?;
+    (now_ms.abs_diff(failed_ms) < TOLD_MS).then_some(failed_ms)
+}
+
+/// What the status says of that.
+pub(crate) fn sentence(failed_ms: u64) -> String {
+    format!(
+        "The box's disk failed while writing and takes writes again since {}: have it checked before it fails for good. This is told for 7 days.",
+        local_time(failed_ms)
+    )
+}
+
+/// Whether the disk has room for opening the vault and takes writes. What else may be wrong with it shows when it's opened.
+pub(crate) fn takes_writes(layout: &Layout) -> bool {
+    let Err(error) = Vault::try_write_to(&RealDisk, &layout.vault()) else { return true };
+    tracing::warn!(%error, source = ?std::error::Error::source(&error), "the vault's disk took no write");
+    !error.is_of_no_writes()
 }

@@ -23,6 +23,10 @@ impl Layout {
     pub fn set_back(&self) -> PathBuf {
         self.0.join("set-back")
     }
+    /// When the vault's disk last failed and took writes again, in milliseconds since 1970 as a decimal number.
+    pub fn disk_failed(&self) -> PathBuf {
+        self.0.join("disk-failed")
+    }
     /// A line of the vault's history that the box doesn't go on with.
     pub fn set_aside(&self, now_ms: u64) -> PathBuf {
         self.0.join(format!("{SET_ASIDE}{now_ms}"))

@@ -104,8 +104,8 @@ fn main() -> ExitCode {
 }
 
 /// Begins this program anew with the same words: nothing of this run is left then, and the vault isn't open.
-fn start_anew() -> Result<()> {
-    tracing::warn!("starting anew, to take up what HQ knows");
+fn start_anew(why: &str) -> Result<()> {
+    tracing::warn!("starting anew: {why}");
     let error = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
     Err(error).context("the box couldn't start anew: restart it")
 }
@@ -262,7 +262,8 @@ async fn run(cli: Cli) -> Result<()> {
             });
             match running.run(stop).await? {
                 Ended::Stopped => Ok(()),
-                Ended::SetBack => start_anew(),
+                Ended::SetBack => start_anew("what HQ knows is taken up"),
+                Ended::DiskRecovered => start_anew("the disk takes writes again"),
             }
         }
     }

@@ -211,6 +211,7 @@ impl Serving<'_> {
                 let point = if point == PointSeq(0) { reading.when(config, When::Newest)? } else { point };
                 let paths = paths.into_iter().map(|path| path.0).collect();
                 let wanted = coffer_vault::restore::Wanted { config, point, paths, trusted: false };
+                let _answering = self.appliance.traffic.answers();
                 let left_out = super::operator::send_restore(
                     self.appliance,
                     &self.link.sender,

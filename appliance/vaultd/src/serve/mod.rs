@@ -83,7 +83,7 @@ impl Running {
                 });
         }
         let room = || tempfile::tempdir().context("there's no room for what restoring needs");
-        let mut scratch = match takes_writes(&layout.vault()) {
+        let mut scratch = match disk_watch::takes_writes(&layout) {
             true => None,
             false => Some(room()?),
         };
@@ -102,6 +102,11 @@ impl Running {
             opened => opened?,
         };
         let vault = Arc::new(vault);
+        if scratch.is_none()
+            && let Some(failed_ms) = disk_watch::last_failed_ms(&layout, vault.now_ms())
+        {
+            troubles.push(disk_watch::sentence(failed_ms));
+        }
         troubles.extend(finish_taking_up(&layout, &vault, taken_up));
         if scratch.is_none() {
             troubles.extend(escrow::keep(&layout, &settings, &authority, &vault));
@@ -179,6 +184,8 @@ impl Running {
             });
         }
         let mut stopping = stop.clone();
+        let watched = self.appliance.clone();
+        let mut recovered = std::pin::pin!(disk_watch::recovered(&watched));
         loop {
             tokio::select! {
                 link = self.listener.accept() => {
@@ -189,6 +196,10 @@ impl Running {
                 () = set_back(&self.appliance) => {
                     taking_over::note_set_back(&self.appliance.layout)?;
                     return Ok(Ended::SetBack);
+                }
+                () = &mut recovered => {
+                    self.appliance.note_recovered();
+                    return Ok(Ended::DiskRecovered);
                 }
             }
         }
@@ -207,6 +218,8 @@ pub enum Ended {
     Stopped,
     /// The vault is older than what HQ knows: the next start takes that up.
     SetBack,
+    /// The disk took no writes and takes them again: the next start opens the vault for them.
+    DiskRecovered,
 }
 
 /// The next start goes by the files' names: what somebody put in their places since they were last looked at isn't what counts.
@@ -301,13 +314,6 @@ fn is_full_disk(error: &anyhow::Error) -> bool {
     error.downcast_ref::<VaultError>().is_some_and(VaultError::is_disk_full)
 }
 
-/// Whether the disk takes writes: the kernel makes one read-only that has failed.
-fn takes_writes(dir: &Path) -> bool {
-    let probe = dir.join(".probe");
-    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
-    !written.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
-}
-
 /// The job that writes tapes. A box without its library still protects and restores.
 fn tape_job(
     settings: &Settings,
@@ -390,6 +396,15 @@ impl Appliance {
     /// Whether the box was started on a disk that takes no writes: it restores, and does nothing else.
     pub(crate) fn only_restores(&self) -> bool {
         self.scratch.is_some()
+    }
+
+    /// Notes for the next run what this one found wrong with the disk.
+    fn note_recovered(&self) {
+        if !self.only_restores()
+            && let Err(error) = disk_watch::note_failed(&self.layout, self.vault.now_ms())
+        {
+            tracing::warn!(%error, "that the disk failed can't be noted: the next run won't tell it");
+        }
     }
 
     /// Whether nothing that computers send can be taken in.

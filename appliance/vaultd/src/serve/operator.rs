@@ -13,6 +13,7 @@ use crate::{copies, operator};
 
 pub(super) fn serve(appliance: &Appliance, mut link: Link, name: &str) -> Result<(), LinkError> {
     while let Some(message) = link.receiver.blocking_recv()? {
+        let _answering = appliance.traffic.answers();
         let done = match message {
             Message::Goodbye => return Ok(()),
             Message::Ask { json } => ask(appliance, &link.sender, name, &json),

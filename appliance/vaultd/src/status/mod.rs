@@ -97,11 +97,16 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
     if appliance.only_restores() {
         told.push(
             "The box's disk takes no writes: nothing new is protected on any computer, and nothing goes to tape or headquarters. What \
-             the box holds can be restored and verified. Restore what is needed at once, have the disk checked, then restart the box."
+             the box holds can be restored and verified. Restore what is needed at once and have the disk checked; the box goes on by itself once \
+             it takes writes."
                 .into(),
         );
     } else if status.read_only {
-        told.push("The box's disk failed while writing: nothing new is protected on any computer. Have the disk checked, then restart the box.".into());
+        told.push(
+            "The box's disk failed while writing: nothing new is protected on any computer. Have the disk checked; the box goes on by itself \
+             once it takes writes."
+                .into(),
+        );
     }
     let reserve = appliance.settings.reserve_mib << 20;
     if status.free_bytes < reserve {
