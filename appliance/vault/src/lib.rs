@@ -69,6 +69,7 @@ pub use intake::{Committed, PreparedPart, Session, Standing};
 pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, random};
 pub use reading::Reading;
 pub use vault::{Options, SegmentState, Vault};
+pub use write_trial::try_write_to;
 
 /// Result of everything that the vault does.
 pub type Result<T> = std::result::Result<T, VaultError>;

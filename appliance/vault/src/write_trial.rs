@@ -26,11 +26,12 @@ impl Vault {
         }
         Err(VaultError::io("write to", dir)(error))
     }
+}
 
-    /// Whether the disk of the vault in `dir`, which needn't be open, takes as much as opening it may write.
-    pub fn try_write_to(disk: &dyn Disk, dir: &Path) -> Result<()> {
-        write_and_remove(disk, dir, &[0xFF; ROOM_TO_OPEN]).map_err(VaultError::io("write to", dir))
-    }
+/// Whether the disk takes as much as opening a vault, a mirror or a registry in `dir` may write: SQLite maps a file there, and a program that
+/// writes to what it has mapped is killed where the disk has no room for it.
+pub fn try_write_to(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    write_and_remove(disk, dir, &[0xFF; ROOM_TO_OPEN]).map_err(VaultError::io("write to", dir))
 }
 
 fn write_and_remove(disk: &dyn Disk, dir: &Path, bytes: &[u8]) -> IoResult<()> {

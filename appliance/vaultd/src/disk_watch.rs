@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coffer_vault::Vault;
 use coffer_vault::disk::RealDisk;
+use coffer_vault::try_write_to;
 use tokio::sync::watch;
 
 use crate::layout::Layout;
@@ -50,7 +50,7 @@ pub(crate) async fn recovered(appliance: &Appliance) {
             continue;
         }
         let dir = appliance.layout.vault();
-        let tried = tokio::task::spawn_blocking(move || Vault::try_write_to(&RealDisk, &dir)).await;
+        let tried = tokio::task::spawn_blocking(move || try_write_to(&RealDisk, &dir)).await;
         taken = if matches!(tried, Ok(Ok(()))) { taken + 1 } else { 0 };
         if taken >= TRIES && appliance.traffic.answers_nobody() {
             return;
@@ -85,7 +85,7 @@ pub(crate) fn sentence(failed_ms: u64) -> String {
 
 /// Whether the disk has room for opening the vault and takes writes. What else may be wrong with it shows when it's opened.
 pub(crate) fn takes_writes(layout: &Layout) -> bool {
-    let Err(error) = Vault::try_write_to(&RealDisk, &layout.vault()) else { return true };
+    let Err(error) = try_write_to(&RealDisk, &layout.vault()) else { return true };
     tracing::warn!(%error, source = ?std::error::Error::source(&error), "the vault's disk took no write");
     !error.is_of_no_writes()
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use coffer_format::segment::SegmentHeader;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::Mirror;
-use coffer_vault::{RecoveryKey, VaultError};
+use coffer_vault::{RecoveryKey, VaultError, try_write_to};
 
 use crate::{Organisation, Result};
 
 /// Where the disk takes no writes it's tried again so often.
-const TRY_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Where a branch's mirror is, and the mirror once it's open.
 pub(crate) struct MirrorSlot {
@@ -83,6 +83,9 @@ impl MirrorSlot {
     }
 
     fn open_to_write(&self, first: Option<&SegmentHeader>) -> coffer_vault::Result<Opened> {
+        if first.is_none() {
+            try_write_to(&RealDisk, &self.dir)?;
+        }
         let mirror = Mirror::open(Arc::new(RealDisk), &self.dir, self.key.clone(), first)?;
         Ok(Opened { mirror: Arc::new(mirror), to_read: None })
     }

@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use coffer_format::FileHash;
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Authority, EnrolmentCode, Role, owner_only, secret_hash, write_durable_file};
-use coffer_vault::VaultError;
+use coffer_vault::disk::RealDisk;
+use coffer_vault::try_write_to;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use tempfile::TempDir;
 
+use crate::mirror_slot::TRY_EVERY;
 use crate::{HqError, Result, second};
 
 const TABLES: &str = "
@@ -44,22 +46,28 @@ pub enum CodeFor {
 
 /// HQ's registry.
 pub struct Registry {
-    db: Mutex<Connection>,
+    open: Mutex<Opened>,
     dir: PathBuf,
-    /// Where it is instead, on a disk that takes no writes.
-    _scratch: Option<TempDir>,
+}
+
+struct Opened {
+    db: Connection,
+    to_read: Option<ToRead>,
+}
+
+/// On a disk that takes no writes it's somewhere else, and can only be read.
+struct ToRead {
+    _scratch: TempDir,
+    tried: Instant,
 }
 
 impl Registry {
     /// Opens the registry in HQ's folder; from its second copy where it's damaged or missing. In a folder that no HQ is in yet it's made.
     pub fn open(dir: &Path) -> Result<Registry> {
         let (path, copy) = (dir.join(FILE), second::folder(dir).join(FILE));
-        if let Err(error) = look(&path)
-            && VaultError::from(error).is_of_no_writes()
-            && path.exists()
-        {
-            match Registry::open_to_read(dir) {
-                Ok(registry) => return Ok(registry),
+        if path.exists() && !takes_writes(dir) {
+            match open_to_read(dir) {
+                Ok(opened) => return Ok(Registry { open: Mutex::new(opened), dir: dir.into() }),
                 Err(why) => tracing::warn!(%why, "the registry can't be read as it is"),
             }
         }
@@ -77,7 +85,7 @@ impl Registry {
         }
         let registry = Registry::make(dir)?;
         if !is_sound(&copy) {
-            registry.keep(&registry.db());
+            registry.keep(&registry.opened().db);
         }
         Ok(registry)
     }
@@ -88,37 +96,12 @@ impl Registry {
             set_aside(&path)?;
         }
         let registry = Registry::make(dir)?;
-        registry.keep(&registry.db());
+        registry.keep(&registry.opened().db);
         Ok(registry)
     }
 
     fn make(dir: &Path) -> Result<Registry> {
-        let db = Connection::open(dir.join(FILE))?;
-        db.busy_timeout(Duration::from_secs(10))?;
-        db.execute_batch(TABLES)?;
-        add_replaces(&db)?;
-        Ok(Registry { db: Mutex::new(db), dir: dir.into(), _scratch: None })
-    }
-
-    /// On a disk that takes no writes, full or not: who is enrolled is known, and nobody can be enrolled until HQ is started again.
-    fn open_to_read(dir: &Path) -> Result<Registry> {
-        let path = &dir.join(FILE);
-        let scratch = tempfile::tempdir().map_err(HqError::io("make room beside", path))?;
-        let there = scratch.path().join(FILE);
-        fs::copy(path, &there).map_err(HqError::io("read", path))?;
-        let journal = |path: &Path| path.with_extension("sqlite-wal");
-        if journal(path).exists() {
-            fs::copy(journal(path), journal(&there)).map_err(HqError::io("read", path))?;
-        }
-        if !is_sound(&there) {
-            return Err(HqError::RegistryLost { path: path.into() });
-        }
-        tracing::error!(
-            "HQ's disk takes no writes: nobody can be enrolled. Free space or have it checked, then start HQ again"
-        );
-        let db = Connection::open(&there)?;
-        db.execute_batch("PRAGMA query_only = ON")?;
-        Ok(Registry { db: Mutex::new(db), dir: dir.into(), _scratch: Some(scratch) })
+        Ok(Registry { open: Mutex::new(open_to_write(dir)?), dir: dir.into() })
     }
 
     /// Makes the second copy what the registry is.
@@ -152,27 +135,27 @@ impl Registry {
 
     /// Changes the registry, and its second copy.
     fn change<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let mut db = self.db();
-        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut open = self.opened();
+        let transaction = open.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.execute("DELETE FROM sums", [])?;
         transaction.execute("INSERT INTO sums VALUES (?1)", [sum_of_rows(&transaction)?])?;
         transaction.commit()?;
-        self.keep(&db);
+        self.keep(&open.db);
         Ok(done)
     }
 
     /// Whether a box is enrolled as this branch.
     pub fn is_in_use(&self, branch: &str) -> Result<bool> {
-        is_in_use(&self.db(), branch)
+        is_in_use(&self.opened().db, branch)
     }
 
     /// The branch that a code is for; fails where using it would.
     pub fn branch_of(&self, secret: &[u8]) -> Result<String> {
-        let db = self.db();
-        let code = known_code(&db, &secret_hash(secret))?;
+        let Opened { db, .. } = &*self.opened();
+        let code = known_code(db, &secret_hash(secret))?;
         code.check_usable(now_ms())?;
-        check_place(&db, &code.branch, code.purpose)?;
+        check_place(db, &code.branch, code.purpose)?;
         Ok(code.branch)
     }
 
@@ -215,8 +198,8 @@ impl Registry {
 
     /// Fails unless this certificate is the newest of its role.
     pub fn check_holder(&self, role: &Role, certificate: &FileHash) -> Result<()> {
-        let db = self.db();
-        if holder_of(&db, role)? == Some(*certificate) {
+        let Opened { db, .. } = &*self.opened();
+        if holder_of(db, role)? == Some(*certificate) {
             return Ok(());
         }
         let sentence = match role {
@@ -234,7 +217,7 @@ impl Registry {
 
     /// Names of all enrolled branches.
     pub fn branches(&self) -> Result<Vec<String>> {
-        let db = self.db();
+        let Opened { db, .. } = &*self.opened();
         let mut query = db.prepare_cached("SELECT role FROM holders ORDER BY role")?;
         let roles =
             query.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -245,10 +228,58 @@ impl Registry {
         Ok(roles.into_iter().filter_map(branch).collect())
     }
 
-    fn db(&self) -> std::sync::MutexGuard<'_, Connection> {
+    /// The registry. Where it could only be read it's tried now and then whether the disk takes writes again.
+    fn opened(&self) -> MutexGuard<'_, Opened> {
         // A transaction that a panic left behind was rolled back by its drop.
-        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(to_read) = &mut open.to_read
+            && to_read.tried.elapsed() >= TRY_EVERY
+        {
+            to_read.tried = Instant::now();
+            if takes_writes(&self.dir) && is_sound(&self.dir.join(FILE)) {
+                match open_to_write(&self.dir) {
+                    Ok(opened) => *open = opened,
+                    Err(error) => tracing::warn!(%error, "HQ's registry can still only be read"),
+                }
+            }
+        }
+        open
     }
+}
+
+fn open_to_write(dir: &Path) -> Result<Opened> {
+    let db = Connection::open(dir.join(FILE))?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    db.execute_batch(TABLES)?;
+    add_replaces(&db)?;
+    Ok(Opened { db, to_read: None })
+}
+
+/// On a disk that takes no writes, full or not: who is enrolled is known, and nobody can be enrolled until it takes them.
+fn open_to_read(dir: &Path) -> Result<Opened> {
+    let path = &dir.join(FILE);
+    let scratch = tempfile::tempdir().map_err(HqError::io("make room beside", path))?;
+    let there = scratch.path().join(FILE);
+    fs::copy(path, &there).map_err(HqError::io("read", path))?;
+    let journal = |path: &Path| path.with_extension("sqlite-wal");
+    if journal(path).exists() {
+        fs::copy(journal(path), journal(&there)).map_err(HqError::io("read", path))?;
+    }
+    if !is_sound(&there) {
+        return Err(HqError::RegistryLost { path: path.into() });
+    }
+    tracing::error!(
+        "HQ's disk takes no writes: nobody can be enrolled until it does. Free space or have it checked"
+    );
+    let db = Connection::open(&there)?;
+    db.execute_batch("PRAGMA query_only = ON")?;
+    Ok(Opened { db, to_read: Some(ToRead { _scratch: scratch, tried: Instant::now() }) })
+}
+
+fn takes_writes(dir: &Path) -> bool {
+    let Err(error) = try_write_to(&RealDisk, dir) else { return true };
+    tracing::debug!(%error, "HQ's disk");
+    !error.is_of_no_writes()
 }
 
 /// Whether a registry can be read there.

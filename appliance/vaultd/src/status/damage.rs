@@ -63,8 +63,8 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
         (0, 0, _) => return None,
         (_, 0, true) => {
             return Some(
-                "Metadata on the box's disk is damaged: the disk can't prove what the catalog says. The box asks its copies for it. Have the \
-                 disk checked."
+                "Metadata on the box's disk is damaged: the disk can't prove what the catalog says. The box asks its copies for it; \
+                 where none has it, `coffer verify` says how to go on. Have the disk checked."
                     .into(),
             );
         }
