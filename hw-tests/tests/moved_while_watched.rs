@@ -87,3 +87,59 @@ fn no_point_lacks_a_file_without_a_word() {
     });
     agent.kill();
 }
+
+/// What's done in a folder while it has another name for a moment.
+fn work_elsewhere(folder: &Path, kind: u64) {
+    let append = |file: &Path| {
+        let mut bytes = fs::read(file).unwrap();
+        bytes.extend(b"more");
+        fs::write(file, bytes).unwrap();
+    };
+    match kind {
+        0 => fs::write(folder.join("new"), "new").unwrap(),
+        1 => append(&folder.join("old")),
+        2 => {
+            fs::write(folder.join("temporary"), "saved anew").unwrap();
+            fs::rename(folder.join("temporary"), folder.join("old")).unwrap();
+        }
+        3 => fs::remove_file(folder.join("old")).unwrap(),
+        4 => {
+            fs::create_dir_all(folder.join("deep/er")).unwrap();
+            fs::write(folder.join("deep/er/file"), "in").unwrap();
+        }
+        _ => append(&folder.join("inside/file")),
+    }
+}
+
+/// A folder that has its place again by the time that it's looked at is the one that the box knows, and all that happened elsewhere happened
+/// to another path.
+#[test]
+fn what_is_done_in_a_folder_that_is_moved_away_and_back_is_captured() {
+    const KINDS: u64 = 6;
+    let site = Site::start();
+    let (data, outside) = (site.data(), site.path("outside"));
+    for folder in (0..KINDS).map(|kind| data.join(format!("f{kind}"))).chain([data.join("else/where")]) {
+        fs::create_dir_all(folder.join("inside")).unwrap();
+        fs::write(folder.join("old"), "old content").unwrap();
+        fs::write(folder.join("inside/file"), "inside").unwrap();
+    }
+    fs::create_dir(&outside).unwrap();
+    site.configure(&format!("include = [{data:?}]\nwhen = \"continuous\"\nsettle_seconds = 0\n"));
+    let agent = site.start_agent();
+    let is_on_the_box = || contents(&site.restore(&[])) == contents(&data);
+    let has_points = || !site.points("alpha/files").is_empty();
+    site.wait_until("everything is captured", || has_points() && is_on_the_box());
+    for (round, away) in [data.join("else/where/away"), data.join("away"), outside.join("away")].iter().enumerate() {
+        for kind in 0..KINDS {
+            let folder = data.join(format!("f{kind}"));
+            if kind == 3 {
+                fs::write(folder.join("old"), format!("again {round}")).unwrap();
+            }
+            fs::rename(&folder, away).unwrap();
+            work_elsewhere(away, kind);
+            fs::rename(away, &folder).unwrap();
+        }
+        site.wait_until("what was done elsewhere is on the box", is_on_the_box);
+    }
+    agent.kill();
+}

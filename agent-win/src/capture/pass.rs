@@ -24,7 +24,7 @@ use super::seen::SeenFolders;
 use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
-use crate::config::{Scope, below};
+use crate::config::Scope;
 use crate::journal::Remarked;
 use crate::path::{ends, folded};
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone, stat_path};
@@ -273,8 +273,10 @@ impl<'a> Pass<'a> {
         wanted.retain(|_, _| is_there.next().unwrap_or(true));
         // All that lies below one that's looked at whole is met on the way; twice would be once too often.
         let is_all = |(path, names): (&Vec<u8>, &Names)| (*names == Names::All).then(|| path.clone());
-        let all: Vec<Vec<u8>> = wanted.iter().filter_map(is_all).collect();
-        wanted.retain(|path, _| !all.iter().any(|over| below(path, over)));
+        let all: HashSet<Vec<u8>> = wanted.iter().filter_map(is_all).collect();
+        let is_met_on_the_way =
+            |path: &[u8]| ends(path).chain([0]).any(|end| end < path.len() && all.contains(&path[..end]));
+        wanted.retain(|path, _| !is_met_on_the_way(path));
         for (path, names) in wanted {
             if let Some(node) = self.reading.journal.find(&path)? {
                 // A further look finds by itself what has changed since.

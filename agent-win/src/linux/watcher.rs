@@ -94,7 +94,7 @@ impl DirectoryWatcher {
         let before = std::mem::replace(&mut self.mounts, Mounts::read()?);
         for path in self.mounts.others_than(&before).into_iter().filter(|path| scope.is_noticed(path)) {
             self.add_tree(scope, path.clone())?;
-            out.push(Noticed::Mount(path));
+            out.push(Noticed::Arrived(path));
         }
         Ok(())
     }
@@ -130,7 +130,8 @@ impl DirectoryWatcher {
         }
         let arrived = event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO);
         if arrived && is_folder {
-            self.add_tree(scope, path)?;
+            self.add_tree(scope, path.clone())?;
+            out.push(Noticed::Arrived(path));
         }
         out.push(Noticed::Name { directory, name });
         Ok(())
@@ -222,11 +223,11 @@ mod tests {
             };
             for _ in 0..2 {
                 volume.mount(&at);
-                wait_for(&mut watcher, &scope, &Noticed::Mount(path(&at)));
+                wait_for(&mut watcher, &scope, &Noticed::Arrived(path(&at)));
                 fs::write(at.join("deep/file"), "on the volume").unwrap();
                 wait_for(&mut watcher, &scope, &name(&at.join("deep"), "file"));
                 unmount(&at);
-                wait_for(&mut watcher, &scope, &Noticed::Mount(path(&at)));
+                wait_for(&mut watcher, &scope, &Noticed::Arrived(path(&at)));
                 fs::write(at.join("stray"), "in the bare folder").unwrap();
                 wait_for(&mut watcher, &scope, &name(&at, "stray"));
             }
@@ -236,7 +237,7 @@ mod tests {
             volume.mount(&other);
             fs::write(dir.path().join("data/last"), "").unwrap();
             let told = watcher.wait(&scope, Duration::from_secs(20)).unwrap();
-            assert!(!told.contains(&Noticed::Mount(path(&other))), "{told:?}");
+            assert!(!told.contains(&Noticed::Arrived(path(&other))), "{told:?}");
             unmount(&other);
         });
     }
@@ -247,14 +248,17 @@ mod tests {
         let config = BackupConfig::parse(&format!("include = [{:?}]", dir.path())).unwrap();
         let scope = Scope::new(&config, &[]).unwrap();
         let mut watcher = DirectoryWatcher::start(&scope).unwrap();
+        let path = |of: &std::path::Path| crate::platform::path_bytes(of);
         fs::write(dir.path().join("notes.db-shm"), b"an index").unwrap();
         fs::create_dir(dir.path().join("archive-shm")).unwrap();
         fs::write(dir.path().join("last"), b"").unwrap();
         let mut names: Vec<Vec<u8>> = Vec::new();
         while names.last().is_none_or(|name| name != b"last") {
             for noticed in watcher.wait(&scope, Duration::from_secs(20)).unwrap() {
-                let Noticed::Name { name, .. } = noticed else { panic!("{noticed:?}") };
-                names.push(name);
+                match noticed {
+                    Noticed::Name { name, .. } => names.push(name),
+                    noticed => assert_eq!(noticed, Noticed::Arrived(path(&dir.path().join("archive-shm")))),
+                }
             }
         }
         names.dedup();

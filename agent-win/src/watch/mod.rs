@@ -31,9 +31,9 @@ pub(crate) enum Noticed {
     /// Something went from one path to another; both names are told besides.
     #[cfg_attr(windows, allow(dead_code, reason = "what's told there doesn't say what went where"))]
     Moved { from: Vec<u8>, to: Vec<u8> },
-    /// Something was mounted or unmounted at a path: all that's seen there now is to be looked at.
-    #[cfg_attr(windows, allow(dead_code, reason = "folders are watched on volumes that are there"))]
-    Mount(Vec<u8>),
+    /// A folder came to a path, or something was mounted or unmounted there: all that's seen there now is to be looked at. What was done in
+    /// the folder before its place was known was told of another place, or not at all.
+    Arrived(Vec<u8>),
     /// Events were lost: everything must be looked at.
     Overflow,
 }
@@ -119,7 +119,7 @@ impl Watch {
         match noticed {
             Noticed::Name { directory, name } => self.gathered.notice(directory, name),
             Noticed::Moved { from, to } => self.moves.add(from, to),
-            Noticed::Mount(path) => {
+            Noticed::Arrived(path) => {
                 self.notice_path(&path);
                 self.gathered.notice_all(path);
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::changes;
+use super::changes::{Change, changes};
 use super::mount_point::mounted_at;
 use super::stat::stat_path;
 use super::watched_folder::{Depth, FOLDERS_MAX, Told, WatchedFolder, wait};
@@ -82,15 +82,15 @@ impl DirectoryWatcher {
     }
 
     fn translate(&self, scope: &Scope, index: usize, told: &Told, out: &mut Vec<Noticed>) {
-        let paths = match told {
+        let changes = match told {
             Told::Overflow => None,
-            Told::Records(records) => changes::paths(records),
+            Told::Records(records) => changes(records),
         };
-        let Some(paths) = paths else {
+        let Some(changes) = changes else {
             out.push(Noticed::Overflow);
             return;
         };
-        for below in paths {
+        for Change { path: below, has_arrived } in changes {
             let path = [&self.places[index].path[..], b"/", &below].concat();
             match split(&path) {
                 // What's left out stays so below, too: the agent's own folder would tell of every capture.
@@ -99,11 +99,18 @@ impl DirectoryWatcher {
                 Some(_) if is_short(&below) => out.push(Noticed::Overflow),
                 Some((directory, name)) => {
                     out.push(Noticed::Name { directory: directory.to_vec(), name: name.to_vec() });
+                    if has_arrived && is_folder(&path) {
+                        out.push(Noticed::Arrived(path));
+                    }
                 }
                 None => {}
             }
         }
     }
+}
+
+fn is_folder(path: &[u8]) -> bool {
+    stat_path(&as_path(path)).is_ok_and(|stat| stat.kind == NodeKind::Directory)
 }
 
 /// What isn't there any more may have been a folder.
@@ -149,8 +156,11 @@ mod tests {
         while !names.iter().any(|name| name == last) {
             assert!(began.elapsed().as_secs() < 20, "only noticed {names:?}");
             for noticed in watcher.wait(scope, Duration::from_millis(200)).unwrap() {
-                let Noticed::Name { name, .. } = noticed else { panic!("{noticed:?}") };
-                names.push(name);
+                match noticed {
+                    Noticed::Name { name, .. } => names.push(name),
+                    Noticed::Arrived(path) => assert!(fs::metadata(as_path(&path)).unwrap().is_dir()),
+                    noticed => panic!("{noticed:?}"),
+                }
             }
         }
         names
