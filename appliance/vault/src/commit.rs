@@ -312,7 +312,7 @@ impl Vault {
             open.append_meta(&bytes, records)?;
             self.sync_file(&*open.file)?;
         }
-        if open.take_cut() {
+        if open.take_damage() {
             self.reading.suspect_segment(open.id());
         }
         let in_place = self.keep(open.id(), &mut open.file, open.len);

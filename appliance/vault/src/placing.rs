@@ -13,7 +13,7 @@ use coffer_format::SegmentId;
 use crate::disk::{Disk, DiskFile, Named};
 use crate::mending::read_all;
 use crate::reading::Reading;
-use crate::segment::{FileForm, segment_path, segments_dir};
+use crate::segment::{FileForm, OpenSegment, segment_path, segments_dir};
 use crate::vault::{MetaState, Vault};
 use crate::{Result, VaultError};
 
@@ -95,6 +95,9 @@ impl Vault {
     /// Sees that the files of data that isn't listed as closed yet are in their places.
     pub(crate) fn keep_data_in_place(&self) -> Result<()> {
         let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
+        for open in data.open() {
+            self.keep_header(open)?;
+        }
         for (segment, len, file) in data.files() {
             self.keep(segment, file, len)?;
         }
@@ -107,9 +110,22 @@ impl Vault {
             self.keep(row.segment, file, row.bytes)?;
         }
         match &mut meta.open {
-            Some(open) => self.keep(open.id(), &mut open.file, open.len),
+            Some(open) => {
+                self.keep_header(open)?;
+                self.keep(open.id(), &mut open.file, open.len)
+            }
             None => Ok(()),
         }
+    }
+
+    /// What else may be damaged in a file whose header was is looked for.
+    fn keep_header(&self, open: &mut OpenSegment) -> Result<()> {
+        open.keep_header()?;
+        if open.take_damage() {
+            self.reading.files.forget(open.id());
+            self.reading.suspect_segment(open.id());
+        }
+        Ok(())
     }
 
     /// The same of one file.

@@ -438,6 +438,11 @@ impl DataState {
         open.chain(closed).next().cloned()
     }
 
+    /// Segments that packs go to.
+    pub(crate) fn open(&mut self) -> impl Iterator<Item = &mut OpenSegment> {
+        [&mut self.fresh, &mut self.bulk].into_iter().flatten()
+    }
+
     /// Files that packs go to, or went to since the last sync, and how many bytes were written to each.
     pub(crate) fn files(&mut self) -> impl Iterator<Item = (SegmentId, u64, &mut Arc<dyn DiskFile>)> {
         let open = [&mut self.fresh, &mut self.bulk].into_iter().flatten();

@@ -23,8 +23,8 @@ pub(crate) struct OpenSegment {
     index: SegmentIndex,
     hasher: blake3::Hasher,
     path: std::path::PathBuf,
-    /// Bytes that were written to it weren't there any more when something was appended.
-    is_cut: bool,
+    /// What was written to it wasn't there any more when it was looked at.
+    is_damaged: bool,
 }
 
 /// What closing a segment gave.
@@ -62,7 +62,7 @@ impl OpenSegment {
             index: SegmentIndex::default(),
             hasher: blake3::Hasher::new(),
             path,
-            is_cut: false,
+            is_damaged: false,
         };
         segment.write(&coffer_format::to_bytes(&segment.header)).inspect_err(|_| {
             if let Err(error) = disk.remove(&segment.path) {
@@ -97,7 +97,7 @@ impl OpenSegment {
             index,
             hasher,
             path,
-            is_cut: false,
+            is_damaged: false,
         }
     }
 
@@ -157,6 +157,7 @@ impl OpenSegment {
     ///
     /// Everything before them is synced first: an index and a trailer that a power cut left whole vouch for it.
     pub(crate) fn close(&mut self) -> Result<Closed> {
+        self.keep_header()?;
         self.sync()?;
         let index_offset = self.len;
         let mut plain = Writer::default();
@@ -176,13 +177,29 @@ impl OpenSegment {
         })
     }
 
-    /// Whether somebody else made the file shorter since this was last asked: what was there is to be looked for at once.
-    pub(crate) fn take_cut(&mut self) -> bool {
-        std::mem::take(&mut self.is_cut)
+    /// Whether somebody else changed the file's header or its length since this was last asked: what was there is to be looked for at once.
+    pub(crate) fn take_damage(&mut self) -> bool {
+        std::mem::take(&mut self.is_damaged)
+    }
+
+    /// Without its header nothing in a segment can be read, and nothing else than this has it: it's written again where the file doesn't
+    /// have it any more.
+    pub(crate) fn keep_header(&mut self) -> Result<()> {
+        let header = coffer_format::to_bytes(&self.header);
+        let mut there = vec![0; header.len()];
+        if self.file.read_at(0, &mut there).is_ok() && there == header {
+            return Ok(());
+        }
+        tracing::error!(path = %self.path.display(), "the header of a segment that is written to was damaged; it's written again");
+        self.is_damaged = true;
+        self.file.write_at(0, &header).map_err(VaultError::io("write", &self.path))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.is_cut |= self.file.size().is_ok_and(|size| size < self.len);
+        if self.len > 0 {
+            self.is_damaged |= self.file.size().is_ok_and(|size| size < self.len);
+            self.keep_header()?;
+        }
         self.put(bytes)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;

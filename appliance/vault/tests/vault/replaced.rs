@@ -1,6 +1,7 @@
 //! Somebody else puts something in the place of a file of the vault while it runs: what is acknowledged from then on comes back all the
 //! same, and a catalog that isn't the vault's own is never believed.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -200,6 +201,82 @@ fn a_file_that_is_cut_while_it_is_written_to_is_damage_at_once_and_heals() {
     world.vault.mend_segment(state.segment, &copy).unwrap();
     assert_eq!(verify(&world.vault).verdict, Verdict::Whole);
     check_all(&world.vault, world.config, &world.memory, "mended");
+}
+
+fn damage_in_place(path: &Path, how: &str) {
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    match how {
+        "a bit of the header" => {
+            file.read_exact_at(&mut byte, 11).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], 11).unwrap();
+        }
+        "all but a part of the header" => file.set_len(100).unwrap(),
+        "everything" => file.set_len(0).unwrap(),
+        half => {
+            assert_eq!(half, "half");
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_header_that_is_damaged_while_its_segment_is_written_to_costs_nothing() {
+    for number in 0..3 {
+        for is_captured in [true, false] {
+            let case = format!("segment {number}, then a capture: {is_captured}");
+            let mut world = world(Fixture::real());
+            let state = world.vault.segments().unwrap()[number];
+            damage_in_place(&world.fixture.segment_path(state.segment.0), "a bit of the header");
+            assert!(!verify(&world.vault).damage.is_empty(), "{case}");
+            match is_captured {
+                true => world.try_capture(1).unwrap(),
+                false => drop(world.vault.keep_files_in_place().unwrap()),
+            }
+            world.vault.look_at_suspects().unwrap();
+            assert_eq!(verify(&world.vault).verdict, Verdict::Whole, "{case}");
+            check_all(&world.vault, world.config, &world.memory, &case);
+            let World { fixture, vault, config, memory, .. } = world;
+            drop(vault);
+            fixture.delete_catalog();
+            let vault = fixture.open();
+            assert_eq!(verify(&vault).verdict, Verdict::Whole, "{case}");
+            check_all(&vault, config, &memory, &case);
+        }
+    }
+}
+
+/// What was there is lost where no copy has it; what comes afterwards isn't.
+#[test]
+fn what_is_captured_into_a_file_that_was_damaged_in_place_comes_back() {
+    for number in 0..3 {
+        for how in ["a bit of the header", "all but a part of the header", "everything", "half"] {
+            let case = format!("{how} of segment {number}");
+            let World { fixture, vault, computer, config, memory, .. } = world(Fixture::real());
+            let state = vault.segments().unwrap()[number];
+            damage_in_place(&fixture.segment_path(state.segment.0), how);
+            let mut agent = Agent::resume(&vault, computer, config, memory).unwrap();
+            let mut random = Random::new(number as u64);
+            for name in ["new1", "new2"] {
+                for (stream, ending) in [(Stream::Fresh, "f"), (Stream::Bulk, "b")] {
+                    agent.stream = stream;
+                    agent.make_file(NodeId::ROOT, &format!("{name}{ending}"), random.bytes(2 * PAGE));
+                }
+                agent.close().unwrap();
+                vault.look_at_suspects().unwrap();
+            }
+            drop(agent);
+            let check = |vault: &Arc<Vault>, when: &str| {
+                let report = verify(vault);
+                let touched: Vec<_> = report.touched.iter().map(|one| &one.path).collect();
+                assert!(!touched.iter().any(|path| path.contains("new")), "{case}, {when}: {touched:?}");
+                assert_eq!(how == "a bit of the header", report.verdict == Verdict::Whole, "{case}, {when}");
+            };
+            check(&vault, "running");
+            drop(vault);
+            check(&fixture.open(), "opened again");
+        }
+    }
 }
 
 #[test]
