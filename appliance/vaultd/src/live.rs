@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use coffer_format::update::UpdateReport;
 use coffer_format::wire::{AgentProgress, Exclusion, Message};
@@ -28,8 +29,8 @@ struct Agent {
 #[derive(Default)]
 pub(crate) struct Live {
     agents: Mutex<BTreeMap<ComputerId, Agent>>,
-    /// When an agent last found nothing new, by the vault's clock. After a restart agents say so again.
-    up_to_date: Mutex<BTreeMap<ConfigId, u64>>,
+    /// When an agent last found nothing new. After a restart agents say so again.
+    up_to_date: Mutex<BTreeMap<ConfigId, Instant>>,
     /// What computers leave out by themselves. After a restart agents say so again.
     exclusions: Mutex<BTreeMap<ConfigId, Vec<Exclusion>>>,
     /// Why captures fail, as agents said; they say so again when they come back.
@@ -111,13 +112,14 @@ impl Live {
         }
     }
 
-    pub(crate) fn up_to_date(&self, config: ConfigId, now_ms: u64) {
-        self.up_to_date.lock().expect("nothing panics while it notes a time").insert(config, now_ms);
+    pub(crate) fn up_to_date(&self, config: ConfigId) {
+        self.up_to_date.lock().expect("nothing panics while it notes a time").insert(config, Instant::now());
     }
 
-    /// When this configuration was last found as its newest point has it.
-    pub(crate) fn up_to_date_ms(&self, config: ConfigId) -> Option<u64> {
-        self.up_to_date.lock().expect("nothing panics while it notes a time").get(&config).copied()
+    /// When this configuration was last found as its newest point has it, by a clock that shows `now_ms`, whatever it showed then.
+    pub(crate) fn up_to_date_ms(&self, config: ConfigId, now_ms: u64) -> Option<u64> {
+        let times = self.up_to_date.lock().expect("nothing panics while it notes a time");
+        times.get(&config).map(|found| now_ms.saturating_sub(found.elapsed().as_millis() as u64))
     }
 
     /// An agent's words are data: what of them is shown is one bounded line. No words: it can again.
@@ -169,5 +171,21 @@ impl Live {
             bytes_expected: one.bytes_expected,
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_as_old_as_it_is_whatever_the_clock_showed_then() {
+        let live = Live::default();
+        assert_eq!(live.up_to_date_ms(ConfigId(1), 5), None);
+        live.up_to_date(ConfigId(1));
+        for now_ms in [1 << 41, 1 << 40, (1 << 40) - 86_400_000] {
+            let found_ms = live.up_to_date_ms(ConfigId(1), now_ms).unwrap();
+            assert!((now_ms - 60_000..=now_ms).contains(&found_ms), "{found_ms} at {now_ms}");
+        }
     }
 }

@@ -222,7 +222,7 @@ impl Serving<'_> {
             }
             Message::UpToDate { config } => {
                 reading.check_owner(self.computer, config)?;
-                self.appliance.live.up_to_date(config, vault.now_ms());
+                self.appliance.live.up_to_date(config);
             }
             Message::CaptureFailed { config, sentence } => {
                 reading.check_owner(self.computer, config)?;

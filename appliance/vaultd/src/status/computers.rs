@@ -68,7 +68,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
         for config in all.iter().filter(|config| config.computer == computer.computer) {
             let id = ConfigId(config.config);
             let points = reading.points(id)?;
-            let looked = appliance.live.up_to_date_ms(id);
+            let looked = appliance.live.up_to_date_ms(id, now);
             let failure = appliance.live.failure(id);
             let last = points.first().map(|point| point.closed_ms);
             let holds_files = reading.holds_files(id)?;
