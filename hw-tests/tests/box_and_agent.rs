@@ -233,6 +233,11 @@ fn a_tar_stream_holds_names_attributes_and_hard_links() {
     std::os::unix::fs::symlink("the same", folder.join("link")).unwrap();
     fs::set_permissions(folder.join("the same"), fs::Permissions::from_mode(0o741)).unwrap();
     support::succeed(Command::new("setfattr").args(["-n", "user.colour", "-v", "blue"]).arg(&long));
+    let sparse = folder.join(format!("{} with holes", "s".repeat(150)));
+    let holes = fs::File::create(&sparse).unwrap();
+    holes.set_len(64 << 20).unwrap();
+    holes.write_all_at(b"in the middle", 30 << 20).unwrap();
+    support::succeed(Command::new("setfattr").args(["-n", "user.colour", "-v", "red"]).arg(&sparse));
     capture(&site);
     let archive = site.path("files.tar");
     let restore = site.try_coffer(&["restore", "alpha/files", "--tar"]);
@@ -243,6 +248,9 @@ fn a_tar_stream_holds_names_attributes_and_hard_links() {
     support::succeed(Command::new("tar").args(["--xattrs", "-xpf"]).arg(&archive).arg("-C").arg(&to));
     let unpacked = to.join(site.data().strip_prefix("/").unwrap());
     assert_eq!(contents(&unpacked), contents(&site.data()));
+    assert!(fs::metadata(&archive).unwrap().len() < 8 << 20, "holes are no bytes in the stream");
+    let sparse = fs::metadata(unpacked.join(sparse.strip_prefix(site.data()).unwrap())).unwrap();
+    assert!(sparse.blocks() < 1000, "{} blocks", sparse.blocks());
     let again = unpacked.join("folder-1/the same");
     let (found, kept) = (fs::metadata(&again).unwrap(), fs::metadata(&long).unwrap());
     let facts =

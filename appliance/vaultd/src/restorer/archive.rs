@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use coffer_format::wire::{Message, RestoreNode};
 use tar::{Builder, EntryType, Header};
 
 use super::pool::{PackJob, Pool, Written};
+use super::sparse::Sparse;
 use super::{Outcome, Sink, misplaced, paths, posix_acl, shown};
 
 /// A file of the batch under way.
@@ -104,7 +105,7 @@ impl<W: Write> Archive<W> {
             self.leave_out(&name, "the point doesn't have where this link leads");
             return Ok(());
         }
-        self.append(&name, meta, io::empty())?;
+        self.append(&name, meta)?;
         self.names.insert(index, name);
         self.outcome.files += 1;
         Ok(())
@@ -121,7 +122,7 @@ impl<W: Write> Archive<W> {
     fn finish_folders(&mut self) -> io::Result<()> {
         let mut folders = std::mem::take(&mut self.folders);
         folders.sort_by_cached_key(|(name, _)| std::cmp::Reverse(name.components().count()));
-        folders.iter().try_for_each(|(name, meta)| self.append(name, meta, io::empty()))
+        folders.iter().try_for_each(|(name, meta)| self.append(name, meta))
     }
 
     fn leave_out(&mut self, name: &Path, why: &str) {
@@ -146,7 +147,7 @@ impl<W: Write> Archive<W> {
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&written.path)?;
             file.set_len(meta.size)?;
-            self.append(&name, &meta, file.take(meta.size))?;
+            self.append_file(&name, index, &meta, &file)?;
             std::fs::remove_file(&written.path)?;
             self.names.insert(index, name);
             self.outcome.files += 1;
@@ -165,16 +166,37 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    fn append(&mut self, name: &Path, meta: &NodeMeta, bytes: impl Read) -> io::Result<()> {
-        self.append_extensions(name, meta)?;
+    /// Holes are no bytes in the stream.
+    fn append_file(&mut self, name: &Path, index: u32, meta: &NodeMeta, file: &File) -> io::Result<()> {
+        let sparse = Sparse::of(file, meta.size)?;
+        let Some(sparse) = sparse else {
+            self.append_extensions(name, meta, &[])?;
+            let mut header = header(meta, EntryType::Regular);
+            header.set_size(meta.size);
+            (&*file).rewind()?;
+            return self.tar.append_data(&mut header, name, file.take(meta.size));
+        };
+        let size = meta.size.to_string();
+        let of_holes: [(&str, &[u8]); 4] = [
+            ("GNU.sparse.major", b"1"),
+            ("GNU.sparse.minor", b"0"),
+            ("GNU.sparse.name", name.as_os_str().as_bytes()),
+            ("GNU.sparse.realsize", size.as_bytes()),
+        ];
+        self.append_extensions(name, meta, &of_holes)?;
+        // GNU tar looks for that map only behind a header of POSIX's.
+        let mut header = described(Header::new_ustar(), meta, EntryType::Regular);
+        header.set_size(sparse.len());
+        self.tar.append_data(&mut header, Sparse::place(index), sparse.read(file))
+    }
+
+    /// What has no bytes.
+    fn append(&mut self, name: &Path, meta: &NodeMeta) -> io::Result<()> {
+        self.append_extensions(name, meta, &[])?;
         let mut header = header(meta, entry_type(meta.kind));
         match (meta.kind, link_target(meta)) {
             (NodeKind::Symlink, Some(target)) => {
                 self.tar.append_link(&mut header, name, OsStr::from_bytes(target))
-            }
-            (NodeKind::File, _) => {
-                header.set_size(meta.size);
-                self.tar.append_data(&mut header, name, bytes)
             }
             _ => self.tar.append_data(&mut header, name, io::empty()),
         }
@@ -182,7 +204,7 @@ impl<W: Write> Archive<W> {
 
     /// What a plain header has no room for: times to the nanosecond, access lists, extended attributes. Their keywords are star's, which GNU
     /// tar reads as well.
-    fn append_extensions(&mut self, name: &Path, meta: &NodeMeta) -> io::Result<()> {
+    fn append_extensions(&mut self, name: &Path, meta: &NodeMeta, more: &[(&str, &[u8])]) -> io::Result<()> {
         let mut extensions = vec![("mtime".to_owned(), decimal(meta.mtime_ns).into_bytes())];
         for attr in meta.attrs.iter().filter(|attr| attr.kind == AttrKind::Xattr) {
             match extension(&attr.name, &attr.value) {
@@ -190,7 +212,8 @@ impl<W: Write> Archive<W> {
                 Err(why) => self.leave_out(name, &why),
             }
         }
-        self.tar.append_pax_extensions(extensions.iter().map(|(key, value)| (key.as_str(), value.as_slice())))
+        let own = extensions.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.tar.append_pax_extensions(own.chain(more.iter().copied()))
     }
 }
 
@@ -270,7 +293,10 @@ fn entry_type(kind: NodeKind) -> EntryType {
 }
 
 fn header(meta: &NodeMeta, entry: EntryType) -> Header {
-    let mut header = Header::new_gnu();
+    described(Header::new_gnu(), meta, entry)
+}
+
+fn described(mut header: Header, meta: &NodeMeta, entry: EntryType) -> Header {
     header.set_entry_type(entry);
     header.set_mode(meta.mode & 0o7777);
     header.set_uid(meta.uid.into());

@@ -5,6 +5,7 @@ mod comparing;
 mod paths;
 mod pool;
 mod posix_acl;
+mod sparse;
 
 use std::io;
 use std::path::{Path, PathBuf};
