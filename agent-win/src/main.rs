@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use coffer_agent::capture::Outcome;
 use coffer_agent::line;
@@ -91,6 +92,7 @@ enum Command {
         #[arg(long)]
         server: Option<String>,
         /// What to restore, as the point has it (`/C:/Users/anna`); everything if nothing is named.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         paths: Vec<String>,
     },
     #[cfg(windows)]

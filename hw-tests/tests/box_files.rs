@@ -65,7 +65,8 @@ fn start_on_own_disk(site: &mut Site, first: &str) {
     fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
     let mut make = Command::new("mkfs.ext4");
     succeed(make.args(["-q", "-d"]).arg(site.path("box/vault")).arg(&image));
-    let script = format!("mount -o loop \"$0\" \"$1\" && cd \"$1\" && {{ {first}; }} && cd / && shift && exec \"$@\"");
+    let script =
+        format!("mount -o loop \"$0\" \"$1\" && cd \"$1\" && {{ {first}; }} && cd / && shift && exec \"$@\"");
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(image);
     command.arg(site.path("box/vault")).arg(program("cofferd").get_program());
@@ -95,7 +96,10 @@ fn a_box_that_was_started_on_a_full_disk_restores_and_goes_on_once_there_is_room
     let before = contents(&site.data());
     site.kill_box();
     // Its blocks are smaller than a page, and not one is left.
-    start_on_own_disk(&mut site, "cat /dev/zero > filler 2>/dev/null || cat /dev/zero > more 2>/dev/null || true");
+    start_on_own_disk(
+        &mut site,
+        "cat /dev/zero > filler 2>/dev/null || cat /dev/zero > more 2>/dev/null || true",
+    );
     assert!(sentences(&site).contains("takes no writes"), "{}", sentences(&site));
     assert_eq!(contents(&site.restore(&[])), before);
     fs::write(site.data().join("new"), b"new").unwrap();

@@ -129,7 +129,9 @@ fn what_is_done_in_a_folder_that_is_moved_away_and_back_is_captured() {
     let is_on_the_box = || contents(&site.restore(&[])) == contents(&data);
     let has_points = || !site.points("alpha/files").is_empty();
     site.wait_until("everything is captured", || has_points() && is_on_the_box());
-    for (round, away) in [data.join("else/where/away"), data.join("away"), outside.join("away")].iter().enumerate() {
+    for (round, away) in
+        [data.join("else/where/away"), data.join("away"), outside.join("away")].iter().enumerate()
+    {
         for kind in 0..KINDS {
             let folder = data.join(format!("f{kind}"));
             if kind == 3 {

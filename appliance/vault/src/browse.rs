@@ -191,9 +191,12 @@ impl Reading {
     pub fn point_at(&self, config: ConfigId, at_ms: Option<u64>) -> Result<PointSeq> {
         let points = self.points(config)?;
         let found = points.iter().find(|point| at_ms.is_none_or(|at| point.closed_ms <= at));
-        found
-            .map(|point| PointSeq(point.point))
-            .ok_or_else(|| no_point("there's no restore point that early"))
+        let none = if points.is_empty() {
+            "there's no restore point yet"
+        } else {
+            "there's no restore point that early"
+        };
+        found.map(|point| PointSeq(point.point)).ok_or_else(|| no_point(none))
     }
 
     /// Fails unless that point is closed and kept.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coffer_format::node::NodeKind;
 use coffer_format::wire::RefusalCode;
 use coffer_format::{ConfigId, PointSeq};
 use serde::{Deserialize, Serialize};
@@ -126,8 +127,14 @@ impl Reading {
     fn answer_list(&self, config: &Which, when: When, path: &str) -> Result<Vec<Listing>> {
         let config = self.which(config)?;
         let point = self.when(config, when)?;
-        let node = self.lookup(config, point, path.as_bytes())?;
-        self.list(config, point, node.node)
+        let found = self.lookup(config, point, path.as_bytes())?;
+        if found.kind == NodeKind::Directory {
+            return self.list(config, point, found.node);
+        }
+        // What is no folder is listed itself.
+        let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let beside = self.list(config, point, found.parent)?;
+        Ok(beside.into_iter().filter(|one| one.name == name.as_bytes()).collect())
     }
 
     fn answer_find(&self, config: &Which, when: When, path: &str, pattern: &str) -> Result<Vec<Listing>> {

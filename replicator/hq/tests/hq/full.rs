@@ -140,9 +140,8 @@ async fn a_full_disk_is_restored_from() {
     let mut code = disk.command(coffer_hq().get_program());
     let code = code.args(["code", "--branch", "york", "--dir"]).arg(&hq).output().unwrap();
     let code: EnrolmentCode = text(&code).parse().unwrap();
-    let enrolling = async {
-        while enrol_branch(&address, &code, "york", &dir.path().join("other")).await.is_err() {}
-    };
+    let enrolling =
+        async { while enrol_branch(&address, &code, "york", &dir.path().join("other")).await.is_err() {} };
     timeout(LONG, enrolling).await.expect("York is enrolled");
     assert_can_be_restored(&address, &identity, &branch, second).await;
     running.stop().await;

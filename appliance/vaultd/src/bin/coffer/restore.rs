@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use coffer_agent::restore::Specials;
 use coffer_format::wire::Message;
@@ -24,6 +25,7 @@ pub(crate) struct Options {
     /// COMPUTER/NAME, or a configuration's number.
     config: String,
     /// What to restore; everything if nothing is named.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     paths: Vec<String>,
     /// Restore below this directory.
     #[arg(long, conflicts_with_all = ["in_place", "tar"])]

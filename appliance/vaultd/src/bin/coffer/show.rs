@@ -11,8 +11,15 @@ pub(crate) fn print(json: bool, value: &Value, people: impl FnOnce(&Value)) {
     if json { println!("{value:#}") } else { people(value) }
 }
 
+/// Names come from computers: what isn't printable isn't printed, and a row stays one line.
+fn printable(cell: &str) -> String {
+    cell.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
+}
+
 /// Prints rows under their headings.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let width = |at: usize| {
         rows.iter().map(|row| row[at].chars().count()).chain([headings[at].len()]).max().unwrap_or(0)
     };
@@ -23,7 +30,7 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) {
         println!("{}", padded.join("  ").trim_end());
     };
     line(headings.to_vec());
-    for row in rows {
+    for row in &rows {
         line(row.iter().map(String::as_str).collect());
     }
 }

@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use coffer_format::ConfigId;
 use coffer_vault::restore::Wanted;
 use coffer_vaultd::client::ExitClass;
@@ -22,6 +23,7 @@ pub(crate) struct Options {
     /// COMPUTER/NAME, or a configuration's number; without it the tapes' computers and points are listed.
     config: Option<String>,
     /// What to restore; everything if nothing is named.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     paths: Vec<String>,
     /// Restore below this directory. Without it only the tapes are named that would be needed.
     #[arg(long, requires = "config")]
