@@ -166,6 +166,47 @@ fn a_revoked_computer_is_shown_as_revoked_and_claims_nothing() {
     assert!(!listed.contains("protected"), "{listed}");
 }
 
+/// Nor is it while it stays connected.
+#[test]
+fn a_connected_computer_that_is_revoked_or_enrolled_elsewhere_is_captured_no_more() {
+    for is_revoked in [true, false] {
+        let site = Site::start();
+        fs::write(site.data().join("before"), "before").unwrap();
+        site.configure(&format!(
+            "include = [{:?}]\nwhen = \"continuous\"\nsettle_seconds = 0\n",
+            site.data()
+        ));
+        let agent = site.start_agent();
+        let points = || site.points("alpha/files").len();
+        site.wait_until("it's captured", || points() > 0);
+        match is_revoked {
+            true => drop(site.coffer(&["computer", "revoke", "alpha"])),
+            false => {
+                let code = site.coffer(&["computer", "code", "alpha"]);
+                let mut enrol = support::program("coffer-agent");
+                enrol.args([
+                    "enrol",
+                    "--name",
+                    "alpha",
+                    "--server",
+                    &site.server,
+                    "--code",
+                    code.trim(),
+                    "--state",
+                ]);
+                support::succeed(enrol.arg(site.path("another")));
+            }
+        }
+        let before = points();
+        fs::write(site.data().join("after"), "after").unwrap();
+        site.wait_until("it's refused", || {
+            fs::read_to_string(site.path("agent.log")).unwrap().contains("isn't enrolled here any more")
+        });
+        assert_eq!(points(), before, "revoked: {is_revoked}");
+        agent.kill();
+    }
+}
+
 /// No watch tells of a link on the way: what it leads to by now is what's asked for.
 #[test]
 fn a_link_on_the_way_that_leads_elsewhere_is_followed_while_it_is_watched() {

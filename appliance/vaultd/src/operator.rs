@@ -257,13 +257,21 @@ pub(crate) fn computer_named(appliance: &Appliance, name: &str) -> Result<Comput
     })
 }
 
-fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64) -> Outcome {
-    if name.trim().is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+/// Names are on screens, in tables and in what `coffer` is asked for.
+fn check_name(of: &str, name: &str) -> Result<(), VaultError> {
+    if name.is_empty() || name.trim() != name || name.len() > 64 || name.chars().any(char::is_control) {
         return Err(refused(
             RefusalCode::BadRequest,
-            "a computer's name has 1 to 64 printable characters: choose another",
+            format!(
+                "a {of}'s name has 1 to 64 printable characters, and no space at its ends: choose another"
+            ),
         ));
     }
+    Ok(())
+}
+
+fn computer_code(appliance: &Appliance, who: &str, name: &str, valid_hours: u64) -> Outcome {
+    check_name("computer", name)?;
     check_nothing_comes_back(appliance, || {
         let known = appliance.vault.reading().computers()?;
         Ok(known.iter().any(|computer| computer.name == name))
@@ -291,9 +299,22 @@ fn config_set(appliance: &Appliance, who: &str, computer: &str, name: &str, toml
             "keep: all of it is 0, so no history would be kept. Give at least one number above 0, or remove keep",
         ));
     }
-    let computer = computer_named(appliance, computer)?;
+    let known = appliance.vault.reading().configurations()?;
+    if !known.iter().any(|config| config.computer_name == computer && config.name == name) {
+        check_name("configuration", name)?;
+    }
+    let named = computer;
+    let computer = computer_named(appliance, named)?;
+    let computers = appliance.vault.reading().computers()?;
+    if computers.iter().any(|one| one.computer == computer.0 && one.revoked) {
+        return Err(refused(
+            RefusalCode::NotAllowed,
+            format!(
+                "{named} was revoked, so nothing of it is captured: enrol it again first (`coffer computer code`)"
+            ),
+        ));
+    }
     check_nothing_comes_back(appliance, || {
-        let known = appliance.vault.reading().configurations()?;
         Ok(known.iter().any(|config| config.computer == computer.0 && config.name == name))
     })?;
     let config = appliance.vault.set_configuration(computer, name, toml, who)?;

@@ -88,6 +88,10 @@ impl Serving<'_> {
             if matches!(message, Message::Goodbye) {
                 break;
             }
+            if let Err(error) = self.appliance.check_computer(self.computer, &self.link.peer) {
+                // It was revoked, or another machine was enrolled in its place, since it connected.
+                return self.link.sender.blocking_send(Message::Refused { refusal: error.refusal() });
+            }
             if matches!(message, Message::Begin { .. } | Message::UpToDate { .. }) {
                 self.appliance.memories.goes_on(self.connection, self.appliance.vault.now_ms());
             }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use coffer_format::wire::{Message, PROTOCOL, RefusalCode};
-use coffer_link::{Advertiser, Authority, ByteBudget, Identity, Link, Listener, Role, refuse};
+use coffer_format::{ComputerId, FileHash};
+use coffer_link::{Advertiser, Authority, ByteBudget, Identity, Link, Listener, Peer, Role, refuse};
 use coffer_replicator::WanJob;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, Opener, Options, SystemClock, Vault, VaultError};
@@ -440,9 +441,7 @@ impl Appliance {
             return link.sender.send(refuse(RefusalCode::Version, sentence)).await;
         }
         if let Role::Computer(computer) = role
-            && let Err(error) = self
-                .vault
-                .check_computer(computer, &link.peer.certificate.unwrap_or(coffer_format::FileHash([0; 32])))
+            && let Err(error) = self.check_computer(computer, &link.peer)
         {
             return link.sender.send(Message::Refused { refusal: error.refusal() }).await;
         }
@@ -460,6 +459,11 @@ impl Appliance {
             tracing::error!(%panic, "serving a link failed; this is a mistake in cofferd");
             Ok(())
         })
+    }
+
+    /// Fails unless the other end shows the certificate that counts for this computer now.
+    fn check_computer(&self, computer: ComputerId, peer: &Peer) -> Result<(), VaultError> {
+        self.vault.check_computer(computer, &peer.certificate.unwrap_or(FileHash([0; 32])))
     }
 
     fn welcome(&self) -> Message {

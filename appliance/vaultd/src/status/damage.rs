@@ -13,8 +13,11 @@ const NAMED_MAX: usize = 3;
 pub(super) fn sentences(appliance: &Appliance) -> Result<Vec<String>, VaultError> {
     let reading = appliance.vault.reading();
     let missing = reading.missing_records()?.iter().map(|gap| gap.last - gap.first + 1).sum();
-    let damage =
-        Damage { places: reading.known_damage()?.len(), is_metadata: is_metadata(&reading.to_heal()?) };
+    let damage = Damage {
+        places: reading.known_damage()?.len(),
+        is_metadata: is_metadata(&reading.to_heal()?),
+        is_hq_away: appliance.wan.as_ref().is_some_and(|wan| !wan.status().borrow().connected),
+    };
     let (touched, count) = reading.touched_by_damage(NAMED_MAX)?;
     let heals = !appliance.only_restores() && !appliance.vault.is_read_only();
     let met = met(reading.suspected()?.len(), heals);
@@ -42,6 +45,8 @@ struct Damage {
     places: usize,
     /// Among it, records of what points there are.
     is_metadata: bool,
+    /// Headquarters, which may have copies, can't be reached.
+    is_hq_away: bool,
 }
 
 fn is_metadata(needs: &[HealNeed]) -> bool {
@@ -87,6 +92,10 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
             "The box's disk is damaged: {count} versions can't be restored from it, some of them from no copy either: {names}. The box goes \
              on asking the copies and the computers for them; `coffer verify` names all. Have the disk checked."
         ),
+        false if damage.is_hq_away => format!(
+            "The box's disk is damaged: {count} versions can't be restored from it until they come back from their copies, and headquarters \
+             can't be reached now: {names}. See that it can be, and have the disk checked."
+        ),
         false => format!(
             "The box's disk is damaged: {count} versions can't be restored from it until they come back from their copies, which the box \
              does by itself: {names}. Have the disk checked."
@@ -108,7 +117,7 @@ mod tests {
     }
 
     fn damage(places: usize, is_metadata: bool) -> Damage {
-        Damage { places, is_metadata }
+        Damage { places, is_metadata, is_hq_away: false }
     }
 
     #[test]
@@ -120,6 +129,12 @@ mod tests {
         assert!(
             heals.contains("/a\u{fffd}[31m (since point 4) and 8 more") && heals.contains("by itself"),
             "{heals}"
+        );
+        let away = Damage { is_hq_away: true, ..damage(1, false) };
+        assert!(
+            sentence(&away, &[touched("/a", false)], 1)
+                .unwrap()
+                .contains("headquarters can't be reached now")
         );
         assert!(
             sentence(&damage(1, false), &[touched("/a", true)], 1).unwrap().contains("from no copy either")
