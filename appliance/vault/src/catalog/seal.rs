@@ -6,8 +6,8 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, TryLockError};
+use std::time::{Duration, Instant};
 
 use coffer_format::wire::RefusalCode;
 
@@ -17,16 +17,43 @@ use crate::{Result, VaultError};
 pub(crate) const REPLACED: &str =
     "another file was put in its place, or it was written to, while the box ran";
 
-/// So often is a catalog made anew because of its seal, in one run. After that it's the file system that doesn't keep times, or somebody
-/// who won't stop: making it anew again and again would keep the box from everything else.
+/// So often is a catalog made anew because of its seal, within the time below. After that it's the file system that doesn't keep times, or
+/// somebody who won't stop: making it anew again and again would keep the box from everything else.
 const BREAKS_MAX: u32 = 5;
+const BREAKS_WITHIN: Duration = Duration::from_secs(3600);
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Seal {
     state: Mutex<State>,
-    /// How often it was closed after it had been broken.
-    breaks: AtomicU32,
+    breaks: Mutex<Breaks>,
+}
+
+/// How often it was closed after it had been broken, and since when that's counted.
+#[derive(Default)]
+struct Breaks {
+    count: u32,
+    since: Option<Instant>,
+}
+
+impl Breaks {
+    /// Whether it's looked at; `is_another`: it was broken once more.
+    fn allow(&mut self, is_another: bool, now: Instant) -> bool {
+        if self.since.is_some_and(|since| now.duration_since(since) >= BREAKS_WITHIN) {
+            *self = Breaks::default();
+        }
+        if is_another {
+            self.since.get_or_insert(now);
+            self.count += 1;
+            if self.count == BREAKS_MAX {
+                tracing::error!(
+                    "the catalog was written to by another program again and again, or its file system doesn't keep times: for an hour \
+                     this isn't looked at any more"
+                );
+            }
+        }
+        self.count < BREAKS_MAX
+    }
 }
 
 #[derive(Default)]
@@ -37,6 +64,8 @@ enum State {
     Closed(Look),
     /// It isn't what was left there.
     Broken,
+    /// It was broken too often: it isn't looked at for a while.
+    Unwatched,
 }
 
 /// A file from outside.
@@ -71,15 +100,11 @@ impl Seal {
     /// As it is now, it's right.
     pub(super) fn close(&self, path: &Path) {
         let mut state = self.state.lock().expect("nothing panics while it holds a seal");
-        if matches!(*state, State::Broken) && self.breaks.fetch_add(1, Ordering::SeqCst) + 1 == BREAKS_MAX {
-            tracing::error!(
-                "the catalog was written to by another program again and again, or its file system doesn't keep times: until cofferd is \
-                 restarted this isn't looked at any more"
-            );
-        }
-        *state = match self.breaks.load(Ordering::SeqCst) < BREAKS_MAX {
+        let is_broken = matches!(*state, State::Broken);
+        let mut breaks = self.breaks.lock().expect("nothing panics while it counts");
+        *state = match breaks.allow(is_broken, Instant::now()) {
             true => Look::of(path).map_or(State::Broken, State::Closed),
-            false => State::Open,
+            false => State::Unwatched,
         };
     }
 
@@ -102,12 +127,21 @@ impl Seal {
 
     /// Runs `write`, which writes to the file, and leaves it as it is then; where it isn't what was left there, nothing is run.
     pub(super) fn renew<T>(&self, path: &Path, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.renew_at(path, Instant::now(), write)
+    }
+
+    fn renew_at<T>(&self, path: &Path, now: Instant, write: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut state = self.state.lock().expect("nothing panics while it holds a seal");
         if !state.look(path) {
             return Err(replaced());
         }
         let written = write();
-        if matches!(*state, State::Closed(_)) {
+        let is_watched = match *state {
+            State::Closed(_) => true,
+            State::Unwatched => self.breaks.lock().expect("nothing panics while it counts").allow(false, now),
+            State::Open | State::Broken => false,
+        };
+        if is_watched {
             *state = Look::of(path).map_or(State::Broken, State::Closed);
         }
         written
@@ -151,5 +185,8 @@ mod tests {
         }
         std::fs::write(&path, b"again").unwrap();
         assert!(seal.holds(&path), "it can't go on like that for ever");
+        seal.renew_at(&path, Instant::now() + BREAKS_WITHIN, || Ok(())).unwrap();
+        std::fs::write(&path, b"once more").unwrap();
+        assert!(!seal.holds(&path), "but later it's looked at again");
     }
 }
