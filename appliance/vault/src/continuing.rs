@@ -14,7 +14,7 @@ use ring::aead::LessSafeKey;
 use crate::disk::{Disk, RealDisk, no_file};
 use crate::identity::{read_identity, write_identity};
 use crate::keys::{Opener, VaultKeys};
-use crate::placing::{clear, put_in_place};
+use crate::placing::{clear, make_folder, put_in_place};
 use crate::segment::{FileForm, parse_name, scan, segment_path, segments_dir};
 use crate::vault::{catalog_path, lock};
 use crate::{Result, VaultError};
@@ -103,8 +103,8 @@ impl Continuation {
     /// Begins with what HQ holds.
     pub fn begin(dir: &Path, opener: Opener, held: Vec<SegmentHeld>) -> Result<Continuation> {
         let segments = segments_dir(dir);
-        RealDisk.create_dir(&segments).map_err(VaultError::io("create", &segments))?;
         let lock = lock(dir)?;
+        make_folder(&RealDisk, &segments)?;
         let keys = match read_identity(&RealDisk, dir) {
             Ok(identity) => Some(VaultKeys::open(&opener, &identity.keys)?),
             Err(_) => None,

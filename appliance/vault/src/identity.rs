@@ -7,8 +7,9 @@ use coffer_format::segment::{SegmentHeader, Stream};
 use coffer_format::wire::RefusalCode;
 use coffer_format::{OrgId, SegmentId, VaultId, from_bytes, to_bytes};
 
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, no_file};
 use crate::keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, VaultKeys};
+use crate::placing::{clear, put_in_place};
 use crate::segment::{parse_name, segments_dir};
 use crate::vault::lock;
 use crate::{Result, VaultError};
@@ -52,7 +53,7 @@ pub(crate) fn read_or_mend_identity(
     let error = match read_identity(disk, dir) {
         Ok(identity) => return Ok((identity, None)),
         Err(error @ VaultError::Decode(_)) => error,
-        Err(VaultError::Io { doing, path, source }) if is_missing_or_short(&source) => {
+        Err(VaultError::Io { doing, path, source }) if is_no_identity(&source) => {
             VaultError::Io { doing, path, source }
         }
         Err(error) => return Err(error),
@@ -96,8 +97,11 @@ pub fn join_organisation(
     replace_identity(disk, dir, &SegmentHeader { keys, org, ..identity })
 }
 
-fn is_missing_or_short(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+/// Missing, too short, or no file.
+fn is_no_identity(error: &std::io::Error) -> bool {
+    let is_missing_or_short =
+        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof);
+    is_missing_or_short || no_file(error).is_some()
 }
 
 fn newest_header(disk: &dyn Disk, dir: &Path, opener: &Opener) -> Option<SegmentHeader> {
@@ -120,15 +124,10 @@ fn newest_header(disk: &dyn Disk, dir: &Path, opener: &Opener) -> Option<Segment
 pub(crate) fn replace_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<()> {
     let path = identity_path(dir);
     let new = path.with_extension("new");
-    match disk.remove(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(VaultError::io("remove", &new)(error));
-        }
-        _ => {}
-    }
+    clear(disk, &new)?;
     let file = disk.create(&new).map_err(VaultError::io("create", &new))?;
     file.write_at(0, &to_bytes(identity)).map_err(VaultError::io("write", &new))?;
     file.sync().map_err(VaultError::io("sync", &new))?;
-    disk.rename(&new, &path).map_err(VaultError::io("rename", &path))?;
+    put_in_place(disk, &new, &path)?;
     disk.sync_dir(dir).map_err(VaultError::io("sync", dir))
 }

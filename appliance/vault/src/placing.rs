@@ -59,13 +59,36 @@ pub(crate) fn set_aside(disk: &dyn Disk, path: &Path) -> Result<Option<&'static 
     let Named::Other(what) = disk.look_up(path).map_err(VaultError::io("look at", path))? else {
         return Ok(None);
     };
+    move_aside(disk, path, what)?;
+    Ok(Some(what))
+}
+
+/// Makes a folder, and those above it. What lies in its place and is none is moved aside, but for a link: it leads to a disk that may be
+/// away.
+pub(crate) fn make_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let Err(error) = disk.create_dir(path) else { return Ok(()) };
+    let what = match disk.look_up(path) {
+        Ok(Named::File(_)) => "a file",
+        Ok(Named::Other(what @ ("a pipe" | "a socket" | "a device"))) => what,
+        _ => return Err(VaultError::io("create", path)(error)),
+    };
+    move_aside(disk, path, what)?;
+    disk.create_dir(path).map_err(VaultError::io("create", path))
+}
+
+fn move_aside(disk: &dyn Disk, path: &Path, what: &str) -> Result<()> {
     let kind = what.rsplit(' ').next().unwrap_or(what);
     let names = (1..1000).map(|number| path.with_extension(format!("{kind}{number}")));
     let mut free = names.filter(|name| matches!(disk.look_up(name), Ok(Named::Nothing)));
     let aside = free.next().unwrap_or_else(|| path.with_extension(kind));
     disk.rename(path, &aside).map_err(VaultError::io("move aside", path))?;
-    tracing::warn!(?path, ?aside, what, "something else lay in a file's place; it was moved aside");
-    Ok(Some(what))
+    tracing::warn!(
+        ?path,
+        ?aside,
+        what,
+        "something else lay in the place of a file or folder; it was moved aside"
+    );
+    Ok(())
 }
 
 /// Has the name of a segment stand for `file`, of which `len` bytes were written. Durable when this returns. Returns whether that had to be

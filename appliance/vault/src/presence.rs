@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::disk::{Disk, Named};
-use crate::placing::{clear, set_aside};
+use crate::placing::{clear, make_folder, set_aside};
 use crate::reading::Reading;
 use crate::segment::{self, FileForm, segment_path, segments_dir};
 use crate::vault::Vault;
@@ -30,7 +30,7 @@ fn list_names(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
 
 pub(crate) fn list_files(reading: &Reading) -> Result<BTreeMap<SegmentId, FileForm>> {
     let dir = segments_dir(&reading.dir);
-    reading.disk.create_dir(&dir).map_err(VaultError::io("create", &dir))?;
+    make_folder(&*reading.disk, &dir)?;
     let mut forms = BTreeMap::new();
     for name in reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
         match segment::parse_name(&name) {

@@ -1,6 +1,7 @@
 //! A vault that is open for writing: what it holds open, and how it's created, opened and closed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -13,11 +14,11 @@ use rusqlite::Connection;
 
 use crate::catalog::{self, ChunkLocation, SegmentRow};
 use crate::commit::Work;
-use crate::disk::{Disk, DiskFile, Named, ReadOnlyDisk};
+use crate::disk::{Disk, DiskFile, Named, OF_FILES_ALONE, ReadOnlyDisk, RealDisk};
 use crate::identity::{read_or_mend_identity, write_identity};
 use crate::intake::Accepted;
 use crate::keys::{BoxKey, Opener, RecoveryPublic, VaultKeys};
-use crate::placing::WrittenAgain;
+use crate::placing::{WrittenAgain, make_folder, set_aside};
 use crate::reading::Reading;
 use crate::segment::{FileForm, OpenSegment, SegmentFiles, segment_path, segments_dir};
 use crate::takeover::Begun;
@@ -162,10 +163,7 @@ impl Vault {
         let lock = lock_read_only(dir)?;
         let (from, catalog) = (catalog_path(dir), scratch.join("catalog.sqlite"));
         for suffix in ["", "-wal"] {
-            // Without it the catalog is made anew from the segments, which takes longer.
-            if let Err(error) = std::fs::copy(beside(&from, suffix), beside(&catalog, suffix)) {
-                tracing::debug!(%error, suffix, "the catalog isn't taken along");
-            }
+            take_along(&beside(&from, suffix), &beside(&catalog, suffix));
         }
         let disk = Arc::new(ReadOnlyDisk::new(scratch));
         let parts = Parts { disk, dir, catalog, lock };
@@ -505,18 +503,38 @@ struct Parts<'a> {
     lock: Option<Flock<std::fs::File>>,
 }
 
+/// Copies a catalog's file, if it's one. Without it the catalog is made anew from the segments, which takes longer.
+pub(crate) fn take_along(from: &Path, to: &Path) {
+    let copied = match RealDisk.look_up(from) {
+        Ok(Named::Nothing | Named::Other(_)) => return,
+        Ok(Named::File(_)) => std::fs::copy(from, to).map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = copied {
+        tracing::debug!(%error, path = %from.display(), "a file of the catalog isn't taken along");
+    }
+}
+
 /// Takes the vault for this process; a crash gives it back.
 pub(crate) fn lock(dir: &Path) -> Result<Option<Flock<std::fs::File>>> {
-    std::fs::create_dir_all(dir).map_err(VaultError::io("create", dir))?;
+    make_folder(&RealDisk, dir)?;
     let path = dir.join("lock");
-    let file = std::fs::File::create(&path).map_err(VaultError::io("create", &path))?;
+    set_aside(&RealDisk, &path)?;
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).custom_flags(OF_FILES_ALONE.bits());
+    let file = options.open(&path).map_err(VaultError::io("create", &path))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Some).map_err(|_| VaultError::Locked { path })
 }
 
 /// The same on a disk that takes no writes.
 fn lock_read_only(dir: &Path) -> Result<Option<Flock<std::fs::File>>> {
     let path = dir.join("lock");
-    let file = match std::fs::File::open(&path) {
+    // What is no file holds nothing for anybody.
+    if !matches!(RealDisk.look_up(&path), Ok(Named::File(_))) {
+        return Ok(None);
+    }
+    let options = std::fs::OpenOptions::new().read(true).custom_flags(OF_FILES_ALONE.bits()).to_owned();
+    let file = match options.open(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(VaultError::io("open", &path))?,
     };

@@ -1,9 +1,10 @@
 //! A disk that has stopped taking writes shows it only when something is written. So now and then something is.
 
-use std::io::{Error, ErrorKind, Result as IoResult};
+use std::io::{Error, Result as IoResult};
 use std::path::Path;
 
 use crate::disk::Disk;
+use crate::placing::clear;
 use crate::vault::Vault;
 use crate::{Result, VaultError};
 
@@ -36,9 +37,10 @@ pub fn try_write_to(disk: &dyn Disk, dir: &Path) -> Result<()> {
 
 fn write_and_remove(disk: &dyn Disk, dir: &Path, bytes: &[u8]) -> IoResult<()> {
     let path = dir.join(NAME);
-    match disk.remove(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match clear(disk, &path) {
+        Err(VaultError::Io { source, .. }) => return Err(source),
+        Err(other) => return Err(Error::other(other)),
+        Ok(()) => {}
     }
     let file = disk.create(&path)?;
     let written = file.write_at(0, bytes).and_then(|()| file.sync());

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 pub use crash::{CrashDisk, PowerCut};
 pub use read_only::ReadOnlyDisk;
+pub(crate) use real::OF_FILES_ALONE;
 pub use real::RealDisk;
 
 /// Which file it is on its disk, whatever its name is.

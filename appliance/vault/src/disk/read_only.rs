@@ -99,6 +99,11 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // What is no file stays where it is; only nobody sees it any more.
+        if let Named::Other(_) = self.look_up(from)? {
+            self.set_removed(from, true);
+            return Ok(());
+        }
         let file = self.open(from)?;
         let mut bytes = vec![0; file.size()? as usize];
         file.read_at(0, &mut bytes)?;

@@ -69,8 +69,10 @@ impl Disk for RealDisk {
 }
 
 /// A link isn't followed, and a pipe without a reader isn't waited for.
+pub(crate) const OF_FILES_ALONE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
+
 fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)
+    options.custom_flags(OF_FILES_ALONE.bits()).open(path)
 }
 
 fn refuse_other(named: Named) -> io::Result<()> {
