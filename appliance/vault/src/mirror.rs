@@ -30,9 +30,10 @@ use crate::catalog;
 use crate::disk::{Disk, ReadOnlyDisk, file_len};
 use crate::identity::{read_identity, read_or_mend_identity, replace_identity};
 use crate::keys::{Opener, RecoveryKey, VaultKeys};
+use crate::placing::make_folder;
 use crate::reading::Reading;
 use crate::segment::{self, FileForm, SegmentFiles, segment_path, segments_dir};
-use crate::vault::{catalog_path, lock};
+use crate::vault::{catalog_path, lock, take_along};
 use crate::{Result, VaultError};
 
 pub use self::whole::Whole;
@@ -54,7 +55,9 @@ pub struct Mirror {
     has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
     failed: AtomicBool,
-    _lock: Option<Flock<std::fs::File>>,
+    /// Another mirror is opened in its place.
+    is_left: AtomicBool,
+    lock: Option<Flock<std::fs::File>>,
     _scratch: Option<Box<dyn AsRef<Path> + Send + Sync>>,
 }
 
@@ -78,10 +81,11 @@ impl Mirror {
         key: RecoveryKey,
         first: Option<&SegmentHeader>,
     ) -> Result<Mirror> {
+        make_folder(&*disk, dir.parent().unwrap_or(dir))?;
         let held = lock(dir)?;
-        disk.create_dir(&segments_dir(dir)).map_err(VaultError::io("create", dir))?;
+        make_folder(&*disk, &segments_dir(dir))?;
         let mirror = Mirror::open_on(disk, dir, &catalog_path(dir), key, first)?;
-        Ok(Mirror { _lock: held, ..mirror })
+        Ok(Mirror { lock: held, ..mirror })
     }
 
     /// Opens a mirror whose disk takes no writes: it can be read, verified and restored from. What opening has to write goes to
@@ -98,10 +102,7 @@ impl Mirror {
                 name.push(ending);
                 PathBuf::from(name)
             };
-            // Without it the catalog is made anew from the segments, which takes longer.
-            if let Err(error) = std::fs::copy(named(&from), named(&catalog)) {
-                tracing::debug!(%error, ending, "a branch's catalog isn't taken along");
-            }
+            take_along(&named(&from), &named(&catalog));
         }
         let disk = Arc::new(ReadOnlyDisk::new(scratch.as_ref()));
         let mirror = Mirror::open_on(disk, dir, &catalog, key, None)?;
@@ -146,7 +147,8 @@ impl Mirror {
             rests: Mutex::default(),
             has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
-            _lock: None,
+            is_left: AtomicBool::new(false),
+            lock: None,
             _scratch: None,
         };
         mirror.find_segments()?;

@@ -132,7 +132,7 @@ impl Branch {
                 std::thread::sleep((worked * REST).min(REST_MAX));
                 began = Instant::now();
             }
-            !*stop.borrow()
+            !*stop.borrow() && !mirror.is_left()
         })?;
         Ok(found.is_some())
     }

@@ -94,6 +94,9 @@ impl Mirror {
     }
 
     pub(super) fn open_tail(&self, segment: SegmentId) -> Result<Tail> {
+        if self.is_left() {
+            return Err(VaultError::ReadOnly);
+        }
         let path = self.path_of(segment);
         let disk = &self.reading.disk;
         let file = match self.open_file(segment)? {

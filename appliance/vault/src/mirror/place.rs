@@ -1,11 +1,14 @@
 //! What lies in a segment's place: its file, or what somebody has put there. A claim about bytes is one about what is found there again,
 //! not about a file that is open and has no name any more.
 
+use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coffer_format::SegmentId;
+use nix::fcntl::Flock;
 
 use super::append::{Tail, out_of_step};
 use super::{Here, Mirror};
@@ -15,6 +18,33 @@ use crate::segment::segments_dir;
 use crate::{Result, VaultError};
 
 impl Mirror {
+    /// Whether its folder is where it was, with the file in it that keeps others out.
+    pub fn is_in_place(&self) -> bool {
+        let dir = &self.reading.dir;
+        let is_folder = match std::fs::metadata(segments_dir(dir)) {
+            Err(error) => !is_nothing(&error),
+            Ok(found) => found.is_dir(),
+        };
+        let is_held = |lock: &Flock<File>| match std::fs::symlink_metadata(dir.join("lock")) {
+            Err(error) => !is_nothing(&error),
+            Ok(found) => {
+                lock.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+            }
+        };
+        is_folder && self.lock.as_ref().is_none_or(is_held)
+    }
+
+    /// Another one is opened in its place: from now on this one changes nothing.
+    pub fn leave(&self) {
+        self.fail();
+        self.is_left.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that is so.
+    pub fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::SeqCst)
+    }
+
     /// A segment's file; `None` where there's none. Whatever else lies in its place (a folder, a link) is moved aside.
     pub(super) fn open_file(&self, segment: SegmentId) -> Result<Option<Arc<dyn DiskFile>>> {
         let (disk, path) = (&self.reading.disk, self.path_of(segment));
@@ -101,4 +131,9 @@ impl Mirror {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Whether an error says that there's nothing. A disk that can't say what is there hasn't lost it.
+fn is_nothing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

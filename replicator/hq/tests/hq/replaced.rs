@@ -207,3 +207,121 @@ async fn a_segment_that_is_gone_costs_no_other_point() {
     let restored = restore(&mut operator, branch.config, first, &[]).await;
     assert_eq!(restored.as_ref(), Ok(&branch.points[&first]));
 }
+
+/// What is done to a branch's folders while HQ runs.
+fn take_away(hq: &Path, what: &str) {
+    let branches = hq.join("branches");
+    let branch = branches.join("leeds");
+    match what {
+        "all branches" => fs::remove_dir_all(&branches).unwrap(),
+        "the branch" => fs::remove_dir_all(&branch).unwrap(),
+        "its segments" => fs::remove_dir_all(branch.join("segments")).unwrap(),
+        "moved" => fs::rename(&branch, hq.join("x")).unwrap(),
+        "a file for the branch" => {
+            fs::remove_dir_all(&branch).unwrap();
+            fs::write(&branch, b"somebody's").unwrap();
+        }
+        "a file for its segments" => {
+            fs::remove_dir_all(branch.join("segments")).unwrap();
+            fs::write(branch.join("segments"), b"somebody's").unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// HQ goes on with a folder that it makes anew, takes back what it has said of the one before, and gets all of it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branchs_folder_that_is_gone_while_hq_runs_is_made_anew_and_filled() {
+    let all = [
+        "all branches",
+        "the branch",
+        "its segments",
+        "moved",
+        "a file for the branch",
+        "a file for its segments",
+    ];
+    let cases = all.map(|what| {
+        tokio::spawn(async move {
+            let world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            let first = branch.back_up(Stream::Bulk, &[("one", noise(1, 300_000))]);
+            branch.vault.roll().unwrap();
+            let second = branch.back_up(Stream::Fresh, &[("two", noise(2, 9000))]);
+            let running =
+                Running::start(branch.vault.clone(), settings(world.address, &enrolled.identity, "leeds"));
+            running.until_whole(1, second).await;
+            take_away(&world.hq_dir(), what);
+            let files: Vec<PathBuf> =
+                segments_of(&branch).iter().map(|(id, _)| world.hq_dir().join(path_of(*id))).collect();
+            let mut operator = world.operator("anna").await;
+            let filled = async {
+                while !files.iter().all(|file| file.is_file()) {
+                    match what {
+                        // HQ looks by itself, though a little later.
+                        "the branch" => tokio::task::yield_now().await,
+                        _ => drop(ask(&mut operator, json!({ "hq": "branches" })).await),
+                    }
+                }
+            };
+            tokio::time::timeout(LONG, filled).await.unwrap_or_else(|_| panic!("{what}: never made anew"));
+            let third = branch.back_up(Stream::Bulk, &[("three", noise(3, 300_000))]);
+            let status = running.until_whole(1, third).await;
+            assert!(status.held_back.is_empty(), "{what}: {status:?}");
+            let copies = branch.vault.reading().all_copies().unwrap();
+            let whole = branch.vault.segments().unwrap().iter().filter(|state| state.closed).count();
+            assert_eq!(copies.len(), whole, "{what}: {copies:?}");
+            running.stop().await;
+            select(&mut operator, "leeds").await;
+            let report = ask(&mut operator, json!({ "do": "verify" })).await;
+            assert_eq!(report["verdict"], "whole", "{what}: {report}");
+            for point in [first, second, third] {
+                let restored = restore(&mut operator, branch.config, point, &[]).await;
+                assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{what}");
+            }
+        })
+    });
+    for case in cases {
+        case.await.unwrap();
+    }
+}
+
+/// What lies in the place of the files that a branch's folder has beside its segments.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_the_place_of_a_branchs_small_files_is_moved_aside_at_a_start() {
+    for name in ["vault.id", "lock"] {
+        for what in ["folder", "pipe", "link"] {
+            let case = format!("a {what} for {name}");
+            let world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            let first = branch.back_up(Stream::Bulk, &[("one", noise(1, 30_000))]);
+            let settings = settings(world.address, &enrolled.identity, "leeds");
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, first).await;
+            running.stop().await;
+            let folder = world.hq_dir().join("branches/leeds");
+            let path = folder.join(name);
+            let world = world
+                .restart_after(|_| {
+                    fs::remove_file(&path).unwrap();
+                    match what {
+                        "folder" => fs::create_dir(&path).unwrap(),
+                        "pipe" => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                        _ => std::os::unix::fs::symlink("/nowhere/x", &path).unwrap(),
+                    }
+                })
+                .await;
+            let mut operator = world.operator("anna").await;
+            select(&mut operator, "leeds").await;
+            let restored = restore(&mut operator, branch.config, first, &[]).await;
+            assert_eq!(restored.as_ref(), Ok(&branch.points[&first]), "{case}");
+            let second = branch.back_up(Stream::Fresh, &[("two", noise(2, 9000))]);
+            let running = Running::start(branch.vault.clone(), settings);
+            running.until_whole(1, second).await;
+            running.stop().await;
+            assert!(path.symlink_metadata().unwrap().is_file(), "{case}");
+            assert!(path.with_extension(format!("{what}1")).symlink_metadata().is_ok(), "{case}");
+        }
+    }
+}
