@@ -62,6 +62,11 @@ impl WanError {
         }
     }
 
+    /// Whether HQ was reached, and refused what was offered to it.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, WanError::Link(LinkError::Refused(_)))
+    }
+
     /// Whether HQ has no room for more.
     pub(crate) fn is_full_disk(&self) -> bool {
         matches!(self, WanError::Link(LinkError::Refused(refusal)) if refusal.code == RefusalCode::DiskFull)

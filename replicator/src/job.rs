@@ -137,7 +137,10 @@ impl WanJob {
             }
             let sentence = error.sentence();
             let refused = error.is_refusal().then(|| sentence.clone());
+            let (refusal, now_ms) =
+                (error.is_refused().then_some(sentence.as_str()), self.shared.vault.now_ms());
             self.shared.board.change(|status| {
+                status.ended(gained, refusal, now_ms);
                 if refused.is_some() {
                     status.refused = refused;
                 }

@@ -27,5 +27,5 @@ pub use fetch::{fetch_segments, fetch_what_can};
 pub use job::{LostCopies, WanJob};
 pub use rate::{BadRate, Rate};
 pub use settings::{LocalTime, Patience, WanSettings};
-pub use status::{ClockTold, WanStatus, WholeAtHq};
+pub use status::{ClockTold, NotTaken, WanStatus, WholeAtHq};
 pub use work::due_bytes;

@@ -293,6 +293,8 @@ impl<'a> Session<'a> {
                 self.shared.board.change(|status| {
                     status.whole = whole;
                     status.whole_asked_ms = asked_ms;
+                    // It has taken all that was sent before.
+                    status.not_taken = None;
                 });
                 Ok(())
             }
@@ -324,6 +326,7 @@ impl<'a> Session<'a> {
             status.hq_took(gained);
             status.last_error = None;
             status.refused = None;
+            status.not_taken = None;
         });
         let Some(hash) = hash else { return Ok(()) };
         let known = self.work.state(segment).filter(|state| state.closed).and_then(|state| state.hash);

@@ -33,6 +33,8 @@ pub struct WanStatus {
     pub no_room_for: u64,
     /// HQ refuses this box, and why: nothing gets better by waiting.
     pub refused: Option<String>,
+    /// HQ was reached, and has refused whatever was offered to it ever since.
+    pub not_taken: Option<NotTaken>,
     /// Segments that are left alone, with the reason.
     pub held_back: Vec<String>,
     /// The vault was set back to an older state than HQ knows: nothing is sent.
@@ -53,6 +55,13 @@ pub struct ClockTold {
     pub heard: Instant,
 }
 
+/// Since when HQ has taken nothing though it was reached, and what it said last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotTaken {
+    pub since_ms: u64,
+    pub why: String,
+}
+
 impl WanStatus {
     /// What HQ's clock shows now, going by what it said when the line was last made. Nothing here that's set changes that.
     pub fn clock_ms(&self) -> Option<u64> {
@@ -70,6 +79,13 @@ impl WanStatus {
     /// HQ had no room for what was on its way.
     pub(crate) fn hq_has_no_room(&mut self, bytes: u64) {
         (self.hq_is_full, self.no_room_for) = (true, bytes);
+    }
+
+    /// A connection ended that brought HQ `gained` bytes. `refusal`: what HQ said, if it ended it.
+    pub(crate) fn ended(&mut self, gained: u64, refusal: Option<&str>, now_ms: u64) {
+        let since_ms =
+            self.not_taken.as_ref().filter(|_| gained == 0).map_or(now_ms, |before| before.since_ms);
+        self.not_taken = refusal.map(|why| NotTaken { since_ms, why: why.to_owned() });
     }
 
     /// HQ has taken so many bytes more.
@@ -131,6 +147,19 @@ mod tests {
         assert_eq!(status.clone().counting(5600).behind_bytes, Some(700));
         assert_eq!(status.clone().counting(4000).behind_bytes, Some(100), "something left the disk");
         assert_eq!(WanStatus { behind_bytes: None, ..status }.counting(9000).behind_bytes, None);
+    }
+
+    #[test]
+    fn a_refusal_lasts_until_something_is_taken_or_hq_is_not_reached() {
+        let mut status = WanStatus::default();
+        let since = |status: &WanStatus| status.not_taken.as_ref().map(|not_taken| not_taken.since_ms);
+        status.ended(0, Some("a folder lies there"), 10);
+        status.ended(0, Some("another"), 20);
+        assert_eq!((since(&status), status.not_taken.as_ref().unwrap().why.as_str()), (Some(10), "another"));
+        status.ended(7, Some("another"), 30);
+        assert_eq!(since(&status), Some(30));
+        status.ended(0, None, 40);
+        assert_eq!(since(&status), None);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::serve::Appliance;
 use crate::settings::Settings;
 use crate::units::hours;
 
+/// Headquarters may refuse whatever it's offered for so long before a person is told.
+const NOT_TAKEN_MAX_MS: u64 = 30_000;
+
 pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
     let mut told: Vec<String> = library(&appliance.settings).into_iter().collect();
     if let Some(tape) = &appliance.tape {
@@ -59,6 +62,15 @@ fn headquarters(line: &WanStatus, away_max_ms: u64, now_ms: u64) -> Vec<String> 
         told.push(format!(
             "Headquarters refuses this box: what changed since is only here and on tape. {why}."
         ));
+    } else if let Some(not_taken) = line
+        .not_taken
+        .as_ref()
+        .filter(|not_taken| now_ms.saturating_sub(not_taken.since_ms) > NOT_TAKEN_MAX_MS)
+    {
+        told.push(format!(
+            "Headquarters can't take anything from this box: what changed since is only here and on tape. {}. It's tried again by itself.",
+            not_taken.why
+        ));
     } else if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > away_max_ms) {
         told.push(format!(
             "Headquarters hasn't taken anything for {}: what changed since is only here and on tape. {why}.",
@@ -83,6 +95,8 @@ fn headquarters(line: &WanStatus, away_max_ms: u64, now_ms: u64) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
+    use coffer_replicator::NotTaken;
+
     use super::*;
 
     #[test]
@@ -110,6 +124,11 @@ mod tests {
             WanStatus { last_error: Some("its disk is full".into()), since_ms: 1, ..WanStatus::default() };
         assert!(headquarters(&away, 100, 102)[0].contains("its disk is full"));
         assert_eq!(headquarters(&away, 100, 101), Vec::<String>::new());
+        let not_taken = Some(NotTaken { since_ms: 1000, why: "a folder lies in its place".into() });
+        let refusing = WanStatus { connected: true, not_taken, ..WanStatus::default() };
+        assert_eq!(headquarters(&refusing, 600_000, 31_000), Vec::<String>::new(), "it may pass by itself");
+        let told = headquarters(&refusing, 600_000, 31_001);
+        assert!(told[0].contains("can't take anything") && told[0].contains("a folder lies"), "{told:?}");
         let full = WanStatus { hq_is_full: true, ..WanStatus::default() };
         assert!(headquarters(&full, 0, 0)[0].contains("disk is full"));
         let held_back = vec!["segment 4 is longer there".to_owned(), "another".to_owned()];
