@@ -8,6 +8,9 @@ use crate::branch::Branch;
 use crate::branches::Branches;
 use crate::registry::now_ms;
 
+/// Clocks that are right differ by no more than that.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
+
 /// Answers `{"hq":"branches"}`. A branch that can't be read shows with its error; the others are not held up.
 pub(crate) fn overview(branches: &Branches) -> Result<Value> {
     let now = now_ms();
@@ -34,7 +37,7 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
     let standing = Standing { damaged: mirror.damaged_segments().len(), is_connected: branch.is_connected() };
     for whole in &whole {
         let Some(config) = known.iter().find(|config| config.config == whole.config) else { continue };
-        let lag_ms = whole.closed_ms.map(|closed| now.saturating_sub(closed));
+        let lag_ms = whole.closed_ms.and_then(|closed| age_ms(closed, now));
         configurations.push(json!({
             "config": whole.config,
             "computer": config.computer_name,
@@ -88,6 +91,8 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
     let whole: Vec<&Whole> = whole.iter().filter(|whole| whole.newest > 0).collect();
     let without = whole.iter().filter(|whole| whole.point.is_none()).count();
     let oldest = whole.iter().filter_map(|whole| whole.closed_ms).min();
+    let is_known =
+        whole.iter().filter_map(|whole| whole.closed_ms).all(|closed| age_ms(closed, now).is_some());
     let away = if standing.is_connected { "" } else { " The box isn't connected." };
     if standing.damaged > 0 {
         return format!(
@@ -99,6 +104,10 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
     match (without, oldest) {
         (0, None) if is_empty => format!("Branch {name}: no backup configuration yet."),
         (0, None) => format!("Branch {name}: no restore point has been taken yet.{away}"),
+        (0, Some(_)) if !is_known => format!(
+            "Branch {name}: how far HQ is behind isn't known, as a newest restore point was taken later than HQ's clock shows: check the clocks of \
+             the box and of HQ.{away}"
+        ),
         // The box tells of a restore point before anything else: one that HQ doesn't know of isn't there.
         (0, Some(closed)) if standing.is_connected && whole.iter().all(|whole| has_newest(whole)) => format!(
             "Branch {name}: every restore point that the box has told of is whole at HQ; the newest ones are at most {} old.",
@@ -115,6 +124,11 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
     }
 }
 
+/// How long ago something was; `None` where it's later than now by more than clocks differ.
+fn age_ms(then_ms: u64, now: u64) -> Option<u64> {
+    (then_ms <= now + CLOCKS_DIFFER_MS).then(|| now.saturating_sub(then_ms))
+}
+
 fn has_newest(whole: &Whole) -> bool {
     whole.point == Some(whole.newest)
 }
@@ -124,6 +138,9 @@ fn sentence(computer: &str, name: &str, whole: &Whole, (lag_ms, is_damaged): (Op
         (Some(point), Some(lag)) => {
             format!("{computer}, {name}: restore point {point} is whole at HQ, {} old.", age(lag))
         }
+        (Some(point), None) => format!(
+            "{computer}, {name}: restore point {point} is whole at HQ; how old it is isn't known, as it was taken later than HQ's clock shows."
+        ),
         _ if whole.newest == 0 => format!("{computer}, {name}: no restore point has been taken yet."),
         _ if is_damaged => format!(
             "{computer}, {name}: no restore point is whole at HQ, as segments are damaged or missing here; the box sends them again."
@@ -153,6 +170,7 @@ mod tests {
             said(Some(3), 4, Some(7_300_000)),
             "pc1, all: restore point 3 is whole at HQ, 2 hours old."
         );
+        assert!(said(Some(3), 4, None).contains("how old it is isn't known"));
         assert!(said(None, 4, None).contains("under way"));
         assert!(said(None, 0, None).contains("has been taken"));
         assert!(sentence("pc1", "all", &whole(None, 4), (None, true)).contains("damaged or missing"));
@@ -164,6 +182,11 @@ mod tests {
         );
         let told = branch_sentence("leeds", &[whole(Some(2), 2)], &connected, 61_000);
         assert!(told.contains("every restore point that the box has told of is whole at HQ"), "{told}");
+        // The point was taken at 1000 by the box's clock.
+        assert_eq!((age_ms(61_000, 1000), age_ms(61_001, 1000)), (Some(0), None));
+        let late = Whole { closed_ms: Some(86_400_000), ..whole(Some(2), 2) };
+        let told = branch_sentence("leeds", &[whole(Some(2), 2), late], &connected, 61_000);
+        assert!(told.contains("isn't known") && told.contains("check the clocks"), "{told}");
         let away = Standing { damaged: 0, is_connected: false };
         let told = branch_sentence("leeds", &[whole(Some(2), 2)], &away, 61_000);
         assert_eq!(told, "Branch leeds: HQ is at most 1 minute behind. The box isn't connected.");
