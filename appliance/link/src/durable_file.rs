@@ -5,8 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::own_file::set_folder_aside;
+
 /// Writes `bytes` to `path` in place of what is there: whatever happens meanwhile, the file is the old one or the new one. When
-/// it returns, the new one stays through a power cut.
+/// it returns, the new one stays through a power cut. A folder in its place is moved aside.
 ///
 /// `options` says who may read the file (its mode on Unix); the rest of it is set here.
 pub fn write_durable_file(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
@@ -37,6 +39,7 @@ pub(crate) fn staged_beside(path: &Path) -> PathBuf {
 /// Makes a new file with these bytes, durably, in place of a leftover. A leftover is removed first: it may have been made
 /// readable for others.
 pub(crate) fn write_synced(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
+    set_folder_aside(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -48,6 +51,7 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8], options: &OpenOptions) -> 
 
 #[cfg(not(windows))]
 pub(crate) fn put_in_place(staged: &Path, path: &Path) -> io::Result<()> {
+    set_folder_aside(path)?;
     fs::rename(staged, path)
 }
 
@@ -57,6 +61,7 @@ pub(crate) fn put_in_place(staged: &Path, path: &Path) -> io::Result<()> {
     const TRIES: u32 = 40;
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
     const SHARING_VIOLATION: i32 = 32;
+    set_folder_aside(path)?;
     for _ in 1..TRIES {
         match fs::rename(staged, path) {
             Err(error)

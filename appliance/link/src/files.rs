@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::IdentityError;
 use crate::durable_file::{owner_only, put_in_place, staged_beside, sync_directory, write_synced};
+use crate::own_file::read_small_file;
 
 /// Largest certificate or key file we read.
 const FILE_MAX: u64 = 64 << 10;
@@ -84,10 +85,8 @@ pub(crate) fn read_pem_file<const N: usize>(
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    if fs::metadata(path)?.len() > FILE_MAX {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    fs::read(path)
+    let bytes = read_small_file(path)?;
+    if bytes.len() as u64 > FILE_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 impl PemFile<'_> {

@@ -24,6 +24,7 @@ mod frame;
 mod identity;
 mod lan;
 mod link;
+mod own_file;
 mod pin;
 mod reader;
 mod refusal;
@@ -50,6 +51,10 @@ pub use error::{IdentityError, LinkError};
 pub use identity::{Identity, PendingIdentity};
 pub use lan::{Advertiser, BoxOnLan, LanError, Search};
 pub use link::{Arrival, Link, Peer, Receiver, Sender};
+pub use own_file::{
+    is_no_file, make_own_folder, open_lock_file, open_own_file, read_small_file, read_small_text,
+    set_no_file_aside, set_no_folder_aside,
+};
 pub use pin::Pin;
 pub use refusal::refuse;
 pub use release::{ReleaseError, ReleaseKey, ReleaseSigner};

@@ -230,7 +230,7 @@ impl ClockWatch {
     /// `newest_ms`: what the newest record in the vault says.
     pub(crate) fn start(path: PathBuf, newest_ms: u64, now_ms: u64) -> ClockWatch {
         // What can't be read says nothing: then the vault's newest record is what the clock is compared with.
-        let kept = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
+        let kept = coffer_link::read_small_text(&path).ok().and_then(|text| toml::from_str(&text).ok());
         let watch = Watch::start(kept, newest_ms, now_ms);
         if watch.known.leap.is_some() {
             tracing::warn!(now_ms, newest_ms, "the clock isn't believed: nothing is given up by age");

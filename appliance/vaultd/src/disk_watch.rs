@@ -65,12 +65,16 @@ fn has_just_failed(appliance: &Appliance) -> bool {
 
 /// Notes that the disk failed while the box ran, so that the next run tells it.
 pub(crate) fn note_failed(layout: &Layout, now_ms: u64) -> std::io::Result<()> {
-    std::fs::write(layout.disk_failed(), now_ms.to_string())
+    coffer_link::write_durable_file(
+        &layout.disk_failed(),
+        now_ms.to_string().as_bytes(),
+        std::fs::OpenOptions::new().write(true),
+    )
 }
 
 /// When the disk last failed and took writes again, if that is told still.
 pub(crate) fn last_failed_ms(layout: &Layout, now_ms: u64) -> Option<u64> {
-    let noted = std::fs::read_to_string(layout.disk_failed()).ok()?;
+    let noted = coffer_link::read_small_text(&layout.disk_failed()).ok()?;
     let failed_ms = noted.trim().parse().ok()?;
     (now_ms.abs_diff(failed_ms) < TOLD_MS).then_some(failed_ms)
 }

@@ -70,7 +70,7 @@ pub(crate) fn load(layout: &Layout, is_known: impl Fn(&RecoveryPublic) -> bool) 
 pub(crate) fn write(layout: &Layout, key: &RecoveryPublic) -> Result<()> {
     let text = text_of(key);
     for path in copies(layout) {
-        if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+        if coffer_link::read_small_file(&path).is_ok_and(|there| there == text.as_bytes()) {
             continue;
         }
         let dir = path.parent().context("the layout has a folder for it")?;
@@ -93,7 +93,8 @@ fn text_of(key: &RecoveryPublic) -> String {
 }
 
 fn read(path: &Path) -> Result<Copy> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        coffer_link::read_small_text(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut words = text.split_whitespace();
     let key = words.next().and_then(|word| word.parse::<coffer_format::FileHash>().ok());
     let key = RecoveryPublic(key.with_context(|| format!("{} isn't a key", path.display()))?.0);

@@ -234,7 +234,7 @@ impl Reclaim {
 impl Settings {
     /// Reads and checks a file; every mistake is told, each with its line and what to do.
     pub fn load(path: &Path) -> Result<Settings> {
-        let text = std::fs::read_to_string(path).with_context(|| {
+        let text = coffer_link::read_small_text(path).with_context(|| {
             format!("cannot read {}: put it back, or run `cofferd init` for a new box", path.display())
         })?;
         if text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()) {

@@ -105,7 +105,8 @@ pub fn note_recovery_key(dir: &Path, recovery: &RecoveryKey) -> Result<()> {
 
 /// Reads a secret written by [`write_secret`].
 pub fn read_secret(path: &Path) -> Result<[u8; 32]> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
+    let text = coffer_link::read_small_text(path)
+        .with_context(|| format!("cannot read the key {}", path.display()))?;
     let key: coffer_format::FileHash = text.trim().parse().ok().with_context(|| {
         format!(
             "{} isn't a key: it must hold 64 hexadecimal digits; take it from its safe copy",

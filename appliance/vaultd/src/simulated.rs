@@ -1,7 +1,6 @@
 //! A box that used a simulated library and doesn't any more: what it "wrote to tape" lies on its own disk.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use anyhow::{Context, Result};
 use coffer_vault::Vault;
@@ -32,7 +31,7 @@ pub(crate) fn leave(settings: &Settings, layout: &Layout, vault: &Vault) -> Resu
 /// Cartridges of the simulated library in the box's folder: from before it was noted which they are.
 fn left_behind(layout: &Layout) -> Result<BTreeSet<String>> {
     let path = layout.simulated_library().join("library.json");
-    let text = match fs::read_to_string(&path) {
+    let text = match coffer_link::read_small_text(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),

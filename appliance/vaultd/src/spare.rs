@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use coffer_link::{read_small_file, set_no_folder_aside};
 
 /// What was loaded, and a sentence where the second copy had to serve.
 pub(crate) struct Loaded<T> {
@@ -102,8 +103,8 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    if fs::read(to).is_ok_and(|there| there == bytes) {
+    let bytes = read_small_file(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if read_small_file(to).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     make_private_dir(to.parent().context("a file lies in a folder")?)?;
@@ -120,6 +121,7 @@ fn write_as(facts: &fs::Metadata, bytes: &[u8], to: &Path) -> Result<()> {
 }
 
 fn make_private_dir(dir: &Path) -> Result<()> {
+    set_no_folder_aside(dir).with_context(|| format!("cannot move aside {}", dir.display()))?;
     let mut private = fs::DirBuilder::new();
     private.recursive(true).mode(0o700);
     private.create(dir).with_context(|| format!("cannot make {}", dir.display()))
@@ -138,9 +140,9 @@ fn copy_files_where(from: &Path, to: &Path, is_wanted: impl Fn(&[u8], &[u8]) -> 
             continue;
         }
         let (source, target) = (entry.path(), to.join(&name));
-        let bytes = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+        let bytes = read_small_file(&source).with_context(|| format!("cannot read {}", source.display()))?;
         // What can't be read isn't there.
-        if !is_wanted(&fs::read(&target).unwrap_or_default(), &bytes) {
+        if !is_wanted(&read_small_file(&target).unwrap_or_default(), &bytes) {
             continue;
         }
         write_as(&facts, &bytes, &target)?;

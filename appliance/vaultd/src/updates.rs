@@ -13,7 +13,7 @@ use coffer_format::limits::{UPDATE_PIECE_MAX, UPDATE_PROGRAM_MAX};
 use coffer_format::update::{Target, UPDATE_HEAD_LEN, UpdateHead};
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_format::{Blob, ComputerId, FileHash, from_bytes};
-use coffer_link::ReleaseKey;
+use coffer_link::{ReleaseKey, open_own_file, set_no_file_aside};
 use coffer_vault::VaultError;
 
 const ENDING: &str = "coffer-update";
@@ -40,7 +40,7 @@ impl Updates {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         if at == 0 {
             fs::create_dir_all(&self.folder).map_err(unwritten)?;
-            let file = OpenOptions::new().create(true).truncate(true).write(true).open(self.path(INCOMING));
+            let file = self.begin_incoming();
             *incoming = Some(file.map_err(unwritten)?);
         }
         let file = incoming.as_mut().filter(|file| file.metadata().is_ok_and(|meta| meta.len() == at));
@@ -51,6 +51,12 @@ impl Updates {
             ));
         }
         file.write_all(bytes).map_err(unwritten)
+    }
+
+    fn begin_incoming(&self) -> io::Result<File> {
+        let path = self.path(INCOMING);
+        set_no_file_aside(&path)?;
+        open_own_file(&path, OpenOptions::new().create(true).truncate(true).write(true))
     }
 
     /// Takes in what was brought, for one computer or for all, once its signature and its bytes are right.
@@ -79,7 +85,7 @@ impl Updates {
         let head = read_head(path).ok_or_else(unlike)?;
         let keys = trusted_keys(&self.box_folder).map_err(|error| refused(error.to_string()))?;
         ReleaseKey::check(&keys, &head).map_err(|error| refused(error.to_string()))?;
-        let mut file = File::open(path).map_err(unwritten)?;
+        let mut file = open_own_file(path, OpenOptions::new().read(true)).map_err(unwritten)?;
         file.seek(SeekFrom::Start(UPDATE_HEAD_LEN as u64)).map_err(unwritten)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file).map_err(unwritten)?;
@@ -150,12 +156,12 @@ fn only_for(path: &Path) -> Option<u32> {
 
 fn read_head(path: &Path) -> Option<UpdateHead> {
     let mut bytes = [0; UPDATE_HEAD_LEN];
-    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
+    open_own_file(path, OpenOptions::new().read(true)).ok()?.read_exact(&mut bytes).ok()?;
     from_bytes(&bytes).ok()
 }
 
 fn read_piece(path: &Path, from: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = open_own_file(path, OpenOptions::new().read(true))?;
     file.seek(SeekFrom::Start(from.saturating_add(UPDATE_HEAD_LEN as u64)))?;
     let mut bytes = Vec::new();
     file.take(UPDATE_PIECE_MAX as u64).read_to_end(&mut bytes)?;

@@ -114,7 +114,7 @@ impl Unread {
 }
 
 fn read(file: &Path) -> std::io::Result<BTreeMap<String, Unread>> {
-    match std::fs::read(file) {
+    match coffer_link::read_small_file(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         read => serde_json::from_slice(&read?).map_err(std::io::Error::other),
     }
