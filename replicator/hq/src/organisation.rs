@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coffer_format::OrgId;
-use coffer_link::{Authority, Identity, Role, owner_only, write_durable_file};
+use coffer_link::{Authority, Identity, Role, owner_only, read_small_text, write_durable_file};
 use coffer_vault::{RecoveryKey, RecoveryPublic};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ impl Organisation {
     fn load(dir: &Path) -> Result<Organisation> {
         let path = dir.join("organisation.toml");
         let damaged = || HqError::Damaged { path: path.clone() };
-        let text = fs::read_to_string(&path).map_err(HqError::io("read", &path))?;
+        let text = read_small_text(&path).map_err(HqError::io("read", &path))?;
         let text: OrganisationText = toml::from_str(&text).map_err(|_| damaged())?;
         let recovery_path = dir.join("recovery.key");
         let recovery_key = RecoveryKey(read_key(&recovery_path)?);
@@ -133,7 +133,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 }
 
 fn read_key(path: &Path) -> Result<[u8; 32]> {
-    let text = fs::read_to_string(path).map_err(HqError::io("read", path))?;
+    let text = read_small_text(path).map_err(HqError::io("read", path))?;
     unhex(&text).ok_or_else(|| HqError::Damaged { path: path.into() })
 }
 

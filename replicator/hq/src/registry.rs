@@ -7,7 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use coffer_format::FileHash;
 use coffer_format::wire::RefusalCode;
-use coffer_link::{Authority, EnrolmentCode, Role, owner_only, secret_hash, write_durable_file};
+use coffer_link::{
+    Authority, EnrolmentCode, Role, owner_only, read_small_file, secret_hash, set_no_file_aside,
+    write_durable_file,
+};
 use coffer_vault::disk::RealDisk;
 use coffer_vault::try_write_to;
 use rusqlite::types::ValueRef;
@@ -74,7 +77,7 @@ impl Registry {
         if !is_sound(&path) {
             if is_sound(&copy) {
                 set_aside(&path)?;
-                let bytes = fs::read(&copy).map_err(HqError::io("read", &copy))?;
+                let bytes = read_small_file(&copy).map_err(HqError::io("read", &copy))?;
                 write_durable_file(&path, &bytes, &owner_only()).map_err(HqError::io("write", &path))?;
                 tracing::warn!(
                     "HQ's registry was damaged or missing; it was made again from its second copy. Have the disk checked"
@@ -285,7 +288,7 @@ fn takes_writes(dir: &Path) -> bool {
 /// Whether a registry can be read there.
 fn is_sound(path: &Path) -> bool {
     // One of no bytes would be made to an empty one.
-    if !fs::metadata(path).is_ok_and(|facts| facts.len() > 0) {
+    if !fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() > 0) {
         return false;
     }
     look(path).unwrap_or_else(|error| {
@@ -343,6 +346,7 @@ fn add(hasher: &mut blake3::Hasher, value: ValueRef<'_>) {
 
 /// What is left of a registry is kept beside it, for whoever may want to look.
 fn set_aside(path: &Path) -> Result<()> {
+    set_no_file_aside(path).map_err(HqError::io("move aside", path))?;
     for ending in ["", "-wal", "-shm"] {
         let name = |more: &str| {
             let mut name = path.as_os_str().to_owned();
@@ -364,6 +368,9 @@ fn set_aside(path: &Path) -> Result<()> {
 fn copy_to(db: &Connection, folder: &Path) -> Result<()> {
     second::make_folder(folder)?;
     let (new, copy) = (folder.join(".hq.sqlite.new"), folder.join(FILE));
+    for path in [&new, &copy] {
+        set_no_file_aside(path).map_err(HqError::io("move aside", path))?;
+    }
     match fs::remove_file(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(HqError::io("remove", &new)(error));

@@ -4,11 +4,10 @@
 //! made by the registry itself, whenever that changes.
 
 use std::fs::{self, DirBuilder};
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use coffer_link::{owner_only, write_durable_file};
+use coffer_link::{is_no_file, owner_only, read_small_file, set_no_folder_aside, write_durable_file};
 
 use crate::{HqError, Result};
 
@@ -22,8 +21,11 @@ pub(crate) fn folder(dir: &Path) -> PathBuf {
     dir.join("second")
 }
 
-/// Makes that folder, for its owner alone.
+/// Makes that folder, for its owner alone. What lies in its place and is none is moved aside.
 pub(crate) fn make_folder(folder: &Path) -> Result<()> {
+    for path in folder.parent().into_iter().chain([folder]) {
+        set_no_folder_aside(path).map_err(HqError::io("move aside", path))?;
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(HqError::io("create", folder))
 }
 
@@ -83,16 +85,17 @@ fn sum_of(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
+/// A file's bytes; `None` where there's none, or something else has its name.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    match read_small_file(path) {
+        Err(error) if is_no_file(&error) => Ok(None),
         other => other.map(Some).map_err(HqError::io("read", path)),
     }
 }
 
 fn write_where_other(path: &Path, bytes: &[u8]) -> Result<()> {
     // What can't be read isn't there.
-    if fs::read(path).is_ok_and(|there| there == bytes) {
+    if read_small_file(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     write(path, bytes)

@@ -72,6 +72,57 @@ fn each_file_of_hq_comes_back_from_its_second_copy() {
     }
 }
 
+/// Puts something that is no file in a file's place.
+fn replace(path: &Path, what: &str) {
+    fs::remove_file(path).unwrap();
+    match what {
+        "folder" => {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("note"), b"somebody's").unwrap();
+        }
+        "pipe" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        _ => std::os::unix::fs::symlink("/nowhere/x", path).unwrap(),
+    }
+}
+
+#[test]
+fn what_lies_in_the_place_of_a_file_of_hq_gives_way_to_the_second_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    Organisation::create(dir.path(), "Example").unwrap();
+    let second = dir.path().join("second");
+    for what in ["folder", "pipe", "link"] {
+        for path in files(dir.path()).into_iter().filter(|path| path.is_file()) {
+            let copy = second.join(path.strip_prefix(dir.path()).unwrap());
+            for place in [&path, &copy, &second.join("BLAKE3SUMS")] {
+                let case = format!("a {what} for {}", place.display());
+                let good = fs::read(place).unwrap();
+                replace(place, what);
+                Organisation::open(dir.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
+                assert!(fs::read(place).unwrap() == good, "{case}");
+            }
+            // Without a copy it's said what lies there.
+            let good = fs::read(&path).unwrap();
+            replace(&path, what);
+            replace(&copy, what);
+            let Err(error) = Organisation::open(dir.path()) else { panic!("{} is lost", path.display()) };
+            let shown = format!("{:#}", anyhow::Error::from(error));
+            assert!(shown.contains(&*path.to_string_lossy()), "{shown}");
+            assert!(what == "link" || shown.contains(&format!("a {what} lies in its place")), "{shown}");
+            match what {
+                "folder" => fs::remove_dir_all(&path).unwrap(),
+                _ => fs::remove_file(&path).unwrap(),
+            }
+            fs::write(&path, &good).unwrap();
+            Organisation::open(dir.path()).unwrap();
+        }
+        for place in [dir.path().join("hq.sqlite"), second.join("hq.sqlite")] {
+            replace(&place, what);
+            Registry::open(dir.path()).unwrap();
+            assert!(place.symlink_metadata().unwrap().is_file(), "a {what} for {}", place.display());
+        }
+    }
+}
+
 #[test]
 fn the_registry_comes_back_from_its_second_copy_or_its_loss_is_said() {
     let dir = tempfile::tempdir().unwrap();
