@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use coffer_format::{ConfigId, FileHash};
+use coffer_link::{is_no_file, open_lock_file, read_small_file, set_no_file_aside};
 
 use crate::durable_file;
 use crate::platform::{SEALS, private_file, seal, unseal};
@@ -74,7 +75,7 @@ impl StateDir {
             return Ok(());
         }
         let plain = self.identity().join("key.pem");
-        let key = fs::read(&plain).map_err(|error| StateError::Read(plain.clone(), error))?;
+        let key = read_small_file(&plain).map_err(|error| StateError::Read(plain.clone(), error))?;
         self.save(SEALED_KEY, &key)?;
         fs::remove_file(&plain).map_err(|error| StateError::Write(plain, error))
     }
@@ -97,7 +98,7 @@ impl StateDir {
     /// Keeps others out, or says that another is in.
     pub fn lock(&self) -> Result<StateLock, StateError> {
         let path = self.path.join("lock");
-        let opened = private_file().create(true).truncate(false).write(true).open(&path);
+        let opened = open_lock_file(&path, &private_file());
         let file = opened.map_err(|error| StateError::Write(path.clone(), error))?;
         match file.try_lock() {
             Ok(()) => Ok(StateLock { _file: file }),
@@ -109,6 +110,7 @@ impl StateDir {
     pub fn save_chunk_key(&self, key: &[u8; 32]) -> Result<(), StateError> {
         // The sum of another key would make this one count as damaged.
         let sum = self.path.join(CHUNK_KEY_SUM);
+        set_no_file_aside(&sum).map_err(|error| StateError::Write(sum.clone(), error))?;
         match fs::remove_file(&sum) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StateError::Write(sum, error));
@@ -148,7 +150,7 @@ impl StateDir {
     /// What the key's sum was when it was written; `None` where there's none, or it's damaged itself.
     fn chunk_key_sum(&self) -> Result<Option<FileHash>, StateError> {
         let text = match self.read(CHUNK_KEY_SUM) {
-            Err(StateError::Read(_, error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(StateError::Read(_, error)) if is_no_file(&error) => return Ok(None),
             read => read?,
         };
         let sum = String::from_utf8(text).ok().and_then(|text| {
@@ -176,7 +178,7 @@ impl StateDir {
     fn read(&self, name: &str) -> Result<Vec<u8>, StateError> {
         let path = self.path.join(name);
         let bytes =
-            fs::read(&path).and_then(|bytes| if is_secret(name) { unseal(&bytes) } else { Ok(bytes) });
+            read_small_file(&path).and_then(|bytes| if is_secret(name) { unseal(&bytes) } else { Ok(bytes) });
         bytes.map_err(|error| StateError::Read(path, error))
     }
 

@@ -233,3 +233,109 @@ fn a_line_to_headquarters_that_cannot_begin_is_a_sentence_and_the_box_works() {
     fs::create_dir(site.path("box/branch")).unwrap();
     begin(&mut site, "");
 }
+
+/// Puts something that is no file in a file's or folder's place.
+fn replace(path: &Path, what: &str) {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path).unwrap(),
+        Ok(_) => fs::remove_file(path).unwrap(),
+        Err(_) => {}
+    }
+    match what {
+        "folder" => fs::create_dir(path).unwrap(),
+        "pipe" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        _ => std::os::unix::fs::symlink("/nowhere/x", path).unwrap(),
+    }
+}
+
+/// Runs a program that must end by itself.
+fn run_to_its_end(command: &Command) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.args(["--signal=KILL", "60"]).arg(command.get_program()).args(command.get_args());
+    bounded.output().unwrap()
+}
+
+#[test]
+fn what_is_no_file_gives_way_wherever_the_box_can_make_the_file_again() {
+    let mut site = Site::start();
+    fill(&site, 5, 1);
+    let before = contents(&site.data());
+    let files = [
+        "vault/vault.id",
+        "vault/lock",
+        "keys/box.key",
+        "keys/recovery.pub",
+        "authority/authority.key",
+        "identity/key.pem",
+        "clock",
+        "spare/keys/box.key",
+        "spare/identity/key.pem",
+    ];
+    for name in files {
+        for what in ["folder", "pipe", "link"] {
+            site.kill_box();
+            let path = site.path("box").join(name);
+            let is_there = path.exists();
+            replace(&path, what);
+            site.start_box();
+            assert!(!is_there || path.is_file(), "a {what} for {name}");
+        }
+    }
+    assert_eq!(contents(&site.restore(&[])), before);
+    fs::write(site.data().join("later"), b"later").unwrap();
+    assert!(site.capture().status.success());
+    // Nothing else says what stands in the settings.
+    site.kill_box();
+    let settings = site.path("box/box.toml");
+    let good = fs::read(&settings).unwrap();
+    for what in ["folder", "pipe"] {
+        replace(&settings, what);
+        let mut run = program("cofferd");
+        run.args(["run", "--dir"]).arg(site.path("box"));
+        let output = run_to_its_end(&run);
+        let told = said(&output);
+        assert!(told.contains(&format!("a {what} lies in its place")) && told.contains("box.toml"), "{told}");
+        if what == "folder" { fs::remove_dir(&settings) } else { fs::remove_file(&settings) }.unwrap();
+    }
+    fs::write(&settings, good).unwrap();
+    site.start_box();
+}
+
+#[test]
+fn what_is_no_file_stops_no_capture_where_the_agent_can_make_it_again_and_is_said_elsewhere() {
+    let site = Site::start();
+    fill(&site, 5, 1);
+    let state = site.path("agent");
+    let capture = || {
+        let mut capture = site.agent("capture");
+        capture.args(["--server", &site.server]);
+        run_to_its_end(&capture)
+    };
+    let config = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+    let config = config.into_iter().find(|path| path.to_string_lossy().contains("config-")).unwrap();
+    let caches = [config.join("journal.db"), config.join("pages"), config.clone(), state.join("lock")];
+    for (number, path) in caches.iter().enumerate() {
+        for what in ["folder", "pipe", "link"] {
+            replace(path, what);
+            fs::write(site.data().join("changed"), format!("{number} {what}")).unwrap();
+            let captured = capture();
+            assert!(captured.status.success(), "a {what} for {}: {}", path.display(), said(&captured));
+            assert_eq!(
+                contents(&site.restore(&[])),
+                contents(&site.data()),
+                "a {what} for {}",
+                path.display()
+            );
+        }
+    }
+    for name in ["chunk.key", "server", "identity/key.pem"] {
+        let path = state.join(name);
+        let good = fs::read(&path).unwrap();
+        replace(&path, "pipe");
+        let captured = run_to_its_end(&site.agent("capture"));
+        assert!(said(&captured).contains("a pipe lies in its place"), "{name}: {}", said(&captured));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, good).unwrap();
+    }
+    assert!(site.capture().status.success());
+}

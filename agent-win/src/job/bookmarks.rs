@@ -17,7 +17,7 @@ impl Bookmarks {
     /// Where none has been made yet, one is due at once.
     pub(super) fn new(every: Duration, folder: &Path) -> Bookmarks {
         let file = folder.join("bookmark");
-        let last = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+        let last = coffer_link::read_small_text(&file).ok().and_then(|text| text.trim().parse().ok());
         // A clock that was put back must not hold bookmarks up.
         let last_ms = last.filter(|last| *last <= now_ms()).unwrap_or(0);
         Bookmarks { every, file, last_ms }

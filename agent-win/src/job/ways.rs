@@ -3,7 +3,6 @@
 //!
 //! Kept in the file `ways` of the configuration's folder, a TOML table: the included path as it's written, and where it led.
 
-use std::fs;
 use std::path::Path;
 
 use crate::config::{BackupConfig, way_of};
@@ -15,7 +14,7 @@ use crate::platform::stat_path;
 pub(super) fn with_lost(config: &BackupConfig, folder: &Path) -> BackupConfig {
     let file = folder.join("ways");
     let before: toml::Table =
-        fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+        coffer_link::read_small_text(&file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
     let (mut now, mut with_lost) = (toml::Table::new(), config.clone());
     for include in &config.include {
         let way = way_of(include);
@@ -30,8 +29,8 @@ pub(super) fn with_lost(config: &BackupConfig, folder: &Path) -> BackupConfig {
         }
     }
     if now != before {
-        let kept =
-            fs::create_dir_all(folder).and_then(|()| durable_file::save(&file, now.to_string().as_bytes()));
+        let kept = coffer_link::make_own_folder(folder)
+            .and_then(|()| durable_file::save(&file, now.to_string().as_bytes()));
         if let Err(error) = kept {
             tracing::warn!(%error, "where included links lead can't be remembered");
         }
@@ -46,6 +45,7 @@ pub(super) fn ways_of(config: &BackupConfig) -> Vec<Vec<Vec<u8>>> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

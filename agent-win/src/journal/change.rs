@@ -6,6 +6,7 @@ use coffer_format::entry::Remark;
 use coffer_format::op::Name;
 use coffer_format::wire::Recalled;
 use coffer_format::{ChunkId, NodeId, VaultId};
+use coffer_link::make_own_folder;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::known::{Known, MemoryKind, Settled, attrs_hash};
@@ -102,7 +103,7 @@ pub struct Journal {
 impl Journal {
     /// Opens or makes the journal in `folder`.
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
-        std::fs::create_dir_all(folder).map_err(|error| JournalError::Folder(folder.to_owned(), error))?;
+        make_own_folder(folder).map_err(|error| JournalError::Folder(folder.to_owned(), error))?;
         let path = folder.join("journal.db");
         let connection = schema::open(&path).map_err(|error| JournalError::Database(path.clone(), error))?;
         Ok(Journal { connection, path, pages: folder.join("pages") })
@@ -170,7 +171,8 @@ impl Journal {
         self.connection
             .execute_batch(&format!("BEGIN; {sql} COMMIT;"))
             .map_err(|error| self.failed(error))?;
-        match std::fs::remove_dir_all(&self.pages) {
+        let emptied = make_own_folder(&self.pages).and_then(|()| std::fs::remove_dir_all(&self.pages));
+        match emptied {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(JournalError::Folder(self.pages.clone(), error))
             }

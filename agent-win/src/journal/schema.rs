@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use coffer_link::set_no_file_aside;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -48,6 +49,13 @@ CREATE TABLE IF NOT EXISTS committed (
 /// Opens or makes the journal at `path`; a damaged one is removed first. One that can't be opened for another reason (it's in
 /// use, the disk is full) stays as it is.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        if let Err(error) = set_no_file_aside(Path::new(&name)) {
+            tracing::warn!(%error, ?name, "something else lies in the place of a journal's file, and can't be moved aside");
+        }
+    }
     match prepared(path) {
         Err(error) if is_damage(&error) => {
             tracing::warn!(%error, "the journal is damaged and will be recalled from the box");

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use coffer_format::limits::PAGE;
 use coffer_format::{NodeId, PAGE_SIGNATURE_LEN, PartNo, PointSeq};
+use coffer_link::{is_no_file, make_own_folder, open_own_file, set_no_file_aside};
 
 use super::PartAt;
 use crate::platform::{read_exact_at, write_all_at};
@@ -29,7 +30,8 @@ pub(crate) struct PageSignatures {
 impl PageSignatures {
     /// Opens the memory of `node` if it describes exactly the version that `at` brought.
     pub(crate) fn open(folder: &Path, node: NodeId, at: PartAt) -> Option<PageSignatures> {
-        let file = OpenOptions::new().read(true).write(true).open(folder.join(node.to_string())).ok()?;
+        let path = folder.join(node.to_string());
+        let file = open_own_file(&path, OpenOptions::new().read(true).write(true)).ok()?;
         let mut head = [0; HEAD_LEN as usize];
         read_exact_at(&file, &mut head, 0).ok()?;
         let size = head_size(&head, at)?;
@@ -39,17 +41,20 @@ impl PageSignatures {
 
     /// Starts an empty memory: of a version with no bytes.
     pub(crate) fn create(folder: &Path, node: NodeId) -> io::Result<PageSignatures> {
-        std::fs::create_dir_all(folder)?;
+        make_own_folder(folder)?;
         let path = folder.join(node.to_string());
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        set_no_file_aside(&path)?;
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).to_owned();
+        let mut file = open_own_file(&path, &options)?;
         file.write_all(&[0; HEAD_LEN as usize])?;
         Ok(PageSignatures { file, size: 0 })
     }
 
     /// Removes the memory of a node that's gone.
     pub(crate) fn remove(folder: &Path, node: NodeId) -> io::Result<()> {
-        match std::fs::remove_file(folder.join(node.to_string())) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        let path = folder.join(node.to_string());
+        match set_no_file_aside(&path).and_then(|_| std::fs::remove_file(&path)) {
+            Err(error) if !is_no_file(&error) => Err(error),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! Files that were in use: whole, under a name of their own, until the computer next starts. Mostly the system puts them in
 //! their place; where it can't be trusted to find that, since others may change the folder, the agent does when it starts.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl WaitingFiles {
     }
 
     fn lines(&self) -> io::Result<Vec<u8>> {
-        match fs::read(&self.0) {
+        match coffer_link::read_small_file(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             read => read,
         }
@@ -76,7 +76,7 @@ impl WaitingFiles {
     /// While it lives, nobody else changes the list.
     fn lock(&self) -> io::Result<File> {
         let path = self.0.with_extension("lock");
-        let lock = platform::private_file().write(true).create(true).truncate(false).open(path)?;
+        let lock = coffer_link::open_lock_file(&path, &platform::private_file())?;
         lock.lock()?;
         Ok(lock)
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::update::{UPDATE_HEAD_LEN, UpdateHead};
 use coffer_format::{FileHash, from_bytes, to_bytes};
+use coffer_link::{open_own_file, set_no_file_aside};
 
 use super::UpdateError;
 
@@ -24,13 +25,15 @@ impl Download {
         let (path, noted) = (folder.join("download"), folder.join("download.head"));
         let is_same = read_head(&noted).is_some_and(|there| there == head);
         let options = OpenOptions::new().create(true).append(true).read(true).to_owned();
-        let mut file = options.open(&path)?;
+        set_no_file_aside(&path)?;
+        set_no_file_aside(&noted)?;
+        let mut file = open_own_file(&path, &options)?;
         let has = file.metadata()?.len();
         if !is_same || has > head.release.len {
             file.set_len(0)?;
             file.sync_all()?;
             fs::write(&noted, to_bytes(&head))?;
-            file = options.open(&path)?;
+            file = open_own_file(&path, &options)?;
         }
         let has = file.metadata()?.len();
         Ok(Download { head, path, file, has })
@@ -84,14 +87,18 @@ impl Download {
 
 fn read_head(path: &Path) -> Option<UpdateHead> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(UPDATE_HEAD_LEN as u64 + 1).read_to_end(&mut bytes).ok()?;
+    open_own_file(path, OpenOptions::new().read(true))
+        .ok()?
+        .take(UPDATE_HEAD_LEN as u64 + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
     from_bytes(&bytes).ok()
 }
 
 /// The BLAKE3 of a file.
 pub(super) fn hash_of(path: &Path) -> io::Result<FileHash> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
+    hasher.update_reader(open_own_file(path, OpenOptions::new().read(true))?)?;
     Ok(FileHash(*hasher.finalize().as_bytes()))
 }
 

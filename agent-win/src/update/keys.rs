@@ -1,6 +1,6 @@
 //! Whose signature counts on this computer.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 16 << 10;
 pub fn trusted_keys(folder: &Path) -> Result<Vec<ReleaseKey>, UpdateError> {
     let mut keys = ReleaseKey::list(BUILT_IN)?;
     let path = folder.join(BESIDE);
-    if let Ok(file) = File::open(&path) {
+    if let Ok(file) = coffer_link::open_own_file(&path, OpenOptions::new().read(true)) {
         let unusable = |why: String| UpdateError::Keys(format!("{} can't be used: {why}", path.display()));
         let mut text = String::new();
         file.take(FILE_MAX).read_to_string(&mut text).map_err(|error| unusable(error.to_string()))?;

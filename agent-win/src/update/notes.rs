@@ -1,7 +1,7 @@
 //! What the agent notes about its own program, in the folder `update` of its state folder: each note is a small file that's
 //! replaced whole.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -133,7 +133,7 @@ impl Notes {
     }
 
     fn read(&self, name: &str) -> io::Result<Option<String>> {
-        let file = match File::open(self.0.join(name)) {
+        let file = match coffer_link::open_own_file(&self.0.join(name), OpenOptions::new().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
