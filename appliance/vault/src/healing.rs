@@ -309,6 +309,15 @@ impl Vault {
         Ok(missing)
     }
 
+    /// Records of files that were missing when the vault was opened that no copy has brought them back: HQ reads it there.
+    pub fn record_missing(&self, segments: &BTreeSet<SegmentId>) -> Result<()> {
+        let damage = self.reading.readers.with(catalog::all_damage)?;
+        let is_meant =
+            |stretch: &Stretch| stretch.kind == DamageKind::Missing && segments.contains(&stretch.segment);
+        let missing = damage.into_iter().map(|(stretch, _)| stretch).filter(is_meant);
+        self.note_missing(missing.map(|stretch| stretch.segment).collect()).map(drop)
+    }
+
     /// After the catalog was made anew, or copies were given up: finds what kept versions lack, so that it's said.
     pub(crate) fn note_lost(&self) -> Result<Option<String>> {
         let report = self.reading.prove()?;

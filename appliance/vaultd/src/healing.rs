@@ -106,6 +106,7 @@ impl Healing {
             left.filter(|segment| is_due(segment) && reading.has_beginning(*segment)).collect();
         mend(appliance, &begun);
         let still: BTreeSet<SegmentId> = reading.to_heal()?.iter().map(|need| need.segment).collect();
+        appliance.vault.record_missing(&still)?;
         for need in due {
             self.tried(need.segment, still.contains(&need.segment));
         }
