@@ -8,6 +8,7 @@
 mod append;
 mod comparing;
 mod held;
+mod of_box;
 mod place;
 mod rest;
 mod take;
@@ -25,6 +26,7 @@ use nix::fcntl::Flock;
 use rusqlite::Connection;
 
 use self::append::Tail;
+use self::of_box::Told;
 use self::rest::Rest;
 use crate::catalog;
 use crate::disk::{Disk, ReadOnlyDisk, file_len};
@@ -51,6 +53,7 @@ pub struct Mirror {
     is_gone: AtomicBool,
     /// What was kept of segments that were cut off.
     rests: Mutex<BTreeMap<SegmentId, Rest>>,
+    told: Mutex<Told>,
     /// What is here of some segment isn't what the box was told.
     has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
@@ -145,6 +148,7 @@ impl Mirror {
             damaged: Mutex::default(),
             is_gone: AtomicBool::new(false),
             rests: Mutex::default(),
+            told: Mutex::default(),
             has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             is_left: AtomicBool::new(false),

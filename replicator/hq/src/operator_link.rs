@@ -1,7 +1,9 @@
 //! An operator's link: questions about all branches and about one, and restores.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use coffer_format::SegmentId;
 use coffer_format::limits::FRAME_BODY_MAX;
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_link::{Link, Role};
@@ -157,7 +159,18 @@ fn verify(branch: &Branch) -> Result<Value> {
     let mut told = json!(report);
     told["sentence"] = json!(report.sentence());
     // Copies that the catalog knows of are tapes. The box itself has what it hasn't given up.
-    if report.verdict != Verdict::Whole && !lacks_what_was_given_up(branch)? {
+    let is_at_box = match report.verdict {
+        Verdict::Whole => true,
+        _ => is_all_at_box(branch, report.damage.iter().map(|damage| damage.segment))?,
+    };
+    if !is_at_box && report.lost_count > 0 {
+        told["sentence"] = json!(format!(
+            "{} damaged places, {} versions can't be restored from HQ, {} of them neither from a verified copy nor from the branch's box",
+            report.damage.len(),
+            report.touched_count,
+            report.lost_count
+        ));
+    } else if is_at_box && report.verdict != Verdict::Whole {
         told["verdict"] = json!(Verdict::Heals);
         told["from_box"] = json!(true);
         told["lost_count"] = json!(0);
@@ -177,15 +190,17 @@ fn verify(branch: &Branch) -> Result<Value> {
     Ok(told)
 }
 
-/// Whether something is damaged here that the box doesn't have any more.
-fn lacks_what_was_given_up(branch: &Branch) -> Result<bool> {
-    let Some(mirror) = branch.mirror()? else { return Ok(false) };
+/// Whether the box has all that is damaged or missing here.
+fn is_all_at_box(branch: &Branch, mut damaged: impl Iterator<Item = SegmentId>) -> Result<bool> {
+    let Some(mirror) = branch.mirror()? else { return Ok(true) };
     for segment in mirror.damaged_segments() {
         if mirror.is_given_up(segment)? {
-            return Ok(true);
+            return Ok(false);
         }
     }
-    Ok(false)
+    // What has come whole is damaged at the box as it is here.
+    let whole: BTreeSet<SegmentId> = mirror.whole_segments().into_iter().collect();
+    Ok(!damaged.any(|segment| whole.contains(&segment)) && mirror.lacking_at_box()?.is_empty())
 }
 
 fn reading(branch: &Branch) -> Result<Arc<Reading>> {

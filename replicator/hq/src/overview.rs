@@ -34,7 +34,11 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
     };
     let known = mirror.reading().configurations()?;
     let mut configurations = Vec::new();
-    let standing = Standing { damaged: mirror.damaged_segments().len(), is_connected: branch.is_connected() };
+    let standing = Standing {
+        damaged: mirror.damaged_segments().len(),
+        lacking: mirror.lacking_at_box()?.len(),
+        is_connected: branch.is_connected(),
+    };
     for whole in &whole {
         let Some(config) = known.iter().find(|config| config.config == whole.config) else { continue };
         let lag_ms = whole.closed_ms.and_then(|closed| age_ms(closed, now));
@@ -82,6 +86,8 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
 struct Standing {
     /// Segments that had come and are damaged or missing here.
     damaged: usize,
+    /// Those of them that are damaged at the box too.
+    lacking: usize,
     is_connected: bool,
 }
 
@@ -94,6 +100,13 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
     let is_known =
         whole.iter().filter_map(|whole| whole.closed_ms).all(|closed| age_ms(closed, now).is_some());
     let away = if standing.is_connected { "" } else { " The box isn't connected." };
+    if standing.lacking > 0 {
+        return format!(
+            "Branch {name}: {} segments are damaged or missing at HQ, and {} of them at the box too: what needs those can't be restored from here, and \
+             comes again only from the computers. The box sends the others again by itself while it's connected.{away}",
+            standing.damaged, standing.lacking
+        );
+    }
     if standing.damaged > 0 {
         return format!(
             "Branch {name}: {} segments are damaged or missing at HQ, and what needs them can't be restored from here. The box sends them again \
@@ -143,7 +156,7 @@ fn sentence(computer: &str, name: &str, whole: &Whole, (lag_ms, is_damaged): (Op
         ),
         _ if whole.newest == 0 => format!("{computer}, {name}: no restore point has been taken yet."),
         _ if is_damaged => format!(
-            "{computer}, {name}: no restore point is whole at HQ, as segments are damaged or missing here; the box sends them again."
+            "{computer}, {name}: no restore point is whole at HQ, as segments are damaged or missing here; the box sends again what it has of them."
         ),
         _ => format!("{computer}, {name}: no restore point is whole at HQ yet; its data is under way."),
     }
@@ -175,7 +188,7 @@ mod tests {
         assert!(said(None, 0, None).contains("has been taken"));
         assert!(sentence("pc1", "all", &whole(None, 4), (None, true)).contains("damaged or missing"));
 
-        let connected = Standing { damaged: 0, is_connected: true };
+        let connected = Standing { damaged: 0, lacking: 0, is_connected: true };
         assert_eq!(
             branch_sentence("leeds", &[whole(Some(1), 2)], &connected, 61_000),
             "Branch leeds: HQ is at most 1 minute behind."
@@ -187,7 +200,7 @@ mod tests {
         let late = Whole { closed_ms: Some(86_400_000), ..whole(Some(2), 2) };
         let told = branch_sentence("leeds", &[whole(Some(2), 2), late], &connected, 61_000);
         assert!(told.contains("isn't known") && told.contains("check the clocks"), "{told}");
-        let away = Standing { damaged: 0, is_connected: false };
+        let away = Standing { damaged: 0, lacking: 0, is_connected: false };
         let told = branch_sentence("leeds", &[whole(Some(2), 2)], &away, 61_000);
         assert_eq!(told, "Branch leeds: HQ is at most 1 minute behind. The box isn't connected.");
         let one_without = [whole(Some(1), 1), whole(None, 1)];
@@ -197,8 +210,10 @@ mod tests {
         assert!(told.contains("every restore point that the box has told of is whole at HQ"), "{told}");
         let told = branch_sentence("leeds", &[whole(None, 0)], &connected, 61_000);
         assert_eq!(told, "Branch leeds: no restore point has been taken yet.");
-        let damaged = Standing { damaged: 2, is_connected: true };
+        let damaged = Standing { damaged: 2, lacking: 0, is_connected: true };
         let told = branch_sentence("leeds", &one_without, &damaged, 0);
         assert!(told.contains("2 segments are damaged or missing") && !told.contains("first copy"), "{told}");
+        let told = branch_sentence("leeds", &one_without, &Standing { lacking: 1, ..damaged }, 0);
+        assert!(told.contains("1 of them at the box too"), "{told}");
     }
 }

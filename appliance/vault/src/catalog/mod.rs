@@ -89,6 +89,16 @@ pub(crate) fn put_log(db: &Connection, segment: SegmentId, record: &IndexEntry) 
     Ok(())
 }
 
+/// Number and place of each record after that one, in order: segment, offset and length. Bytes.
+pub(crate) fn log_after(db: &Connection, after: Lsn) -> Result<Vec<(Lsn, SegmentId, u64, u64)>> {
+    let mut query =
+        db.prepare_cached("SELECT lsn, segment, offset, record_len FROM log WHERE lsn > ?1 ORDER BY lsn")?;
+    let rows = query.query_map([after.0], |row| {
+        Ok((Lsn(row.get(0)?), SegmentId(row.get(1)?), row.get(2)?, row.get(3)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub(crate) fn find_log(db: &Connection, lsn: Lsn) -> Result<Option<(SegmentId, u64, u64)>> {
     let mut query = db.prepare_cached("SELECT segment, offset, record_len FROM log WHERE lsn = ?1")?;
     Ok(query.query_row([lsn.0], |row| Ok((SegmentId(row.get(0)?), row.get(1)?, row.get(2)?))).optional()?)

@@ -144,6 +144,28 @@ async fn the_same_damage_on_both_sides_is_known_as_lost() {
     };
     timeout(LONG, known).await.expect("the box goes on counting on HQ's copy");
     assert!(branch.vault.reading().copies(bulk).unwrap().is_empty());
+    // HQ reads in what the box records that it has nothing better.
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    let told = async {
+        loop {
+            let report = ask(&mut operator, json!({ "do": "verify" })).await;
+            if report["from_box"] != true && report["verdict"] != "whole" {
+                break report;
+            }
+        }
+    };
+    let report = timeout(LONG, told).await.expect("HQ goes on counting on the box");
+    assert_eq!(
+        (&report["lost_count"], &report["touched"][0]["is_lost"]),
+        (&1.into(), &true.into()),
+        "{report}"
+    );
+    let said = report["sentence"].as_str().unwrap();
+    assert!(said.contains("nor from the branch's box"), "{said}");
+    let branches = ask(&mut operator, json!({ "hq": "branches" })).await;
+    let said = branches[0]["sentence"].as_str().unwrap();
+    assert!(said.contains("1 of them at the box too"), "{said}");
     running.stop().await;
 }
 
