@@ -167,6 +167,7 @@ fn is_loop(_error: &io::Error) -> bool {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 mod tests {
     use std::os::unix::fs::symlink;
 
