@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use coffer_agent::capture::{Outcome, Target};
 use coffer_format::NodeId;
 use coffer_format::entry::Consistency;
+use coffer_format::manifest::Source;
 use coffer_format::op::{Step, StepContent};
 use support::{Bench, closed, noise};
 
@@ -232,6 +233,82 @@ fn holes_are_not_sent() {
     bench.capture();
     assert_eq!(bench.received() - before, 8192);
     bench.assert_all_there();
+}
+
+/// Neither the agent nor what it tells or remembers knows how long a hole is by anything but a number.
+#[test]
+fn a_hole_costs_nothing_however_long_it_is() {
+    const SIZE: u64 = 1 << 40;
+    let bench = Bench::new();
+    let file = fs::File::create(bench.path("thin")).unwrap();
+    file.set_len(SIZE).unwrap();
+    let mut places = vec![(0, 100), (SIZE / 2 + 5000, 10_000), (SIZE - 9000, 9000)];
+    let write = |places: &[(u64, usize)]| {
+        places.iter().for_each(|(at, len)| file.write_all_at(&noise(*len, *at), *at).unwrap());
+    };
+    let captured = |bench: &Bench, places: &[(u64, usize)], size: u64| {
+        let before = bench.received();
+        assert_eq!(closed(bench.capture()).report, []);
+        assert_pieces(bench, "thin", places, size);
+        let kept: u64 = fs::read_dir(bench.state_dir.join("pages"))
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().blocks() * 512)
+            .sum();
+        assert!(kept <= 64 << 10, "{kept} bytes are kept of so little");
+        bench.received() - before
+    };
+    write(&places);
+    captured(&bench, &places, SIZE);
+    places.push((SIZE / 4, 300));
+    write(&places[3..]);
+    assert_eq!(captured(&bench, &places, SIZE), 8192);
+
+    // Shorter and longer again, each time by less than a page, and into the hole.
+    for size in [SIZE - 3000, SIZE - 1000, SIZE / 2 + 77, SIZE / 2 + 90, SIZE / 2 + 90_000, SIZE] {
+        file.set_len(size).unwrap();
+        places.retain_mut(|(at, len)| {
+            *len = (*len).min(size.saturating_sub(*at) as usize);
+            *len > 0
+        });
+        captured(&bench, &places, size);
+    }
+    // What lay there once counts no more where it's written again.
+    places.push((SIZE / 2 + 5000, 200));
+    write(&places[2..]);
+    captured(&bench, &places, SIZE);
+
+    // Nobody asks for the signatures of so many pages of zeros.
+    bench.forget();
+    places.push((SIZE / 8 * 7, 1));
+    write(&places[3..]);
+    captured(&bench, &places, SIZE);
+    assert_eq!(bench.state().signatures_asked, 0);
+}
+
+/// The box has these pieces of a file, and zeros everywhere else.
+fn assert_pieces(bench: &Bench, name: &str, pieces: &[(u64, usize)], size: u64) {
+    let state = bench.state();
+    let map = state.nodes[&state.find(&bench.path(name)).unwrap()].map.clone().unwrap();
+    map.check_full().unwrap();
+    assert_eq!(map.size, size);
+    assert!(map.ranges.len() < 30, "{} ranges", map.ranges.len());
+    let mut data = 0;
+    for range in &map.ranges {
+        let Source::Chunk { chunk, offset } = range.source else { continue };
+        let bytes = &state.chunks[&map.chunks[chunk as usize]][offset as usize..][..range.len as usize];
+        let mut expected = vec![0; bytes.len()];
+        for (at, len) in pieces {
+            let piece = noise(*len, *at);
+            for (from, byte) in (*at..).zip(piece) {
+                if (range.at..range.end()).contains(&from) {
+                    expected[(from - range.at) as usize] = byte;
+                    data += 1;
+                }
+            }
+        }
+        assert_eq!(bytes, expected, "at {}", range.at);
+    }
+    assert_eq!(data, pieces.iter().map(|(_, len)| len).sum::<usize>(), "a piece is missing");
 }
 
 /// Zeros that are read where a hole was are bytes, and a restore would write them.

@@ -71,10 +71,16 @@ impl Site {
 }
 
 fn assert_said(point: &Closed, path: &Path, words: &str) {
+    let what = assert_told(point, path, words);
+    assert!(what.contains("since 2"), "{what}");
+}
+
+fn assert_told(point: &Closed, path: &Path, words: &str) -> String {
     assert_eq!(point.consistency, Consistency::PerFile);
     let line = point.report.iter().find(|line| &line.path.0[..] == path.as_os_str().as_bytes());
     let line = line.unwrap_or_else(|| panic!("nothing is said of {}: {:?}", path.display(), point.report));
-    assert!(line.what.contains(words) && line.what.contains("since 2"), "{line:?}");
+    assert!(line.what.contains(words), "{line:?}");
+    line.what.clone()
 }
 
 fn is_unchanged(outcome: &Outcome) -> bool {
@@ -254,6 +260,27 @@ fn memory_that_is_made_anew_is_captured_as_it_is() {
         assert_eq!(closed(bench.capture()).report, []);
         assert_ne!(bench.state().find(&at.join("2")), before);
         support::tree::assert_same(&bench.state(), &at);
+        unmount(&at);
+    });
+}
+
+/// Only what has holes can be so large.
+#[test]
+fn a_file_that_is_larger_than_a_version_can_be_is_named_and_all_else_is_captured() {
+    in_own_mounts("a_file_that_is_larger_than_a_version_can_be_is_named_and_all_else_is_captured", || {
+        let (bench, at) = bare();
+        Volume::memory().mount(&at);
+        bench.write("mnt/vol/small", "small");
+        let size = coffer_format::limits::FILE_SIZE_MAX;
+        for (name, size) in [("large", size), ("too-large", size + 1)] {
+            fs::File::create(at.join(name)).unwrap().set_len(size).unwrap();
+        }
+        assert_told(&closed(bench.capture()), &at.join("too-large"), "more than 64 PiB");
+        let state = bench.state();
+        assert!(state.file(&at.join("small")).is_some() && state.find(&at.join("too-large")).is_none());
+        let large = state.nodes[&state.find(&at.join("large")).unwrap()].map.clone().unwrap();
+        assert_eq!((large.size, large.ranges.len()), (size, 1));
+        drop(state);
         unmount(&at);
     });
 }

@@ -12,7 +12,7 @@ use coffer_format::segment::Stream;
 use coffer_format::wire::{ChunkAt, SignatureKind};
 
 use crate::cut::{Packed, Ticket};
-use crate::journal::{JournalChange, Known, PageSignature};
+use crate::journal::{ChangedPages, JournalChange, Known};
 
 /// One thing to be sent or remembered.
 pub(super) enum Item {
@@ -71,8 +71,8 @@ pub(super) enum Memorize {
     SentChunks,
     /// These chunks, some of which the box had.
     Chunks(Vec<(u32, ChunkId)>),
-    /// Signatures of the pages that were sent, and these.
-    Pages(Vec<(u64, PageSignature)>),
+    /// The pages that were sent, and these.
+    Pages(ChangedPages),
 }
 
 /// A version, complete but for what the workers know.

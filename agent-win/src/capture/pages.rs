@@ -1,5 +1,6 @@
 //! Reading a file that changes in place: page by page against the signatures of the version that the box has.
-//! Only changed pages are sent, gathered into chunks however far apart they lie; pages of zeros are never sent.
+//! Only changed pages are sent, gathered into chunks however far apart they lie; pages of zeros are never sent. What a hole costs
+//! doesn't depend on how long it is, wherever the box has nothing or a hole as well.
 
 use coffer_format::limits::PAGE;
 use coffer_format::manifest::{Range, Source};
@@ -9,11 +10,11 @@ use super::file_task::FileTask;
 use super::reading::{ReadError, Reading};
 use crate::changes::ByteRun;
 use crate::cut::Ticket;
-use crate::journal::{PageSignature, PageSignatures};
+use crate::journal::{ChangedPages, PageSignature, PageSignatures, ZERO_PAGE};
 use crate::platform::SourceFile;
 use crate::scan::Stat;
 
-/// Pages of a hole that are compared at a time.
+/// Pages of a hole that are compared at a time, where the box has something else than a hole.
 const HOLE_PAGES: u64 = 8192;
 /// Pages of a part beyond which it's cut: every other page may be a range.
 const RANGES_MAX: usize = 24 << 10;
@@ -29,7 +30,7 @@ struct PagesReading<'a> {
     /// Size of the version that the box has by now; `None` where it has none.
     sent_size: Option<u64>,
     ranges: Vec<Range>,
-    signatures: Vec<(u64, PageSignature)>,
+    changed: ChangedPages,
     changed_bytes: u64,
     /// Only parts of it are read.
     is_as_told: bool,
@@ -41,7 +42,7 @@ pub(super) struct PagesRead {
     pub(super) ticket: Ticket,
     pub(super) size: u64,
     pub(super) ranges: Vec<Range>,
-    pub(super) signatures: Vec<(u64, PageSignature)>,
+    pub(super) changed: ChangedPages,
     pub(super) sent_size: Option<u64>,
     /// False where every byte is as the box has it.
     pub(super) is_changed: bool,
@@ -66,7 +67,7 @@ impl Reading<'_> {
             base,
             sent_size,
             ranges: Vec::new(),
-            signatures: Vec::new(),
+            changed: ChangedPages::default(),
             changed_bytes: 0,
             is_as_told: told.is_some(),
             zero_page: page_signature(&self.chunk_key, &ZEROS),
@@ -80,8 +81,8 @@ impl Reading<'_> {
             }
         }
         let is_changed = file.changed_bytes > 0 || file.sent_size != Some(size);
-        let PagesReading { ticket, ranges, signatures, sent_size, is_as_told, .. } = file;
-        Ok(PagesRead { ticket, size, ranges, signatures, sent_size, is_changed, is_as_told })
+        let PagesReading { ticket, ranges, changed, sent_size, is_as_told, .. } = file;
+        Ok(PagesRead { ticket, size, ranges, changed, sent_size, is_changed, is_as_told })
     }
 
     /// Returns how far it came: less than the run's end where the file ends before it.
@@ -94,9 +95,10 @@ impl Reading<'_> {
         let size = run.end;
         let mut at = run.at;
         while at < size {
+            let mut data = ByteRun { at, end: size };
             if file.stat.is_sparse() {
-                let data = source.data_from(at, size)?.map_or(size, |range| range.at);
-                let hole_end = if data == size { size } else { data / PAGE as u64 * PAGE as u64 };
+                data = source.data_from(at, size)?.unwrap_or(ByteRun { at: size, end: size });
+                let hole_end = if data.at == size { size } else { data.at / PAGE as u64 * PAGE as u64 };
                 if hole_end > at {
                     self.hole(file, at, hole_end)?;
                     at = hole_end;
@@ -104,7 +106,8 @@ impl Reading<'_> {
                 }
             }
             let room = self.outlet.pages_room(source.is_direct())?;
-            let count = source.read_at(room, at)?.min((size - at) as usize);
+            let len = (data.end - at).next_multiple_of(PAGE as u64).min(room.len() as u64) as usize;
+            let count = source.read_at(&mut room[..len], at)?.min((size - at) as usize);
             if count == 0 {
                 break;
             }
@@ -118,48 +121,55 @@ impl Reading<'_> {
         Ok(at)
     }
 
+    /// From a page's beginning to another's, or to the end of the file.
     fn hole(&mut self, file: &mut PagesReading<'_>, at: u64, end: u64) -> Result<(), ReadError> {
-        let mut page_at = at;
-        while page_at < end {
-            let step_end = (page_at + HOLE_PAGES * PAGE as u64).min(end);
-            let first = page_at / PAGE as u64;
-            let count = (step_end - page_at).div_ceil(PAGE as u64);
+        const LEN: u64 = PAGE as u64;
+        let (mut page, last) = (at / LEN, end / LEN);
+        while page < last {
+            let count = (last - page).min(HOLE_PAGES) as usize;
             let before = match &file.base {
-                Some(base) => base.read(first, count as usize)?,
+                Some(base) => {
+                    page = base.zeros_end(page..last)?;
+                    base.read(page, count.min((last - page) as usize))?
+                }
                 None => Vec::new(),
             };
-            for index in 0..count {
-                let at = page_at + index * PAGE as u64;
-                let len = (end - at).min(PAGE as u64) as usize;
-                let signature = self.zero_signature(file, len);
-                self.zero_page(file, at, len, signature, before.get(index as usize));
+            if before.is_empty() {
+                file.zero_pages(page..last);
+                break;
             }
-            page_at = step_end;
-            if page_at < end {
-                self.maybe_partial(file, page_at)?;
+            for (page, before) in (page..).zip(&before) {
+                self.zeros(file, page * LEN, PAGE, Some(before));
             }
+            page += before.len() as u64;
+            self.read_so_far(0)?;
+            if page < last {
+                self.maybe_partial(file, page * LEN)?;
+            }
+        }
+        let rest = (end % LEN) as usize;
+        if rest > 0 {
+            let before = file.base.as_ref().map(|base| base.read(last, 1)).transpose()?.unwrap_or_default();
+            self.zeros(file, last * LEN, rest, before.first());
         }
         Ok(())
     }
 
-    fn zero_signature(&self, file: &PagesReading<'_>, len: usize) -> PageSignature {
-        if len == PAGE { file.zero_page } else { page_signature(&self.chunk_key, &ZEROS[..len]) }
-    }
-
-    fn zero_page(
-        &self,
-        file: &mut PagesReading<'_>,
-        at: u64,
-        len: usize,
-        signature: PageSignature,
-        before: Option<&PageSignature>,
-    ) {
-        if before == Some(&signature) {
+    /// A page of `len` zeros.
+    fn zeros(&self, file: &mut PagesReading<'_>, at: u64, len: usize, before: Option<&PageSignature>) {
+        let page = at / PAGE as u64;
+        if len == PAGE {
+            if before.is_none_or(|before| *before != ZERO_PAGE && *before != file.zero_page) {
+                file.zero_pages(page..page + 1);
+            }
             return;
         }
-        file.signatures.push((at / PAGE as u64, signature));
-        file.changed_bytes += len as u64;
-        push_zero(&mut file.ranges, at, len as u64);
+        let signature = page_signature(&self.chunk_key, &ZEROS[..len]);
+        if before != Some(&signature) {
+            file.changed.signed.push((page, signature));
+            file.changed_bytes += len as u64;
+            push_zero(&mut file.ranges, at, len as u64);
+        }
     }
 
     /// Compares the pages of `count` bytes just read, and keeps the changed ones, neighbours together.
@@ -174,8 +184,7 @@ impl Reading<'_> {
             let (start, end) = (index * PAGE, index * PAGE + page.len());
             let before = before.get(index);
             if *page == ZEROS[..page.len()] {
-                let signature = self.zero_signature(file, page.len());
-                self.zero_page(file, at + start as u64, page.len(), signature, before);
+                self.zeros(file, at + start as u64, page.len(), before);
             } else if before.is_none_or(|before| *before != page_signature(&self.chunk_key, page)) {
                 file.changed_bytes += page.len() as u64;
                 match runs.last_mut() {
@@ -198,22 +207,27 @@ impl Reading<'_> {
         }
         let size = done.max(file.sent_size.unwrap_or(0));
         let ranges = std::mem::take(&mut file.ranges);
-        let signatures = std::mem::take(&mut file.signatures);
+        let changed = std::mem::take(&mut file.changed);
         // Between the parts that were read are some that weren't: whoever goes on begins at the start.
         let done = if file.is_as_told { 0 } else { done };
-        self.put_partial(
-            file.task,
-            file.ticket,
-            file.stat,
-            file.sent_size,
-            (done, size),
-            ranges,
-            signatures,
-        )?;
+        self.put_partial(file.task, file.ticket, file.stat, file.sent_size, (done, size), ranges, changed)?;
         file.sent_size = Some(size);
         file.changed_bytes = 0;
         file.ticket = self.outlet.ticket();
         Ok(self.outlet.cut_part()?)
+    }
+}
+
+impl PagesReading<'_> {
+    /// Whole pages of zeros, where the box has something else or nothing.
+    fn zero_pages(&mut self, pages: std::ops::Range<u64>) {
+        if pages.is_empty() {
+            return;
+        }
+        let (at, len) = (pages.start * PAGE as u64, (pages.end - pages.start) * PAGE as u64);
+        self.changed.push_zeros(pages);
+        self.changed_bytes += len;
+        push_zero(&mut self.ranges, at, len);
     }
 }
 

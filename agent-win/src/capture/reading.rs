@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use coffer_format::limits::FILE_SIZE_MAX;
 use coffer_format::manifest::Range;
 use coffer_format::node::{Attr, NodeMeta};
 use coffer_format::op::Name;
@@ -19,7 +20,7 @@ use crate::changes::{ByteRun, Hints};
 use crate::config::Scope;
 use crate::cut::{Looks, PAGES_FROM, Style, Ticket, WHOLE_MAX, style_of};
 use crate::journal::{
-    JournalChange, JournalReader, Known, Memory, MemoryKind, PageSignature, Remembered, Settled, attrs_hash,
+    ChangedPages, JournalChange, JournalReader, Known, Memory, MemoryKind, Remembered, Settled, attrs_hash,
 };
 use crate::platform::{SourceFile, TIMES_TELL_WRITES, attrs_of_file, is_gone, stat_path};
 use crate::scan::Stat;
@@ -29,6 +30,9 @@ use crate::standstill::View;
 const CLOCK_GRAIN_NS: i64 = 20_000_000;
 /// Bytes read at a time where a file is cut by its content.
 pub(super) const WINDOW: usize = 1 << 20;
+
+/// What's said of a file that's larger than a version can be, which only one with holes is.
+const TOO_LARGE: &str = "its size is said to be more than 64 PiB; if nothing needs it to be that large, make it smaller, or exclude it";
 
 /// What came of reading a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +172,9 @@ impl<'a> Reading<'a> {
             Some(_) => mark(&task.path),
             None => self.attrs(task, &source)?,
         };
+        if before.size > FILE_SIZE_MAX {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, TOO_LARGE).into());
+        }
         let raw_size = source.raw_size()?;
         let read = Stat { size: raw_size.unwrap_or(before.size), ..before };
         let content = self.content(task, &source, &read)?;
@@ -256,7 +263,7 @@ impl<'a> Reading<'a> {
         sent_size: Option<u64>,
         (done, size): (u64, u64),
         ranges: Vec<Range>,
-        signatures: Vec<(u64, PageSignature)>,
+        changed: ChangedPages,
     ) -> Result<(), CaptureError> {
         let mut meta = stat.meta();
         meta.size = size;
@@ -273,7 +280,7 @@ impl<'a> Reading<'a> {
             done: Some(done),
         };
         let said = if sent_size.is_some() { Said::Change } else { Said::Whole };
-        let memorize = Memorize::Pages(signatures);
+        let memorize = Memorize::Pages(changed);
         self.outlet.put(Put {
             ticket: Some(ticket),
             meta,
@@ -317,7 +324,7 @@ impl<'a> Reading<'a> {
 
     fn in_pages(&mut self, task: &FileTask, source: &SourceFile, stat: &Stat) -> Result<Content, ReadError> {
         let base = match &task.known {
-            Some(known) => self.known_pages(known)?,
+            Some(known) => self.known_pages(known, stat)?,
             None => None,
         };
         // Where a file was written to says nothing of its encrypted form.
@@ -336,7 +343,7 @@ impl<'a> Reading<'a> {
             (Some(_), true) => Said::Change,
             (None, _) => Said::Whole,
         };
-        let memorize = if said == Said::Same { Memorize::Kept } else { Memorize::Pages(read.signatures) };
+        let memorize = if said == Said::Same { Memorize::Kept } else { Memorize::Pages(read.changed) };
         let (ticket, size, ranges) = (Some(read.ticket), read.size, read.ranges);
         let (memory, is_as_told, is_resumed) = (MemoryKind::Pages, read.is_as_told, start > 0);
         Ok(Content { ticket, size, said, ranges, memorize, memory, is_as_told, is_resumed })

@@ -1,34 +1,48 @@
 //! What the box has of a file's last version: from the agent's own memory, or (where that's lost) from the box.
 
+use std::io;
+
 use coffer_format::limits::PAGE;
 use coffer_format::wire::SignatureKind;
-use coffer_format::{ChunkId, NodeId, PAGE_SIGNATURE_LEN};
+use coffer_format::{ChunkId, NodeId, PAGE_SIGNATURE_LEN, page_signature};
 
 use super::CaptureError;
 use super::item::Recollection;
 use super::reading::Reading;
-use crate::journal::{Known, MemoryKind, PageSignatures};
+use crate::journal::{ChangedPages, Known, MemoryKind, PageSignatures};
+use crate::scan::Stat;
 
 type Result<T> = std::result::Result<T, CaptureError>;
 
 impl Reading<'_> {
-    /// Page signatures of the version that the box has.
-    pub(super) fn known_pages(&mut self, known: &Known) -> Result<Option<PageSignatures>> {
+    /// Page signatures of the version that the box has; `None` where the file is sent again rather.
+    pub(super) fn known_pages(&mut self, known: &Known, now: &Stat) -> Result<Option<PageSignatures>> {
         if known.memory == MemoryKind::Pages
             && let Some(pages) = self.journal.pages(known)
             && pages.size() == known.sent_size
         {
             return Ok(Some(pages));
         }
-        self.recollected_pages(known).map(Some)
+        // The box signs holes as well: of a file that's nearly all holes its answer would be more than the file.
+        let answer = known.sent_size / PAGE as u64 * PAGE_SIGNATURE_LEN as u64;
+        if now.is_sparse() && now.kept_bytes < answer {
+            return Ok(None);
+        }
+        let folder = self.journal.pages_folder().to_owned();
+        match PageSignatures::create(&folder, known.node, known.sent_size) {
+            Ok(empty) => self.recollected_pages(known, empty).map(Some),
+            // The file system has no files as large as that.
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(None),
+            Err(error) => Err(CaptureError::Memory(folder, error)),
+        }
     }
 
-    fn recollected_pages(&mut self, known: &Known) -> Result<PageSignatures> {
+    fn recollected_pages(&mut self, known: &Known, mut pages: PageSignatures) -> Result<PageSignatures> {
         tracing::info!(node = %known.node, "asking the box for page signatures");
         let answer = self.outlet.ask(known.node, SignatureKind::Pages)?;
         let folder = self.journal.pages_folder().to_owned();
         let failed = |error| CaptureError::Memory(folder.clone(), error);
-        let mut pages = PageSignatures::create(&folder, known.node).map_err(failed)?;
+        let zero = page_signature(&self.chunk_key, &[0; PAGE]);
         let (mut next, end) = (0, known.sent_size.div_ceil(PAGE as u64));
         loop {
             match answer.recv().map_err(|_| CaptureError::Stopped)? {
@@ -40,14 +54,14 @@ impl Reading<'_> {
                     {
                         return Err(CaptureError::BadAnswer(known.node));
                     }
-                    pages.fill(first, &signatures).map_err(failed)?;
+                    pages.fill(first, &signatures, &zero).map_err(failed)?;
                     next += count;
                 }
                 Recollection::End { size } if size == known.sent_size && next == end => break,
                 _ => return Err(CaptureError::BadAnswer(known.node)),
             }
         }
-        pages.advance(&[], known.sent_size, known.content).map_err(failed)?;
+        pages.advance(&ChangedPages::default(), known.sent_size, known.content).map_err(failed)?;
         Ok(pages)
     }
 

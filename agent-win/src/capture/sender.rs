@@ -194,10 +194,10 @@ impl<'a> Sender<'a> {
             Memorize::Nothing => Memory::None,
             Memorize::SentChunks => Memory::Chunks(file.sent),
             Memorize::Chunks(chunks) => Memory::Chunks(chunks),
-            Memorize::Pages(signatures) => {
-                file.signatures.extend(signatures);
-                file.signatures.sort_unstable_by_key(|(page, _)| *page);
-                Memory::Pages { changed: file.signatures, size: put.meta.size }
+            Memorize::Pages(mut changed) => {
+                changed.signed.append(&mut file.signatures);
+                changed.signed.sort_unstable_by_key(|(page, _)| *page);
+                Memory::Pages { changed, size: put.meta.size }
             }
         };
         let node = known.node;

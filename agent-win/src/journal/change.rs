@@ -1,5 +1,6 @@
 //! Writing the journal: what one committed part changed, all of it or nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use coffer_format::entry::Remark;
@@ -11,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::known::{Known, MemoryKind, Settled, attrs_hash};
 use super::position::{Position, Totals};
-use super::signatures::{PageSignature, PageSignatures};
+use super::signatures::{ChangedPages, PageSignatures};
 use super::{JournalError, JournalReader, PartAt, Remarked, absent, remarks, schema, volumes};
 use crate::scan::Stat;
 
@@ -26,9 +27,9 @@ pub(crate) enum Memory {
     None,
     /// Lengths and ids of all chunks, in order.
     Chunks(Vec<(u32, ChunkId)>),
-    /// Signatures of the pages that changed, in order, and the size of the version.
+    /// The pages that changed, in order, and the size of the version.
     Pages {
-        changed: Vec<(u64, PageSignature)>,
+        changed: ChangedPages,
         size: u64,
     },
 }
@@ -258,10 +259,14 @@ impl Journal {
         let existing = before.and_then(|before| PageSignatures::open(&self.pages, node, before));
         let advanced = match existing {
             Some(mut signatures) => signatures.advance(changed, *size, at),
-            None => PageSignatures::create(&self.pages, node)
+            None => PageSignatures::create(&self.pages, node, *size)
                 .and_then(|mut signatures| signatures.advance(changed, *size, at)),
         };
-        advanced.map_err(|error| JournalError::Signatures(node, error))
+        match advanced {
+            // Its file system has no files as large as that: the version is sent whole again once it changes.
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => self.forget_pages(&[node]),
+            advanced => advanced.map_err(|error| JournalError::Signatures(node, error)),
+        }
     }
 
     fn content_of(&self, node: NodeId) -> rusqlite::Result<Option<PartAt>> {

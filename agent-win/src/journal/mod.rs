@@ -25,7 +25,7 @@ pub use position::Position;
 pub(crate) use position::{Standing, Totals};
 pub(crate) use reader::JournalReader;
 pub(crate) use remarks::{Remarked, are_alike, remarked};
-pub(crate) use signatures::{PageSignature, PageSignatures};
+pub(crate) use signatures::{ChangedPages, PageSignature, PageSignatures, ZERO_PAGE};
 
 /// One part of one point: names the state of the box right after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -6,10 +6,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
-use nix::unistd::{Whence, lseek};
 
+use super::positional::data_from;
 use super::stat;
 use crate::scan::{ByteRun, Stat};
 
@@ -117,14 +116,6 @@ impl SourceFile {
 
     /// The next run of data at or after `at`, below `size`; `None` where only a hole is left.
     pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<ByteRun>> {
-        let start = match lseek(&self.file, at as i64, Whence::SeekData) {
-            Ok(start) => start as u64,
-            Err(Errno::ENXIO) => return Ok(None),
-            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(Some(ByteRun { at, end: size })),
-            Err(error) => return Err(error.into()),
-        };
-        let end = lseek(&self.file, start as i64, Whence::SeekHole)? as u64;
-        let range = ByteRun { at: start.min(size), end: end.min(size) };
-        Ok((range.at < range.end).then_some(range))
+        data_from(&self.file, at, size)
     }
 }

@@ -5,19 +5,15 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
-use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER,
-    ERROR_NOT_SUPPORTED,
-};
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_HANDLE_EOF};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_TAG_INFO, FILE_FLAG_BACKUP_SEMANTICS,
     FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_FLAG_SEQUENTIAL_SCAN, FILE_GENERIC_READ,
     FILE_READ_ATTRIBUTES, FILE_READ_EA, READ_CONTROL,
 };
-use windows_sys::Win32::System::Ioctl::FSCTL_QUERY_ALLOCATED_RANGES;
 
 use super::failure::has_code;
-use super::positional::read_some_at;
+use super::positional::{data_from, read_some_at};
 use super::stat::{self, SHARE_ALL};
 use super::{efs, query};
 use crate::scan::{ByteRun, Stat};
@@ -118,19 +114,7 @@ impl SourceFile {
 
     /// The next run of data at or after `at`, below `size`; `None` where only a hole is left.
     pub(crate) fn data_from(&self, at: u64, size: u64) -> io::Result<Option<ByteRun>> {
-        let asked = [at.to_le_bytes(), size.saturating_sub(at).to_le_bytes()].concat();
-        let mut found = [0; 16];
-        match query::control(self.bytes(), FSCTL_QUERY_ALLOCATED_RANGES, &asked, &mut found) {
-            Ok(len) => Ok(first_range(&found[..len], size)),
-            // There's more than one range: the first is what was asked for.
-            Err(error) if has_code(&error, &[windows_sys::Win32::Foundation::ERROR_MORE_DATA]) => {
-                Ok(first_range(&found, size))
-            }
-            Err(error) if has_code(&error, &NO_RANGES) => {
-                Ok((at < size).then_some(ByteRun { at, end: size }))
-            }
-            Err(error) => Err(error),
-        }
+        data_from(self.bytes(), at, size)
     }
 }
 
@@ -140,28 +124,9 @@ fn is_encrypted(file: &File) -> io::Result<bool> {
     Ok(attributes & BOTH == FILE_ATTRIBUTE_ENCRYPTED)
 }
 
-/// The file system knows nothing of holes.
-const NO_RANGES: [u32; 3] = [ERROR_NOT_SUPPORTED, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER];
-
-/// `FILE_ALLOCATED_RANGE_BUFFER`: offset and length.
-fn first_range(found: &[u8], size: u64) -> Option<ByteRun> {
-    let number = |at: usize| Some(u64::from_le_bytes(found.get(at..at + 8)?.try_into().ok()?));
-    let (at, len) = (number(0)?, number(8)?);
-    let range = ByteRun { at: at.min(size), end: at.saturating_add(len).min(size) };
-    (range.at < range.end).then_some(range)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_ends_with_the_file() {
-        let range = [4096u64.to_le_bytes(), 65536u64.to_le_bytes()].concat();
-        assert_eq!(first_range(&range, 5000), Some(ByteRun { at: 4096, end: 5000 }));
-        assert_eq!(first_range(&range, 4096), None);
-        assert_eq!(first_range(&[], 5000), None);
-    }
 
     #[test]
     fn a_file_that_a_program_keeps_to_itself_is_said_to_be_locked() {

@@ -80,7 +80,7 @@ pub(crate) use network_cost::network_cost;
 pub(crate) use path::{
     IS_CASE_SENSITIVE, as_path, below, include_bytes, is_foreign, path_bytes, pattern, with_links,
 };
-pub(crate) use positional::{read_exact_at, write_all_at};
+pub(crate) use positional::{allow_holes, data_from, read_exact_at, write_all_at};
 pub(crate) use power::power;
 #[cfg(test)]
 pub(crate) use private::open_to_everybody;

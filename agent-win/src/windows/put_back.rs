@@ -12,13 +12,14 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_NORMAL,
     FILE_ATTRIBUTE_READONLY, WRITE_OWNER,
 };
-use windows_sys::Win32::System::Ioctl::{FSCTL_SET_COMPRESSION, FSCTL_SET_OBJECT_ID, FSCTL_SET_SPARSE};
+use windows_sys::Win32::System::Ioctl::{FSCTL_SET_COMPRESSION, FSCTL_SET_OBJECT_ID};
 use windows_sys::Win32::System::SystemServices::ACCESS_SYSTEM_SECURITY;
 
 use super::failure::has_code;
 use super::held_entry::HeldEntry;
 use super::held_folder::HeldFolder;
 use super::open_below::Purpose;
+use super::positional::allow_holes;
 use super::set::Times;
 use super::stat::{self, file_time};
 use super::{query, security, set};
@@ -68,10 +69,7 @@ impl HeldEntry {
     /// Makes room for holes where the file had some.
     pub(crate) fn expect_size(&self, meta: &NodeMeta) -> io::Result<()> {
         if meta.sparse {
-            // Without it the file takes more room, and is the same.
-            if let Err(error) = query::control(&self.file, FSCTL_SET_SPARSE, &[], &mut []) {
-                tracing::debug!(%error, "a file with holes is restored without");
-            }
+            allow_holes(&self.file);
         }
         self.file.set_len(meta.size)
     }
