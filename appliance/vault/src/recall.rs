@@ -125,14 +125,16 @@ impl Reading {
         let mut signatures = Vec::new();
         let (mut at, mut first_page) = (0, 0);
         let mut page = [0; PAGE];
+        let zero_page = page_signature(&key, &page);
         while at < size {
             let len = (size - at).min(PAGE as u64) as usize;
-            let read =
-                source.as_mut().map_or(Ok(None), |source| readable(source.read(at, &mut page[..len])))?;
-            signatures.extend_from_slice(&match read {
-                Some(()) => page_signature(&key, &page[..len]),
-                None => UNREADABLE_PAGE,
-            });
+            let is_hole = len == PAGE && map.as_ref().is_some_and(|map| is_hole(map, at, at + len as u64));
+            let mut sign = || -> Result<[u8; PAGE_SIGNATURE_LEN]> {
+                let read =
+                    source.as_mut().map_or(Ok(None), |source| readable(source.read(at, &mut page[..len])))?;
+                Ok(read.map_or(UNREADABLE_PAGE, |()| page_signature(&key, &page[..len])))
+            };
+            signatures.extend_from_slice(&if is_hole { zero_page } else { sign()? });
             at += len as u64;
             if signatures.len() >= MESSAGE_PAGES * PAGE_SIGNATURE_LEN || at == size {
                 let full = std::mem::take(&mut signatures);
@@ -212,6 +214,12 @@ fn recalled(op: &Op) -> Recalled {
         }
         Op::Unlink { parent, name } => Recalled::Unlink { parent: *parent, name: name.clone() },
     }
+}
+
+/// Whether a full map has nothing but zeros there, in one range.
+fn is_hole(map: &Map, at: u64, end: u64) -> bool {
+    let first = map.ranges.partition_point(|range| range.end() <= at);
+    map.ranges.get(first).is_some_and(|range| range.source == Source::Zero && range.end() >= end)
 }
 
 /// Reads a full map's bytes in ascending order, one pack at hand.
