@@ -235,6 +235,36 @@ fn holes_are_not_sent() {
     bench.assert_all_there();
 }
 
+/// Whoever copies a folder in which a restore was broken off has such names, and what a restore is at work on has them for a while.
+#[test]
+fn what_is_called_like_a_restores_own_files_is_captured_unless_a_restore_is_at_work_on_it() {
+    let bench = Bench::new();
+    let name = |end: &str| format!(".coffer-restoring-7b1f0c5e2a94d863-{end}");
+    let theirs = ["1", "12-3", "x", "folder/inside"].map(name);
+    theirs.iter().for_each(|name| bench.write(name, name));
+    bench.write(&format!("{}/inside", name("4-5")), "in a folder");
+    bench.write("sub/kept", "kept");
+    bench.write(&format!("sub/{}", name("folder")), "");
+    bench.write(&name("77-7"), "half of it");
+    let at_work = fs::File::open(bench.path(&name("77-7"))).unwrap();
+    at_work.lock().unwrap();
+    assert_eq!(closed(bench.capture()).report, []);
+    let state = bench.state();
+    for name in theirs.iter().chain([&format!("{}/inside", name("4-5"))]) {
+        assert_eq!(state.file(&bench.path(name)), Some(fs::read(bench.path(name)).unwrap()), "{name}");
+    }
+    assert_eq!(state.find(&bench.path(&name("77-7"))), None);
+    assert_eq!(state.find(&bench.path(&format!("sub/{}", name("folder")))), None, "it's the restore's mark");
+    drop(state);
+
+    drop(at_work);
+    bench.write(&format!("sub/{}", name("folder")), "no mark of ours");
+    let point = closed(bench.capture());
+    assert!(bench.state().find(&bench.path(&name("77-7"))).is_some());
+    assert_eq!(point.report.len(), 1, "{:?}", point.report);
+    assert!(point.report[0].what.contains("isn't captured; rename it"), "{:?}", point.report);
+}
+
 /// Neither the agent nor what it tells or remembers knows how long a hole is by anything but a number.
 #[test]
 fn a_hole_costs_nothing_however_long_it_is() {

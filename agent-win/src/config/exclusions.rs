@@ -47,7 +47,6 @@ pub const LINUX_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/home/*/.local/share/Trash", "already thrown away"),
     out("/root/.local/share/Trash", "already thrown away"),
     out("/**/.Trash-*", "already thrown away"),
-    out("/**/.coffer-restoring-7b1f0c5e2a94d863-*", "not whole yet: a restore is at work on it"),
     files_out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];
 
@@ -71,6 +70,5 @@ pub const WINDOWS_EXCLUSIONS: &[AutomaticExclusion] = &[
     out("/*:/Users/*/AppData/Local/CrashDumps", "left by a crash"),
     files_out("/**/*.coffer-at-restart", "restored already, and waits for the computer's next start"),
     files_out("/**/~$*", "marks that Office leaves while a document is open"),
-    out("/**/.coffer-restoring-7b1f0c5e2a94d863-*", "not whole yet: a restore is at work on it"),
     files_out("/**/*-shm", "index of a SQLite log, rebuilt by SQLite"),
 ];

@@ -37,7 +37,7 @@ pub(crate) use failure::{POWERFUL_USER, is_gone, is_locked};
 pub(crate) use file::{HAS_STREAMS, SourceFile};
 pub(crate) use firewall::let_answers_in;
 pub(crate) use held_entry::{HeldEntry, sync_all};
-pub(crate) use held_folder::HeldFolder;
+pub(crate) use held_folder::{HeldFolder, is_at_work};
 pub(crate) use identity::{may_be_same_volume, may_stand_for};
 pub(crate) use listed::listed_files;
 pub(crate) use mount_point::mounted_at;

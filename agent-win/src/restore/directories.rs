@@ -18,7 +18,7 @@ use crate::platform::{self, HeldEntry};
 use crate::scan::{ObjectId, Stat};
 
 /// The mark of a folder that's begun and not finished.
-pub(super) const BEGUN: &[u8] = b".coffer-restoring-7b1f0c5e2a94d863-folder";
+pub(crate) const BEGUN: &[u8] = b".coffer-restoring-7b1f0c5e2a94d863-folder";
 
 /// A folder that may be written to.
 #[derive(Default)]

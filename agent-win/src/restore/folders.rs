@@ -78,9 +78,13 @@ pub(super) fn working_name(index: u32) -> Vec<u8> {
     [WORKING, format!("{}-{index}", std::process::id()).as_bytes()].concat()
 }
 
-fn is_working(name: &[u8]) -> bool {
-    name.strip_prefix(WORKING)
-        .is_some_and(|rest| rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'))
+/// Whether a restore gives such names: two numbers, and on Windows a third. Another file may have one all the same, though hardly.
+pub(crate) fn is_working(name: &[u8]) -> bool {
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    name.strip_prefix(WORKING).is_some_and(|rest| {
+        let parts: Vec<&[u8]> = rest.split(|byte| *byte == b'-').collect();
+        matches!(parts.len(), 2 | 3) && parts.into_iter().all(is_number)
+    })
 }
 
 pub(super) fn not_followed(error: io::Error) -> io::Error {
@@ -100,10 +104,12 @@ mod tests {
     #[test]
     fn only_our_own_names_are_leftovers() {
         assert!(is_working(&working_name(7)));
-        for theirs in
-            [&b".coffer-restoring-1"[..], b".coffer-restoring-9-9", b".coffer-restoring-a.txt", b".coffer"]
-        {
-            assert!(!is_working(theirs));
+        assert!(is_working(&[&working_name(7)[..], b"-0"].concat()));
+        for theirs in [".coffer-restoring-1", ".coffer-restoring-9-9", ".coffer-restoring-a.txt", ".coffer"] {
+            assert!(!is_working(theirs.as_bytes()));
+        }
+        for theirs in ["", "1", "1-", "1-2-", "1-2-3-4", "1-a", "folder"] {
+            assert!(!is_working(&[WORKING, theirs.as_bytes()].concat()), "{theirs}");
         }
     }
 

@@ -28,7 +28,9 @@ use coffer_format::wire::{Message, ReplaceRule};
 use coffer_format::{ConfigId, PointSeq};
 
 use crate::wire::{Wire, WireError, comes_unasked};
+pub(crate) use directories::BEGUN;
 pub use existing::Existing;
+pub(crate) use folders::is_working;
 use place::Drives;
 pub use specials::Specials;
 pub use waiting::WaitingFiles;

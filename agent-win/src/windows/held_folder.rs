@@ -222,6 +222,13 @@ impl HeldFolder {
     }
 }
 
+/// Whether a restore (or anybody else) has a file or folder open: nobody else opens one that it's at work on.
+pub(crate) fn is_at_work(path: &Path) -> bool {
+    let mut options = OpenOptions::new();
+    options.read(true).share_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
+    options.open(path).is_err_and(|error| is_locked(&error))
+}
+
 fn hold(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .access_mode(FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES)

@@ -70,7 +70,7 @@ pub(crate) use failure::{POWERFUL_USER, is_gone, is_locked};
 pub(crate) use file::{HAS_STREAMS, SourceFile};
 pub(crate) use firewall::let_answers_in;
 pub(crate) use held_entry::{HeldEntry, sync_all};
-pub(crate) use held_folder::HeldFolder;
+pub(crate) use held_folder::{HeldFolder, is_at_work};
 pub use hive_put_back::{Staged, hives_here};
 pub(crate) use hives::save_hives;
 pub(crate) use listed::listed_files;
