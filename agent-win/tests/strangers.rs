@@ -264,6 +264,54 @@ fn memory_that_is_made_anew_is_captured_as_it_is() {
     });
 }
 
+/// What's asked for by name is captured whatever it lies on, and nothing besides it that nobody asked for.
+#[test]
+fn what_is_included_below_the_top_of_what_is_no_disk_is_captured() {
+    in_own_mounts("what_is_included_below_the_top_of_what_is_no_disk_is_captured", || {
+        let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        for (includes, has_rest, is_told) in [
+            (vec!["there/memory/sub/deep"], false, false),
+            (vec!["there", "there/memory/sub/deep"], false, true),
+            (vec!["there/memory", "there/memory/sub/deep"], true, false),
+        ] {
+            println!("{includes:?}");
+            let mut bench = Bench::new();
+            bench.only_includes = includes.iter().map(|name| (*name).to_owned()).collect();
+            let at = bench.path("there/memory");
+            fs::create_dir_all(&at).unwrap();
+            bench.write("there/x", "x");
+            Volume::memory().mount(&at);
+            for name in ["rest", "sub/rest", "sub/deep/0"] {
+                bench.write(&format!("there/memory/{name}"), name);
+            }
+            let check = |point: &Closed, files: u32| {
+                match is_told {
+                    true => drop(assert_told(point, &at, "only what is included by its name is captured")),
+                    false => assert_eq!(point.report, []),
+                }
+                let state = bench.state();
+                let has = |name: &str| state.find(&at.join(name)).is_some();
+                assert!((0..files).all(|number| has(&format!("sub/deep/{number}"))));
+                assert_eq!((has("rest"), has("sub/rest")), (has_rest, has_rest));
+            };
+            check(&closed(bench.capture()), 1);
+            for number in 1..3 {
+                bench.write(&format!("there/memory/sub/deep/{number}"), "new");
+                bench.write("there/memory/sub/rest", format!("{number}"));
+                let mut target = Target::nothing();
+                target.notice(path(&at.join("sub/deep")), number.to_string().into_bytes());
+                target.notice(path(&at.join("sub")), b"rest".to_vec());
+                target.notice(path(&at), b"rest".to_vec());
+                check(&closed(bench.try_capture(None, target).unwrap()), number + 1);
+            }
+            unmount(&at);
+            let point = closed(bench.capture());
+            assert!(point.report.iter().any(|line| line.what.contains("has been missing")), "{point:?}");
+            assert!(bench.state().find(&at.join("sub/deep/2")).is_some(), "the point keeps it");
+        }
+    });
+}
+
 /// Only what has holes can be so large.
 #[test]
 fn a_file_that_is_larger_than_a_version_can_be_is_named_and_all_else_is_captured() {

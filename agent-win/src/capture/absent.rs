@@ -213,7 +213,7 @@ impl Pass<'_> {
         if remembered.contains(path) {
             return self.remember_identity(path, directory);
         }
-        if self.scope.is_included(path) || !directory.is_pseudo().unwrap_or(true) {
+        if self.scope.leads_over(path) || !directory.is_pseudo().unwrap_or(true) {
             self.absent.remembered.insert(path.to_vec());
             self.reading.outlet.note(JournalChange::Mounted { path: path.to_vec() })?;
             self.remember_identity(path, directory)?;

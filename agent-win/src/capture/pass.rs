@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coffer_format::NodeId;
+use coffer_format::entry::RemarkKind;
 use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
@@ -24,11 +25,11 @@ use super::seen::SeenFolders;
 use super::streams::{Host, StreamNames, is_stream};
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
-use crate::config::Scope;
+use crate::config::{Scope, Verdict};
 use crate::journal::Remarked;
 use crate::path::{ends, folded};
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone, stat_path};
-use crate::scan::{Listing, Names, Pending, Walk};
+use crate::scan::{Asked, Listing, Names, Pending, Walk, asked_of};
 use crate::watch::Watch;
 
 const SCAN_THREADS: usize = 3;
@@ -287,13 +288,13 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// The top of what is mounted over a path and is no disk, unless it was asked for by name. It's met as it is from its parent: nothing
+    /// The top of what is mounted over a path and is no disk, unless the path was asked for by a name in there. It's met as it is from its parent: nothing
     /// in it is looked at.
     fn no_disk_over(&self, path: &[u8]) -> Option<Vec<u8>> {
         let is_no_disk = |over: &&[u8]| {
             let top = || self.reading.view.directory(over).and_then(|top| top.is_pseudo());
             // What can't be opened is told of when it's listed.
-            self.mounts().has_volume(over) && !self.scope.leads_over(over) && top().unwrap_or(false)
+            self.mounts().has_volume(over) && !self.scope.asks_in(over, path) && top().unwrap_or(false)
         };
         ends(path).map(|end| &path[..end]).find(is_no_disk).map(<[u8]>::to_vec)
     }
@@ -397,6 +398,9 @@ impl<'a> Pass<'a> {
         self.take_circles_back(&here, &mut known)?;
         self.recall_mounts(&here, &known, &entries)?;
         let present = entries.iter().filter_map(|entry| Some(entry.stat.as_ref().ok()?.inode)).collect();
+        if self.is_captured_in_part(&here) {
+            known.retain(|name, _| self.scope.leads_over(&here.child(name)));
+        }
         let in_any_case: HashSet<Vec<u8>> = match IS_CASE_SENSITIVE {
             true => HashSet::new(),
             false => entries.iter().map(|entry| folded(&entry.name).into_owned()).collect(),
@@ -425,6 +429,25 @@ impl<'a> Pass<'a> {
         }
         self.read_all(groups.single)?;
         self.link_sent()
+    }
+
+    /// Whether it's no disk, and only what's included by its name in there is captured though all of it was asked for; that's said.
+    fn is_captured_in_part(&mut self, here: &Here<'_>) -> bool {
+        let (path, scope) = (here.path, self.scope.clone());
+        let is_asked = || scope.is_below_include(path) && scope.verdict(path) == Verdict::Within;
+        if !scope.leads_over(path) || !is_asked() || !here.directory.is_pseudo().unwrap_or(false) {
+            return false;
+        }
+        let view = &self.reading.view;
+        let is_in_part =
+            asked_of(&scope, path, here.directory, |path| stat_path(&view.at(path))) == Asked::Way;
+        if is_in_part && self.mounts().has_volume(path) {
+            self.lacks = true;
+            let what = "is no disk (tmpfs or alike), and of what is in there only what is included by its name is captured; include all of it by \
+                        name, or exclude it";
+            self.reading.report.add(RemarkKind::Unread, path, what);
+        }
+        is_in_part
     }
 
     /// Whether a folder is there, and is gone for whoever opens it.

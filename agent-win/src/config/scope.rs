@@ -225,6 +225,12 @@ impl Scope {
         self.includes().any(|include| within(include, path).is_some())
     }
 
+    /// Whether a path is asked for by a name that lies in a folder, or is that: it's below what's included there, or on the way to it.
+    pub(crate) fn asks_in(&self, folder: &[u8], path: &[u8]) -> bool {
+        let is_asked = |include: &[u8]| within(path, include).or(within(include, path)).is_some();
+        self.includes().any(|include| within(include, folder).is_some() && is_asked(include))
+    }
+
     /// Whether a path is asked for by its own name.
     pub(crate) fn is_included(&self, path: &[u8]) -> bool {
         self.includes().any(|include| folded(include) == folded(path))

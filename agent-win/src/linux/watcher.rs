@@ -13,9 +13,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
-use super::Directory;
 use super::mounts::{Mounts, TABLE};
+use super::{Directory, stat_path};
 use crate::config::{Scope, Verdict};
+use crate::path::as_path;
+use crate::scan::{Asked, asked_of};
 use crate::watch::Noticed;
 use coffer_format::node::NodeKind;
 
@@ -141,10 +143,12 @@ impl DirectoryWatcher {
     fn add_tree(&mut self, scope: &Scope, path: Vec<u8>) -> Result<(), WatchError> {
         let mut pending = vec![path];
         while let Some(path) = pending.pop() {
-            let Some(directory) = self.add(&path)? else { continue };
+            let Some((directory, asked)) = self.add(scope, &path)? else { continue };
+            let is_wanted = |path: &[u8]| {
+                scope.verdict(path) != Verdict::Outside && (asked == Asked::All || scope.leads_over(path))
+            };
             // Deepest first would hold fewer paths; a directory's own subdirectories are few enough.
-            let entries = match directory.list(|name| scope.verdict(&joined(&path, name)) != Verdict::Outside)
-            {
+            let entries = match directory.list(|name| is_wanted(&joined(&path, name))) {
                 Ok(entries) => entries,
                 Err(error) => {
                     tracing::debug!(%error, "a directory can't be watched");
@@ -159,17 +163,22 @@ impl DirectoryWatcher {
         Ok(())
     }
 
-    /// `None` where the directory is gone, unreadable or of a pseudo file system: nothing to watch there.
-    fn add(&mut self, path: &[u8]) -> Result<Option<Directory>, WatchError> {
+    /// `None` where the directory is gone, unreadable or of a pseudo file system that nobody asks for: nothing to watch there.
+    fn add(&mut self, scope: &Scope, path: &[u8]) -> Result<Option<(Directory, Asked)>, WatchError> {
         let Ok(directory) = Directory::open_path(path) else { return Ok(None) };
-        if directory.is_pseudo().unwrap_or(true) {
+        let asked = match directory.is_pseudo() {
+            Ok(false) => Asked::All,
+            Ok(true) => asked_of(scope, path, &directory, |path| stat_path(&as_path(path))),
+            Err(_) => Asked::Nothing,
+        };
+        if asked == Asked::Nothing {
             return Ok(None);
         }
         let place: &[u8] = if path.is_empty() { b"/" } else { path };
         match self.inotify.add_watch(OsStr::from_bytes(place), EVENTS) {
             Ok(wd) => {
                 self.paths.insert(wd, path.to_vec());
-                Ok(Some(directory))
+                Ok(Some((directory, asked)))
             }
             Err(Errno::ENOSPC) => Err(WatchError::OutOfWatches { watched: self.paths.len() }),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => Ok(None),
@@ -240,6 +249,31 @@ mod tests {
             assert!(!told.contains(&Noticed::Arrived(path(&other))), "{told:?}");
             unmount(&other);
         });
+    }
+
+    #[test]
+    fn what_is_included_in_memory_is_watched_and_nothing_else_there() {
+        in_own_mounts(
+            "linux::watcher::tests::what_is_included_in_memory_is_watched_and_nothing_else_there",
+            || {
+                let dir = tempfile::tempdir().unwrap();
+                let at = dir.path().join("data/memory");
+                fs::create_dir_all(&at).unwrap();
+                Volume::memory().mount(&at);
+                fs::create_dir_all(at.join("sub/deep/below")).unwrap();
+                fs::create_dir_all(at.join("rest")).unwrap();
+                let includes = [dir.path().join("data"), at.join("sub/deep")];
+                let config = BackupConfig::parse(&format!("include = {includes:?}")).unwrap();
+                let scope = Scope::new(&config, &[]).unwrap();
+                let mut watcher = DirectoryWatcher::start(&scope).unwrap();
+                fs::write(at.join("rest/file"), "").unwrap();
+                fs::write(at.join("sub/deep/below/file"), "").unwrap();
+                let told = watcher.wait(&scope, Duration::from_secs(20)).unwrap();
+                let directory = crate::platform::path_bytes(&at.join("sub/deep/below"));
+                assert_eq!(told[0], Noticed::Name { directory, name: b"file".to_vec() });
+                unmount(&at);
+            },
+        );
     }
 
     #[test]

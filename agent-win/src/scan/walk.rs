@@ -13,8 +13,8 @@ use coffer_format::NodeId;
 
 use crate::clock::now_ns;
 use crate::config::{Priority, Scope, Verdict};
-use crate::platform::Directory;
-use crate::scan::{ListedEntry, Stat};
+use crate::platform::{Directory, stat_path};
+use crate::scan::{Asked, ListedEntry, Stat, asked_of};
 use crate::standstill::View;
 
 const LISTINGS_MAX: usize = 16;
@@ -184,7 +184,13 @@ impl Shared {
             Some((parent, name)) if !self.view.is_root(&pending.path) => parent.open_child(name)?,
             _ => self.view.directory(&pending.path)?,
         };
-        if pending.is_mount && directory.is_pseudo()? {
+        let asked = match pending.is_mount || self.scope.leads_over(&pending.path) {
+            true if directory.is_pseudo()? => {
+                asked_of(&self.scope, &pending.path, &directory, |path| stat_path(&self.view.at(path)))
+            }
+            _ => Asked::All,
+        };
+        if asked == Asked::Nothing {
             // Below the root there are always some; below what else is included, somebody may count on it.
             return match self.scope.is_below_include(&pending.path) {
                 true => Err(io::Error::new(io::ErrorKind::Unsupported, IN_MEMORY)),
@@ -202,7 +208,11 @@ impl Shared {
             path.extend_from_slice(name);
             is_so(&path)
         };
-        let wanted = |name: &[u8]| of(name, &|path| self.scope.verdict(path) != Verdict::Outside);
+        let is_wanted = |path: &[u8]| {
+            self.scope.verdict(path) != Verdict::Outside
+                && (asked == Asked::All || self.scope.leads_over(path))
+        };
+        let wanted = |name: &[u8]| of(name, &is_wanted);
         let mut entries = match &pending.names {
             Names::All | Names::Here => directory.list(wanted)?,
             Names::These(names) => {
