@@ -6,7 +6,7 @@ mod restore_site;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
 
 use restore_site::fill;
@@ -118,6 +118,94 @@ fn something_included_that_holds_no_file_is_told() {
     fs::write(at("emptied/file"), "back").unwrap();
     assert!(site.capture().status.success());
     assert_eq!(site.status()["sentences"], serde_json::json!([]));
+}
+
+fn include(site: &Site, names: &[&str]) {
+    let includes: Vec<String> = names.iter().map(|name| format!("{:?}", site.data().join(name))).collect();
+    let toml = format!("include = [{}]\nwhen = \"manual\"\n", includes.join(", "));
+    fs::write(site.path("files.toml"), toml).unwrap();
+    site.coffer(&["config", "set", "alpha", "files", site.path("files.toml").to_str().unwrap()]);
+}
+
+/// One that's named doesn't stand for the others.
+#[test]
+fn each_included_folder_that_holds_no_file_is_told() {
+    let site = Site::start_with("[tape]\nenabled = false\n");
+    for folder in ["a", "b", "c", "d", "never", "nor"] {
+        fs::create_dir(site.data().join(folder)).unwrap();
+        if folder.len() == 1 {
+            fs::write(site.data().join(folder).join("file"), folder).unwrap();
+        }
+    }
+    include(&site, &["b", "a", "never", "c", "nor", "d"]);
+    assert!(site.capture().status.success());
+    let notes = site.status()["notes"].to_string();
+    assert!(notes.contains("/never and ") && notes.contains("/nor: each is empty"), "{notes}");
+
+    fs::remove_file(site.data().join("b/file")).unwrap();
+    assert!(site.capture().status.success());
+    for folder in ["a", "c"] {
+        fs::remove_file(site.data().join(folder).join("file")).unwrap();
+    }
+    assert!(site.capture().status.success());
+    let status = site.status();
+    let said = status["sentences"].as_array().unwrap();
+    assert_eq!(said.len(), 2, "{status}");
+    let said = status["sentences"].to_string();
+    assert!(said.contains("/a and ") && said.contains("/c, and restore point 2, made"), "{said}");
+    assert!(said.contains("/b, and restore point 1, made"), "{said}");
+}
+
+#[test]
+fn a_file_in_the_place_of_an_included_folder_is_told_and_the_other_way_round() {
+    let site = Site::start_with("[tape]\nenabled = false\n");
+    let docs = site.data().join("docs");
+    let make_folder = || {
+        fs::create_dir(&docs).unwrap();
+        fs::write(docs.join("thesis"), "all of it").unwrap();
+    };
+    make_folder();
+    fs::write(site.data().join("single"), "one").unwrap();
+    include(&site, &["docs", "single"]);
+    let said = || {
+        assert!(site.capture().status.success());
+        site.status()["sentences"].to_string()
+    };
+    assert_eq!(said(), "[]");
+    fs::remove_dir_all(&docs).unwrap();
+    fs::write(&docs, "oops").unwrap();
+    let told = said();
+    assert!(told.contains("/docs is a file, and in restore point 1, made"), "{told}");
+
+    fs::remove_file(&docs).unwrap();
+    make_folder();
+    assert_eq!(said(), "[]", "it was put back");
+    fs::remove_file(site.data().join("single")).unwrap();
+    fs::create_dir(site.data().join("single")).unwrap();
+    fs::write(site.data().join("single/other"), "two").unwrap();
+    let told = said();
+    assert!(told.contains("/single is a folder, and in restore point 3, made"), "{told}");
+}
+
+/// What a link in its place leads to is in the point: nothing is lost.
+#[test]
+fn an_included_folder_that_was_moved_with_a_link_in_its_place_is_not_missed() {
+    let site = Site::start_with("[tape]\nenabled = false\n");
+    let (docs, away) = (site.data().join("docs"), site.data().join("more/away"));
+    fs::create_dir_all(&docs).unwrap();
+    fs::create_dir_all(away.parent().unwrap()).unwrap();
+    fs::write(docs.join("thesis"), "all of it").unwrap();
+    fs::write(site.data().join("more/file"), "more").unwrap();
+    include(&site, &["docs", "more"]);
+    assert!(site.capture().status.success());
+    fs::rename(&docs, &away).unwrap();
+    symlink("more/away", &docs).unwrap();
+    assert!(site.capture().status.success());
+    assert_eq!(site.status()["sentences"], serde_json::json!([]));
+    fs::remove_file(away.join("thesis")).unwrap();
+    assert!(site.capture().status.success());
+    let said = site.status()["sentences"].to_string();
+    assert!(said.contains("/docs, and restore point 2, made"), "{said}");
 }
 
 /// Two copies of one box give the same numbers to other points.

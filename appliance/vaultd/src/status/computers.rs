@@ -49,7 +49,7 @@ pub struct ConfigStatus {
     /// What the newest point lacks.
     pub lacking: Option<String>,
     /// That the newest point holds far less than others of the last days.
-    pub fewer: Option<String>,
+    pub fewer: Vec<String>,
     /// That it holds no file of something that's included.
     pub empty: Option<String>,
 }
@@ -107,7 +107,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 at_risk_ms,
                 failure,
                 lacking: why,
-                fewer: compared.sentence,
+                fewer: compared.sentences,
                 empty: compared.note,
             });
         }
@@ -200,9 +200,7 @@ pub(super) fn sentences(computer: &ComputerStatus, status: &Status, told: &mut V
         if let Some(why) = &config.lacking {
             told.push(format!("{name}: {}: {why}.", config.name));
         }
-        if let Some(fewer) = &config.fewer {
-            told.push(format!("{name}: {}: {fewer}.", config.name));
-        }
+        told.extend(config.fewer.iter().map(|fewer| format!("{name}: {}: {fewer}.", config.name)));
         told.extend(age(computer, config, waits(config, status)));
     }
 }
@@ -278,7 +276,7 @@ mod tests {
             at_risk_ms: Some(10 * STALE_MS),
             failure: None,
             lacking: None,
-            fewer: None,
+            fewer: Vec::new(),
             empty: None,
         };
         ComputerStatus {

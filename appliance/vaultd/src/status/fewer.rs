@@ -1,14 +1,14 @@
-//! Restore points that hold far less than others did a short time ago, or of something that's included nothing at all: somebody should
-//! have meant that.
+//! Restore points that hold far less than others did a short time ago, or of something that's included nothing at all or a file in a
+//! folder's place: somebody should have meant that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coffer_agent::config::BackupConfig;
 use coffer_format::{ConfigId, PointSeq};
 use coffer_vault::browse::Point;
-use coffer_vault::extent::Extent;
+use coffer_vault::extent::{Extent, Held};
 use coffer_vault::{Reading, VaultError};
 
 use crate::units;
@@ -20,6 +20,8 @@ const FILES_MIN: u64 = 10;
 const BYTES_MIN: u64 = 64 << 20;
 /// Points are looked through again only after so many times as long as that took: a large vault has better things to do.
 const REST: u32 = 20;
+/// Most of what's included that one sentence names.
+const NAMED_MAX: usize = 20;
 
 /// What was found for each configuration.
 #[derive(Default)]
@@ -37,7 +39,7 @@ struct Found {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
     /// That the newest point holds far less than another of the last days did.
-    pub(super) sentence: Option<String>,
+    pub(super) sentences: Vec<String>,
     /// That it holds no file of something that's included, and none of the last days did.
     pub(super) note: Option<String>,
 }
@@ -61,11 +63,13 @@ impl Fewer {
         let compared: Vec<_> =
             points.iter().take_while(|point| point.closed_ms + COMPARED_MS >= newest.closed_ms).collect();
         let numbers: Vec<_> = compared.iter().map(|point| PointSeq(point.point)).collect();
-        let emptied = emptied(reading, config, &includes(toml), &compared)?;
+        let mut told = emptied(reading, config, &includes(toml), &compared)?;
         let extents = reading.extents(config, &numbers)?;
         let of = |point: &Point| extents.get(&PointSeq(point.point)).copied().unwrap_or_default();
         let compared: Vec<_> = compared.into_iter().map(|point| (point, of(point))).collect();
-        let told = Told { sentence: emptied.sentence.or_else(|| say(&compared)), note: emptied.note };
+        if told.sentences.is_empty() {
+            told.sentences.extend(say(&compared));
+        }
         let found = Found {
             newest: PointSeq(newest.point),
             ended: Instant::now(),
@@ -87,54 +91,113 @@ fn includes(toml: &str) -> Vec<String> {
     included.into_iter().map(as_kept).collect()
 }
 
-/// Of what's included the newest point holds no file.
+/// Of what's included the newest point holds no file, or has a file in a folder's place, or a folder in a file's.
 fn emptied(
     reading: &Reading,
     config: ConfigId,
     includes: &[String],
     points: &[&Point],
 ) -> Result<Told, VaultError> {
-    let mut told = Told::default();
-    let Some((newest, before)) = points.split_first() else { return Ok(told) };
-    let holds =
-        |point: &Point, path: &str| reading.holds_file_at(config, PointSeq(point.point), path.as_bytes());
+    let Some((newest, before)) = points.split_first() else { return Ok(Told::default()) };
+    let held = |point: &Point, path: &str| reading.held_at(config, PointSeq(point.point), path.as_bytes());
+    let (mut lost, mut never, mut others) = (BTreeMap::<usize, Vec<String>>::new(), Vec::new(), Vec::new());
     for include in includes {
-        if holds(newest, include)? != Some(false) {
-            continue;
-        }
-        let mut had = None;
-        for point in before {
-            if holds(point, include)? == Some(true) {
-                had = Some(point);
-                break;
+        let now = held(newest, include)?;
+        match now {
+            Held::Nothing => {}
+            Held::File | Held::Folder { is_empty: false } => {
+                others.extend(another_kind(reading, config, include, (newest, now), before)?);
             }
-        }
-        let plain: String =
-            include.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect();
-        match had {
-            Some(point) => {
-                told.sentence.get_or_insert_with(|| {
-                    format!(
-                        "restore point {} holds no file of {plain}, and restore point {}, made {} before it, did. If nobody meant that, restore \
-                         them from point {}; this is said for a week",
-                        newest.point,
-                        point.point,
-                        units::hours(newest.closed_ms.saturating_sub(point.closed_ms)),
-                        point.point
-                    )
-                });
-            }
-            None => {
-                told.note.get_or_insert_with(|| {
-                    format!(
-                        "restore point {} holds no file of {plain}: it's empty, or all of it is left out",
-                        newest.point
-                    )
-                });
+            Held::Folder { is_empty: true } | Held::Other => {
+                let mut had = None;
+                for (number, point) in before.iter().enumerate() {
+                    if held(point, include)?.has_file() {
+                        had = Some(number);
+                        break;
+                    }
+                }
+                had.map_or(&mut never, |number| lost.entry(number).or_default()).push(plain(include));
             }
         }
     }
-    Ok(told)
+    let sentence = |(number, includes): (usize, Vec<String>)| {
+        let point = before[number];
+        format!(
+            "restore point {} holds no file of {}, and {}, did. If nobody meant that, restore them from point {}; this is said for a week",
+            newest.point,
+            all_of(&includes),
+            earlier(point, newest),
+            point.point
+        )
+    };
+    let sentences = lost.into_iter().map(sentence).chain(others).collect();
+    let each = if never.len() == 1 { "it's empty" } else { "each is empty" };
+    let note = (!never.is_empty()).then(|| {
+        let includes = all_of(&never);
+        format!(
+            "restore point {} holds no file of {includes}: {each}, or all of it is left out",
+            newest.point
+        )
+    });
+    Ok(Told { sentences, note })
+}
+
+/// That a file is in the place of what was a folder with files, or a folder in a file's. Not where it was the other way round before that
+/// again: then somebody has put it back.
+fn another_kind(
+    reading: &Reading,
+    config: ConfigId,
+    include: &str,
+    (newest, now): (&Point, Held),
+    before: &[&Point],
+) -> Result<Option<String>, VaultError> {
+    let kind = |point: &Point| reading.kind_at(config, PointSeq(point.point), include.as_bytes());
+    let kind_now = kind(newest)?;
+    let mut other: Option<&Point> = None;
+    for point in before {
+        let kind_then = kind(point)?;
+        if kind_then.is_none() || kind_then == kind_now {
+            if other.is_some() && kind_then.is_some() {
+                return Ok(None);
+            }
+            continue;
+        }
+        let then = reading.held_at(config, PointSeq(point.point), include.as_bytes())?;
+        if then.has_file() && then != now {
+            other.get_or_insert(point);
+        }
+    }
+    let Some(point) = other else { return Ok(None) };
+    let (is, was) =
+        if now == Held::File { ("a file", "a folder with files") } else { ("a folder", "a file") };
+    Ok(Some(format!(
+        "in restore point {} {} is {is}, and in {}, it was {was}. If nobody meant that, restore it from point {}; this is said for a week",
+        newest.point,
+        plain(include),
+        earlier(point, newest),
+        point.point
+    )))
+}
+
+fn earlier(point: &Point, newest: &Point) -> String {
+    let before = units::hours(newest.closed_ms.saturating_sub(point.closed_ms));
+    format!("restore point {}, made {before} before it", point.point)
+}
+
+fn plain(include: &str) -> String {
+    include.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
+}
+
+/// All of them, or the first and how many more there are.
+fn all_of(includes: &[String]) -> String {
+    match includes {
+        [one] => one.clone(),
+        [first @ .., last] if first.len() < NAMED_MAX => format!("{} and {last}", first.join(", ")),
+        all => {
+            let (first, more) = all.split_at(NAMED_MAX.min(all.len()));
+            format!("{} and {} others", first.join(", "), more.len())
+        }
+    }
 }
 
 /// Compares the first point with the one that held most, to be put after the names of computer and configuration.
