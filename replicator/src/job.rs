@@ -147,7 +147,10 @@ impl WanJob {
                 // What HQ has is known while it says so, and no longer.
                 status.behind_bytes = None;
             });
-            let wait = backoff.next_wait();
+            let wait = match error.is_refused() && !error.is_refusal() {
+                true => backoff.next_wait().min(patience.refused_most),
+                false => backoff.next_wait(),
+            };
             tracing::warn!(error = %sentence, retry_after_ms = wait.as_millis() as u64, "the connection to HQ ended");
             self.set_connected(false, Some(sentence));
             // A connection on which HQ took nothing doesn't make it any less away.

@@ -29,6 +29,8 @@ pub struct Patience {
     /// First wait before connecting again, and the longest.
     pub reconnect_first: Duration,
     pub reconnect_most: Duration,
+    /// The longest where HQ answers, and can't take anything just now.
+    pub refused_most: Duration,
     /// How often an idle job looks for new segments.
     pub idle: Duration,
     /// How often HQ is asked how far it's whole, at most.
@@ -43,6 +45,7 @@ impl Default for Patience {
             stall: Duration::from_secs(90),
             reconnect_first: Duration::from_secs(2),
             reconnect_most: Duration::from_secs(300),
+            refused_most: Duration::from_secs(60),
             idle: Duration::from_secs(2),
             ask_whole: Duration::from_secs(60),
             away: Duration::from_secs(600),

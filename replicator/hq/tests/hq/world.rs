@@ -125,6 +125,7 @@ pub(crate) fn quick() -> Patience {
         stall: Duration::from_millis(400),
         reconnect_first: Duration::from_millis(5),
         reconnect_most: Duration::from_millis(20),
+        refused_most: Duration::from_millis(20),
         idle: Duration::from_millis(20),
         ask_whole: Duration::from_millis(20),
         away: LONG,
