@@ -5,6 +5,7 @@
 //! that the open file holds is written to a new file of that name, and the vault goes on with that one.
 
 use std::collections::BTreeSet;
+use std::io::Error;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,6 +71,10 @@ pub(crate) fn make_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
     let what = match disk.look_up(path) {
         Ok(Named::File(_)) => "a file",
         Ok(Named::Other(what @ ("a pipe" | "a socket" | "a device"))) => what,
+        Ok(Named::Other("a link")) => {
+            let why = "a link lies in its place, and leads to no folder: mount the disk that it's for, or remove it";
+            return Err(VaultError::io("create", path)(Error::other(why)));
+        }
         _ => return Err(VaultError::io("create", path)(error)),
     };
     move_aside(disk, path, what)?;

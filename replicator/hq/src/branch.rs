@@ -33,6 +33,8 @@ pub(crate) struct Branch {
     no_room_for: Mutex<Option<(SegmentId, u64)>>,
     /// When a box was last refused that isn't the one that is enrolled as this branch; 0: never since HQ was started.
     refused_ms: AtomicU64,
+    /// Why its mirror couldn't be opened or made, since it last could.
+    trouble: Mutex<Option<String>>,
     /// Links over which its box has said whose segments it sends.
     links: AtomicUsize,
     /// A box takes it over, and hasn't said since whose segments it sends.
@@ -77,6 +79,7 @@ impl Branch {
             refreshed: Mutex::new(Instant::now()),
             no_room_for: Mutex::default(),
             refused_ms: AtomicU64::new(0),
+            trouble: Mutex::default(),
             links: AtomicUsize::new(0),
             is_taken_over: AtomicBool::new(false),
             damaged: watch::Sender::new(0),
@@ -143,12 +146,25 @@ impl Branch {
     }
 
     fn open(&self, first: Option<&SegmentHeader>) -> Result<Option<Arc<Mirror>>> {
-        let (mirror, is_another) = self.mirror.open(first)?;
+        let opened = self.mirror.open(first);
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match &opened {
+            Ok((Some(_), _)) => *trouble = None,
+            Ok((None, _)) => {}
+            Err(error) => *trouble = Some(error.refusal().sentence),
+        }
+        drop(trouble);
+        let (mirror, is_another) = opened?;
         if is_another {
             // What was told of the one before may be less than what is here.
             self.damaged.send_modify(|count| *count += 1);
         }
         Ok(mirror)
+    }
+
+    /// Why nothing of it can be taken in or read, where nothing of it is open.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether HQ's disk takes no writes, and isn't full either.

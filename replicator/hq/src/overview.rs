@@ -26,10 +26,16 @@ pub(crate) fn overview(branches: &Branches) -> Result<Value> {
 fn describe(branch: &Branch, now: u64) -> Result<Value> {
     let whole = branch.whole()?;
     let Some(mirror) = branch.mirror()? else {
-        let sentence = format!(
-            "Branch {}: nothing has arrived at HQ yet. Check that the box is on and its line is up.",
-            branch.name
-        );
+        let sentence = match branch.trouble() {
+            Some(why) => format!(
+                "Branch {}: nothing of it can be taken in, and the box tries it again by itself: {why}.",
+                branch.name
+            ),
+            None => format!(
+                "Branch {}: nothing has arrived at HQ yet. Check that the box is on and its line is up.",
+                branch.name
+            ),
+        };
         return Ok(json!({ "branch": branch.name, "sentence": sentence, "configurations": [] }));
     };
     let known = mirror.reading().configurations()?;

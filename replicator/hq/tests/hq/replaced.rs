@@ -325,3 +325,30 @@ async fn what_lies_in_the_place_of_a_branchs_small_files_is_moved_aside_at_a_sta
         }
     }
 }
+
+/// A link leads to a disk that may be away: it's left alone, both sides say it, and the box goes on once it's gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_leads_nowhere_is_said_and_costs_nothing_once_it_is_gone() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let folder = world.hq_dir().join("branches/leeds");
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/nowhere/x", &folder).unwrap();
+    let point = branch.back_up(Stream::Bulk, &[("one", noise(1, 30_000))]);
+    let running = Running::start(branch.vault.clone(), settings(world.address, &enrolled.identity, "leeds"));
+    let status = running.until(|status| status.not_taken.is_some()).await;
+    let why = status.not_taken.unwrap().why;
+    assert!(why.contains("a link lies in its place"), "{why}");
+    let mut operator = world.operator("anna").await;
+    let branches = ask(&mut operator, json!({ "hq": "branches" })).await;
+    let said = branches[0]["sentence"].as_str().unwrap();
+    assert!(
+        said.contains("nothing of it can be taken in") && said.contains("a link lies in its place"),
+        "{said}"
+    );
+    fs::remove_file(&folder).unwrap();
+    let status = running.until_whole(1, point).await;
+    assert_eq!(status.not_taken, None);
+    running.stop().await;
+}
