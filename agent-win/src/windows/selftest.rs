@@ -116,8 +116,8 @@ fn watched(folder: &Path) -> Tried {
     must(wait(&watched, PATIENCE)?.is_some(), format!("no event came within {} s", PATIENCE.as_secs()))?;
     let told = watched[0].take()?;
     let Told::Records(records) = told else { return Err(TrialError::Wrong(format!("told {told:?}"))) };
-    let paths = changes::paths(&records).unwrap_or_default();
-    must(paths.iter().any(|path| path == b"noticed"), "the event is about something else")?;
+    let changes = changes::changes(&records).unwrap_or_default();
+    must(changes.iter().any(|change| change.path == b"noticed"), "the event is about something else")?;
     Ok(String::new())
 }
 
