@@ -84,22 +84,36 @@ fn a_point_without_any_file_is_no_success() {
     assert_eq!(site.capture().status.code(), Some(3));
 }
 
+/// An agent that finds no room for what it remembers of its configuration: on a disk of its own, which nobody else sees.
+fn agent_without_room(site: &Site, verb: &str) -> Command {
+    let script = "mount -t tmpfs -o nr_inodes=1 tmpfs \"$0\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(site.path("agent/config-1"));
+    command
+        .arg(support::program("coffer-agent").get_program())
+        .arg(verb)
+        .arg("--state")
+        .arg(site.path("agent"));
+    command.args(["--server", &site.server]);
+    command
+}
+
 #[test]
 fn an_agent_whose_captures_fail_says_why_on_the_box() {
     let site = Site::start();
     fill(&site, 10, 1);
     capture(&site);
-    let journal = site.path("agent/config-1");
-    // A file where a folder must be: nothing that the agent does gets over it.
-    fs::remove_dir_all(&journal).unwrap();
-    fs::write(&journal, "in the way").unwrap();
     site.configure(&format!("include = [{:?}]\nwhen = \"every 1 minutes\"\n", site.data()));
-    let agent = site.start_agent();
+    let agent = support::Running::start_logged(&mut agent_without_room(&site, "run"), &site.agent_log());
     let config = || site.status()["computers"][0]["configurations"][0].clone();
     site.wait_until("the box shows the failure", || config()["state"] == "failing");
     let told = site.coffer(&["status"]);
     assert!(told.contains("can't be captured"), "{told}");
-    fs::remove_file(&journal).unwrap();
+    let mut room = Command::new("nsenter");
+    room.arg(format!("--mount=/proc/{}/ns/mnt", agent.id())).args(["umount", "--lazy"]);
+    support::succeed(room.arg(site.path("agent/config-1")));
     site.wait_until("the failure is over", || config()["state"] == "protected");
     agent.kill();
 }
@@ -109,16 +123,12 @@ fn one_capture_by_command_that_fails_is_told_on_the_box_too() {
     let site = Site::start();
     fill(&site, 10, 1);
     capture(&site);
-    let journal = site.path("agent/config-1");
-    fs::remove_dir_all(&journal).unwrap();
-    fs::write(&journal, "in the way").unwrap();
-    let output = site.capture();
+    let output = agent_without_room(&site, "capture").output().unwrap();
     assert!(!output.status.success(), "{}", said(&output));
     let config = || site.status()["computers"][0]["configurations"][0].clone();
     assert_eq!(config()["state"], "failing");
     assert!(site.coffer(&["status"]).contains("can't be captured"), "{}", site.coffer(&["status"]));
     assert!(site.coffer(&["computers"]).contains("failing"), "{}", site.coffer(&["computers"]));
-    fs::remove_file(&journal).unwrap();
     capture(&site);
     assert_eq!(config()["state"], "protected");
     // A configuration that this computer can't use is none that's captured.
