@@ -234,7 +234,9 @@ mod tests {
         let larger = 2 * SIZE;
         signatures.advance(&changed(&[], &[700..701, 1999..4000]), larger, AT).unwrap();
         assert_eq!(signed(&signatures), [701]);
-        assert_eq!(signatures.zeros_end(3900..9000).unwrap(), 4000);
+        // Where the file system tells of no holes, nothing is skipped.
+        let end = signatures.zeros_end(3900..9000).unwrap();
+        assert!(end == 4000 || cfg!(windows) && end == 3900, "{end}");
 
         signatures.advance(&changed(&[300], &[]), 400 * PAGE as u64, AT).unwrap();
         signatures.advance(&changed(&[], &[400..1000, 1000..2000]), SIZE, AT).unwrap();
