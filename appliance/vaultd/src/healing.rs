@@ -8,7 +8,7 @@ use std::time::Duration;
 use coffer_format::SegmentId;
 use coffer_format::segment::Stream;
 use coffer_vault::healing::HealNeed;
-use coffer_vault::{Vault, VaultError};
+use coffer_vault::{SegmentState, Vault, VaultError};
 use tokio::time::Instant;
 
 use crate::copies;
@@ -107,6 +107,8 @@ impl Healing {
         mend(appliance, &begun);
         let still: BTreeSet<SegmentId> = reading.to_heal()?.iter().map(|need| need.segment).collect();
         appliance.vault.record_missing(&still)?;
+        let tried = due.iter().map(|need| need.segment).filter(|segment| still.contains(segment)).collect();
+        leave_behind(appliance, &tried)?;
         for need in due {
             self.tried(need.segment, still.contains(&need.segment));
         }
@@ -181,6 +183,23 @@ impl Healing {
 /// It is once HQ said how far behind it is.
 fn is_known_what_hq_has(appliance: &Appliance) -> bool {
     appliance.wan.as_ref().is_none_or(|wan| wan.status().borrow().behind_bytes.is_some())
+}
+
+/// Nothing of a segment is sent from where it's damaged on. Where HQ has nothing better for one that is written to, what comes next goes to
+/// another one, which is sent.
+fn leave_behind(appliance: &Appliance, damaged: &BTreeSet<SegmentId>) -> Result<(), VaultError> {
+    let (vault, Some(wan)) = (&appliance.vault, &appliance.wan) else { return Ok(()) };
+    if !wan.status().borrow().connected {
+        return Ok(());
+    }
+    let is_stuck = |state: &SegmentState| !state.closed && damaged.contains(&state.segment);
+    if vault.segments()?.iter().any(is_stuck) {
+        tracing::warn!(
+            "a segment that is written to is damaged and no copy heals it; what comes next goes to another one"
+        );
+        vault.roll()?;
+    }
+    Ok(())
 }
 
 /// What somebody couldn't read is looked at closely at once, so that it's known as damage and heals.

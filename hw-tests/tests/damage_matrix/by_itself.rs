@@ -87,6 +87,44 @@ fn a_trial_restore_that_fails_is_said_until_it_comes_right() {
     assert!(!told.contains("didn't give what was stored"), "{told}");
 }
 
+/// What comes after it goes to HQ all the same.
+#[test]
+fn damage_that_no_copy_heals_in_a_segment_that_is_written_to_holds_nothing_up() {
+    let fleet = Fleet::prepare();
+    let mut world = fleet.copy();
+    world.start_box().unwrap();
+    let captured = |name: &str, seed: u64| {
+        fs::write(fleet.data().join(name), crate::support::bytes(seed, 30_000)).unwrap();
+        let output = world.capture_output();
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    captured("lost", 4000);
+    // HQ is away, so it's only here.
+    let segments = world.dir.join("box/vault/segments");
+    let open = fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path());
+    let open = open.filter(|path| path.metadata().unwrap().len() > 25_000).max().unwrap();
+    flip(&open, open.metadata().unwrap().len() - 9000);
+    fs::remove_file(fleet.data().join("lost")).unwrap();
+    let verified = world.coffer(&["verify"]);
+    assert!(!verified.status.success(), "{}", said(&verified));
+    world.start_hq().unwrap();
+    let log = world.dir.join("box.log");
+    wait_until("what comes next goes elsewhere", &log, || {
+        fs::read_to_string(&log).unwrap().contains("what comes next goes to another one")
+    });
+    let output = {
+        fs::write(fleet.data().join("later"), crate::support::bytes(4001, 30_000)).unwrap();
+        world.capture_output()
+    };
+    assert!(output.status.success(), "{}", said(&output));
+    let (to, later) = (world.dir.join("from-hq"), fleet.data().join("later"));
+    wait_until("HQ gives it", &log, || {
+        let words = ["restore", "alpha/files", later.to_str().unwrap(), "--to", to.to_str().unwrap()];
+        world.desk(&words).status.success()
+    });
+    fs::remove_file(later).unwrap();
+}
+
 /// A box whose largest segment is damaged all over, after its first trial restore. One file in thirty lies elsewhere: where such a
 /// one was chosen, it begins anew.
 fn with_failed_trial(fleet: &Fleet) -> (Started<'_>, PathBuf) {
