@@ -172,6 +172,15 @@ fn settings_that_are_gone_or_say_nothing_stop_the_box_with_a_sentence() {
 }
 
 #[test]
+fn a_box_without_its_vault_says_how_to_go_on() {
+    let mut site = Site::start();
+    site.kill_box();
+    fs::rename(site.path("box/vault"), site.path("vault")).unwrap();
+    let ended = run_box(&site);
+    assert!(!ended.status.success() && said(&ended).contains("cofferd replace"), "{}", said(&ended));
+}
+
+#[test]
 fn each_key_and_identity_of_the_box_comes_back_from_its_second_copy() {
     let mut site = Site::start();
     fill(&site, 5, 1);

@@ -298,7 +298,7 @@ fn open_vault(
     let second = layout.spare(&layout.keys()).join(first.file_name().unwrap_or_default());
     let loaded = spare::load_file(&first, &second, |file| {
         let opener = Opener::Box(BoxKey(setup::read_secret(file)?));
-        Vault::check_key(&RealDisk, &layout.vault(), &opener).context("the vault can't be opened")?;
+        Vault::check_key(&RealDisk, &layout.vault(), &opener).with_context(|| unopened(layout))?;
         Ok(opener)
     })?;
     troubles.extend(loaded.mended);
@@ -309,6 +309,18 @@ fn open_vault(
         None => Vault::open(Arc::new(RealDisk), &layout.vault(), key, Arc::new(SystemClock), options),
     }
     .context("the vault can't be opened")
+}
+
+/// What's said of a vault that can't be opened.
+fn unopened(layout: &Layout) -> String {
+    let vault = layout.vault();
+    match vault.join("segments").is_dir() {
+        true => "the vault can't be opened".into(),
+        false => format!(
+            "there's no vault in {}: put it back, or make the box again from what headquarters and tapes have, with `cofferd replace`",
+            vault.display()
+        ),
+    }
 }
 
 fn is_full_disk(error: &anyhow::Error) -> bool {
