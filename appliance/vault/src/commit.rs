@@ -312,9 +312,7 @@ impl Vault {
             open.append_meta(&bytes, records)?;
             self.sync_file(&*open.file)?;
         }
-        if open.take_damage() {
-            self.reading.suspect_segment(open.id());
-        }
+        self.note_damage(open);
         let in_place = self.keep(open.id(), &mut open.file, open.len);
         let listed =
             in_place.and_then(|()| catalog::put_segment(&transaction, &crate::vault::open_row(open)));

@@ -250,12 +250,10 @@ impl Vault {
         let mut data = self.data.lock().map_err(|_| VaultError::ReadOnly)?;
         let appended = data.open_for(self, stream).and_then(|open| {
             let (offset, record_len) = open.append_pack(pack.chunks.clone(), |w| pack.encode(w))?;
-            Ok((open.id(), offset, record_len, open.take_damage()))
+            self.note_damage(open);
+            Ok((open.id(), offset, record_len))
         });
-        let (segment, offset, record_len, is_damaged) = self.poison_unless_full(appended)?;
-        if is_damaged {
-            self.reading.suspect_segment(segment);
-        }
+        let (segment, offset, record_len) = self.poison_unless_full(appended)?;
         for (id, at) in catalog::pack_locations(segment, offset, record_len, &pack.chunks) {
             data.add_pending(id, at);
         }

@@ -146,14 +146,18 @@ impl Vault {
         }
     }
 
-    /// What else may be damaged in a file whose header was is looked for.
     fn keep_header(&self, open: &mut OpenSegment) -> Result<()> {
         open.keep_header()?;
+        self.note_damage(open);
+        Ok(())
+    }
+
+    /// Where somebody else changed the file of a segment that is written to, what else of it may be damaged is looked for at once.
+    pub(crate) fn note_damage(&self, open: &mut OpenSegment) {
         if open.take_damage() {
             self.reading.files.forget(open.id());
             self.reading.suspect_segment(open.id());
         }
-        Ok(())
     }
 
     /// The same of one file.

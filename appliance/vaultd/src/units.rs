@@ -1,4 +1,9 @@
-//! Sizes and times as people read them.
+//! Sizes, times and names as people read them.
+
+/// Names come from computers: what isn't printable isn't printed.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
+}
 
 /// A size.
 pub fn size(bytes: u64) -> String {

@@ -6,6 +6,7 @@ use coffer_vault::healing::HealNeed;
 use coffer_vault::verify::Touched;
 
 use crate::serve::Appliance;
+use crate::units::printable;
 
 /// Versions that are named.
 const NAMED_MAX: usize = 3;
@@ -101,11 +102,6 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
              does by itself: {names}. Have the disk checked."
         ),
     })
-}
-
-/// Names come from computers: what isn't printable isn't printed.
-fn printable(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use coffer_vaultd::units::printable;
 pub(crate) use coffer_vaultd::units::size;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,12 +12,7 @@ pub(crate) fn print(json: bool, value: &Value, people: impl FnOnce(&Value)) {
     if json { println!("{value:#}") } else { people(value) }
 }
 
-/// Names come from computers: what isn't printable isn't printed, and a row stays one line.
-fn printable(cell: &str) -> String {
-    cell.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
-}
-
-/// Prints rows under their headings.
+/// Prints rows under their headings, each as one line.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
