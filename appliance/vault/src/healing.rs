@@ -253,7 +253,7 @@ impl Reading {
         let mut lost = BTreeMap::new();
         if self.may_be_touched(&sound)? {
             self.check_versions(&sound, &mut |hit| {
-                if hit.is_newest && hit.remedy.is_lost {
+                if hit.is_newest() && hit.remedy.is_lost {
                     *lost.entry(hit.config).or_default() += 1;
                 }
                 Ok(())
@@ -270,7 +270,7 @@ impl Reading {
             return Ok(nodes);
         }
         self.check_versions(&sound, &mut |hit| {
-            if hit.config == config && hit.is_newest && nodes.len() < most {
+            if hit.config == config && hit.is_newest() && nodes.len() < most {
                 nodes.push(hit.node);
             }
             Ok(())

@@ -3,11 +3,12 @@
 //!
 //! HQ keeps longer than the branch: what the branch's retention and reclaim gave up stays here.
 //!
-//! Locks are taken in this order: tails, rests, catalog, what is here.
+//! Locks are taken in this order: what was looked at, tails, rests, what the box told, catalog, what is here.
 
 mod append;
 mod comparing;
 mod held;
+mod lacking;
 mod of_box;
 mod place;
 mod rest;
@@ -26,6 +27,7 @@ use nix::fcntl::Flock;
 use rusqlite::Connection;
 
 use self::append::Tail;
+use self::lacking::Looked;
 use self::of_box::Told;
 use self::rest::Rest;
 use crate::catalog;
@@ -36,8 +38,10 @@ use crate::placing::make_folder;
 use crate::reading::Reading;
 use crate::segment::{self, FileForm, SegmentFiles, segment_path, segments_dir};
 use crate::vault::{catalog_path, lock, take_along};
+use crate::verify::{Damage, Report};
 use crate::{Result, VaultError};
 
+pub(crate) use self::whole::Due;
 pub use self::whole::Whole;
 
 /// A branch's vault at HQ.
@@ -54,6 +58,7 @@ pub struct Mirror {
     /// What was kept of segments that were cut off.
     rests: Mutex<BTreeMap<SegmentId, Rest>>,
     told: Mutex<Told>,
+    looked: Mutex<Option<Looked>>,
     /// What is here of some segment isn't what the box was told.
     has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
@@ -149,6 +154,7 @@ impl Mirror {
             is_gone: AtomicBool::new(false),
             rests: Mutex::default(),
             told: Mutex::default(),
+            looked: Mutex::default(),
             has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             is_left: AtomicBool::new(false),
@@ -182,6 +188,16 @@ impl Mirror {
     }
     pub fn reading(&self) -> &Arc<Reading> {
         &self.reading
+    }
+
+    /// Reads all that is here back, and says whether every point can be restored from here, and what may still come. `found` is called with
+    /// what is damaged before that is judged.
+    pub fn inspect(&self, found: &mut dyn FnMut(&[Damage])) -> Result<Report> {
+        let mut due = |damage: &[Damage]| {
+            found(damage);
+            self.due()
+        };
+        self.reading.inspect_mirror(&mut due, &mut |_| {})
     }
 
     /// How much of each segment is here. What the branch gave up counts as closed: nothing more of it is due.
@@ -311,6 +327,14 @@ impl Mirror {
                         lost => lost?,
                     }
                 }
+            }
+        }
+        // What was never whole and isn't here any more can't be restored from here.
+        let listed = take::listed(&*self.db()?)?;
+        for (segment, bytes) in listed {
+            let here = self.bytes_of(segment);
+            if here < bytes {
+                self.list_less(segment, here)?;
             }
         }
         for segment in self.whole_segments() {

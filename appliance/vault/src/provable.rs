@@ -20,9 +20,16 @@ pub(crate) struct Hit {
     pub(crate) config: ConfigId,
     pub(crate) node: NodeId,
     pub(crate) since: PointSeq,
-    /// Whether it's what the node is now.
-    pub(crate) is_newest: bool,
+    /// The first point that shows the node otherwise; [`ALIVE`] where it's so now.
+    pub(crate) until: u64,
     pub(crate) remedy: Remedy,
+}
+
+impl Hit {
+    /// Whether it's what the node is now.
+    pub(crate) fn is_newest(&self) -> bool {
+        self.until == ALIVE as u64
+    }
 }
 
 /// From where everything that a version lacks can be had; nowhere if there's something that no copy has.
@@ -162,7 +169,7 @@ impl Check<'_> {
                         config: ConfigId(row.get(0)?),
                         node: NodeId(row.get(1)?),
                         since: PointSeq(row.get(2)?),
-                        is_newest: row.get::<_, i64>(3)? == ALIVE,
+                        until: row.get(3)?,
                         remedy,
                     })?;
                 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::comparison::Comparison;
+use crate::mirror::Due;
 use crate::provable::Hit;
 use crate::reading::Reading;
 use crate::soundness::{Soundness, Standing};
@@ -44,6 +45,8 @@ pub struct Report {
     pub touched_count: u64,
     pub lost_count: u64,
     pub verdict: Verdict,
+    /// Of a mirror: whether the branch's box may still send something of what is damaged or missing.
+    pub from_box: bool,
     /// What comparing the catalog with the segments showed, before all else.
     pub catalog: Comparison,
 }
@@ -91,19 +94,26 @@ pub struct Touched {
 }
 
 impl Report {
+    /// What was found at HQ, in a sentence for a person.
+    pub fn sentence_at_hq(&self) -> String {
+        let (places, touched) = (self.damage.len(), self.touched_count);
+        let begins = format!("{places} damaged places, {touched} versions can't be restored from HQ");
+        match self.verdict {
+            Verdict::Lost => format!(
+                "{begins}, {} of them neither from a verified copy nor from the branch's box{}",
+                self.lost_count,
+                self.doubts()
+            ),
+            Verdict::Heals if self.from_box => format!(
+                "{begins} as it is; the branch's box is asked for what is damaged or missing here, and sends again what it has of it once it's connected"
+            ),
+            _ => self.sentence(),
+        }
+    }
+
     /// What was found, in a sentence for a person.
     pub fn sentence(&self) -> String {
-        let gone: u64 = self.gaps.iter().map(|gap| gap.last - gap.first + 1).sum();
-        let gaps = match gone {
-            0 => String::new(),
-            _ => format!(
-                "; {gone} metadata records are missing, and points made then may lack files or not be shown"
-            ),
-        };
-        let gaps = match self.doubtful {
-            0 => gaps,
-            doubtful => format!("{gaps}; {doubtful} points may be older than they were, or lack files"),
-        };
+        let gaps = self.doubts();
         let gaps = match self.known_by_catalog {
             0 => gaps,
             records => format!(
@@ -137,6 +147,21 @@ impl Report {
         let catalog = mended.into_iter().chain(self.catalog.not_compared.clone());
         catalog.fold(judged, |all, more| format!("{all}; {more}"))
     }
+
+    /// What isn't known as metadata is missing.
+    fn doubts(&self) -> String {
+        let gone: u64 = self.gaps.iter().map(|gap| gap.last - gap.first + 1).sum();
+        let gaps = match gone {
+            0 => String::new(),
+            _ => format!(
+                "; {gone} metadata records are missing, and points made then may lack files or not be shown"
+            ),
+        };
+        match self.doubtful {
+            0 => gaps,
+            doubtful => format!("{gaps}; {doubtful} points may be older than they were, or lack files"),
+        }
+    }
 }
 
 impl Vault {
@@ -150,7 +175,7 @@ impl Vault {
             }
             compared => compared?.unwrap_or_default(),
         };
-        let (mut report, read) = self.reading.look(progress)?;
+        let (mut report, read) = self.reading.look(progress, &mut |_| Ok(None))?;
         report.catalog = compared;
         // On a disk that takes no writes it's said, and can't be kept.
         if self.is_read_only() {
@@ -217,13 +242,26 @@ fn stretch_of(one: &Damage) -> Stretch {
     Stretch { segment: one.segment, offset: one.offset, len: one.len, kind }
 }
 
+/// Where what is damaged or missing of a mirror may come from.
+const FROM_BOX: &str = "the branch's box";
+
 /// What is said of damage that a segment was closed with.
 const CLOSED_SO: &str = "it was damaged before the segment was closed";
 
 impl Reading {
     /// Reads every segment on disk, and names what is damaged and which versions can't be restored; changes nothing.
     pub fn inspect(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<Report> {
-        self.look(progress).map(|(report, _)| report)
+        self.look(progress, &mut |_| Ok(None)).map(|(report, _)| report)
+    }
+
+    /// The same of a mirror: `due` is asked for what may still come once it's known what is damaged.
+    pub(crate) fn inspect_mirror(
+        self: &Arc<Self>,
+        due: &mut dyn FnMut(&[Damage]) -> Result<Due>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Report> {
+        let mut ask = |damage: &[Damage]| due(damage).map(Some);
+        self.look(progress, &mut ask).map(|(report, _)| report)
     }
 
     /// Whether every kept point can be restored, as far as damage is known: no data is read.
@@ -238,12 +276,17 @@ impl Reading {
             report.damage.push(Damage { segment, offset, len, what });
         }
         self.add_gaps(&mut report)?;
-        self.judge(&mut report)?;
+        self.judge(&mut report, None)?;
         Ok(report)
     }
 
-    /// As [`Reading::inspect`]; names the segments too whose files were read, and how much of each.
-    fn look(self: &Arc<Self>, progress: &mut dyn FnMut(u64)) -> Result<(Report, Vec<(SegmentId, u64)>)> {
+    /// As [`Reading::inspect`]; names the segments too whose files were read, and how much of each. `due` is asked for what may still come of
+    /// what is damaged.
+    fn look(
+        self: &Arc<Self>,
+        progress: &mut dyn FnMut(u64),
+        due: &mut dyn FnMut(&[Damage]) -> Result<Option<Due>>,
+    ) -> Result<(Report, Vec<(SegmentId, u64)>)> {
         let mut report = Report::default();
         let mut read = Vec::new();
         self.forget_entries();
@@ -265,7 +308,8 @@ impl Reading {
             report.damage.extend(found);
         }
         self.add_known(&mut report)?;
-        self.judge(&mut report)?;
+        let due = due(&report.damage)?;
+        self.judge(&mut report, due.as_ref())?;
         Ok((report, read))
     }
 
@@ -286,10 +330,15 @@ impl Reading {
         Ok(())
     }
 
-    fn judge(self: &Arc<Self>, report: &mut Report) -> Result<()> {
+    fn judge(self: &Arc<Self>, report: &mut Report, due: Option<&Due>) -> Result<()> {
         let stretches = report.damage.iter().map(stretch_of);
         let sound = Soundness::with(self, stretches)?;
-        let checked = self.check_versions(&sound, &mut |hit| {
+        let checked = self.check_versions(&sound, &mut |mut hit| {
+            if hit.remedy.is_lost && due.is_some_and(|due| due.brings_version(hit.config, hit.since)) {
+                hit.remedy.is_lost = false;
+                hit.remedy.places.insert(FROM_BOX.into());
+                report.from_box = true;
+            }
             report.touched_count += 1;
             report.lost_count += u64::from(hit.remedy.is_lost);
             if report.touched.len() < TOUCHED_MAX {
@@ -322,10 +371,13 @@ impl Reading {
                     continue;
                 }
                 let standing = sound.of(one.segment, one.offset, one.len);
-                if standing == Standing::Lost {
+                if standing == Standing::Lost && due.is_none() {
                     report.known_by_catalog += self.records_gone_by(&stretch)?;
                 }
-                let verdict = if standing == Standing::Lost { Verdict::Lost } else { Verdict::Heals };
+                let is_due = due.is_some_and(|due| due.brings_segment(one.segment));
+                report.from_box |= is_due && standing == Standing::Lost;
+                let verdict =
+                    if standing == Standing::Lost && !is_due { Verdict::Lost } else { Verdict::Heals };
                 report.verdict = report.verdict.max(verdict);
             }
         }

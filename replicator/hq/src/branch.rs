@@ -9,6 +9,7 @@ use coffer_format::wire::{RefusalCode, SegmentHas, SegmentHeld, SegmentMark};
 use coffer_format::{Decode, FileHash, OrgId, Reader, SegmentId, VaultId};
 use coffer_vault::VaultError;
 use coffer_vault::mirror::{Mirror, Whole};
+use coffer_vault::verify::Report;
 use tokio::sync::watch;
 
 use crate::mirror_slot::{MirrorSlot, Why};
@@ -110,6 +111,24 @@ impl Branch {
         let looked = mirror.look().and_then(|()| mirror.fill());
         self.hear(&mirror);
         Ok(looked?)
+    }
+
+    /// Reads all that is here back, and says whether every point can be restored from here. `None` before anything has come.
+    pub(crate) fn verify(&self) -> Result<Option<Report>> {
+        for segment in self.whole_segments()? {
+            self.check(segment)?;
+        }
+        let Some(mirror) = self.fresh_mirror()? else { return Ok(None) };
+        let report = mirror.inspect(&mut |damage| {
+            // What isn't closed yet isn't waited for either: the box hears at once what is here of it.
+            damage.iter().for_each(|one| mirror.reading().suspect(one.segment, one.offset));
+            if !damage.is_empty()
+                && let Err(error) = self.look()
+            {
+                tracing::warn!(branch = self.name, %error, "what is damaged of a branch couldn't be looked at closely; it's tried again");
+            }
+        });
+        Ok(Some(report?))
     }
 
     /// Where the box was told other than what is here, it's told again.

@@ -1,14 +1,11 @@
 //! An operator's link: questions about all branches and about one, and restores.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use coffer_format::SegmentId;
 use coffer_format::limits::FRAME_BODY_MAX;
 use coffer_format::wire::{Message, RefusalCode};
 use coffer_link::{Link, Role};
 use coffer_vault::restore::Wanted;
-use coffer_vault::verify::Verdict;
 use coffer_vault::{Reading, VaultError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -142,73 +139,21 @@ impl Service {
     }
 }
 
-/// Reads all that is here of a branch back, and says whether every point that is whole here can be restored from here.
 fn verify(branch: &Branch) -> Result<Value> {
-    for segment in branch.whole_segments()? {
-        branch.check(segment)?;
-    }
-    let read = reading(branch)?;
-    let report = read.inspect(&mut |_| {})?;
-    // What isn't closed yet isn't waited for either: the box hears at once what is here of it.
-    report.damage.iter().for_each(|damage| read.suspect(damage.segment, damage.offset));
-    if !report.damage.is_empty()
-        && let Err(error) = branch.look()
-    {
-        tracing::warn!(branch = branch.name, %error, "what is damaged of a branch couldn't be looked at closely; it's tried again");
-    }
+    let report = branch.verify()?.ok_or_else(|| nothing_of(branch))?;
     let mut told = json!(report);
-    told["sentence"] = json!(report.sentence());
-    // Copies that the catalog knows of are tapes. The box itself has what it hasn't given up.
-    let is_at_box = match report.verdict {
-        Verdict::Whole => true,
-        _ => is_all_at_box(branch, report.damage.iter().map(|damage| damage.segment))?,
-    };
-    if !is_at_box && report.lost_count > 0 {
-        told["sentence"] = json!(format!(
-            "{} damaged places, {} versions can't be restored from HQ, {} of them neither from a verified copy nor from the branch's box",
-            report.damage.len(),
-            report.touched_count,
-            report.lost_count
-        ));
-    } else if is_at_box && report.verdict != Verdict::Whole {
-        told["verdict"] = json!(Verdict::Heals);
-        told["from_box"] = json!(true);
-        told["lost_count"] = json!(0);
-        for touched in told["touched"].as_array_mut().into_iter().flatten() {
-            if touched["is_lost"] == true {
-                touched["is_lost"] = json!(false);
-                touched["from"] = json!(["the branch's box"]);
-            }
-        }
-        told["sentence"] = json!(format!(
-            "{} damaged places, {} versions can't be restored from HQ as it is; the branch's box is asked for what is damaged or missing here, \
-             and sends it again once it's connected",
-            report.damage.len(),
-            report.touched_count
-        ));
-    }
+    told["sentence"] = json!(report.sentence_at_hq());
     Ok(told)
 }
 
-/// Whether the box has all that is damaged or missing here.
-fn is_all_at_box(branch: &Branch, mut damaged: impl Iterator<Item = SegmentId>) -> Result<bool> {
-    let Some(mirror) = branch.mirror()? else { return Ok(true) };
-    for segment in mirror.damaged_segments() {
-        if mirror.is_given_up(segment)? {
-            return Ok(false);
-        }
-    }
-    // What has come whole is damaged at the box as it is here.
-    let whole: BTreeSet<SegmentId> = mirror.whole_segments().into_iter().collect();
-    Ok(!damaged.any(|segment| whole.contains(&segment)) && mirror.lacking_at_box()?.is_empty())
+fn nothing_of(branch: &Branch) -> HqError {
+    HqError::refused(
+        RefusalCode::NoSuchPoint,
+        format!("nothing of branch {} has arrived at HQ yet: check its line, or wait", branch.name),
+    )
 }
 
 fn reading(branch: &Branch) -> Result<Arc<Reading>> {
-    match branch.fresh_mirror()? {
-        Some(mirror) => Ok(mirror.reading().clone()),
-        None => Err(HqError::refused(
-            RefusalCode::NoSuchPoint,
-            format!("nothing of branch {} has arrived at HQ yet: check its line, or wait", branch.name),
-        )),
-    }
+    let mirror = branch.fresh_mirror()?.ok_or_else(|| nothing_of(branch))?;
+    Ok(mirror.reading().clone())
 }

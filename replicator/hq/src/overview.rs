@@ -56,6 +56,7 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
             "closed_ms": whole.closed_ms,
             "lag_ms": lag_ms,
             "newest": whole.newest,
+            "lacking": whole.lacking,
             "sentence": sentence(&config.computer_name, &config.name, whole, (lag_ms, standing.damaged > 0)),
         }));
     }
@@ -103,6 +104,7 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
     let whole: Vec<&Whole> = whole.iter().filter(|whole| whole.newest > 0).collect();
     let without = whole.iter().filter(|whole| whole.point.is_none()).count();
     let oldest = whole.iter().filter_map(|whole| whole.closed_ms).min();
+    let lacking = lacking(whole.iter().map(|whole| whole.lacking).sum());
     let is_known =
         whole.iter().filter_map(|whole| whole.closed_ms).all(|closed| age_ms(closed, now).is_some());
     let away = if standing.is_connected { "" } else { " The box isn't connected." };
@@ -128,18 +130,39 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
              the box and of HQ.{away}"
         ),
         // The box tells of a restore point before anything else: one that HQ doesn't know of isn't there.
-        (0, Some(closed)) if standing.is_connected && whole.iter().all(|whole| has_newest(whole)) => format!(
-            "Branch {name}: every restore point that the box has told of is whole at HQ; the newest ones are at most {} old.",
-            age(now.saturating_sub(closed))
-        ),
-        (0, Some(closed)) => {
-            format!("Branch {name}: HQ is at most {} behind.{away}", age(now.saturating_sub(closed)))
+        (0, Some(closed)) if standing.is_connected && whole.iter().all(|whole| has_newest(whole)) => {
+            let age = age(now.saturating_sub(closed));
+            match lacking.as_str() {
+                "" => format!(
+                    "Branch {name}: every restore point that the box has told of is whole at HQ; the newest ones are at most {age} old."
+                ),
+                _ => format!(
+                    "Branch {name}: the newest restore points are whole at HQ, and at most {age} old.{lacking}"
+                ),
+            }
         }
-        (without, _) => format!(
-            "Branch {name}: {without} of {} backup configurations have no whole restore point at HQ yet; their first copy \
-             is under way. If it's too large for the line, send it by cartridge.{away}",
+        (0, Some(closed)) => {
+            format!("Branch {name}: HQ is at most {} behind.{lacking}{away}", age(now.saturating_sub(closed)))
+        }
+        (without, _) if whole.iter().all(|whole| whole.point.is_some() || whole.is_all_here()) => format!(
+            "Branch {name}: {without} of {} backup configurations have no restore point that can be restored whole from HQ.{lacking}{away}",
             whole.len()
         ),
+        (without, _) => format!(
+            "Branch {name}: {without} of {} backup configurations have no whole restore point at HQ yet; their first copy \
+             is under way. If it's too large for the line, send it by cartridge.{lacking}{away}",
+            whole.len()
+        ),
+    }
+}
+
+/// Of restore points of which nothing more is coming.
+fn lacking(points: u64) -> String {
+    let why = "the box lost what they need, or gave it up, before HQ had it; `coffer verify` at HQ names the files.";
+    match points {
+        0 => String::new(),
+        1 => format!(" One restore point can't be restored whole from here: {why}"),
+        _ => format!(" {points} restore points can't be restored whole from here: {why}"),
     }
 }
 
@@ -159,6 +182,9 @@ fn sentence(computer: &str, name: &str, whole: &Whole, (lag_ms, is_damaged): (Op
         }
         (Some(point), None) => format!(
             "{computer}, {name}: restore point {point} is whole at HQ; how old it is isn't known, as it was taken later than HQ's clock shows."
+        ),
+        _ if whole.is_all_here() && !is_damaged => format!(
+            "{computer}, {name}: no restore point can be restored whole from HQ, as the box lost what they need, or gave it up, before HQ had it."
         ),
         _ if whole.newest == 0 => format!("{computer}, {name}: no restore point has been taken yet."),
         _ if is_damaged => format!(
@@ -182,8 +208,14 @@ mod tests {
 
     #[test]
     fn sentences_say_how_far_behind_hq_is() {
-        let whole =
-            |point: Option<u64>, newest| Whole { config: 1, point, closed_ms: point.map(|_| 1000), newest };
+        let whole = |point: Option<u64>, newest| Whole {
+            config: 1,
+            point,
+            closed_ms: point.map(|_| 1000),
+            newest,
+            reached: point,
+            lacking: 0,
+        };
         let said = |point, newest, lag_ms| sentence("pc1", "all", &whole(point, newest), (lag_ms, false));
         assert_eq!(
             said(Some(3), 4, Some(7_300_000)),
@@ -216,6 +248,19 @@ mod tests {
         assert!(told.contains("every restore point that the box has told of is whole at HQ"), "{told}");
         let told = branch_sentence("leeds", &[whole(None, 0)], &connected, 61_000);
         assert_eq!(told, "Branch leeds: no restore point has been taken yet.");
+        let lacks = |point, lacking| Whole { lacking, reached: Some(3), ..whole(point, 3) };
+        let told = branch_sentence("leeds", &[lacks(Some(3), 2)], &connected, 61_000);
+        assert_eq!(
+            told,
+            "Branch leeds: the newest restore points are whole at HQ, and at most 1 minute old. 2 restore points can't be restored whole from \
+             here: the box lost what they need, or gave it up, before HQ had it; `coffer verify` at HQ names the files."
+        );
+        let told = branch_sentence("leeds", &[lacks(None, 1)], &connected, 61_000);
+        assert!(
+            told.contains("no restore point that can be restored whole") && told.contains(" One"),
+            "{told}"
+        );
+        assert!(sentence("pc1", "all", &lacks(None, 1), (None, false)).contains("the box lost"));
         let damaged = Standing { damaged: 2, lacking: 0, is_connected: true };
         let told = branch_sentence("leeds", &one_without, &damaged, 0);
         assert!(told.contains("2 segments are damaged or missing") && !told.contains("first copy"), "{told}");

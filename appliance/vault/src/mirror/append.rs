@@ -138,6 +138,12 @@ impl Mirror {
         file.truncate(kept).and_then(|()| file.sync()).map_err(VaultError::io("truncate", &path))?;
         self.reading.files.forget(segment);
         self.here().insert(segment, Here { bytes: kept, hash: None, forgotten: is_given_up });
+        self.list_less(segment, kept)?;
+        Ok(kept)
+    }
+
+    /// Takes out of the catalog what lies behind the first bytes of a segment.
+    pub(super) fn list_less(&self, segment: SegmentId, kept: u64) -> Result<()> {
         let db = self.db()?;
         let cut = db.execute(
             "UPDATE segments SET closed = 0, hash = NULL, bytes = MIN(bytes, ?2) WHERE segment = ?1",
@@ -146,8 +152,7 @@ impl Mirror {
         unless_full(cut.and_then(|_| {
             db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2", params![segment.0, kept])
                 .map(drop)
-        }))?;
-        Ok(kept)
+        }))
     }
 
     /// Reads a whole segment back. Where it isn't what came, what doesn't decrypt is cut off, so that the branch sends it again.

@@ -49,9 +49,21 @@ impl Mirror {
         if due.is_empty() {
             return Ok(due);
         }
+        let stuck = self.stuck()?;
+        Ok(due.into_iter().filter(|segment| stuck.contains(segment)).collect())
+    }
+
+    /// Segments that aren't whole here and damaged or missing at the box where they end here: nothing more of them comes before the box
+    /// heals them.
+    pub(super) fn stuck(&self) -> Result<BTreeSet<SegmentId>> {
         let mut told = self.told.lock().map_err(|_| VaultError::ReadOnly)?;
         self.read_on(&mut told)?;
-        Ok(due.into_iter().filter(|segment| told.is_stuck(*segment, self.bytes_of(*segment))).collect())
+        let here = self.here();
+        let is_due =
+            |segment: &SegmentId| here.get(segment).is_none_or(|here| here.hash.is_none() && !here.forgotten);
+        let bytes = |segment: &SegmentId| here.get(segment).map_or(0, |here| here.bytes);
+        let due = told.damaged.keys().filter(|segment| is_due(segment));
+        Ok(due.filter(|segment| told.is_stuck(**segment, bytes(segment))).copied().collect())
     }
 
     fn read_on(&self, told: &mut Told) -> Result<()> {

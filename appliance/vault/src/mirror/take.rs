@@ -10,7 +10,8 @@ use rusqlite::Connection;
 
 use super::{Here, Mirror};
 use crate::catalog::{self, SegmentRow};
-use crate::segment::{Scanned, scan};
+use crate::recover::uncovered;
+use crate::segment::{Scanned, read_contents, scan};
 use crate::{Result, VaultError};
 
 impl Mirror {
@@ -73,10 +74,16 @@ impl Mirror {
         }
         let bytes = if here.hash.is_some() { here.bytes } else { from + found.end };
         let created_ms = readable.header.created_ms;
-        catalog::put_segment(
-            db,
-            &SegmentRow { segment, stream, closed: here.hash.is_some(), bytes, hash: here.hash, created_ms },
-        )
+        let row =
+            SegmentRow { segment, stream, closed: here.hash.is_some(), bytes, hash: here.hash, created_ms };
+        match read_contents(&*readable.file, &readable.key) {
+            // What was damaged at the box before it was closed is damaged here too.
+            Ok(Some(contents)) if row.closed => {
+                let closed_so = uncovered(&contents.index, contents.trailer.index_offset);
+                catalog::list_as(db, &catalog::Listed { row, on_disk: true, closed_so })
+            }
+            _ => catalog::put_segment(db, &row),
+        }
     }
 
     /// Whether all segments before that one are whole here and taken, or were given up by the branch: so records between what is

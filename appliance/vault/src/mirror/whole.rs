@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::entry::{DataUpTo, Watermark};
 use coffer_format::segment::Stream;
-use coffer_format::{ConfigId, SegmentId};
+use coffer_format::{ConfigId, PointSeq, SegmentId};
 use serde::Serialize;
 
 use super::Mirror;
@@ -19,27 +19,86 @@ pub struct Whole {
     pub closed_ms: Option<u64>,
     /// Newest point whose metadata is here.
     pub newest: u64,
+    /// Newest point of which nothing more is due: all that the box can send of it is here.
+    pub reached: Option<u64>,
+    /// Points up to that one which can't be restored whole from here.
+    pub lacking: u64,
+}
+
+impl Whole {
+    /// Whether nothing more is due of any of its points, and there is one.
+    pub fn is_all_here(&self) -> bool {
+        self.newest > 0 && self.reached == Some(self.newest)
+    }
 }
 
 impl Mirror {
     /// How far each configuration is whole here.
     pub fn whole(&self) -> Result<Vec<Whole>> {
-        let forgotten =
-            self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
-        let segments = self.reading.segments()?.into_iter().map(|state| (state.segment, state)).collect();
-        let reached = Reached { segments, forgotten, damaged: self.damaged_segments() };
+        let marks = self.all_marks()?;
+        let reached = self.reached(&marks)?;
+        let lacking = self.lacking(&reached.stuck)?;
         let mut all = Vec::new();
-        for config in self.reading.configurations()? {
-            let marks = self.marks(ConfigId(config.config))?;
-            let whole = marks.iter().find(|mark| reached.covers(&mark.data));
+        for (config, marks) in marks {
+            let come = marks.iter().position(|mark| reached.covers(&mark.data)).map(|at| &marks[at..]);
+            let come = come.unwrap_or_default();
+            let lacking = lacking.of(config, come.iter().rev().map(|mark| mark.point));
+            let whole = come.iter().find(|mark| !lacking.contains(&mark.point));
             all.push(Whole {
-                config: config.config,
+                config: config.0,
                 point: whole.map(|mark| mark.point),
                 closed_ms: whole.map(|mark| mark.closed_ms),
                 newest: marks.first().map_or(0, |mark| mark.point),
+                reached: come.first().map(|mark| mark.point),
+                lacking: lacking.len() as u64,
             });
         }
         Ok(all)
+    }
+
+    /// What the box may still send of what is damaged or missing here.
+    pub(super) fn due(&self) -> Result<Due> {
+        let marks = self.all_marks()?;
+        let reached = self.reached(&marks)?;
+        let come = marks.iter().filter_map(|(config, marks)| {
+            let newest = marks.iter().find(|mark| reached.covers(&mark.data))?;
+            Some((*config, newest.point))
+        });
+        Ok(Due { come: come.collect(), settled: self.settled(&reached) })
+    }
+
+    /// Segments of which nothing more is due.
+    fn settled(&self, reached: &Reached) -> BTreeSet<SegmentId> {
+        let here = self.here();
+        let whole = here.iter().filter(|(_, here)| here.hash.is_some() || here.forgotten);
+        whole.map(|(segment, _)| *segment).chain(reached.stuck.iter().copied()).collect()
+    }
+
+    fn reached(&self, marks: &[(ConfigId, Vec<Mark>)]) -> Result<Reached> {
+        let forgotten =
+            self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
+        // The catalog may still list what isn't there any more.
+        let here: BTreeMap<SegmentId, u64> =
+            self.here().iter().map(|(segment, here)| (*segment, here.bytes)).collect();
+        let listed = self.reading.segments()?.into_iter();
+        let segments = listed.filter_map(|state| {
+            let bytes = state.bytes.min(*here.get(&state.segment)?);
+            Some((state.segment, SegmentState { bytes, ..state }))
+        });
+        let segments = segments.collect();
+        let damaged = self.damaged_segments();
+        let mut reached = Reached { segments, forgotten, damaged, stuck: BTreeSet::new() };
+        // What the box records is read only where something is missing.
+        let mut newest = marks.iter().filter_map(|(_, marks)| marks.first());
+        if newest.any(|mark| !reached.covers(&mark.data)) {
+            reached.stuck = self.stuck()?;
+        }
+        Ok(reached)
+    }
+
+    fn all_marks(&self) -> Result<Vec<(ConfigId, Vec<Mark>)>> {
+        let configs = self.reading.configurations()?.into_iter().map(|config| ConfigId(config.config));
+        configs.map(|config| Ok((config, self.marks(config)?))).collect()
     }
 
     /// Closed points of a configuration, newest first.
@@ -59,6 +118,24 @@ impl Mirror {
     }
 }
 
+/// What the box may still send.
+pub(crate) struct Due {
+    /// Newest point of each configuration of which nothing more is due.
+    come: BTreeMap<ConfigId, u64>,
+    /// Segments of which nothing more is due.
+    settled: BTreeSet<SegmentId>,
+}
+
+impl Due {
+    /// Whether what a version lacks may come. `since`: the point that shows it first.
+    pub(crate) fn brings_version(&self, config: ConfigId, since: PointSeq) -> bool {
+        self.come.get(&config).is_none_or(|come| *come < since.0)
+    }
+    pub(crate) fn brings_segment(&self, segment: SegmentId) -> bool {
+        !self.settled.contains(&segment)
+    }
+}
+
 struct Mark {
     point: u64,
     closed_ms: u64,
@@ -67,13 +144,16 @@ struct Mark {
 
 struct Reached {
     segments: BTreeMap<SegmentId, SegmentState>,
-    /// Given up by the branch when all else was here, so there's nothing in them that isn't also elsewhere.
+    /// Given up by the branch when all else was here: nobody sends it.
     forgotten: BTreeSet<SegmentId>,
     /// Not what came, or gone.
     damaged: BTreeSet<SegmentId>,
+    /// The box has lost what would come next of them.
+    stuck: BTreeSet<SegmentId>,
 }
 
 impl Reached {
+    /// Whether nothing more is due of data up to there.
     fn covers(&self, data: &DataUpTo) -> bool {
         let last = data.fresh.segment.max(data.bulk.segment);
         // Metadata of any time may say what a point has.
@@ -81,13 +161,16 @@ impl Reached {
             let stream = self.segments.get(segment).map(|state| state.stream);
             *segment <= last || stream.is_none_or(|stream| stream == Stream::Meta)
         };
-        if self.damaged.iter().any(|segment| is_needed(segment) && !self.forgotten.contains(segment)) {
+        if self.damaged.iter().any(|segment| is_needed(segment) && !self.is_over(*segment)) {
             return false;
         }
         // Segments of all streams share one count, so one that has not come yet shows as a gap.
-        (1..=last.0)
-            .map(SegmentId)
-            .all(|segment| self.forgotten.contains(&segment) || self.has_enough(segment, data))
+        (1..=last.0).map(SegmentId).all(|segment| self.is_over(segment) || self.has_enough(segment, data))
+    }
+
+    /// Nobody sends more of it.
+    fn is_over(&self, segment: SegmentId) -> bool {
+        self.forgotten.contains(&segment) || self.stuck.contains(&segment)
     }
 
     fn has_enough(&self, segment: SegmentId, data: &DataUpTo) -> bool {

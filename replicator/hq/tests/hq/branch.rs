@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coffer_format::chunk::{ChunkEntry, Compression, Pack};
@@ -12,7 +12,9 @@ use coffer_format::node::{NodeKind, NodeMeta};
 use coffer_format::op::{Name, Step, StepContent};
 use coffer_format::segment::Stream;
 use coffer_format::wire::Close;
-use coffer_format::{ConfigId, FileHash, NodeId, OrgId, PartNo, PointSeq, SegmentId, VaultId, chunk_id};
+use coffer_format::{
+    ComputerId, ConfigId, FileHash, NodeId, OrgId, PartNo, PointSeq, SegmentId, VaultId, chunk_id,
+};
 use coffer_link::EnrolledBranch;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::{BoxKey, Opener, Options, RecoveryPublic, Session, SystemClock, Vault};
@@ -32,6 +34,7 @@ pub(crate) struct Branch {
     /// What each point holds.
     pub(crate) points: BTreeMap<u64, Files>,
     files: Files,
+    key: BoxKey,
 }
 
 impl Branch {
@@ -44,7 +47,7 @@ impl Branch {
         let key = BoxKey::generate().unwrap();
         let recovery = RecoveryPublic(recovery_key);
         Vault::create(&RealDisk, dir.path(), vault, org, chunk_key, &key, &recovery, &SystemClock).unwrap();
-        let vault = open(dir.path(), key);
+        let vault = open(dir.path(), key.clone());
         let secret = FileHash([7; 32]);
         vault.issue_code(secret, "pc1", u64::MAX >> 1, "test").unwrap();
         let computer = vault.enrol_computer(secret, "linux", |_| Some(FileHash([1; 32]))).unwrap();
@@ -52,7 +55,7 @@ impl Branch {
         let mut session = Session::new(vault.clone(), computer);
         session.begin(config).unwrap();
         let (nodes, points, files) = (BTreeMap::new(), BTreeMap::new(), Files::new());
-        Branch { dir, vault, config, session, nodes, next_node: 2, point: 0, points, files }
+        Branch { dir, vault, config, session, nodes, next_node: 2, point: 0, points, files, key }
     }
 
     /// Backs these files up (whole) as a new point. Returns its number.
@@ -131,11 +134,37 @@ impl Branch {
 
     /// Changes a byte of a segment on the box's disk.
     pub(crate) fn flip(&self, segment: SegmentId, at: u64) {
-        let path = self.dir.path().join(format!("segments/{:016x}.seg", segment.0));
-        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+        let file = std::fs::File::options().read(true).write(true).open(self.path_of(segment)).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 8], at).unwrap();
+    }
+
+    /// Closes the vault and opens it again, with something done to its segments' files in between.
+    pub(crate) fn restart_after(self, meanwhile: impl FnOnce(&dyn Fn(SegmentId) -> PathBuf)) -> Branch {
+        let Branch { dir, vault, config, session, nodes, next_node, point, points, files, key } = self;
+        drop((session, vault));
+        meanwhile(&|segment| dir.path().join(format!("segments/{:016x}.seg", segment.0)));
+        let vault = open(dir.path(), key.clone());
+        let computer = ComputerId(vault.reading().computers().unwrap()[0].computer);
+        let session = Session::new(vault.clone(), computer);
+        Branch { dir, vault, config, session, nodes, next_node, point, points, files, key }
+    }
+
+    /// Puts zeros in the place of all that comes from there on.
+    pub(crate) fn zero(&self, segment: SegmentId, from: u64) {
+        let file = std::fs::File::options().write(true).open(self.path_of(segment)).unwrap();
+        let len = file.metadata().unwrap().len();
+        file.write_all_at(&vec![0; (len - from) as usize], from).unwrap();
+    }
+
+    /// Cuts a segment off on the box's disk.
+    pub(crate) fn cut(&self, segment: SegmentId, len: u64) {
+        std::fs::File::options().write(true).open(self.path_of(segment)).unwrap().set_len(len).unwrap();
+    }
+
+    pub(crate) fn path_of(&self, segment: SegmentId) -> PathBuf {
+        self.dir.path().join(format!("segments/{:016x}.seg", segment.0))
     }
 
     /// Bytes of all segments that are durable.

@@ -12,6 +12,7 @@ mod fetch;
 mod full;
 mod import;
 mod kill;
+mod lost_at_box;
 mod mirror;
 mod namespace;
 mod order;

@@ -147,7 +147,7 @@ async fn what_rots_at_hq_and_cannot_be_had_again_is_named_by_verify() {
     assert_eq!((&report["verdict"], &report["from_box"]), (&"heals".into(), &true.into()), "{report}");
     assert_eq!(report["touched"][0]["from"][0], "the branch's box", "{report}");
     let said = report["sentence"].as_str().unwrap();
-    assert!(said.contains("sends it again") && !said.contains("no verified copy"), "{said}");
+    assert!(said.contains("sends again what it has of it") && !said.contains("no verified copy"), "{said}");
     let branches = ask(&mut operator, serde_json::json!({ "hq": "branches" })).await;
     assert_damage_is_told(&branches[0]);
 }

@@ -184,6 +184,13 @@ impl Running {
         self.until(whole).await
     }
 
+    /// Waits until HQ knows of the point, and has all that the box can send.
+    pub(crate) async fn until_taken(&self, config: u32, point: u64) -> WanStatus {
+        let taken =
+            move |status: &WanStatus| status.whole.iter().any(|w| w.config == config && w.newest >= point);
+        self.until(taken).await
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         timeout(LONG, self.done).await.unwrap().unwrap();
