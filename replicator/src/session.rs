@@ -140,7 +140,9 @@ impl<'a> Session<'a> {
         let beginnings = self.progress.beginnings();
         self.shared.vault.reading().note_beginnings(&self.shared.settings.branch, beginnings);
         self.work = Work::derive(states, &self.shared.held_back(), damaged_from);
-        if self.work.overtaken(&self.progress).is_some() {
+        if let Some(segment) = self.work.overtaken(&self.progress) {
+            let (there, here) = (self.progress.of(segment).durable, self.work.state(segment));
+            tracing::warn!(%segment, there, ?here, "HQ has more of a segment than there is here");
             return Err(WanError::SetBack);
         }
         Ok(())

@@ -7,7 +7,7 @@ use coffer_format::{FileHash, SegmentId, from_bytes};
 use rusqlite::OptionalExtension;
 
 use crate::reading::Reading;
-use crate::segment::{FileForm, ReadableSegment, scan};
+use crate::segment::{FileForm, ReadableSegment, read_contents, scan};
 use crate::vault::Vault;
 use crate::{Result, VaultError};
 
@@ -109,7 +109,7 @@ impl Reading {
     }
 }
 
-/// Whether all records decrypt that begin in the first `bytes` bytes.
+/// Whether all records decrypt that begin in the first `bytes` bytes, of a file that may end before that if it was closed there.
 fn is_sound(found: &ReadableSegment, bytes: u64) -> Result<bool> {
     let size = found.file.size().map_err(VaultError::io("read", "a segment"))?;
     let mut all = vec![0; size as usize];
@@ -117,5 +117,7 @@ fn is_sound(found: &ReadableSegment, bytes: u64) -> Result<bool> {
         return Ok(false);
     }
     let scanned = scan(&all, &found.key, SegmentHeader::LEN as u64);
-    Ok(scanned.damaged.iter().all(|(offset, _)| *offset >= bytes))
+    // Behind its last record nothing looks like damage.
+    let reaches = scanned.end >= bytes || matches!(read_contents(&*found.file, &found.key), Ok(Some(_)));
+    Ok(reaches && scanned.damaged.iter().all(|(offset, _)| *offset >= bytes))
 }

@@ -157,9 +157,15 @@ impl Vault {
         let Some(known) = known else { return Ok(false) };
         let here = self.here(copy)?;
         let must_reach = self.reading.readers.with(|db| listed_end(db, segment))?;
-        let mut body = Body { bytes: here.body, mended: Vec::new() };
         let end = copy.records.last().map_or(FIRST, |last| last.offset + last.record_len);
-        body.take(copy, must_reach.max(end));
+        let must_reach = must_reach.max(end);
+        let mut body = Body { bytes: here.body, mended: Vec::new() };
+        if here.end.is_empty() {
+            // Behind the last record there's nothing but what was its index.
+            let records_end = scan(&body.bytes, &copy.key, FIRST).end.max(must_reach);
+            body.bytes.truncate(records_end as usize);
+        }
+        body.take(copy, must_reach);
         let mut found = scan(&body.bytes, &copy.key, FIRST);
         let damaged: Vec<_> = left_over(&found, body.bytes.len() as u64);
         let (torn, damaged): (Vec<_>, Vec<_>) = damaged.into_iter().partition(|(offset, len)| {

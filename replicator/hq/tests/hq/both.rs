@@ -121,6 +121,53 @@ async fn each_record_comes_from_whichever_side_has_it() {
     }
 }
 
+/// A file that is nothing but zeros from some place on isn't the file of another line of history: HQ has what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_up_to_the_end_of_a_file_is_no_other_line() {
+    for stream in [Stream::Bulk, Stream::Meta] {
+        let world = World::new().await;
+        let enrolled = world.enrol("leeds").await;
+        let mut branch = Branch::of(&enrolled);
+        let first = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+        let second = branch.back_up(Stream::Bulk, &[("more", noise(2, 60_000))]);
+        branch.vault.roll().unwrap();
+        let settings = settings(world.address, &enrolled.identity, "leeds");
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        running.until_whole(1, second).await;
+        running.stop().await;
+        let segments = branch.vault.segments().unwrap();
+        let damaged = segments.iter().find(|state| state.stream == stream && state.closed).unwrap().segment;
+        let len = branch.bytes_of(damaged).len() as u64;
+        branch.zero(damaged, len / 2);
+        branch.vault.verify(&mut |_| {}).unwrap();
+        // HQ has all records, and not the end of the file.
+        let file = world.hq_dir().join(path_of(damaged));
+        flip(file.clone(), len as usize - 100);
+        let mut operator = world.operator("anna").await;
+        select(&mut operator, "leeds").await;
+        ask(&mut operator, json!({ "do": "verify" })).await;
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        let healed = async {
+            while !branch.vault.reading().to_heal().unwrap().is_empty() {
+                assert!(!running.job.status().borrow().set_back, "{stream:?}");
+                heal(&branch, &settings).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, healed).await.unwrap_or_else(|_| {
+            panic!("{stream:?}: {:?}, {:?}", branch.vault.reading().to_heal(), running.job.status().borrow())
+        });
+        running.until_whole(1, second).await;
+        running.stop().await;
+        let report = branch.vault.verify(&mut |_| {}).unwrap();
+        assert_eq!(report.verdict, Verdict::Whole, "{stream:?}: {} {:?}", report.sentence(), report.damage);
+        for point in [first, second] {
+            let restored = restore(&mut operator, branch.config, point, &[]).await;
+            assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{stream:?}");
+        }
+    }
+}
+
 /// What neither side has is lost, and nobody says that it comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_damage_on_both_sides_is_known_as_lost() {
