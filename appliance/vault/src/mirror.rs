@@ -170,6 +170,7 @@ impl Mirror {
             filled => filled?,
         }
         mirror.refresh()?;
+        mirror.reading.readers.keep_place();
         // Nobody was told anything yet.
         mirror.take_news();
         Ok(mirror)

@@ -44,7 +44,8 @@ impl Reading {
     /// Whether something was read that the catalog shouldn't say, or came back that it doesn't have: it's to be compared with the
     /// segments at once.
     pub fn doubts_catalog(&self) -> Result<bool> {
-        Ok(self.readers.doubted() != Doubt::None || self.readers.with(catalog::is_asked_for)?)
+        let is_doubted = self.readers.is_replaced() || self.readers.doubted() != Doubt::None;
+        Ok(is_doubted || self.readers.with(catalog::is_asked_for)?)
     }
 }
 

@@ -82,6 +82,11 @@ impl Readers {
         self.seal.close(&self.path);
     }
 
+    /// From here on no other file may take the place of the catalog's.
+    pub(crate) fn keep_place(&self) {
+        self.seal.keep(&self.path);
+    }
+
     /// The catalog's file changes until the seal is closed again.
     pub(crate) fn lift_seal(&self) {
         self.seal.lift();

@@ -100,6 +100,7 @@ pub(crate) struct Opened {
 
 /// Opens the catalog for writing, making it where there is none, and anew where it's damaged or of another layout.
 pub(crate) fn open_writer(path: &Path) -> Result<Opened> {
+    clear_way(path);
     match try_open(path) {
         Ok(opened) => Ok(opened),
         // It's as good as it was, and there's no room for another.
@@ -111,6 +112,20 @@ pub(crate) fn open_writer(path: &Path) -> Result<Opened> {
             };
             tracing::warn!(why, "the catalog can't be used; it's made anew from the segments");
             remake(path, why)
+        }
+    }
+}
+
+/// Moves aside what is in the place of the catalog's journal and of the journal's index, and is no file: the catalog itself is as good as it
+/// was.
+fn clear_way(path: &Path) {
+    // It may be a link to a faster disk.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    for ending in ["-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        if let Err(error) = placing::set_aside(&RealDisk, Path::new(&file)) {
+            tracing::warn!(?file, %error, "what lies in the place of a file of the catalog couldn't be moved aside");
         }
     }
 }

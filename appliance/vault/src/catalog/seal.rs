@@ -15,7 +15,7 @@ use crate::{Result, VaultError};
 
 /// Why a catalog is made anew that somebody else wrote to.
 pub(crate) const REPLACED: &str =
-    "another file was put in its place, or it was written to, while the box ran";
+    "another file was put in its place, or another program wrote to it, while it was in use";
 
 /// So often is a catalog made anew because of its seal, within the time below. After that it's the file system that doesn't keep times, or
 /// somebody who won't stop: making it anew again and again would keep the box from everything else.
@@ -62,6 +62,8 @@ enum State {
     #[default]
     Open,
     Closed(Look),
+    /// Its writer writes to it whenever it likes: only whether it's still the same file is looked at.
+    Kept(Look),
     /// It isn't what was left there.
     Broken,
     /// It was broken too often: it isn't looked at for a while.
@@ -83,16 +85,24 @@ impl Look {
         let changed = (of.mtime(), of.mtime_nsec());
         Some(Look { device: of.dev(), number: of.ino(), bytes: of.len(), changed })
     }
+
+    fn is_file_of(&self, other: &Look) -> bool {
+        (self.device, self.number) == (other.device, other.number)
+    }
 }
 
 impl State {
     fn look(&mut self, path: &Path) -> bool {
-        if let State::Closed(left) = self
-            && Look::of(path) != Some(*left)
-        {
+        let holds = match self {
+            State::Closed(left) => Look::of(path) == Some(*left),
+            State::Kept(left) => Look::of(path).is_some_and(|now| now.is_file_of(left)),
+            State::Open | State::Unwatched => true,
+            State::Broken => false,
+        };
+        if !holds {
             *self = State::Broken;
         }
-        !matches!(self, State::Broken)
+        holds
     }
 }
 
@@ -106,6 +116,12 @@ impl Seal {
             true => Look::of(path).map_or(State::Broken, State::Closed),
             false => State::Unwatched,
         };
+    }
+
+    /// The file that is there now is the one; who writes to it isn't looked at.
+    pub(super) fn keep(&self, path: &Path) {
+        let mut state = self.state.lock().expect("nothing panics while it holds a seal");
+        *state = Look::of(path).map_or(State::Broken, State::Kept);
     }
 
     /// From here on it changes, until it's closed again. One that is broken stays so.
@@ -139,7 +155,7 @@ impl Seal {
         let is_watched = match *state {
             State::Closed(_) => true,
             State::Unwatched => self.breaks.lock().expect("nothing panics while it counts").allow(false, now),
-            State::Open | State::Broken => false,
+            State::Open | State::Kept(_) | State::Broken => false,
         };
         if is_watched {
             *state = Look::of(path).map_or(State::Broken, State::Closed);
@@ -153,8 +169,8 @@ pub(super) fn replaced() -> VaultError {
     VaultError::refused(
         RefusalCode::Busy,
         format!(
-            "the catalog isn't what the box left there ({REPLACED}): it's made again from the segments by itself, so try again in a \
-             few minutes, and restart cofferd if it stays so"
+            "the catalog isn't what was left there ({REPLACED}): it's made again from the segments by itself, so try again in a \
+             few minutes, and restart the program if it stays so"
         ),
     )
 }
@@ -162,6 +178,25 @@ pub(super) fn replaced() -> VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_only_the_place_is_kept_whoever_writes_may_and_another_file_breaks_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog");
+        let seal = Seal::default();
+        std::fs::write(&path, b"a catalog").unwrap();
+        seal.keep(&path);
+        std::fs::write(&path, b"a catalog that grew").unwrap();
+        assert!(seal.holds(&path));
+        std::fs::write(folder.path().join("other"), b"another").unwrap();
+        std::fs::rename(folder.path().join("other"), &path).unwrap();
+        assert!(!seal.holds(&path));
+        seal.keep(&path);
+        assert!(seal.holds(&path));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(!seal.holds(&path));
+    }
 
     #[test]
     fn what_somebody_else_writes_breaks_it_and_what_its_writer_writes_does_not() {

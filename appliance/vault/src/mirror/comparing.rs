@@ -71,6 +71,9 @@ impl Mirror {
 
     fn try_compare(&self, doubt: Doubt, pace: &mut Pace<'_>) -> Result<Option<Comparison>> {
         let reading = &self.reading;
+        if reading.readers.is_replaced() {
+            return self.make_catalog_anew(catalog::REPLACED.into()).map(Some);
+        }
         reading.readers.forget_pages()?;
         if !reading.readers.path().exists() {
             return self.make_catalog_anew("its file was gone".into()).map(Some);
@@ -105,6 +108,9 @@ impl Mirror {
         let forgotten: HashSet<SegmentId> =
             self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
         let mut made = catalog::create_beside(path)?;
+        for segment in &*self.damaged() {
+            made.execute("INSERT OR IGNORE INTO due_again VALUES (?1)", params![segment.0])?;
+        }
         for segment in forgotten {
             made.execute("INSERT OR IGNORE INTO dropped VALUES (?1)", params![segment.0])?;
         }
@@ -115,6 +121,7 @@ impl Mirror {
             catalog::open_writer(path)
         });
         *db = opened.inspect_err(|_| self.fail())?.db;
+        self.reading.readers.keep_place();
         self.reading.forget_entries();
         Ok(Comparison { made_anew: Some(why), ..Comparison::default() })
     }

@@ -14,6 +14,7 @@ use coffer_format::{ComputerId, ConfigId, NodeId, from_bytes};
 use coffer_vault::comparison::Comparison;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::Mirror;
+use coffer_vault::verify::Verdict;
 use coffer_vault::{SegmentState, Vault, retention};
 use jiff::tz::TimeZone;
 
@@ -307,6 +308,38 @@ fn a_catalog_whose_pages_are_gone_is_made_anew_while_the_vault_is_open() {
     let vault = fixture.open();
     check_all(&vault, config, &memory, "opened again");
     assert_eq!(vault.compare_catalog(&mut |_| true).unwrap().unwrap(), Comparison::default());
+}
+
+/// What lies in the place of the journal or of its index, which is only a cache, says nothing of the catalog, which may know what no segment
+/// has any more.
+#[test]
+fn what_lies_in_the_place_of_the_journal_does_not_cost_the_catalog() {
+    for name in ["catalog.sqlite-shm", "catalog.sqlite-wal"] {
+        for what in ["folder", "pipe", "link"] {
+            let case = format!("a {what} for {name}");
+            let World { fixture, vault, config, .. } = world();
+            vault.roll().unwrap();
+            let points = |vault: &Vault| {
+                let points = vault.reading().points(config).unwrap();
+                points.iter().map(|point| point.point).collect::<Vec<_>>()
+            };
+            let before = points(&vault);
+            let last = vault.segments().unwrap().into_iter().rfind(|state| state.stream == Stream::Meta);
+            drop(vault);
+            std::fs::remove_file(fixture.segment_path(last.unwrap().segment.0)).unwrap();
+            let path = fixture.dir().join(name);
+            let _ = std::fs::remove_file(&path);
+            match what {
+                "folder" => std::fs::create_dir(&path).unwrap(),
+                "pipe" => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                _ => std::os::unix::fs::symlink("/nowhere/x", &path).unwrap(),
+            }
+            let vault = fixture.open();
+            assert_eq!(points(&vault), before, "{case}");
+            assert!(path.with_extension(format!("{what}1")).symlink_metadata().is_ok(), "{case}");
+            assert_ne!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole, "{case}");
+        }
+    }
 }
 
 #[test]

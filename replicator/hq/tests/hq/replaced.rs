@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use coffer_format::SegmentId;
 use coffer_format::segment::Stream;
+use coffer_format::wire::RefusalCode;
 use serde_json::json;
 
 use crate::branch::{Branch, noise};
@@ -275,6 +276,70 @@ async fn a_branchs_folder_that_is_gone_while_hq_runs_is_made_anew_and_filled() {
             select(&mut operator, "leeds").await;
             let report = ask(&mut operator, json!({ "do": "verify" })).await;
             assert_eq!(report["verdict"], "whole", "{what}: {report}");
+            for point in [first, second, third] {
+                let restored = restore(&mut operator, branch.config, point, &[]).await;
+                assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{what}");
+            }
+        })
+    });
+    for case in cases {
+        case.await.unwrap();
+    }
+}
+
+/// Another file, or none, in the place of a branch's catalog while HQ runs: nothing is said from it, and it's made anew by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branchs_catalog_that_is_replaced_while_hq_runs_is_made_anew() {
+    let cases = ["an older one", "a folder", "gone"].map(|what| {
+        tokio::spawn(async move {
+            let world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            let first = branch.back_up(Stream::Bulk, &[("one", noise(1, 30_000))]);
+            let settings = settings(world.address, &enrolled.identity, "leeds");
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, first).await;
+            running.stop().await;
+            let path = world.hq_dir().join("branches/leeds/catalog.sqlite");
+            let mut older = None;
+            let world = world.restart_after(|_| older = Some(fs::read(&path).unwrap())).await;
+            let second = branch.back_up(Stream::Fresh, &[("two", noise(2, 9000))]);
+            let running = Running::start(branch.vault.clone(), settings);
+            running.until_whole(1, second).await;
+            match what {
+                "an older one" => {
+                    fs::write(path.with_extension("x"), older.unwrap()).unwrap();
+                    fs::rename(path.with_extension("x"), &path).unwrap();
+                }
+                "a folder" => {
+                    fs::remove_file(&path).unwrap();
+                    fs::create_dir(&path).unwrap();
+                }
+                _ => fs::remove_file(&path).unwrap(),
+            }
+            let mut operator = world.operator("anna").await;
+            select(&mut operator, "leeds").await;
+            let healed = async {
+                loop {
+                    match restore(&mut operator, branch.config, second, &[]).await {
+                        Ok(restored) => break restored,
+                        Err(refusal) => {
+                            assert_eq!(refusal.code, RefusalCode::Busy, "{what}: {}", refusal.sentence);
+                        }
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            let restored = tokio::time::timeout(LONG, healed).await.unwrap_or_else(|_| panic!("{what}"));
+            assert_eq!(restored, branch.points[&second], "{what}");
+            let report = ask(&mut operator, json!({ "do": "verify" })).await;
+            assert_eq!(report["verdict"], "whole", "{what}: {report}");
+            let third = branch.back_up(Stream::Fresh, &[("three", noise(3, 9000))]);
+            running.until_whole(1, third).await;
+            running.stop().await;
+            let world = world.restart().await;
+            let mut operator = world.operator("bert").await;
+            select(&mut operator, "leeds").await;
             for point in [first, second, third] {
                 let restored = restore(&mut operator, branch.config, point, &[]).await;
                 assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{what}");
