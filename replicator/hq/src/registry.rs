@@ -1,6 +1,7 @@
 //! Codes given out, and whose certificate is the newest: one SQLite file, shared by the server and the command line.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -55,6 +56,8 @@ pub struct Registry {
 
 struct Opened {
     db: Connection,
+    /// Device and number of the file that was opened.
+    place: Option<(u64, u64)>,
     to_read: Option<ToRead>,
 }
 
@@ -67,30 +70,7 @@ struct ToRead {
 impl Registry {
     /// Opens the registry in HQ's folder; from its second copy where it's damaged or missing. In a folder that no HQ is in yet it's made.
     pub fn open(dir: &Path) -> Result<Registry> {
-        let (path, copy) = (dir.join(FILE), second::folder(dir).join(FILE));
-        if path.exists() && !takes_writes(dir) {
-            match open_to_read(dir) {
-                Ok(opened) => return Ok(Registry { open: Mutex::new(opened), dir: dir.into() }),
-                Err(why) => tracing::warn!(%why, "the registry can't be read as it is"),
-            }
-        }
-        if !is_sound(&path) {
-            if is_sound(&copy) {
-                set_aside(&path)?;
-                let bytes = read_small_file(&copy).map_err(HqError::io("read", &copy))?;
-                write_durable_file(&path, &bytes, &owner_only()).map_err(HqError::io("write", &path))?;
-                tracing::warn!(
-                    "HQ's registry was damaged or missing; it was made again from its second copy. Have the disk checked"
-                );
-            } else if path.exists() || dir.join("organisation.toml").exists() {
-                return Err(HqError::RegistryLost { path });
-            }
-        }
-        let registry = Registry::make(dir)?;
-        if !is_sound(&copy) {
-            registry.keep(&registry.opened().db);
-        }
-        Ok(registry)
+        Ok(Registry { open: Mutex::new(open_in(dir)?), dir: dir.into() })
     }
 
     /// An empty registry in place of one that is lost: nobody is enrolled.
@@ -98,20 +78,9 @@ impl Registry {
         for path in [dir.join(FILE), second::folder(dir).join(FILE)] {
             set_aside(&path)?;
         }
-        let registry = Registry::make(dir)?;
-        registry.keep(&registry.opened().db);
-        Ok(registry)
-    }
-
-    fn make(dir: &Path) -> Result<Registry> {
-        Ok(Registry { open: Mutex::new(open_to_write(dir)?), dir: dir.into() })
-    }
-
-    /// Makes the second copy what the registry is.
-    fn keep(&self, db: &Connection) {
-        if let Err(error) = copy_to(db, &second::folder(&self.dir)) {
-            tracing::warn!(%error, "the second copy of HQ's registry isn't up to date");
-        }
+        let opened = open_to_write(dir)?;
+        keep(dir, &opened.db);
+        Ok(Registry { open: Mutex::new(opened), dir: dir.into() })
     }
 
     /// A new one-time code for a branch. Only the hash of its secret is kept. Fails if a box is enrolled as this branch and
@@ -136,30 +105,45 @@ impl Registry {
         Ok(code)
     }
 
+    /// Asks the registry. One that turns out to be damaged is opened anew first, from its second copy where that's needed.
+    fn ask<T>(&self, work: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+        let mut open = self.opened()?;
+        if open.to_read.is_none() && !has_its_sum(&open.db).unwrap_or(false) {
+            tracing::error!("HQ's registry isn't as it was written; it's opened anew");
+            open_anew(&self.dir, &mut open)?;
+        }
+        work(&open.db)
+    }
+
     /// Changes the registry, and its second copy.
     fn change<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let mut open = self.opened();
+        let mut open = self.opened()?;
+        if open.to_read.is_none() && !is_sound(&self.dir.join(FILE)) {
+            // A copy of what is damaged would be one too.
+            open_anew(&self.dir, &mut open)?;
+        }
         let transaction = open.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.execute("DELETE FROM sums", [])?;
         transaction.execute("INSERT INTO sums VALUES (?1)", [sum_of_rows(&transaction)?])?;
         transaction.commit()?;
-        self.keep(&open.db);
+        keep(&self.dir, &open.db);
         Ok(done)
     }
 
     /// Whether a box is enrolled as this branch.
     pub fn is_in_use(&self, branch: &str) -> Result<bool> {
-        is_in_use(&self.opened().db, branch)
+        self.ask(|db| is_in_use(db, branch))
     }
 
     /// The branch that a code is for; fails where using it would.
     pub fn branch_of(&self, secret: &[u8]) -> Result<String> {
-        let Opened { db, .. } = &*self.opened();
-        let code = known_code(db, &secret_hash(secret))?;
-        code.check_usable(now_ms())?;
-        check_place(db, &code.branch, code.purpose)?;
-        Ok(code.branch)
+        self.ask(|db| {
+            let code = known_code(db, &secret_hash(secret))?;
+            code.check_usable(now_ms())?;
+            check_place(db, &code.branch, code.purpose)?;
+            Ok(code.branch)
+        })
     }
 
     /// Uses a code up. `sign` makes the branch's certificate and gives it with the hash of its key, which is the only
@@ -201,8 +185,7 @@ impl Registry {
 
     /// Fails unless this certificate is the newest of its role.
     pub fn check_holder(&self, role: &Role, certificate: &FileHash) -> Result<()> {
-        let Opened { db, .. } = &*self.opened();
-        if holder_of(db, role)? == Some(*certificate) {
+        if self.ask(|db| holder_of(db, role))? == Some(*certificate) {
             return Ok(());
         }
         let sentence = match role {
@@ -220,10 +203,11 @@ impl Registry {
 
     /// Names of all enrolled branches.
     pub fn branches(&self) -> Result<Vec<String>> {
-        let Opened { db, .. } = &*self.opened();
-        let mut query = db.prepare_cached("SELECT role FROM holders ORDER BY role")?;
-        let roles =
-            query.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let roles = self.ask(|db| {
+            let mut query = db.prepare_cached("SELECT role FROM holders ORDER BY role")?;
+            let roles = query.query_map([], |row| row.get::<_, String>(0))?;
+            Ok(roles.collect::<rusqlite::Result<Vec<_>>>()?)
+        })?;
         let branch = |role: String| match role.parse() {
             Ok(Role::Branch(name)) => Some(name),
             _ => None,
@@ -231,8 +215,9 @@ impl Registry {
         Ok(roles.into_iter().filter_map(branch).collect())
     }
 
-    /// The registry. Where it could only be read it's tried now and then whether the disk takes writes again.
-    fn opened(&self) -> MutexGuard<'_, Opened> {
+    /// The registry. Where it could only be read it's tried now and then whether the disk takes writes again. Where another file, or none, is
+    /// in its place, that is opened: other programs see no other one.
+    fn opened(&self) -> Result<MutexGuard<'_, Opened>> {
         // A transaction that a panic left behind was rolled back by its drop.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(to_read) = &mut open.to_read
@@ -246,16 +231,67 @@ impl Registry {
                 }
             }
         }
-        open
+        if open.to_read.is_none() && open.place != place_of(&self.dir.join(FILE)) {
+            tracing::error!("HQ's registry was removed or replaced while HQ ran; it's opened anew");
+            open_anew(&self.dir, &mut open)?;
+        }
+        Ok(open)
+    }
+}
+
+/// Opens the registry of a folder, from its second copy where it's damaged or missing. In a folder that no HQ is in yet it's made.
+fn open_in(dir: &Path) -> Result<Opened> {
+    let (path, copy) = (dir.join(FILE), second::folder(dir).join(FILE));
+    if path.exists() && !takes_writes(dir) {
+        match open_to_read(dir) {
+            Ok(opened) => return Ok(opened),
+            Err(why) => tracing::warn!(%why, "the registry can't be read as it is"),
+        }
+    }
+    if !is_sound(&path) {
+        if is_sound(&copy) {
+            set_aside(&path)?;
+            let bytes = read_small_file(&copy).map_err(HqError::io("read", &copy))?;
+            write_durable_file(&path, &bytes, &owner_only()).map_err(HqError::io("write", &path))?;
+            tracing::warn!(
+                "HQ's registry was damaged or missing; it was made again from its second copy. Have the disk checked"
+            );
+        } else if path.exists() || dir.join("organisation.toml").exists() {
+            return Err(HqError::RegistryLost { path });
+        }
+    }
+    let opened = open_to_write(dir)?;
+    if !is_sound(&copy) {
+        keep(dir, &opened.db);
+    }
+    Ok(opened)
+}
+
+/// Lets the file go that was open, and opens what there is.
+fn open_anew(dir: &Path, open: &mut Opened) -> Result<()> {
+    *open = Opened { db: Connection::open_in_memory()?, place: None, to_read: None };
+    *open = open_in(dir)?;
+    Ok(())
+}
+
+fn place_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|facts| (facts.dev(), facts.ino()))
+}
+
+/// Makes the second copy what the registry is.
+fn keep(dir: &Path, db: &Connection) {
+    if let Err(error) = copy_to(db, &second::folder(dir)) {
+        tracing::warn!(%error, "the second copy of HQ's registry isn't up to date");
     }
 }
 
 fn open_to_write(dir: &Path) -> Result<Opened> {
-    let db = Connection::open(dir.join(FILE))?;
+    let path = dir.join(FILE);
+    let db = Connection::open(&path)?;
     db.busy_timeout(Duration::from_secs(10))?;
     db.execute_batch(TABLES)?;
     add_replaces(&db)?;
-    Ok(Opened { db, to_read: None })
+    Ok(Opened { db, place: place_of(&path), to_read: None })
 }
 
 /// On a disk that takes no writes, full or not: who is enrolled is known, and nobody can be enrolled until it takes them.
@@ -276,7 +312,7 @@ fn open_to_read(dir: &Path) -> Result<Opened> {
     );
     let db = Connection::open(&there)?;
     db.execute_batch("PRAGMA query_only = ON")?;
-    Ok(Opened { db, to_read: Some(ToRead { _scratch: scratch, tried: Instant::now() }) })
+    Ok(Opened { db, place: None, to_read: Some(ToRead { _scratch: scratch, tried: Instant::now() }) })
 }
 
 fn takes_writes(dir: &Path) -> bool {
@@ -302,15 +338,20 @@ fn look(path: &Path) -> rusqlite::Result<bool> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.busy_timeout(Duration::from_secs(10))?;
     let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    let has_table = |name| db.prepare("SELECT 1 FROM sqlite_master WHERE name = ?1")?.exists([name]);
-    if said != "ok" || !has_table("codes")? {
+    Ok(said == "ok" && has_its_sum(&db)?)
+}
+
+/// Whether its rows are those that were written.
+fn has_its_sum(db: &Connection) -> rusqlite::Result<bool> {
+    let has_table = |name| db.prepare_cached("SELECT 1 FROM sqlite_master WHERE name = ?1")?.exists([name]);
+    if !has_table("codes")? {
         return Ok(false);
     }
     let sum: Option<[u8; 32]> = match has_table("sums")? {
         true => db.query_row("SELECT sum FROM sums", [], |row| row.get(0)).optional()?,
         false => None,
     };
-    Ok(sum.is_none_or(|sum| sum_of_rows(&db).is_ok_and(|rows| rows == sum)))
+    Ok(sum.is_none_or(|sum| sum_of_rows(db).is_ok_and(|rows| rows == sum)))
 }
 
 /// BLAKE3 of all rows, in order.

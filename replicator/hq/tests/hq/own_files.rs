@@ -160,6 +160,53 @@ fn the_registry_comes_back_from_its_second_copy_or_its_loss_is_said() {
     organisation.issue_operator(&empty, "anna", &out).unwrap();
 }
 
+/// Whatever is done to the registry while HQ runs: it goes on from the second copy, and another program sees the same one.
+#[test]
+fn a_registry_that_is_damaged_while_it_is_open_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let organisation = Organisation::create(dir.path(), "Example").unwrap();
+    let registry = Registry::open(dir.path()).unwrap();
+    let path = dir.path().join("hq.sqlite");
+    let holds = |registry: &Registry, name: &str, of: &coffer_format::FileHash| {
+        registry.check_holder(&Role::Operator(name.into()), of).is_ok()
+    };
+    let issue = |name: &str, case: &str| {
+        let out = dir.path().join(name);
+        organisation.issue_operator(&registry, name, &out).unwrap_or_else(|error| panic!("{case}: {error}"));
+        coffer_link::Identity::load(&out).unwrap().certificate_hash()
+    };
+    let mut known = vec![("anna".to_owned(), issue("anna", "at first"))];
+    let cases = ["cut", "emptied", "removed", "a folder", "garbage", "garbage in its pages"];
+    for (number, what) in cases.iter().enumerate() {
+        for is_asked_first in [true, false] {
+            let case = format!("{what}, asked first: {is_asked_first}");
+            // What was written lately may lie in the journal alone.
+            drop(Registry::open(dir.path()).unwrap());
+            match *what {
+                "cut" => fs::File::options().write(true).open(&path).unwrap().set_len(5000).unwrap(),
+                "emptied" => fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap(),
+                "removed" => fs::remove_file(&path).unwrap(),
+                "a folder" => replace(&path, "folder"),
+                "garbage" => fs::write(&path, vec![7; 30_000]).unwrap(),
+                _ => {
+                    let mut bytes = fs::read(&path).unwrap();
+                    bytes[4096..].fill(0x5a);
+                    fs::write(&path, bytes).unwrap();
+                }
+            }
+            if is_asked_first {
+                assert!(known.iter().all(|(name, of)| holds(&registry, name, of)), "{case}");
+            }
+            let name = format!("bert-{number}-{is_asked_first}");
+            let of = issue(&name, &case);
+            known.push((name, of));
+            assert!(known.iter().all(|(name, of)| holds(&registry, name, of)), "{case}");
+            let again = Registry::open(dir.path()).unwrap();
+            assert!(known.iter().all(|(name, of)| holds(&again, name, of)), "{case}: another program");
+        }
+    }
+}
+
 /// The box goes on as if nothing had been, whatever of HQ's folder had to be mended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_goes_on_after_hq_has_mended_its_files() {
