@@ -34,6 +34,8 @@ pub(crate) struct Branch {
     no_room_for: Mutex<Option<(SegmentId, u64)>>,
     /// When a box was last refused that isn't the one that is enrolled as this branch; 0: never since HQ was started.
     refused_ms: AtomicU64,
+    /// What is here is another box's than the one that is enrolled as this branch.
+    is_of_another: AtomicBool,
     /// Why its mirror couldn't be opened or made, since it last could.
     trouble: Mutex<Option<String>>,
     /// Links over which its box has said whose segments it sends.
@@ -80,6 +82,7 @@ impl Branch {
             refreshed: Mutex::new(Instant::now()),
             no_room_for: Mutex::default(),
             refused_ms: AtomicU64::new(0),
+            is_of_another: AtomicBool::new(false),
             trouble: Mutex::default(),
             links: AtomicUsize::new(0),
             is_taken_over: AtomicBool::new(false),
@@ -272,6 +275,11 @@ impl Branch {
         Connected(self.clone())
     }
 
+    /// Whether the box that is enrolled was refused because what is here is another one's.
+    pub(crate) fn is_of_another(&self) -> bool {
+        self.is_of_another.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.links.load(Ordering::SeqCst) > 0
     }
@@ -380,8 +388,11 @@ impl Branch {
                 "this vault belongs to another organisation: make a new vault on the box after it has joined this HQ",
             ));
         }
-        match self.mirror()? {
-            Some(mirror) if mirror.vault() != vault => Err(HqError::refused(
+        let mirror = self.mirror()?;
+        let is_of_another = mirror.as_ref().is_some_and(|mirror| mirror.vault() != vault);
+        self.is_of_another.store(is_of_another, Ordering::SeqCst);
+        match mirror {
+            Some(_) if is_of_another => Err(HqError::refused(
                 RefusalCode::OtherBox,
                 format!(
                     "branch {} is another box's here: enrol this box under a new branch name, or move the old branch's \

@@ -147,10 +147,14 @@ fn verify(branch: &Branch) -> Result<Value> {
 }
 
 fn nothing_of(branch: &Branch) -> HqError {
-    HqError::refused(
-        RefusalCode::NoSuchPoint,
-        format!("nothing of branch {} has arrived at HQ yet: check its line, or wait", branch.name),
-    )
+    let name = &branch.name;
+    let sentence = match branch.trouble() {
+        Some(why) => {
+            format!("nothing of branch {name} can be taken in or read, which is tried again by itself: {why}")
+        }
+        None => format!("nothing of branch {name} has arrived at HQ yet: check its line, or wait"),
+    };
+    HqError::refused(RefusalCode::NoSuchPoint, sentence)
 }
 
 fn reading(branch: &Branch) -> Result<Arc<Reading>> {

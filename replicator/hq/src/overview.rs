@@ -73,6 +73,12 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
                  checked; then it goes on by itself.",
                 branch.name
             ),
+            _ if branch.is_of_another() => format!(
+                "Branch {}: what is here is another box's than the one that is enrolled, which is refused. If the folders of two branches were \
+                 swapped at HQ, stop coffer-hq, put them back and start it; if the branch has a new box that is to begin anew, move this \
+                 branch's folder away.",
+                branch.name
+            ),
             (true, _) => format!(
                 "Branch {}: HQ's disk is full, and nothing more of this branch is taken in. Free space at HQ; then it goes on by itself.",
                 branch.name

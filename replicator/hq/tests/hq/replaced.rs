@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use coffer_format::SegmentId;
 use coffer_format::segment::Stream;
 use coffer_format::wire::RefusalCode;
+use coffer_format::{SegmentId, VaultId};
 use serde_json::json;
 
 use crate::branch::{Branch, noise};
@@ -388,6 +388,55 @@ async fn what_lies_in_the_place_of_a_branchs_small_files_is_moved_aside_at_a_sta
             assert!(path.symlink_metadata().unwrap().is_file(), "{case}");
             assert!(path.with_extension(format!("{what}1")).symlink_metadata().is_ok(), "{case}");
         }
+    }
+}
+
+/// Each box finds the other's segments under its branch's name: HQ says so of both, and goes on once they're put back.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_of_two_branches_that_are_swapped_are_told() {
+    let world = World::new().await;
+    let mut branches = Vec::new();
+    for (name, vault) in [("leeds", 1), ("york", 2)] {
+        let enrolled = world.enrol(name).await;
+        let mut branch =
+            Branch::with(VaultId([vault; 16]), enrolled.org, enrolled.chunk_key, enrolled.recovery_key);
+        let point = branch.back_up(Stream::Bulk, &[("one", noise(vault.into(), 30_000))]);
+        let settings = settings(world.address, &enrolled.identity, name);
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        running.until_whole(1, point).await;
+        running.stop().await;
+        branches.push((branch, settings));
+    }
+    let swap = |hq: &Path| {
+        let of = |name: &str| hq.join("branches").join(name);
+        fs::rename(of("leeds"), of("x")).unwrap();
+        fs::rename(of("york"), of("leeds")).unwrap();
+        fs::rename(of("x"), of("york")).unwrap();
+    };
+    let world = world.restart_after(swap).await;
+    let mut operator = world.operator("anna").await;
+    for (branch, settings) in &branches {
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        running.until(|status| status.refused.is_some()).await;
+        running.stop().await;
+    }
+    let told = ask(&mut operator, json!({ "hq": "branches" })).await;
+    for branch in told.as_array().unwrap() {
+        let said = branch["sentence"].as_str().unwrap();
+        assert!(said.contains("another box's"), "{said}");
+    }
+    let world = world.restart_after(swap).await;
+    let mut operator = world.operator("bert").await;
+    for (branch, settings) in &mut branches {
+        let point = branch.back_up(Stream::Fresh, &[("two", noise(9, 9000))]);
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        running.until_whole(1, point).await;
+        running.stop().await;
+    }
+    let told = ask(&mut operator, json!({ "hq": "branches" })).await;
+    for branch in told.as_array().unwrap() {
+        let said = branch["sentence"].as_str().unwrap();
+        assert!(!said.contains("another box's"), "{said}");
     }
 }
 
