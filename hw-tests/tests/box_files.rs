@@ -221,6 +221,36 @@ fn each_key_and_identity_of_the_box_comes_back_from_its_second_copy() {
     assert!(!sentences(&site).contains("second copy"), "said once");
 }
 
+/// Whichever of both copies is lost while the box runs comes back before the other one may be.
+#[test]
+fn what_is_removed_of_the_boxs_own_files_while_it_runs_is_written_again() {
+    let mut site = Site::start();
+    fill(&site, 5, 1);
+    let of = |name: &str| site.path("box").join(name);
+    let all = ["keys/box.key", "authority/authority.key", "identity/key.pem", "vault/vault.id"];
+    let copies = ["spare/keys/box.key", "spare/authority/authority.key", "spare/identity/key.pem"];
+    let good: Vec<_> =
+        all.iter().chain(&copies).map(|name| (of(name), fs::read(of(name)).unwrap())).collect();
+    for gone in [["spare"].as_slice(), &["keys", "authority", "identity", "vault/vault.id"]] {
+        for name in gone {
+            match of(name).is_dir() {
+                true => fs::remove_dir_all(of(name)).unwrap(),
+                false => fs::remove_file(of(name)).unwrap(),
+            }
+        }
+        site.wait_until(&format!("{gone:?} come back"), || {
+            good.iter().all(|(path, bytes)| fs::read(path).is_ok_and(|there| there == *bytes))
+        });
+    }
+    let told = sentences(&site);
+    assert!(told.contains("second copy") && told.contains("vault.id was damaged or removed"), "{told}");
+    fs::write(site.data().join("later"), b"later").unwrap();
+    assert!(site.capture().status.success());
+    site.kill_box();
+    site.start_box();
+    site.restore(&[]);
+}
+
 #[test]
 fn a_line_to_headquarters_that_cannot_begin_is_a_sentence_and_the_box_works() {
     let mut site = Site::start();

@@ -11,7 +11,7 @@ use crate::disk::{Disk, RealDisk, no_file};
 use crate::keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, VaultKeys};
 use crate::placing::{clear, put_in_place};
 use crate::segment::{parse_name, segments_dir};
-use crate::vault::lock;
+use crate::vault::{Vault, lock};
 use crate::{Result, VaultError};
 
 fn identity_path(dir: &Path) -> PathBuf {
@@ -66,6 +66,34 @@ pub(crate) fn read_or_mend_identity(
         header.segment
     );
     Ok((identity, Some(sentence)))
+}
+
+/// Writes the file that says who a vault is again where it's gone or damaged, in a folder that has segments and isn't another vault's.
+/// Returns whether it was.
+pub(crate) fn keep_identity(disk: &dyn Disk, dir: &Path, identity: &SegmentHeader) -> Result<bool> {
+    if disk.list(&segments_dir(dir)).is_err() {
+        return Ok(false);
+    }
+    match read_identity(disk, dir) {
+        Ok(there) if there == *identity || there.vault != identity.vault => return Ok(false),
+        Ok(_) | Err(VaultError::Decode(_)) => {}
+        Err(VaultError::Io { source, .. }) if is_no_identity(&source) => {}
+        Err(error) => return Err(error),
+    }
+    replace_identity(disk, dir, identity).map(|()| true)
+}
+
+impl Vault {
+    /// Writes the file that says who the vault is again where it's gone or damaged, and says so.
+    pub fn keep_identity(&self) -> Result<Option<String>> {
+        if !keep_identity(&*self.reading.disk, &self.reading.dir, &self.identity)? {
+            return Ok(None);
+        }
+        let sentence = "vault.id was damaged or removed while the box ran; it was written again: find out which program changes files of \
+             the vault, and keep it from doing so";
+        self.audit("box", sentence)?;
+        Ok(Some(format!("{sentence}.")))
+    }
 }
 
 /// Wraps the vault's keys for another box; the one before can't open what is written from then on with its own key's wrap. Nothing

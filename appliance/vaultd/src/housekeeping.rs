@@ -10,7 +10,7 @@ use crate::healing::Healing;
 use crate::serve::Appliance;
 use crate::tape::Pace;
 use crate::tape::telling::Teller;
-use crate::{copies, operator};
+use crate::{copies, operator, own_files};
 
 /// How often it's looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -93,6 +93,7 @@ fn work(appliance: &Appliance, mut due: Due) -> Due {
         return due;
     }
     look_at_clock(appliance);
+    own_files::look_after(appliance);
     // First: what is damaged must not be given up, nor go to tape.
     due.healing.work(appliance);
     let reclaim = appliance.settings.reclaim.every_minutes;

@@ -26,6 +26,7 @@ mod healing;
 mod housekeeping;
 mod live;
 mod memories;
+mod own_files;
 mod pace;
 mod page;
 mod programs;

@@ -40,6 +40,17 @@ struct OrganisationText {
     recovery_public_key: String,
 }
 
+impl OrganisationText {
+    fn of(name: &str, org: OrgId, recovery_public: &RecoveryPublic) -> Result<String> {
+        let text = OrganisationText {
+            name: name.to_owned(),
+            org: org.to_string(),
+            recovery_public_key: hex(&recovery_public.0),
+        };
+        toml::to_string(&text).map_err(|_| HqError::Internal)
+    }
+}
+
 impl Organisation {
     /// Makes a new organisation in `dir`, with new keys.
     pub fn create(dir: &Path, name: &str) -> Result<Organisation> {
@@ -54,12 +65,7 @@ impl Organisation {
         write_private(&dir.join("chunk.key"), &hex(&random::<32>()?))?;
         write_private(&dir.join("recovery.key"), &hex(&recovery_key.0))?;
         Registry::open(dir)?;
-        let text = OrganisationText {
-            name: name.to_owned(),
-            org: OrgId(random()?).to_string(),
-            recovery_public_key: hex(&recovery_public.0),
-        };
-        let toml = toml::to_string(&text).map_err(|_| HqError::Internal)?;
+        let toml = OrganisationText::of(name, OrgId(random()?), &recovery_public)?;
         // Last, because it says that all the rest is there.
         write(&path, &toml, &fs::OpenOptions::new())?;
         Organisation::open(dir)
@@ -67,18 +73,64 @@ impl Organisation {
 
     /// The organisation that `dir` holds.
     pub fn open(dir: &Path) -> Result<Organisation> {
+        let organisation = Organisation::mended(dir)?;
+        if let Err(error) = second::keep(dir) {
+            // A disk that takes no more writes is there to be restored from.
+            tracing::warn!(%error, "the second copies of HQ's files aren't up to date");
+        }
+        Ok(organisation)
+    }
+
+    /// What is in `dir` once its files were put back that aren't as they were.
+    fn mended(dir: &Path) -> Result<Organisation> {
         for name in second::put_back(dir)? {
             tracing::warn!(
                 name,
                 "a file of HQ's folder was damaged or missing; it was put back from its second copy. Have the disk checked"
             );
         }
-        let organisation = Organisation::load(dir)?;
-        if let Err(error) = second::keep(dir) {
-            // A disk that takes no more writes is there to be restored from.
-            tracing::warn!(%error, "the second copies of HQ's files aren't up to date");
+        Organisation::load(dir)
+    }
+
+    /// Sees to it that HQ's own files are there with their second copies, while it runs. What is lost of both is written again from what was
+    /// read at the start.
+    pub(crate) fn look_after_files(&self) -> Result<()> {
+        let is_same = |found: &Organisation| {
+            (found.org, found.chunk_key, found.recovery_key.0)
+                == (self.org, self.chunk_key, self.recovery_key.0)
+        };
+        if !Organisation::mended(&self.dir).is_ok_and(|found| is_same(&found)) {
+            tracing::error!(
+                "a file of HQ's folder is lost or changed, and so is its second copy; it's written again. Have the disk checked"
+            );
+            self.write_lost()?;
         }
-        Ok(organisation)
+        second::keep(&self.dir)
+    }
+
+    fn write_lost(&self) -> Result<()> {
+        let dir = &self.dir;
+        let keys = [("chunk.key", &self.chunk_key), ("recovery.key", &self.recovery_key.0)];
+        for (name, key) in keys {
+            let path = dir.join(name);
+            if read_key(&path).ok().as_ref() != Some(key) {
+                write_private(&path, &hex(key))?;
+            }
+        }
+        if Authority::open(&dir.join("authority")).is_err() {
+            self.authority.save(&dir.join("authority"))?;
+        }
+        if Identity::load(&dir.join("identity")).is_err() {
+            self.identity.save(&dir.join("identity"))?;
+        }
+        let path = dir.join("organisation.toml");
+        let is_there =
+            read_small_text(&path).is_ok_and(|text| toml::from_str::<OrganisationText>(&text).is_ok());
+        if !is_there {
+            let text = OrganisationText::of(&self.name, self.org, &self.recovery_public)?;
+            write(&path, &text, &fs::OpenOptions::new())?;
+        }
+        Ok(())
     }
 
     fn load(dir: &Path) -> Result<Organisation> {
@@ -143,4 +195,41 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 
 fn write(path: &Path, text: &str, options: &fs::OpenOptions) -> Result<()> {
     write_durable_file(path, text.as_bytes(), options).map_err(HqError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_or_changed_of_its_own_files_while_it_runs_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = &folder.path().join("hq");
+        let organisation = Organisation::create(dir, "Example").unwrap();
+        let names =
+            ["organisation.toml", "chunk.key", "recovery.key", "authority/authority.key", "identity/key.pem"];
+        let good = names.map(|name| fs::read(dir.join(name)).unwrap());
+        let check = |case: &str| {
+            organisation.look_after_files().unwrap_or_else(|error| panic!("{case}: {error}"));
+            for (name, good) in names.iter().zip(&good) {
+                for path in [dir.join(name), dir.join("second").join(name)] {
+                    assert!(fs::read(&path).is_ok_and(|bytes| bytes == *good), "{case}: {}", path.display());
+                }
+            }
+            Organisation::open(dir).unwrap();
+        };
+        fs::remove_dir_all(dir.join("second")).unwrap();
+        check("all second copies removed");
+        for name in names {
+            fs::remove_file(dir.join(name)).unwrap();
+            check(name);
+            fs::remove_file(dir.join(name)).unwrap();
+            fs::remove_dir_all(dir.join("second")).unwrap();
+            check(&format!("{name}, and all second copies"));
+        }
+        fs::remove_dir_all(dir.join("second")).unwrap();
+        let changed: Vec<u8> = good[1].iter().map(|byte| if *byte == b'a' { b'b' } else { *byte }).collect();
+        fs::write(dir.join("chunk.key"), changed).unwrap();
+        check("another key, without second copies");
+    }
 }

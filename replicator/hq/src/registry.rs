@@ -105,6 +105,16 @@ impl Registry {
         Ok(code)
     }
 
+    /// Sees to it that the registry and its second copy are there.
+    pub(crate) fn look_after(&self) -> Result<()> {
+        self.ask(|_| Ok(()))?;
+        let open = self.opened()?;
+        if open.to_read.is_none() && !is_sound(&second::folder(&self.dir).join(FILE)) {
+            keep(&self.dir, &open.db);
+        }
+        Ok(())
+    }
+
     /// Asks the registry. One that turns out to be damaged is opened anew first, from its second copy where that's needed.
     fn ask<T>(&self, work: impl Fn(&Connection) -> Result<T>) -> Result<T> {
         let mut open = self.opened()?;

@@ -58,6 +58,7 @@ pub(crate) async fn compare_catalogs(shared: Arc<Shared>, mut stopping: watch::R
             () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
+        look_after_own_files(&shared).await;
         let asked = shared.clone();
         let branches = match shared.in_background(move || asked.branches.all()).await {
             Ok(branches) => branches,
@@ -81,6 +82,17 @@ pub(crate) async fn compare_catalogs(shared: Arc<Shared>, mut stopping: watch::R
                 }
             }
         }
+    }
+}
+
+async fn look_after_own_files(shared: &Arc<Shared>) {
+    let asked = shared.clone();
+    let looked = shared.in_background(move || {
+        asked.organisation.look_after_files()?;
+        asked.registry.look_after()
+    });
+    if let Err(error) = looked.await {
+        tracing::error!(%error, "HQ's own files can't be looked after; it's tried again");
     }
 }
 

@@ -13,6 +13,7 @@ use nix::fcntl::Flock;
 use super::append::{Tail, out_of_step};
 use super::{Here, Mirror};
 use crate::disk::{DiskFile, Named, file_len};
+use crate::identity::keep_identity;
 use crate::placing::set_aside;
 use crate::segment::segments_dir;
 use crate::{Result, VaultError};
@@ -111,6 +112,12 @@ impl Mirror {
         let listed = self.reading.disk.list(&dir);
         self.is_gone.store(listed.is_err(), Ordering::SeqCst);
         listed.map_err(VaultError::io("list", &dir))?;
+        if !self.failed.load(Ordering::SeqCst)
+            && self.is_in_place()
+            && keep_identity(&*self.reading.disk, &self.reading.dir, &self.identity)?
+        {
+            tracing::error!(vault = %self.vault(), "a branch's vault.id was damaged or removed while HQ ran; it was written again");
+        }
         let met = self.reading.suspected()?;
         // What couldn't be cut off when it was found to be damaged.
         let is_doubtful =

@@ -28,7 +28,7 @@ use crate::tape::TapeJob;
 use crate::traffic::Traffic;
 use crate::trials::Trials;
 use crate::updates::Updates;
-use crate::{disk_watch, escrow, housekeeping, page, scrubbing, setup, simulated, spare, taking_over};
+use crate::{disk_watch, escrow, housekeeping, own_files, page, scrubbing, setup, simulated, taking_over};
 
 /// Everything that the parts of a running box share.
 pub struct Appliance {
@@ -73,16 +73,9 @@ impl Running {
         let layout = Layout::new(dir);
         let settings = Settings::load(&layout.settings())?;
         let mut troubles = Vec::new();
-        let authority = loaded(&layout, &layout.authority(), &mut troubles, |dir| Ok(Authority::open(dir)?))?;
-        let identity = loaded(&layout, &layout.identity(), &mut troubles, |dir| Ok(Identity::load(dir)?))?;
-        // It may have been moved to the operator's own computer.
-        if layout.operator().exists() {
-            loaded(&layout, &layout.operator(), &mut troubles, |dir| Ok(Identity::load(dir)?))
-                .map(drop)
-                .unwrap_or_else(|error| {
-                    troubles.push(format!("The operator's identity can't be used: {error:#}."))
-                });
-        }
+        let authority = own_files::authority(&layout, &mut troubles)?;
+        let identity = own_files::identity(&layout, &mut troubles)?;
+        own_files::operator(&layout, &mut troubles);
         let room = || tempfile::tempdir().context("there's no room for what restoring needs");
         let mut scratch = match disk_watch::takes_writes(&layout) {
             true => None,
@@ -294,33 +287,13 @@ fn open_vault(
     scratch: Option<&TempDir>,
     troubles: &mut Vec<String>,
 ) -> Result<Vault> {
-    let first = layout.box_key();
-    let second = layout.spare(&layout.keys()).join(first.file_name().unwrap_or_default());
-    let loaded = spare::load_file(&first, &second, |file| {
-        let opener = Opener::Box(BoxKey(setup::read_secret(file)?));
-        Vault::check_key(&RealDisk, &layout.vault(), &opener).with_context(|| unopened(layout))?;
-        Ok(opener)
-    })?;
-    troubles.extend(loaded.mended);
-    let key = loaded.what;
+    let key = own_files::key(layout, troubles)?;
     let options = Options { reserve_bytes: settings.reserve_mib << 20 };
     match scratch {
         Some(scratch) => Vault::open_read_only(&layout.vault(), key, Arc::new(SystemClock), scratch.path()),
         None => Vault::open(Arc::new(RealDisk), &layout.vault(), key, Arc::new(SystemClock), options),
     }
     .context("the vault can't be opened")
-}
-
-/// What's said of a vault that can't be opened.
-fn unopened(layout: &Layout) -> String {
-    let vault = layout.vault();
-    match vault.join("segments").is_dir() {
-        true => "the vault can't be opened".into(),
-        false => format!(
-            "there's no vault in {}: put it back, or make the box again from what headquarters and tapes have, with `cofferd replace`",
-            vault.display()
-        ),
-    }
 }
 
 fn is_full_disk(error: &anyhow::Error) -> bool {
@@ -340,18 +313,6 @@ fn tape_job(
     })
 }
 
-/// What a folder of the box's own holds; from its second copy if need be.
-fn loaded<T>(
-    layout: &Layout,
-    dir: &Path,
-    troubles: &mut Vec<String>,
-    load: impl Fn(&Path) -> Result<T>,
-) -> Result<T> {
-    let loaded = spare::load(dir, &layout.spare(dir), load)?;
-    troubles.extend(loaded.mended);
-    Ok(loaded.what)
-}
-
 /// The job that sends to HQ. Where it can't begin, the box goes on without it, and says so.
 fn wan_job(
     settings: &Settings,
@@ -369,7 +330,7 @@ fn wan_job(
         }
         return None;
     };
-    let branch = loaded(layout, &layout.branch(), troubles, |dir| Ok(Identity::load(dir)?));
+    let branch = own_files::branch(layout, troubles);
     let job = branch
         .context("the identity of this branch can't be used")
         .and_then(|branch| crate::copies::wan_job(table, branch, vault.clone()));
