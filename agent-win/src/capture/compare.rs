@@ -71,13 +71,15 @@ impl Pass<'_> {
         };
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
         self.met(&path);
-        let had_name = before.is_some();
+        let had_name = before.as_ref().map(|known| (known.node, known.stat.kind));
         let identity = match before {
             Some(known) if self.is_way_anew(&path, &known, &stat) => self.way_anew(known),
             before => self.identity(here, (&path, &entry.name), &stat, before, present)?,
         };
-        let is_replaced = had_name && !matches!(identity, Identity::Same(_) | Identity::Successor(_));
-        if is_replaced {
+        if let Some((node, kind)) = had_name
+            && !matches!(identity, Identity::Same(_) | Identity::Successor(_))
+        {
+            self.lost_a_name(node, kind)?;
             self.take_back(here.node, name.clone())?;
             self.take_streams_back(here.node, name.as_bytes())?;
         }

@@ -13,6 +13,7 @@ mod identity;
 mod item;
 mod moves;
 mod named_files;
+mod other_names;
 mod outlet;
 mod pages;
 mod pass;

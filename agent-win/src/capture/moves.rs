@@ -71,12 +71,11 @@ impl Pass<'_> {
                 restless = changed;
                 break;
             }
-            // From now on it's known what this look has sent so far.
-            self.reading.outlet.settle()?;
+            self.know_what_was_sent()?;
             self.begin_round();
             let together = self.list_together(walk, changed, deadline)?;
             restless = together.restless;
-            let is_all_met = self.meet(walk, together.listings)?;
+            let is_all_met = self.meet(walk, together.listings)? & !self.look_at_other_names(walk)?;
             if is_all_met || !restless.is_empty() {
                 break;
             }
@@ -167,11 +166,17 @@ impl Pass<'_> {
         }
     }
 
-    /// As at the beginning of a look: what was sent before is in the journal by now.
-    fn begin_round(&mut self) {
+    /// As at the beginning of a look: what this one has sent so far is in the journal from now on.
+    pub(super) fn know_what_was_sent(&mut self) -> Result<()> {
+        self.reading.outlet.settle()?;
         self.visited.clear();
         self.taken_over.clear();
         self.stream_names.clear();
+        Ok(())
+    }
+
+    /// What was gone by the time that it was to be read is met again, or isn't there.
+    fn begin_round(&mut self) {
         for path in std::mem::take(&mut self.vanished) {
             self.reading.report.forget(&path);
         }

@@ -18,6 +18,7 @@ use super::file_task::FileTask;
 use super::group::{database_of, grouped};
 use super::identity::is_same_here;
 use super::moves::{self, Leaving};
+use super::other_names::OtherNames;
 use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, Reading, cannot_be_opened};
 use super::reread::Reread;
@@ -76,6 +77,7 @@ pub(super) struct Pass<'a> {
     /// Folders as they were listed, what wasn't met in them, and what was gone by the time that it was to be read.
     pub(super) seen: SeenFolders,
     pub(super) leaving: Leaving,
+    pub(super) other_names: OtherNames,
     pub(super) vanished: HashSet<Vec<u8>>,
     /// Folders changed faster than they could be listed.
     pub(super) is_restless: bool,
@@ -127,6 +129,7 @@ impl<'a> Pass<'a> {
             gone: Vec::new(),
             seen: SeenFolders::default(),
             leaving: Leaving::new(),
+            other_names: OtherNames::new(),
             vanished: HashSet::new(),
             is_restless: false,
             patience: moves::TIME,
@@ -155,7 +158,7 @@ impl<'a> Pass<'a> {
         let target = match self.encloses {
             true => target.clone(),
             false => {
-                let with_absent = self.look_for_absent(target)?;
+                let with_absent = self.look_for_absent(&self.with_other_names(target))?;
                 self.with_remarked(with_absent)?
             }
         };
@@ -168,6 +171,7 @@ impl<'a> Pass<'a> {
         }
         self.walk_on(&mut walk)?;
         self.read_deferred()?;
+        self.look_at_other_names(&mut walk)?;
         self.follow_moves(&mut walk)?;
         self.judge_gone();
         self.stands()?;
@@ -231,7 +235,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Directories in which something was noticed; one that isn't known yet is reached from the nearest that is.
-    fn push_dirty(&mut self, walk: &mut Walk, dirty: &BTreeMap<Vec<u8>, Names>) -> Result<()> {
+    pub(super) fn push_dirty(&mut self, walk: &mut Walk, dirty: &BTreeMap<Vec<u8>, Names>) -> Result<()> {
         let mut wanted: BTreeMap<Vec<u8>, Names> = BTreeMap::new();
         let (mut known, mut no_disks) = (HashMap::new(), HashSet::new());
         let is_meant = |path: &[u8]| match self.encloses {
@@ -416,11 +420,12 @@ impl<'a> Pass<'a> {
                 self.held.remove(&here.child(name));
             });
         }
-        let mut gone: Vec<Vec<u8>> =
-            known.into_keys().filter(|name| !self.is_held(&here.child(name))).collect();
+        known.retain(|name, _| !self.is_held(&here.child(name)));
         // What's there in another case isn't missing.
-        gone.retain(|name| in_any_case.contains(&*folded(name)) || !self.keeps(&here, name));
-        for name in gone.iter().filter_map(|name| Name::new(name).ok()) {
+        known.retain(|name, _| in_any_case.contains(&*folded(name)) || !self.keeps(&here, name));
+        for (name, known) in known {
+            let Ok(name) = Name::new(&name) else { continue };
+            self.lost_a_name(known.node, known.stat.kind)?;
             self.leave(&here, name)?;
         }
         let groups = grouped(tasks);
@@ -615,7 +620,7 @@ impl Here<'_> {
     }
 }
 
-fn whole(path: Vec<u8>, node: NodeId) -> Pending {
+pub(super) fn whole(path: Vec<u8>, node: NodeId) -> Pending {
     Pending { path, node, from: None, is_mount: false, names: Names::All, is_hinted: true }
 }
 

@@ -65,6 +65,22 @@ impl Target {
         Ok(())
     }
 
+    /// Adds what another target has.
+    pub(super) fn add(&mut self, other: &Target) {
+        let Target::These(dirty) = other else {
+            *self = Target::Everything;
+            return;
+        };
+        for (directory, names) in &dirty.directories {
+            match names {
+                Names::All | Names::Here => self.notice_all(directory.clone()),
+                Names::These(names) => {
+                    names.iter().for_each(|name| self.notice(directory.clone(), name.clone()));
+                }
+            }
+        }
+    }
+
     /// Adds a directory with everything in and below it.
     pub fn notice_all(&mut self, directory: Vec<u8>) {
         let Target::These(dirty) = self else { return };
