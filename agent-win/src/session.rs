@@ -174,19 +174,30 @@ impl Session {
         &self.wire
     }
 
-    fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
+    /// Tells the box what it last had of a configuration, by the agent's memory. Where it knows nothing of that, it asks to recall.
+    pub(crate) fn remembers(&self, journal: &Journal, config: ConfigId) -> Result<(), CaptureError> {
         if let Some(Position { vault, at, .. }) = journal.position()?
             && vault == self.vault
             && let Some(vault_ms) = journal.committed_ms(at)?
         {
             self.wire.send(Message::Remembers { config, point: at.point, part: at.part, vault_ms })?;
         }
+        Ok(())
+    }
+
+    fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
+        self.remembers(journal, config)?;
         self.wire.send(Message::Begin { config })?;
+        let is_of_it = |message: &Message| matches!(message, Message::Recall { config: of } if *of == config);
+        // What it asked for before comes with this.
+        self.aside.retain(|message| !is_of_it(message));
         let (mut resend, mut is_forgotten) = (Vec::new(), false);
         let (begun, head, draft, next_node) = loop {
-            match self.answer()? {
+            match self.next()? {
+                message if is_of_it(&message) => is_forgotten = true,
+                message @ Message::Configs { .. } => self.aside.push(message),
+                message if comes_unasked(&message) => self.aside.push(message),
                 Message::Resend { nodes, .. } => resend.extend(nodes),
-                Message::Recall { .. } => is_forgotten = true,
                 Message::Begun { config, head, draft, next_node } => break (config, head, draft, next_node),
                 _ => return Err(WireError::Unexpected("the capture was not begun").into()),
             }

@@ -94,6 +94,7 @@ pub(crate) fn comes_unasked(message: &Message) -> bool {
         message,
         Message::CaptureNow { .. }
             | Message::ConfigsChanged
+            | Message::Recall { .. }
             | Message::UpdateOffered { .. }
             | Message::UpdateBytes { .. }
     )

@@ -193,6 +193,8 @@ impl Agent {
     ) -> Result<Line, WorkError> {
         let mut again = self.fetch(session, jobs)?;
         jobs.iter_mut().for_each(Job::told_nothing);
+        // It may be another's, or as it was once: nothing may be due for long that would show it.
+        jobs.iter().try_for_each(|job| job.remembers(session))?;
         if let Err(error) = self.state.chunk_key() {
             // None may be due for long.
             jobs.iter_mut().for_each(|job| job.failed(Some(error.to_string())));
@@ -208,6 +210,9 @@ impl Agent {
                     // An answer to an earlier question may have been older than this, or newer.
                     Message::ConfigsChanged | Message::Configs { .. } => again = self.fetch(session, jobs)?,
                     Message::CaptureNow { config } => ask(jobs, config),
+                    Message::Recall { config } => {
+                        jobs.iter_mut().filter(|job| job.text.config == config).for_each(Job::recall);
+                    }
                     message @ (Message::UpdateOffered { .. } | Message::UpdateBytes { .. }) => {
                         self.update(session, |updater| updater.take(message))?;
                     }

@@ -244,6 +244,35 @@ fn an_agent_does_not_take_another_history_for_its_own() {
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }
 
+/// Nothing changes on the computer, so that no capture would be due for long.
+#[test]
+fn a_vault_that_is_set_back_under_an_agent_at_work_is_told_and_made_good_at_once() {
+    let mut site = Site::start();
+    fill(&site, 20, 1);
+    site.configure(&format!("include = [{:?}]\nwhen = \"continuous\"\nsettle_seconds = 0\n", site.data()));
+    let agent = site.start_agent();
+    let is_on_the_box = |site: &Site| {
+        !site.points("alpha/files").is_empty() && contents(&site.restore(&[])) == contents(&site.data())
+    };
+    site.wait_until("everything is captured", || is_on_the_box(&site));
+    site.kill_box();
+    succeed(Command::new("cp").arg("-a").arg(site.path("box/vault")).arg(site.path("older")));
+    site.start_box();
+    fs::write(site.data().join("new.txt"), b"only in what the older vault lacks").unwrap();
+    site.wait_until("the new file is captured", || is_on_the_box(&site));
+
+    site.kill_box();
+    fs::rename(site.path("box/vault"), site.path("newer")).unwrap();
+    fs::rename(site.path("older"), site.path("box/vault")).unwrap();
+    site.start_box();
+    let told = || site.status()["sentences"].to_string();
+    site.wait_until("it's told", || told().contains("was set back"));
+    site.wait_until("what the vault lacks is there again", || is_on_the_box(&site));
+    let audit = site.coffer(&["audit"]);
+    assert_eq!(audit.matches("was set back").count(), 1, "{audit}");
+    agent.kill();
+}
+
 /// Each goes on from what it knew before the other captured.
 #[test]
 fn two_machines_with_one_identity_are_told() {

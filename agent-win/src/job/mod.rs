@@ -17,6 +17,7 @@ use crate::clock::week_time;
 use crate::config::{BackupConfig, FoundFiles, Scope, When, WindowTime, included};
 use crate::exclusions::ListedExclusions;
 use crate::guest::{Guest, Stage, Waiting};
+use crate::journal::Journal;
 use crate::platform::{self, CAN_SNAPSHOT};
 use crate::schedule::Schedule;
 use crate::session::Session;
@@ -259,6 +260,32 @@ impl Job {
         if let Some(watch) = &mut self.watch {
             let locked = outcome.report().iter().filter(|line| line.kind == RemarkKind::Locked);
             watch.locked(locked.map(|line| line.path.0.to_vec()));
+        }
+    }
+
+    /// Tells the box which point this computer remembers as the newest.
+    pub(crate) fn remembers(&self, session: &Session) -> Result<(), WireError> {
+        let told = Journal::open(&self.folder())
+            .map_err(CaptureError::from)
+            .and_then(|journal| session.remembers(&journal, self.text.config));
+        match told {
+            Err(CaptureError::Wire(error)) => Err(error),
+            // The next capture says what's the matter with it.
+            Err(error) => {
+                tracing::debug!(%error, name = self.text.name, "what's remembered can't be told");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// The box doesn't have the point that this computer remembers: what it has is compared with everything, as soon as that may be.
+    pub(crate) fn recall(&mut self) {
+        self.told = None;
+        self.look_at_everything();
+        // One that failed has its own pace, and what's captured on request alone waits for that.
+        if self.failure.is_none() && self.config.when != When::Manual {
+            self.schedule.interrupted(Instant::now());
         }
     }
 

@@ -308,7 +308,8 @@ kinds! {
         /// From the box, before `Begun`: content of these nodes is damaged in its newest version. The agent reads them again and
         /// sends what the box lacks.
         46 = Resend { config: ConfigId, nodes: Vec<NodeId> },
-        /// From the box, before `Begun`: nothing that the agent knows of this configuration counts, all of it is recalled.
+        /// From the box, before `Begun`: nothing that the agent knows of this configuration counts, all of it is recalled. Also right
+        /// after `Remembers`, where the box doesn't have that: then the agent is to begin.
         47 = Recall { config: ConfigId },
         /// From the agent: why captures of a configuration fail; an empty sentence once one ended well. Said again on each connection.
         48 = CaptureFailed { config: ConfigId, sentence: String },

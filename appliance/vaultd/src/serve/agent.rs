@@ -150,6 +150,10 @@ impl Serving<'_> {
                 } else if self.parted.insert(config) && !reading.must_recall(config)? {
                     self.appliance.memories.is_of_another_line(config, vault.now_ms());
                     self.note_set_back(config, point, vault_ms)?;
+                    if !reading.goes_by_others(config)? {
+                        // It may have no capture due for long.
+                        self.link.sender.blocking_send(Message::Recall { config })?;
+                    }
                 }
             }
             Message::Begin { config } => {
