@@ -164,7 +164,7 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
 
 /// Of restore points of which nothing more is coming.
 fn lacking(points: u64) -> String {
-    let why = "the box lost what they need, or gave it up, before HQ had it; `coffer verify` at HQ names the files.";
+    let why = "what they need is damaged or missing here, and the box doesn't have it either; `coffer verify` at HQ names the files.";
     match points {
         0 => String::new(),
         1 => format!(" One restore point can't be restored whole from here: {why}"),
@@ -190,7 +190,7 @@ fn sentence(computer: &str, name: &str, whole: &Whole, (lag_ms, is_damaged): (Op
             "{computer}, {name}: restore point {point} is whole at HQ; how old it is isn't known, as it was taken later than HQ's clock shows."
         ),
         _ if whole.is_all_here() && !is_damaged => format!(
-            "{computer}, {name}: no restore point can be restored whole from HQ, as the box lost what they need, or gave it up, before HQ had it."
+            "{computer}, {name}: no restore point can be restored whole from HQ: what they need is damaged or missing here, and the box doesn't have it either."
         ),
         _ if whole.newest == 0 => format!("{computer}, {name}: no restore point has been taken yet."),
         _ if is_damaged => format!(
@@ -259,14 +259,16 @@ mod tests {
         assert_eq!(
             told,
             "Branch leeds: the newest restore points are whole at HQ, and at most 1 minute old. 2 restore points can't be restored whole from \
-             here: the box lost what they need, or gave it up, before HQ had it; `coffer verify` at HQ names the files."
+             here: what they need is damaged or missing here, and the box doesn't have it either; `coffer verify` at HQ names the files."
         );
         let told = branch_sentence("leeds", &[lacks(None, 1)], &connected, 61_000);
         assert!(
             told.contains("no restore point that can be restored whole") && told.contains(" One"),
             "{told}"
         );
-        assert!(sentence("pc1", "all", &lacks(None, 1), (None, false)).contains("the box lost"));
+        assert!(
+            sentence("pc1", "all", &lacks(None, 1), (None, false)).contains("the box doesn't have it either")
+        );
         let damaged = Standing { damaged: 2, lacking: 0, is_connected: true };
         let told = branch_sentence("leeds", &one_without, &damaged, 0);
         assert!(told.contains("2 segments are damaged or missing") && !told.contains("first copy"), "{told}");
