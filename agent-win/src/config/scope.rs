@@ -102,11 +102,35 @@ impl Scope {
     pub fn verdict(&self, path: &[u8]) -> Verdict {
         match self.wanted(path) {
             Wanted::ByName => Verdict::Within,
-            Wanted::Below if self.exclusions().any(|one| one.has(path)) => self.toward_or_out(path),
+            Wanted::Below if self.is_left_out(path) => self.toward_or_out(path),
             Wanted::Below => Verdict::Within,
             Wanted::Above => Verdict::Toward,
             Wanted::Not => Verdict::Outside,
         }
+    }
+
+    /// Whether it's excluded, or lies in an excluded folder to which a look goes all the same, for the sake of what's included in there.
+    fn is_left_out(&self, path: &[u8]) -> bool {
+        let has = |path: &[u8]| self.exclusions().any(|one| one.has(path));
+        if has(path) {
+            return true;
+        }
+        // From the nearest on: what's included below an excluded folder is captured with all that's in it.
+        let over = |path: &[u8]| split(path).map(|(over, _)| over.to_vec());
+        let mut above = over(path);
+        while let Some(folder) = above.filter(|folder| self.wanted(folder) == Wanted::Below) {
+            if self.holds(&folder) && has(&folder) {
+                return true;
+            }
+            above = over(&folder);
+        }
+        false
+    }
+
+    /// Whether a folder holds something included, or an application's files.
+    fn holds(&self, path: &[u8]) -> bool {
+        self.includes.iter().any(|include| is_below(include, path))
+            || self.found.verdict(path) != Verdict::Outside
     }
 
     /// Whether a file is left out whose path, if it were a folder's, may not be.
@@ -199,9 +223,7 @@ impl Scope {
 
     /// An excluded directory may still hold an included one, or an application's files.
     fn toward_or_out(&self, path: &[u8]) -> Verdict {
-        let holds = self.includes.iter().any(|include| is_below(include, path))
-            || self.found.verdict(path) != Verdict::Outside;
-        if holds { Verdict::Toward } else { Verdict::Outside }
+        if self.holds(path) { Verdict::Toward } else { Verdict::Outside }
     }
 
     /// True for a path below one that's left out as well.
@@ -333,6 +355,28 @@ mod tests {
         assert_eq!(Coverage::of_all([Coverage::Whole, Coverage::Nothing].into_iter()), Coverage::Part);
         assert_eq!(Coverage::of_all([Coverage::Nothing, Coverage::Nothing].into_iter()), Coverage::Nothing);
         assert_eq!(Coverage::of_all(std::iter::empty()), Coverage::Whole);
+    }
+
+    #[test]
+    fn what_is_included_in_an_excluded_folder_brings_nothing_else_of_it_back() {
+        let scope = scope(
+            "include = [\"/x/in/deep\", \"/x\", \"/x/in/over/again\"]\nexclude = [\"/x/in\", \"/x/in/deep/not\"]",
+        );
+        for (path, verdict) in [
+            ("/x/file", Verdict::Within),
+            ("/x/in", Verdict::Toward),
+            ("/x/in/secret", Verdict::Outside),
+            ("/x/in/secrets/too", Verdict::Outside),
+            ("/x/in/deep", Verdict::Within),
+            ("/x/in/deep/file", Verdict::Within),
+            ("/x/in/deep/not", Verdict::Outside),
+            ("/x/in/over", Verdict::Toward),
+            ("/x/in/over/secret", Verdict::Outside),
+            ("/x/in/over/again/file", Verdict::Within),
+            ("/x/inside", Verdict::Within),
+        ] {
+            assert_eq!(scope.verdict(path.as_bytes()), verdict, "{path}");
+        }
     }
 
     #[test]
