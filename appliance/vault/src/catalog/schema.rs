@@ -1,7 +1,7 @@
 //! Tables of the catalog. Rows grow with what changes, never with what stays.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coffer_format::SegmentId;
@@ -122,9 +122,8 @@ fn clear_way(path: &Path) {
     // It may be a link to a faster disk.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
     for ending in ["-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(ending);
-        if let Err(error) = placing::set_aside(&RealDisk, Path::new(&file)) {
+        let file = with_ending(&path, ending);
+        if let Err(error) = placing::set_aside(&RealDisk, &file) {
             tracing::warn!(?file, %error, "what lies in the place of a file of the catalog couldn't be moved aside");
         }
     }
@@ -206,10 +205,15 @@ pub(crate) fn put_in_place(path: &Path, made: Connection) -> Result<()> {
     }
 }
 
-fn beside(path: &Path) -> std::path::PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".made");
-    beside.into()
+fn beside(path: &Path) -> PathBuf {
+    with_ending(path, ".made")
+}
+
+/// The path of a file that's named after another.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// How long the connection that writes waits for another, which is never one that writes.
@@ -387,9 +391,7 @@ fn keep_plans(db: &Connection) -> Result<()> {
 /// Deletes the catalog's files; losing them loses nothing. What somebody put in their place and is no file is moved aside.
 pub(super) fn remove(path: &Path) {
     for ending in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(ending);
-        let file = Path::new(&file);
+        let file = &with_ending(path, ending);
         let removed = match file.symlink_metadata() {
             Ok(found) if found.is_dir() => {
                 placing::set_aside(&RealDisk, file).map(drop).map_err(|error| error.to_string())
