@@ -81,7 +81,14 @@ pub(crate) fn look_after(appliance: &Appliance) {
         }
     }
     let all = [
-        ("key", key(layout, &mut troubles).map(drop)),
+        (
+            "key",
+            match layout.vault().join("segments").is_dir() {
+                true => key(layout, &mut troubles).map(drop),
+                // Nothing says which key is right while the vault isn't there, which others tell.
+                false => Ok(()),
+            },
+        ),
         ("authority", authority(layout, &mut troubles).map(drop)),
         ("identity", identity(layout, &mut troubles).map(drop)),
         (
@@ -96,8 +103,8 @@ pub(crate) fn look_after(appliance: &Appliance) {
     for (what, outcome) in all {
         if let Err(error) = outcome {
             troubles.push(format!(
-                "The box's {what} is gone, and so is its second copy ({error:#}): put it back before the box is started again, which goes on with \
-                 what it has read until then."
+                "The box's {what} can't be read as it was, and neither can its second copy ({error:#}): put it back before the box is started \
+                 again, which goes on with what it has read until then."
             ));
         }
     }
