@@ -137,14 +137,16 @@ impl Vault {
         self.sync_file(file)?;
         self.reading.files.forget(segment);
         let left = left_over(&scan(&body.bytes, &copy.key, FIRST), row.bytes);
+        let told = told(segment, left.len());
+        let mut events = vec![Event::SegmentReturned { segment }];
+        events.extend(left.into_iter().map(|(offset, len)| {
+            let detail = "a record doesn't decrypt, and HQ doesn't have it".into();
+            Event::StretchDamaged { segment, offset, len, detail }
+        }));
+        self.leave_damaged(&events)?;
         self.transact(move |batch| {
-            batch.audit("box", &told(segment, left.len()))?;
-            batch.write_event(Event::SegmentReturned { segment })?;
-            for (offset, len) in left {
-                let detail = "a record doesn't decrypt, and HQ doesn't have it".into();
-                batch.write_event(Event::StretchDamaged { segment, offset, len, detail })?;
-            }
-            Ok(())
+            batch.audit("box", &told)?;
+            events.into_iter().try_for_each(|event| batch.write_event(event).map(drop))
         })?;
         Ok(true)
     }

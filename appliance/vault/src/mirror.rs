@@ -59,7 +59,7 @@ pub struct Mirror {
     rests: Mutex<BTreeMap<SegmentId, Rest>>,
     told: Mutex<Told>,
     looked: Mutex<Option<Looked>>,
-    /// What is here of some segment isn't what the box was told.
+    /// What is here, or what can be restored from here, isn't what the box was told.
     has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
     failed: AtomicBool,
@@ -244,7 +244,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether, since this was last asked, what is here of some segment turned out to be other than the box was told.
+    /// Whether, since this was last asked, what is here turned out to be other than the box was told.
     pub fn take_news(&self) -> bool {
         self.has_news.swap(false, Ordering::SeqCst)
     }

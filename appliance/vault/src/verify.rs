@@ -10,14 +10,15 @@ use coffer_format::{ConfigId, Lsn, NodeId, PointSeq, SegmentId};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use crate::Result;
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::comparison::Comparison;
 use crate::mirror::Due;
 use crate::provable::Hit;
 use crate::reading::Reading;
+use crate::segment::OpenSegment;
 use crate::soundness::{Soundness, Standing};
 use crate::vault::Vault;
+use crate::{Result, VaultError};
 
 /// Most versions that a report names; the others are counted.
 pub const TOUCHED_MAX: usize = 10_000;
@@ -225,6 +226,7 @@ impl Vault {
         if events.is_empty() {
             return Ok(());
         }
+        self.leave_damaged(&events)?;
         self.transact(move |batch| {
             for segment in whole_again {
                 batch.audit("box", &format!("segment {segment} can be read as it was written again"))?;
@@ -234,6 +236,25 @@ impl Vault {
             }
             events.into_iter().try_for_each(|event| batch.write_event(event).map(drop))
         })
+    }
+}
+
+impl Vault {
+    /// Closes the segment that takes metadata if it's among those that are damaged: HQ gets nothing of what lies behind damage, and what is
+    /// told of it must get there.
+    pub(crate) fn leave_damaged(&self, events: &[Event]) -> Result<()> {
+        let is_of = |event: &Event, open: SegmentId| match event {
+            Event::StretchDamaged { segment, .. } | Event::RecordDamaged { segment, .. } => *segment == open,
+            _ => false,
+        };
+        let open = {
+            let meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
+            meta.open.as_ref().map(OpenSegment::id)
+        };
+        match open {
+            Some(open) if events.iter().any(|event| is_of(event, open)) => self.roll(),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Branch {
     links: AtomicUsize,
     /// A box takes it over, and hasn't said since whose segments it sends.
     is_taken_over: AtomicBool,
-    /// Grows whenever something that had come turns out to be damaged: the box must hear what is here now.
+    /// Grows whenever what is here turns out to be other than the box was told: it must hear what is here now.
     damaged: watch::Sender<u64>,
 }
 
@@ -90,7 +90,7 @@ impl Branch {
         }
     }
 
-    /// Changes whenever something that had come turns out to be damaged.
+    /// Changes whenever what is here turns out to be other than the box was told.
     pub(crate) fn damage(&self) -> watch::Receiver<u64> {
         self.damaged.subscribe()
     }
@@ -158,8 +158,9 @@ impl Branch {
                 began = Instant::now();
             }
             !*stop.borrow() && !mirror.is_left()
-        })?;
-        Ok(found.is_some())
+        });
+        self.hear(&mirror);
+        Ok(found?.is_some())
     }
 
     /// The mirror; `None` before the branch sent its first segment.

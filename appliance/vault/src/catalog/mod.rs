@@ -25,7 +25,8 @@ pub(crate) use damage::{
     lacking, put_damage, put_gap, put_unapplied,
 };
 pub(crate) use listing::{
-    Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,
+    Listed, brings_no_metadata, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed,
+    listed_of, tidy, unlist,
 };
 pub(crate) use readers::{Doubt, Readers};
 pub(crate) use recalls::{NOW, goes_by_others, may_lack, times_gone_on_without, unknown_since_newest_part};

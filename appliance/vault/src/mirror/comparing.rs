@@ -1,17 +1,18 @@
 //! A mirror's catalog against its segments. What a mirror notes by itself (what the branch gave up) is taken along, and not compared.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use coffer_format::SegmentId;
 use rusqlite::{Connection, params};
 
+use super::of_box::Told;
 use super::{Here, Mirror, take};
-use crate::Result;
 use crate::catalog::{self, Doubt};
 use crate::comparison::{self, Comparison, Keeper, Moment, Pace};
 use crate::reading::Reading;
 use crate::replay::PassedOver;
+use crate::{Result, VaultError};
 
 impl Keeper for Mirror {
     fn reading(&self) -> &Arc<Reading> {
@@ -65,6 +66,7 @@ impl Mirror {
             tracing::error!(vault = %self.vault(), sentence, "a branch's catalog was compared with its segments");
             // What was listed wrongly of a segment is taken from it once more.
             self.refresh()?;
+            self.note_news();
         }
         Ok(Some(found))
     }
@@ -80,6 +82,9 @@ impl Mirror {
         }
         if let Some(why) = comparison::wrong_pages(reading)? {
             return self.make_catalog_anew(why).map(Some);
+        }
+        if reading.readers.with(catalog::is_asked_for)? {
+            return self.make_catalog_anew(catalog::CAME_BACK.into()).map(Some);
         }
         match comparison::compare(self, pace) {
             Err(error) if error.is_of_broken_catalog() => {
@@ -104,6 +109,8 @@ impl Mirror {
 
     fn make_catalog_anew(&self, why: String) -> Result<Comparison> {
         let path = self.reading.readers.path();
+        // What was read of the box's records is read again: there may be more of them.
+        *self.told.lock().map_err(|_| VaultError::ReadOnly)? = Told::default();
         let mut db = self.db()?;
         let forgotten: HashSet<SegmentId> =
             self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
@@ -114,7 +121,8 @@ impl Mirror {
         for segment in forgotten {
             made.execute("INSERT OR IGNORE INTO dropped VALUES (?1)", params![segment.0])?;
         }
-        self.take_into(&mut made)?;
+        // What waits for more is taken by the refresh that comes after this.
+        self.take_into(&mut made, &BTreeSet::new())?;
         *db = Connection::open_in_memory()?;
         let opened = self.reading.readers.renew(|| {
             catalog::put_in_place(path, made)?;

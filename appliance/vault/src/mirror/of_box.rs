@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::entry::Body;
 use coffer_format::event::Event;
-use coffer_format::segment::SegmentHeader;
+use coffer_format::segment::{RecordKind, SegmentHeader};
 use coffer_format::{Lsn, SegmentId};
 
 use super::Mirror;
+use super::take::records_between;
 use crate::{Result, VaultError, catalog};
 
 /// What the box has recorded of its damage, as far as its records were read.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Told {
     read_up_to: Lsn,
     /// Offset and length of each stretch. Bytes.
@@ -58,29 +59,54 @@ impl Mirror {
     pub(super) fn stuck(&self) -> Result<BTreeSet<SegmentId>> {
         let mut told = self.told.lock().map_err(|_| VaultError::ReadOnly)?;
         self.read_on(&mut told)?;
+        Ok(self.stuck_as_told(&told))
+    }
+
+    /// The same, with what those metadata segments say that aren't taken into the catalog yet.
+    pub(super) fn stuck_by(&self, waiting: &[SegmentId]) -> Result<BTreeSet<SegmentId>> {
+        let mut told = {
+            let mut told = self.told.lock().map_err(|_| VaultError::ReadOnly)?;
+            self.read_on(&mut told)?;
+            told.clone()
+        };
+        for segment in waiting {
+            let readable = self.reading.files.get(*segment)?;
+            let found = records_between(&readable, SegmentHeader::LEN as u64, self.bytes_of(*segment))?;
+            for record in found.index.records.iter().filter(|record| record.kind == RecordKind::Meta) {
+                self.hear(&mut told, *segment, record.offset, record.record_len);
+            }
+        }
+        Ok(self.stuck_as_told(&told))
+    }
+
+    fn stuck_as_told(&self, told: &Told) -> BTreeSet<SegmentId> {
         let here = self.here();
         let is_due =
             |segment: &SegmentId| here.get(segment).is_none_or(|here| here.hash.is_none() && !here.forgotten);
         let bytes = |segment: &SegmentId| here.get(segment).map_or(0, |here| here.bytes);
         let due = told.damaged.keys().filter(|segment| is_due(segment));
-        Ok(due.filter(|segment| told.is_stuck(**segment, bytes(segment))).copied().collect())
+        due.filter(|segment| told.is_stuck(**segment, bytes(segment))).copied().collect()
     }
 
     fn read_on(&self, told: &mut Told) -> Result<()> {
         let more = catalog::log_after(&*self.db()?, told.read_up_to)?;
         for (lsn, segment, offset, len) in more {
-            match self.reading.entry_at(segment, offset, len) {
-                Ok(entry) => {
-                    if let Body::Event { event } = &entry.body {
-                        told.hear(event);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%segment, offset, %error, "a record can't be read, so it isn't known whether it tells of damage");
-                }
-            }
+            self.hear(told, segment, offset, len);
             told.read_up_to = lsn;
         }
         Ok(())
+    }
+
+    fn hear(&self, told: &mut Told, segment: SegmentId, offset: u64, len: u64) {
+        match self.reading.entry_at(segment, offset, len) {
+            Ok(entry) => {
+                if let Body::Event { event } = &entry.body {
+                    told.hear(event);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%segment, offset, %error, "a record can't be read, so it isn't known whether it tells of damage");
+            }
+        }
     }
 }
