@@ -266,3 +266,44 @@ fn what_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(contents(&to.join(site.data().strip_prefix("/").unwrap())), newest);
 }
+
+#[test]
+fn what_headquarters_has_lost_unnoticed_is_named_soon_after_a_replacement() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    // Starting anew closes what was open.
+    site.kill_box();
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    hq.wait_until_whole(&site, 2);
+    hq.wait_until_level(&site);
+    lose_box(&mut site);
+    // A bit of the data flips on HQ's disk while HQ runs.
+    let segments = site.path("hq/branches/leeds/segments");
+    let metadata = metadata_in(&segments);
+    let files = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path());
+    let data = files.filter(|file| !metadata.contains(file)).min().unwrap();
+    let mut bytes = fs::read(&data).unwrap();
+    // In the first record; what the segment's end says of it is sound.
+    bytes[800] ^= 1;
+    fs::write(&data, bytes).unwrap();
+
+    // HQ reads back what it has as soon as it's asked for it, and so may know already.
+    let code = code(site.dir.path(), &["--replace"]);
+    let words = ["--hq", &hq.address, "--code", &code];
+    let mut output = replace(&site, &words);
+    if !output.status.success() {
+        assert!(said(&output).contains("couldn't be had from HQ"), "{}", said(&output));
+        output = replace(&site, &[&words[..], &["--incomplete"]].concat());
+    }
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("is read back now"), "{}", said(&output));
+    site.start_box();
+    wait_until("what is lost is named", &site.path("box.log"), || {
+        let status = site.status();
+        status["sentences"].to_string().contains("can't be restored")
+    });
+    assert!(!site.try_coffer(&["verify"]).status.success());
+}

@@ -42,6 +42,7 @@ pub(crate) struct Branch {
     links: AtomicUsize,
     /// A box takes it over, and hasn't said since whose segments it sends.
     is_taken_over: AtomicBool,
+    is_to_be_read_back: AtomicBool,
     /// Grows whenever what is here turns out to be other than the box was told: it must hear what is here now.
     damaged: watch::Sender<u64>,
 }
@@ -86,6 +87,7 @@ impl Branch {
             trouble: Mutex::default(),
             links: AtomicUsize::new(0),
             is_taken_over: AtomicBool::new(false),
+            is_to_be_read_back: AtomicBool::new(false),
             damaged: watch::Sender::new(0),
         }
     }
@@ -227,9 +229,15 @@ impl Branch {
         Ok(self.mirror()?.map_or_else(Vec::new, |mirror| mirror.has()))
     }
 
+    /// Whether a box has taken the branch over since this was last asked: what it counts on is to be read back.
+    pub(crate) fn take_read_back(&self) -> bool {
+        self.is_to_be_read_back.swap(false, Ordering::SeqCst)
+    }
+
     /// What is here for a box that takes the branch over.
     pub(crate) fn held(&self) -> Result<Vec<SegmentHeld>> {
         self.is_taken_over.store(true, Ordering::SeqCst);
+        self.is_to_be_read_back.store(true, Ordering::SeqCst);
         let held = self.mirror()?.map_or_else(|| Ok(Vec::new()), |mirror| mirror.held())?;
         self.stale.store(true, Ordering::SeqCst);
         Ok(held)

@@ -162,9 +162,9 @@ impl Service {
             }
             Message::BranchContinues => {
                 tracing::warn!(branch = branch.name, "a box takes the branch over");
-                self.shared
-                    .in_background(move || Ok(Message::BranchHolds { segments: branch.held()? }))
-                    .await?
+                let segments = self.shared.in_background(move || branch.held()).await?;
+                self.shared.taken_over.notify_one();
+                Message::BranchHolds { segments }
             }
             Message::MarksWanted { segments } => {
                 let asked = segments.into_iter().take(MARKS_MAX).collect::<Vec<_>>();

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use coffer_format::SegmentId;
 use tokio::sync::watch;
 
-use crate::Result;
 use crate::branch::Branch;
 use crate::server::Shared;
 
@@ -18,6 +17,7 @@ const COMPARE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// After each segment it rests so many times as long as reading took, so that the disk is there for others.
 const REST: u32 = 20;
+const REST_TAKEN_OVER: u32 = 1;
 
 /// Goes on until HQ stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
@@ -35,17 +35,58 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>
 }
 
 async fn all(shared: &Arc<Shared>) {
-    let asked = shared.clone();
-    let branches = match shared.in_background(move || asked.branches.all()).await {
-        Ok(branches) => branches,
-        Err(error) => {
-            return tracing::error!(%error, "the branches can't be read back; it's tried again later");
+    let branches = loop {
+        match all_of(shared).await {
+            Some(branches) => break branches,
+            None => tokio::time::sleep(LOOK_EVERY).await,
         }
     };
     for branch in branches {
-        if let Err(error) = one(shared, &branch).await {
-            tracing::error!(branch = branch.name, %error, "a branch can't be read back; it's tried again later");
+        read_back(shared, &branch, REST).await;
+    }
+}
+
+/// Reads branches back that a box takes over, at once: it has nothing but what is here. Goes on until HQ stops.
+pub(crate) async fn read_back_taken_over(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let taken_over = async {
+            shared.taken_over.notified().await;
+            let branches = all_of(&shared).await.unwrap_or_default();
+            for branch in branches.iter().filter(|branch| branch.take_read_back()) {
+                read_back(&shared, branch, REST_TAKEN_OVER).await;
+            }
+        };
+        tokio::select! {
+            () = taken_over => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
         }
+    }
+}
+
+/// All branches; none while they can't be listed.
+async fn all_of(shared: &Arc<Shared>) -> Option<Vec<Arc<Branch>>> {
+    let asked = shared.clone();
+    let branches = shared.in_background(move || asked.branches.all()).await;
+    branches
+        .inspect_err(|error| tracing::error!(%error, "the branches can't be listed; it's tried again"))
+        .ok()
+}
+
+/// Rests after each segment `rest` times as long as reading took.
+async fn read_back(shared: &Shared, branch: &Arc<Branch>, rest: u32) {
+    let asked = branch.clone();
+    let segments: Vec<SegmentId> = match shared.in_background(move || asked.whole_segments()).await {
+        Ok(segments) => segments,
+        Err(error) => {
+            return tracing::error!(branch = branch.name, %error, "a branch can't be read back; it's tried again later");
+        }
+    };
+    for segment in segments {
+        let (asked, began) = (branch.clone(), Instant::now());
+        if let Err(error) = shared.in_background(move || asked.check(segment)).await {
+            tracing::error!(branch = branch.name, %segment, %error, "a segment can't be read back; it's tried again later");
+        }
+        tokio::time::sleep(began.elapsed() * rest).await;
     }
 }
 
@@ -59,15 +100,7 @@ pub(crate) async fn compare_catalogs(shared: Arc<Shared>, mut stopping: watch::R
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         look_after_own_files(&shared).await;
-        let asked = shared.clone();
-        let branches = match shared.in_background(move || asked.branches.all()).await {
-            Ok(branches) => branches,
-            Err(error) => {
-                tracing::error!(%error, "the branches' catalogs can't be compared; it's tried again");
-                continue;
-            }
-        };
-        for branch in branches {
+        for branch in all_of(&shared).await.unwrap_or_default() {
             let asked = branch.clone();
             if let Err(error) = shared.in_background(move || asked.look()).await {
                 tracing::error!(branch = branch.name, %error, "it couldn't be seen whether all of a branch is there; it's tried again");
@@ -94,15 +127,4 @@ async fn look_after_own_files(shared: &Arc<Shared>) {
     if let Err(error) = looked.await {
         tracing::error!(%error, "HQ's own files can't be looked after; it's tried again");
     }
-}
-
-async fn one(shared: &Shared, branch: &Arc<Branch>) -> Result<()> {
-    let asked = branch.clone();
-    let segments: Vec<SegmentId> = shared.in_background(move || asked.whole_segments()).await?;
-    for segment in segments {
-        let (asked, began) = (branch.clone(), Instant::now());
-        shared.in_background(move || asked.check(segment)).await?;
-        tokio::time::sleep(began.elapsed() * REST).await;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use coffer_format::VaultId;
 use coffer_format::wire::{Message, PROTOCOL, RefusalCode};
 use coffer_link::{ByteBudget, Link, Listener, Role, refuse};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub organisation: Arc<Organisation>,
     pub registry: Arc<Registry>,
     pub branches: Branches,
+    /// A box takes a branch over.
+    pub taken_over: Notify,
     short_work: Semaphore,
     restores: Semaphore,
 }
@@ -57,6 +59,7 @@ impl Server {
         let slots = Arc::new(Semaphore::new(LINKS_MAX));
         let mut links = JoinSet::new();
         links.spawn(scrub::run(self.shared.clone(), stopping.clone()));
+        links.spawn(scrub::read_back_taken_over(self.shared.clone(), stopping.clone()));
         links.spawn(scrub::compare_catalogs(self.shared.clone(), stopping.clone()));
         let accepting = async {
             loop {
@@ -156,7 +159,8 @@ impl Shared {
         let organisation = Arc::new(organisation);
         let branches = Branches::new(organisation.clone(), registry.clone());
         let (short_work, restores) = (Semaphore::new(SHORT_WORK_MAX), Semaphore::new(RESTORES_MAX));
-        Ok(Shared { organisation, registry, branches, short_work, restores })
+        let taken_over = Notify::new();
+        Ok(Shared { organisation, registry, branches, taken_over, short_work, restores })
     }
 
     /// Runs what may block (disk, catalog) beside the runtime, a bounded number at once.

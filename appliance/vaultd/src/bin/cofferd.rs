@@ -124,6 +124,9 @@ fn tell_replaced(dir: &Path, done: &Replaced) {
     );
     if let Some(from_hq) = &done.from_hq {
         println!("{} segments came from HQ.", from_hq.segments);
+        println!(
+            "What stays there is read back now; `coffer status` names what of it can't be restored, once the box runs."
+        );
         for (segment, why) in &from_hq.lacking {
             println!("! segment {segment} couldn't be had: {why}");
         }
