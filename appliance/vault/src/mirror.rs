@@ -226,6 +226,13 @@ impl Mirror {
         }
     }
 
+    /// The same, and segments that were never whole of which metadata came and isn't here any more.
+    pub fn not_as_they_came(&self) -> Result<BTreeSet<SegmentId>> {
+        let mut segments = self.damaged_segments();
+        segments.extend(self.reading.readers.with(catalog::cut_off)?.iter().map(|stretch| stretch.segment));
+        Ok(segments)
+    }
+
     /// Whether the branch has given a segment up: it won't come again.
     pub fn is_given_up(&self, segment: SegmentId) -> Result<bool> {
         Ok(self.db()?.prepare_cached("SELECT 1 FROM dropped WHERE segment = ?1")?.exists([segment.0])?)

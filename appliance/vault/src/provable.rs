@@ -37,7 +37,12 @@ impl Hit {
 pub(crate) struct Remedy {
     pub(crate) places: BTreeSet<String>,
     pub(crate) is_lost: bool,
+    /// Segments of which no copy has what is needed; [`UNKNOWN`] where it isn't known which one would have it.
+    pub(crate) lost: BTreeSet<SegmentId>,
 }
+
+/// No segment has this number.
+pub(crate) const UNKNOWN: SegmentId = SegmentId(0);
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -162,6 +167,7 @@ impl Check<'_> {
                         None => found.insert(self.content(at)?),
                     };
                     remedy.is_lost |= known.is_lost;
+                    remedy.lost.extend(&known.lost);
                     remedy.places.extend(known.places.iter().cloned());
                 }
                 if remedy.is_lost || !remedy.places.is_empty() {
@@ -185,7 +191,7 @@ impl Check<'_> {
                 Some((segment, offset, len)) => {
                     self.add(remedy, segment, self.sound.of(segment, offset, len))
                 }
-                None => remedy.is_lost = true,
+                None => self.add(remedy, UNKNOWN, Standing::Lost),
             }
         }
         Ok(())
@@ -215,7 +221,7 @@ impl Check<'_> {
             for range in &map.ranges {
                 let Source::Chunk { chunk, .. } = range.source else { continue };
                 let (segment, standing) = self.chunk(db, &map.chunks[chunk as usize])?;
-                self.add(&mut remedy, segment.unwrap_or_default(), standing);
+                self.add(&mut remedy, segment.unwrap_or(UNKNOWN), standing);
             }
             Ok(())
         })?;
@@ -228,7 +234,10 @@ impl Check<'_> {
             Standing::Copy => self.sound.places(segment),
             Standing::Lost => Vec::new(),
         };
-        remedy.is_lost |= places.is_empty();
+        if places.is_empty() {
+            remedy.is_lost = true;
+            remedy.lost.insert(segment);
+        }
         remedy.places.extend(places);
     }
 }

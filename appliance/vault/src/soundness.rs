@@ -39,8 +39,9 @@ pub(crate) struct Soundness {
 impl Soundness {
     /// As the catalog knows it.
     pub(crate) fn known(reading: &Reading) -> Result<Soundness> {
-        let damage = reading.readers.with(catalog::all_damage)?;
-        Soundness::with(reading, damage.into_iter().map(|(stretch, _)| stretch))
+        let damage = reading.readers.with(catalog::all_damage)?.into_iter().map(|(stretch, _)| stretch);
+        let cut_off = reading.readers.with(catalog::cut_off)?;
+        Soundness::with(reading, damage.chain(cut_off))
     }
 
     /// With these damaged stretches.

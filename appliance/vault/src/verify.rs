@@ -268,6 +268,7 @@ const FROM_BOX: &str = "the branch's box";
 
 /// What is said of damage that a segment was closed with.
 const CLOSED_SO: &str = "it was damaged before the segment was closed";
+const CUT_OFF: &str = "metadata that came isn't here any more";
 
 impl Reading {
     /// Reads every segment on disk, and names what is damaged and which versions can't be restored; changes nothing.
@@ -342,6 +343,9 @@ impl Reading {
                 report.damage.push(Damage { segment, offset, len, what: CLOSED_SO.into() });
             }
         }
+        for Stretch { segment, offset, len, .. } in self.readers.with(catalog::cut_off)? {
+            report.damage.push(Damage { segment, offset, len, what: CUT_OFF.into() });
+        }
         self.add_gaps(report)
     }
 
@@ -355,7 +359,7 @@ impl Reading {
         let stretches = report.damage.iter().map(stretch_of);
         let sound = Soundness::with(self, stretches)?;
         let checked = self.check_versions(&sound, &mut |mut hit| {
-            if hit.remedy.is_lost && due.is_some_and(|due| due.brings_version(hit.config, hit.since)) {
+            if hit.remedy.is_lost && due.is_some_and(|due| due.brings(&hit)) {
                 hit.remedy.is_lost = false;
                 hit.remedy.places.insert(FROM_BOX.into());
                 report.from_box = true;
@@ -374,7 +378,9 @@ impl Reading {
             // A record that is listed and can't be read may be whole in a copy.
             let record = self.readers.with(|db| catalog::find_log(db, Lsn(gap.first)))?;
             let standing = record.map(|(segment, offset, len)| sound.of(segment, offset, len));
-            let is_gone = standing.is_none_or(|standing| standing == Standing::Lost);
+            let is_due = due.is_some_and(|due| due.brings_records(record.map(|(segment, ..)| segment), *gap));
+            report.from_box |= is_due;
+            let is_gone = !is_due && standing.is_none_or(|standing| standing == Standing::Lost);
             (is_lost, comes_back) = (is_lost || is_gone, comes_back || !is_gone);
         }
         // What came back after a computer had gone on without it.

@@ -41,7 +41,7 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
     let known = mirror.reading().configurations()?;
     let mut configurations = Vec::new();
     let standing = Standing {
-        damaged: mirror.damaged_segments().len(),
+        damaged: mirror.not_as_they_came()?.len(),
         lacking: mirror.lacking_at_box()?.len(),
         is_connected: branch.is_connected(),
     };

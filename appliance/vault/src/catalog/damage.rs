@@ -1,8 +1,9 @@
 //! Damage as the catalog lists it: stretches of segments that aren't what was written, and gaps in the order of metadata records.
 
 use coffer_format::event::Run;
+use coffer_format::segment::Stream;
 use coffer_format::{Lsn, SegmentId};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Result;
 
@@ -98,6 +99,25 @@ pub(crate) fn all_damage(db: &Connection) -> Result<Vec<(Stretch, Vec<u8>)>> {
         Ok((Stretch { segment, offset, len, kind }, row.get(4)?))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Metadata that is listed and isn't in its segment any more: at HQ, which has nothing but what came of a segment that isn't whole there.
+pub(crate) fn cut_off(db: &Connection) -> Result<Vec<Stretch>> {
+    let mut open =
+        db.prepare_cached("SELECT segment, bytes FROM segments WHERE stream = ?1 AND closed = 0")?;
+    let mut end = db
+        .prepare_cached("SELECT offset + record_len FROM log WHERE segment = ?1 ORDER BY lsn DESC LIMIT 1")?;
+    let mut stretches = Vec::new();
+    let mut rows = open.query([Stream::Meta.code()])?;
+    while let Some(row) = rows.next()? {
+        let (segment, bytes): (SegmentId, u64) = (SegmentId(row.get(0)?), row.get(1)?);
+        let end: Option<u64> = end.query_row([segment.0], |row| row.get(0)).optional()?;
+        if let Some(end) = end.filter(|end| *end > bytes) {
+            let kind = DamageKind::Missing;
+            stretches.push(Stretch { segment, offset: bytes, len: end - bytes, kind });
+        }
+    }
+    Ok(stretches)
 }
 
 /// Finds which metadata records are missing from the log (first and last Lsn of each run), and lists them.

@@ -145,13 +145,6 @@ pub(crate) fn is_listed_closed(db: &Connection, segment: SegmentId) -> Result<bo
     Ok(db.prepare_cached("SELECT 1 FROM segments WHERE segment = ?1 AND closed = 1")?.exists([segment.0])?)
 }
 
-/// Whether no metadata of a segment is left to be listed: it's closed, or of another stream.
-pub(crate) fn brings_no_metadata(db: &Connection, segment: SegmentId) -> Result<bool> {
-    let mut query =
-        db.prepare_cached("SELECT 1 FROM segments WHERE segment = ?1 AND (closed = 1 OR stream <> ?2)")?;
-    Ok(query.exists(params![segment.0, Stream::Meta.code()])?)
-}
-
 pub(crate) fn is_on_disk(db: &Connection, segment: SegmentId) -> Result<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM segments WHERE segment = ?1 AND on_disk = 1")?.exists([segment.0])?)
 }

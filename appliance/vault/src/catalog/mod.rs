@@ -21,12 +21,11 @@ pub(crate) use chunks::{
     ChunkLocation, chunks_in, count_chunks, find_chunk, has_chunk, pack_locations, put_chunk, remove_chunk,
 };
 pub(crate) use damage::{
-    DamageKind, Stretch, WHOLE_FILE, all_damage, clear_missing, find_gaps, gaps, has_unapplied, is_lacking,
-    lacking, put_damage, put_gap, put_unapplied,
+    DamageKind, Stretch, WHOLE_FILE, all_damage, clear_missing, cut_off, find_gaps, gaps, has_unapplied,
+    is_lacking, lacking, put_damage, put_gap, put_unapplied,
 };
 pub(crate) use listing::{
-    Listed, brings_no_metadata, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed,
-    listed_of, tidy, unlist,
+    Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,
 };
 pub(crate) use readers::{Doubt, Readers};
 pub(crate) use recalls::{NOW, goes_by_others, may_lack, times_gone_on_without, unknown_since_newest_part};

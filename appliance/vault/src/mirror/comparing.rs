@@ -1,6 +1,6 @@
 //! A mirror's catalog against its segments. What a mirror notes by itself (what the branch gave up) is taken along, and not compared.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use coffer_format::SegmentId;
@@ -121,8 +121,7 @@ impl Mirror {
         for segment in forgotten {
             made.execute("INSERT OR IGNORE INTO dropped VALUES (?1)", params![segment.0])?;
         }
-        // What waits for more is taken by the refresh that comes after this.
-        self.take_into(&mut made, &BTreeSet::new())?;
+        self.take_into(&mut made)?;
         *db = Connection::open_in_memory()?;
         let opened = self.reading.readers.renew(|| {
             catalog::put_in_place(path, made)?;

@@ -89,7 +89,7 @@ impl Mirror {
     fn may_lack(&self) -> Result<bool> {
         let is_given_up = self.here().values().any(|here| here.forgotten && here.hash.is_none());
         Ok(is_given_up
-            || !self.damaged_segments().is_empty()
+            || !self.not_as_they_came()?.is_empty()
             || self
                 .reading
                 .readers
@@ -102,7 +102,7 @@ impl Mirror {
         for (segment, here) in &*self.here() {
             (segment.0, here.bytes, here.hash.map(|hash| hash.0), here.forgotten).hash(&mut hasher);
         }
-        for segment in self.damaged_segments() {
+        for segment in self.not_as_they_came()? {
             segment.0.hash(&mut hasher);
         }
         let (applied, listed) = self.reading.readers.with(|db| {

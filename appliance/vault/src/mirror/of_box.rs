@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::entry::Body;
 use coffer_format::event::Event;
-use coffer_format::segment::{RecordKind, SegmentHeader};
+use coffer_format::segment::SegmentHeader;
 use coffer_format::{Lsn, SegmentId};
 
 use super::Mirror;
-use super::take::records_between;
 use crate::{Result, VaultError, catalog};
 
 /// What the box has recorded of its damage, as far as its records were read.
-#[derive(Default, Clone)]
+#[derive(Default)]
 pub(super) struct Told {
     read_up_to: Lsn,
     /// Offset and length of each stretch. Bytes.
@@ -46,7 +45,7 @@ impl Told {
 impl Mirror {
     /// Segments that are damaged or missing here, and damaged or missing at the box where they end here.
     pub fn lacking_at_box(&self) -> Result<BTreeSet<SegmentId>> {
-        let due = self.damaged_segments();
+        let due = self.not_as_they_came()?;
         if due.is_empty() {
             return Ok(due);
         }
@@ -59,54 +58,29 @@ impl Mirror {
     pub(super) fn stuck(&self) -> Result<BTreeSet<SegmentId>> {
         let mut told = self.told.lock().map_err(|_| VaultError::ReadOnly)?;
         self.read_on(&mut told)?;
-        Ok(self.stuck_as_told(&told))
-    }
-
-    /// The same, with what those metadata segments say that aren't taken into the catalog yet.
-    pub(super) fn stuck_by(&self, waiting: &[SegmentId]) -> Result<BTreeSet<SegmentId>> {
-        let mut told = {
-            let mut told = self.told.lock().map_err(|_| VaultError::ReadOnly)?;
-            self.read_on(&mut told)?;
-            told.clone()
-        };
-        for segment in waiting {
-            let readable = self.reading.files.get(*segment)?;
-            let found = records_between(&readable, SegmentHeader::LEN as u64, self.bytes_of(*segment))?;
-            for record in found.index.records.iter().filter(|record| record.kind == RecordKind::Meta) {
-                self.hear(&mut told, *segment, record.offset, record.record_len);
-            }
-        }
-        Ok(self.stuck_as_told(&told))
-    }
-
-    fn stuck_as_told(&self, told: &Told) -> BTreeSet<SegmentId> {
         let here = self.here();
         let is_due =
             |segment: &SegmentId| here.get(segment).is_none_or(|here| here.hash.is_none() && !here.forgotten);
         let bytes = |segment: &SegmentId| here.get(segment).map_or(0, |here| here.bytes);
         let due = told.damaged.keys().filter(|segment| is_due(segment));
-        due.filter(|segment| told.is_stuck(**segment, bytes(segment))).copied().collect()
+        Ok(due.filter(|segment| told.is_stuck(**segment, bytes(segment))).copied().collect())
     }
 
     fn read_on(&self, told: &mut Told) -> Result<()> {
         let more = catalog::log_after(&*self.db()?, told.read_up_to)?;
         for (lsn, segment, offset, len) in more {
-            self.hear(told, segment, offset, len);
+            match self.reading.entry_at(segment, offset, len) {
+                Ok(entry) => {
+                    if let Body::Event { event } = &entry.body {
+                        told.hear(event);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%segment, offset, %error, "a record can't be read, so it isn't known whether it tells of damage");
+                }
+            }
             told.read_up_to = lsn;
         }
         Ok(())
-    }
-
-    fn hear(&self, told: &mut Told, segment: SegmentId, offset: u64, len: u64) {
-        match self.reading.entry_at(segment, offset, len) {
-            Ok(entry) => {
-                if let Body::Event { event } = &entry.body {
-                    told.hear(event);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%segment, offset, %error, "a record can't be read, so it isn't known whether it tells of damage");
-            }
-        }
     }
 }

@@ -1,7 +1,5 @@
 //! Taking records into the catalog as they become whole. Only what came since the last time is read.
 
-use std::collections::{BTreeSet, HashSet};
-
 use coffer_format::SegmentId;
 use coffer_format::entry::Body;
 use coffer_format::event::Event;
@@ -11,24 +9,18 @@ use rusqlite::Connection;
 use super::{Here, Mirror};
 use crate::catalog::{self, SegmentRow};
 use crate::recover::uncovered;
-use crate::segment::{ReadableSegment, Scanned, read_contents, scan};
+use crate::segment::{Scanned, read_contents, scan};
 use crate::{Result, VaultError};
 
 impl Mirror {
     /// Takes every record that has become whole into the catalog. What can't be read keeps nothing else from it: it's due again.
     pub fn refresh(&self) -> Result<()> {
-        let mut taken = self.take_into(&mut *self.db()?, &BTreeSet::new())?;
-        if !taken.waiting.is_empty() {
-            let lost = self.stuck_by(&taken.waiting)?;
-            if !lost.is_empty() {
-                taken = self.take_into(&mut *self.db()?, &lost)?;
-            }
-        }
-        taken.unreadable.into_iter().try_for_each(|segment| self.look_closely(segment))
+        let unreadable = self.take_into(&mut *self.db()?)?;
+        unreadable.into_iter().try_for_each(|segment| self.look_closely(segment))
     }
 
-    /// Takes into a catalog every whole record that it doesn't have. `lost`: segments of which no more will come.
-    pub(super) fn take_into(&self, db: &mut Connection, lost: &BTreeSet<SegmentId>) -> Result<Taken> {
+    /// Takes into a catalog every whole record that it doesn't have. Returns the segments that can't be read.
+    pub(super) fn take_into(&self, db: &mut Connection) -> Result<Vec<SegmentId>> {
         let listed = listed(db)?;
         let grown: Vec<(SegmentId, Here, u64)> = self
             .here()
@@ -36,52 +28,45 @@ impl Mirror {
             .map(|(segment, here)| (*segment, *here, listed.get(segment).copied().unwrap_or(0)))
             .filter(|(_, here, listed)| here.bytes > SegmentHeader::LEN as u64 && here.bytes > *listed)
             .collect();
-        let mut taken = Taken::default();
+        let mut unreadable = Vec::new();
         if grown.is_empty() {
-            return Ok(taken);
+            return Ok(unreadable);
         }
         let mut transaction = db.transaction()?;
         for (segment, here, listed) in grown {
             let one = transaction.savepoint()?;
-            match self.take_segment(&one, segment, here, listed, lost) {
-                Ok(true) => one.commit()?,
-                Ok(false) => taken.waiting.push(segment),
+            match self.take_segment(&one, segment, here, listed) {
+                Ok(()) => one.commit()?,
                 Err(error) if is_of_one_segment(&error) => {
                     tracing::error!(%segment, %error, "a segment of a branch can't be read");
-                    taken.unreadable.push(segment);
+                    unreadable.push(segment);
                 }
                 Err(error) => return Err(error),
             }
         }
         transaction.commit()?;
-        Ok(taken)
+        Ok(unreadable)
     }
 
-    /// Returns whether it could be taken: metadata waits for what comes before it.
-    fn take_segment(
-        &self,
-        db: &Connection,
-        segment: SegmentId,
-        here: Here,
-        listed: u64,
-        lost: &BTreeSet<SegmentId>,
-    ) -> Result<bool> {
+    /// Metadata that doesn't carry on where the catalog is doesn't wait for what is between: the catalog lists that as missing, and is made
+    /// anew once it comes.
+    fn take_segment(&self, db: &Connection, segment: SegmentId, here: Here, listed: u64) -> Result<()> {
         let readable = self.reading.files.get(segment)?;
         let stream = readable.header.stream;
         let from = listed.max(SegmentHeader::LEN as u64);
-        let found = records_between(&readable, from, here.bytes)?;
+        let mut bytes = vec![0; (here.bytes - from) as usize];
+        readable.file.read_at(from, &mut bytes).map_err(VaultError::io("read", "a segment"))?;
+        let found = scan(&bytes, &readable.key, 0);
         let follows = stream != Stream::Meta || follows(db, &found)?;
-        if !follows && !self.is_all_taken_before(db, segment, lost)? {
-            return Ok(false);
-        }
         for record in &found.index.records {
-            self.take_record(db, segment, stream, record)?;
+            let record = IndexEntry { offset: record.offset + from, ..record.clone() };
+            self.take_record(db, segment, stream, &record)?;
         }
         if !follows {
-            tracing::warn!(%segment, "metadata records before this segment's are lost for good; the branch's points from then on may lack files");
+            tracing::warn!(%segment, "metadata records before this segment's aren't here; the branch's points from then on may lack files");
             catalog::find_gaps(db)?;
         }
-        let bytes = if here.hash.is_some() { here.bytes } else { found.end };
+        let bytes = if here.hash.is_some() { here.bytes } else { from + found.end };
         let created_ms = readable.header.created_ms;
         let row =
             SegmentRow { segment, stream, closed: here.hash.is_some(), bytes, hash: here.hash, created_ms };
@@ -89,30 +74,10 @@ impl Mirror {
             // What was damaged at the box before it was closed is damaged here too.
             Ok(Some(contents)) if row.closed => {
                 let closed_so = uncovered(&contents.index, contents.trailer.index_offset);
-                catalog::list_as(db, &catalog::Listed { row, on_disk: true, closed_so })?;
+                catalog::list_as(db, &catalog::Listed { row, on_disk: true, closed_so })
             }
-            _ => catalog::put_segment(db, &row)?,
+            _ => catalog::put_segment(db, &row),
         }
-        Ok(true)
-    }
-
-    /// Whether all metadata segments before that one are whole here and taken, or were given up or lost by the branch: so records between
-    /// what is taken and what that one has are lost, and nothing is left to wait for.
-    fn is_all_taken_before(
-        &self,
-        db: &Connection,
-        segment: SegmentId,
-        lost: &BTreeSet<SegmentId>,
-    ) -> Result<bool> {
-        let forgotten: HashSet<SegmentId> =
-            self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
-        let is_over = |before: &SegmentId| forgotten.contains(before) || lost.contains(before);
-        for before in (1..segment.0).map(SegmentId).filter(|before| !is_over(before)) {
-            if !catalog::brings_no_metadata(db, before)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     fn take_record(
@@ -151,33 +116,13 @@ impl Mirror {
     }
 }
 
-/// The whole records of a segment between two offsets.
-pub(super) fn records_between(readable: &ReadableSegment, from: u64, to: u64) -> Result<Scanned> {
-    let mut bytes = vec![0; to.saturating_sub(from) as usize];
-    readable.file.read_at(from, &mut bytes).map_err(VaultError::io("read", "a segment"))?;
-    let mut found = scan(&bytes, &readable.key, 0);
-    found.index.records.iter_mut().for_each(|record| record.offset += from);
-    found.damaged.iter_mut().for_each(|(offset, _)| *offset += from);
-    found.end += from;
-    Ok(found)
-}
-
-/// What taking records came to.
-#[derive(Default)]
-pub(super) struct Taken {
-    unreadable: Vec<SegmentId>,
-    /// Metadata that waits for records before it.
-    waiting: Vec<SegmentId>,
-}
-
 /// Whether an error says only that one segment can't be read.
 fn is_of_one_segment(error: &VaultError) -> bool {
     use VaultError::{Damaged, Io, Key, NotOnDisk};
     matches!(error, Io { .. } | Damaged { .. } | NotOnDisk(_) | Key(_))
 }
 
-/// Whether metadata records carry on where the catalog is. Others wait, unlisted, for those between to come, as long as they may: what was
-/// passed over once would never be applied.
+/// Whether metadata records carry on where the catalog is.
 fn follows(db: &Connection, found: &Scanned) -> Result<bool> {
     let first = found.index.records.iter().find(|record| record.kind == RecordKind::Meta);
     let due = catalog::applied(db)?.0 + 1;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::entry::{DataUpTo, Watermark};
 use coffer_format::segment::Stream;
-use coffer_format::{ConfigId, PointSeq, SegmentId};
+use coffer_format::{ConfigId, Lsn, SegmentId};
 use serde::Serialize;
 
 use super::Mirror;
-use crate::{Result, SegmentState};
+use crate::provable::{Hit, UNKNOWN};
+use crate::verify::Gap;
+use crate::{Result, SegmentState, catalog};
 
 /// How far a configuration's history is whole at HQ.
 #[derive(Debug, Clone, Serialize)]
@@ -40,17 +42,21 @@ impl Mirror {
         let lacking = self.lacking(&reached.stuck)?;
         let mut all = Vec::new();
         for (config, marks) in marks {
-            let come = marks.iter().position(|mark| reached.covers(&mark.data)).map(|at| &marks[at..]);
-            let come = come.unwrap_or_default();
-            let lacking = lacking.of(config, come.iter().rev().map(|mark| mark.point));
-            let whole = come.iter().find(|mark| !lacking.contains(&mark.point));
+            let since_first = |is_there: &dyn Fn(&Mark) -> bool| {
+                marks.iter().position(is_there).map_or(&[][..], |at| &marks[at..])
+            };
+            let come = since_first(&|mark| reached.covers(&mark.data));
+            let with_data = since_first(&|mark| reached.has_data(&mark.data));
+            let lacking_of = |marks: &[Mark]| lacking.of(config, marks.iter().rev().map(|mark| mark.point));
+            let lacks = lacking_of(with_data);
+            let whole = with_data.iter().find(|mark| !lacks.contains(&mark.point));
             all.push(Whole {
                 config: config.0,
                 point: whole.map(|mark| mark.point),
                 closed_ms: whole.map(|mark| mark.closed_ms),
                 newest: marks.first().map_or(0, |mark| mark.point),
                 reached: come.first().map(|mark| mark.point),
-                lacking: lacking.len() as u64,
+                lacking: lacking_of(come).len() as u64,
             });
         }
         Ok(all)
@@ -64,7 +70,12 @@ impl Mirror {
             let newest = marks.iter().find(|mark| reached.covers(&mark.data))?;
             Some((*config, newest.point))
         });
-        Ok(Due { come: come.collect(), settled: self.settled(&reached) })
+        let come = come.collect();
+        let data = reached.segments.values().filter(|state| state.stream != Stream::Meta);
+        let data = data.map(|state| state.segment).collect();
+        let log = self.reading.readers.with(|db| catalog::log_after(db, Lsn(0)))?;
+        let log = log.into_iter().map(|(lsn, segment, ..)| (lsn, segment)).collect();
+        Ok(Due { come, settled: self.settled(&reached), data, log })
     }
 
     /// Segments of which nothing more is due.
@@ -86,7 +97,7 @@ impl Mirror {
             Some((state.segment, SegmentState { bytes, ..state }))
         });
         let segments = segments.collect();
-        let damaged = self.damaged_segments();
+        let damaged = self.not_as_they_came()?;
         let mut reached = Reached { segments, forgotten, damaged, stuck: BTreeSet::new() };
         // What the box records is read only where something is missing.
         let mut newest = marks.iter().filter_map(|(_, marks)| marks.first());
@@ -124,15 +135,38 @@ pub(crate) struct Due {
     come: BTreeMap<ConfigId, u64>,
     /// Segments of which nothing more is due.
     settled: BTreeSet<SegmentId>,
+    /// Those that hold data, as far as they're known.
+    data: BTreeSet<SegmentId>,
+    /// Where each listed metadata record is.
+    log: BTreeMap<Lsn, SegmentId>,
 }
 
 impl Due {
-    /// Whether what a version lacks may come. `since`: the point that shows it first.
-    pub(crate) fn brings_version(&self, config: ConfigId, since: PointSeq) -> bool {
-        self.come.get(&config).is_none_or(|come| *come < since.0)
+    /// Whether what a version lacks may come.
+    pub(crate) fn brings(&self, hit: &Hit) -> bool {
+        let lost = &hit.remedy.lost;
+        let brings = |segment: &SegmentId| match *segment {
+            UNKNOWN => self.come.get(&hit.config).is_none_or(|come| *come < hit.since.0),
+            segment => self.brings_segment(segment),
+        };
+        !lost.is_empty() && lost.iter().all(brings)
     }
+
     pub(crate) fn brings_segment(&self, segment: SegmentId) -> bool {
         !self.settled.contains(&segment)
+    }
+
+    /// Whether missing metadata records may come. `segment`: the one that has them, where they're listed.
+    pub(crate) fn brings_records(&self, segment: Option<SegmentId>, gap: Gap) -> bool {
+        if let Some(segment) = segment {
+            return self.brings_segment(segment);
+        }
+        // They are in the order of their segments.
+        let before = self.log.range(..Lsn(gap.first)).next_back().map_or(1, |(_, segment)| segment.0);
+        let behind = self.log.range(Lsn(gap.last)..).next().map_or(0, |(_, segment)| segment.0);
+        (before..behind)
+            .map(SegmentId)
+            .any(|segment| !self.data.contains(&segment) && self.brings_segment(segment))
     }
 }
 
@@ -153,15 +187,23 @@ struct Reached {
 }
 
 impl Reached {
-    /// Whether nothing more is due of data up to there.
+    /// Whether nothing more is due of data up to there, nor of metadata: that of any time may say what a point has.
     fn covers(&self, data: &DataUpTo) -> bool {
-        let last = data.fresh.segment.max(data.bulk.segment);
-        // Metadata of any time may say what a point has.
-        let is_needed = |segment: &SegmentId| {
+        let is_due = |segment: &SegmentId| {
             let stream = self.segments.get(segment).map(|state| state.stream);
-            *segment <= last || stream.is_none_or(|stream| stream == Stream::Meta)
+            stream.is_none_or(|stream| stream == Stream::Meta) && !self.is_over(*segment)
         };
-        if self.damaged.iter().any(|segment| is_needed(segment) && !self.is_over(*segment)) {
+        !self.damaged.iter().any(is_due) && self.has_data(data)
+    }
+
+    /// Whether nothing more is due of data up to there.
+    fn has_data(&self, data: &DataUpTo) -> bool {
+        let last = data.fresh.segment.max(data.bulk.segment);
+        let is_due = |segment: &SegmentId| {
+            let stream = self.segments.get(segment).map(|state| state.stream);
+            *segment <= last && stream != Some(Stream::Meta) && !self.is_over(*segment)
+        };
+        if self.damaged.iter().any(is_due) {
             return false;
         }
         // Segments of all streams share one count, so one that has not come yet shows as a gap.

@@ -2,17 +2,15 @@
 
 use std::fs;
 
+use coffer_format::SegmentId;
 use coffer_format::segment::Stream;
-use coffer_format::wire::Message;
-use coffer_format::{Blob, PointSeq, SegmentId};
 use coffer_link::Link;
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::branch::{Branch, noise};
 use crate::mirror::path_of;
-use crate::restored::restore;
-use crate::world::{LONG, Running, World, ask, select, settings};
+use crate::restored::{restore, try_restore};
+use crate::world::{Running, World, ask, select, settings};
 
 fn bulk_of(branch: &Branch) -> SegmentId {
     let segments = branch.vault.segments().unwrap();
@@ -212,21 +210,4 @@ async fn metadata_that_comes_back_is_taken_in_its_place() {
     let said = told_of_branch(&mut operator).await;
     assert!(said.contains("every restore point that the box has told of is whole"), "{said}");
     running.stop().await;
-}
-
-async fn try_restore(link: &mut Link, branch: &Branch, point: u64) -> bool {
-    let paths: Vec<Blob> = Vec::new();
-    link.sender
-        .send(Message::RestoreWanted { config: branch.config, point: PointSeq(point), paths })
-        .await
-        .unwrap();
-    let mut is_whole = true;
-    loop {
-        match timeout(LONG, link.receiver.recv()).await.unwrap().unwrap().unwrap() {
-            Message::RestoreLeftOut { .. } => is_whole = false,
-            Message::RestoreEnd { failed, .. } => return is_whole && failed.is_empty(),
-            Message::Refused { .. } => return false,
-            _ => {}
-        }
-    }
 }

@@ -13,6 +13,7 @@ mod full;
 mod import;
 mod kill;
 mod lost_at_box;
+mod metadata;
 mod mirror;
 mod namespace;
 mod order;

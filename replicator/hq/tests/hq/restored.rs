@@ -6,7 +6,7 @@ use coffer_format::{Blob, ConfigId, PointSeq};
 use coffer_link::Link;
 use tokio::time::timeout;
 
-use crate::branch::Files;
+use crate::branch::{Branch, Files};
 use crate::world::LONG;
 
 pub(crate) async fn restore(
@@ -43,6 +43,24 @@ pub(crate) async fn restore(
             }
             Message::Refused { refusal } => return Err(refusal),
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Whether all of a point comes.
+pub(crate) async fn try_restore(link: &mut Link, branch: &Branch, point: u64) -> bool {
+    let paths: Vec<Blob> = Vec::new();
+    link.sender
+        .send(Message::RestoreWanted { config: branch.config, point: PointSeq(point), paths })
+        .await
+        .unwrap();
+    let mut is_whole = true;
+    loop {
+        match timeout(LONG, link.receiver.recv()).await.unwrap().unwrap().unwrap() {
+            Message::RestoreLeftOut { .. } => is_whole = false,
+            Message::RestoreEnd { failed, .. } => return is_whole && failed.is_empty(),
+            Message::Refused { .. } => return false,
+            _ => {}
         }
     }
 }
