@@ -239,7 +239,8 @@ impl Shared {
         let events =
             lost.into_iter().map(|segment| Event::CopyLost { segment, place: place.clone() }).collect();
         let vault = self.vault.clone();
-        Ok(in_background(move || vault.record(events)).await??)
+        let told = in_background(move || vault.record(events).and_then(|()| vault.note_left_without_copy()));
+        Ok(told.await??)
     }
 
     /// A segment arrived damaged; if that happens again and again, it's the copy here that is damaged.

@@ -22,6 +22,8 @@ pub(crate) struct Piece {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     states: Vec<SegmentState>,
+    /// Closed segments that aren't on this disk: HQ may have them again.
+    away: Vec<SegmentState>,
     /// Where the damage begins in those that are damaged: nothing is sent from there on before it's healed.
     damaged_from: HashMap<SegmentId, u64>,
     /// Bytes of segments that are left alone: nobody can say that HQ has them.
@@ -45,13 +47,14 @@ impl Work {
         held_back: &HashSet<SegmentId>,
         damaged_from: HashMap<SegmentId, u64>,
     ) -> Work {
+        let away = states.iter().filter(|state| !state.on_disk && state.closed).copied().collect();
         states.retain(is_due);
         let counted_bytes = due_bytes(&states);
         let (held, mut states): (Vec<_>, Vec<_>) =
             states.into_iter().partition(|state| held_back.contains(&state.segment));
         states.sort_by_key(|state| (state.stream, state.segment));
         let held_back_bytes = held.iter().map(|state| state.bytes).sum();
-        Work { states, damaged_from, held_back_bytes, counted_bytes }
+        Work { states, away, damaged_from, held_back_bytes, counted_bytes }
     }
 
     /// [`due_bytes`] of what this was derived from.
@@ -66,10 +69,11 @@ impl Work {
 
     /// The most valuable run of at most `most` bytes that HQ lacks.
     pub(crate) fn next(&self, progress: &Progress, most: u64) -> Option<Piece> {
-        self.states.iter().find_map(|state| {
+        let on_disk = self.states.iter().find_map(|state| {
             let sound = self.damaged_from.get(&state.segment).copied().unwrap_or(u64::MAX);
             piece_of(state, progress, most, sound)
-        })
+        });
+        on_disk.or_else(|| self.away.iter().find_map(|state| receipt_of(state, progress)))
     }
 
     /// Bytes that aren't known to be durable at HQ; those of segments held back are among them.
@@ -83,7 +87,7 @@ impl Work {
 
     /// The catalog's hash of a closed segment, against which a receipt is held.
     pub(crate) fn state(&self, segment: SegmentId) -> Option<&SegmentState> {
-        self.states.iter().find(|state| state.segment == segment)
+        self.states.iter().chain(&self.away).find(|state| state.segment == segment)
     }
 
     /// A segment of which HQ has more than there is here: this vault is older than HQ's copy of it.
@@ -105,9 +109,14 @@ fn piece_of(state: &SegmentState, progress: &Progress, most: u64, sound: u64) ->
         let left = state.bytes.min(sound).saturating_sub(at_hq.sent);
         return (left > 0).then(|| piece(at_hq.sent, most.min(left)));
     }
-    // Whole there, but the receipt with its hash was lost with the line.
-    let unrecorded = state.closed && at_hq.durable == state.bytes && !progress.is_recorded(state.segment);
-    (unrecorded && !progress.is_asked(state.segment)).then(|| piece(state.bytes, 0))
+    receipt_of(state, progress)
+}
+
+/// Whole there, but its copy isn't recorded: the receipt with its hash was lost with the line, or HQ had lost it in between.
+fn receipt_of(state: &SegmentState, progress: &Progress) -> Option<Piece> {
+    let has_all = state.closed && progress.of(state.segment).durable == state.bytes;
+    let is_due = has_all && !progress.is_recorded(state.segment) && !progress.is_asked(state.segment);
+    is_due.then_some(Piece { segment: state.segment, offset: state.bytes, len: 0, closed_len: state.bytes })
 }
 
 #[cfg(test)]
@@ -198,6 +207,17 @@ mod tests {
         let work = Work::derive(states, &HashSet::from([SegmentId(2)]), HashMap::new());
         assert_eq!(work.next(&Progress::default(), 1000), None);
         assert_eq!(work.behind(&Progress::default()), 1000, "what is held back isn't at HQ");
+    }
+
+    #[test]
+    fn what_left_the_disk_is_asked_for_where_hq_has_it_and_its_copy_is_not_recorded() {
+        let away = |segment| SegmentState { on_disk: false, ..state(segment, Stream::Bulk, 1000, true) };
+        let has = |segment, bytes| SegmentHas { segment: SegmentId(segment), bytes, closed: bytes == 1000 };
+        let work = Work::derive(vec![away(1), away(2), away(3)], &HashSet::new(), HashMap::new());
+        let at_hq = [has(1, 1000), has(2, 1000), has(3, 400)];
+        let mut progress = Progress::new(&at_hq, HashSet::from([SegmentId(1)]));
+        assert_eq!(order(&work, &mut progress, 4096), [(2, 1000, 0)]);
+        assert_eq!(work.behind(&progress), 0);
     }
 
     #[test]

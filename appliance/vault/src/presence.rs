@@ -172,7 +172,32 @@ impl Vault {
             }
             missing += 1;
         }
+        self.note_left_without_copy()?;
         Ok(missing)
+    }
+
+    /// Segments that left this disk and of which no copy counts any more are damage: HQ reads it there, and the computers are asked for
+    /// what was in them.
+    pub fn note_left_without_copy(&self) -> Result<()> {
+        let left = self.reading.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT segment FROM segments WHERE on_disk = 0 AND segment NOT IN (SELECT segment FROM copies)
+                   AND segment NOT IN (SELECT segment FROM damage WHERE offset = 0)",
+            )?;
+            let rows = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
+            Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
+        })?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(
+            segments = left.len(),
+            "no copy has these segments any more, which aren't on this disk"
+        );
+        let detail = "it isn't on this disk, and no copy of it counts any more";
+        let len = catalog::WHOLE_FILE;
+        let lost = |segment| Event::StretchDamaged { segment, offset: 0, len, detail: detail.into() };
+        self.record(left.into_iter().map(lost).collect())
     }
 
     fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {

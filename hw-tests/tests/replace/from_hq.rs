@@ -1,6 +1,7 @@
 //! From headquarters: alone, and beside an older copy of the vault.
 
 use std::fs;
+use std::process::Command;
 
 use crate::folder::{capture, change, copy, fill, metadata_in, replace};
 use crate::headquarters::{Headquarters, code};
@@ -11,6 +12,21 @@ fn replace_from(hq: &Headquarters, site: &Site) -> String {
     let output = replace(site, &["--hq", &hq.address, "--code", &code]);
     assert!(output.status.success(), "{}", said(&output));
     said(&output)
+}
+
+fn issue_operator(site: &Site) {
+    let mut issue = program("coffer-hq");
+    issue.args(["operator", "--name", "ann", "--out"]).arg(site.path("ann"));
+    issue.arg("--dir").arg(site.path("hq"));
+    succeed(&mut issue);
+}
+
+/// `coffer` at headquarters, by the operator that was issued.
+fn at_hq(hq: &Headquarters, site: &Site, words: &[&str]) -> Command {
+    let mut command = program("coffer");
+    command.args(["--server", &hq.address, "--operator"]).arg(site.path("ann"));
+    command.args(["--hq-branch", "leeds"]).args(words);
+    command
 }
 
 /// The box dies with everything on it.
@@ -197,17 +213,9 @@ fn the_box_before_is_refused_on_both_sides_when_it_comes_back_and_loses_nothing(
         site.status()["sentences"].to_string().contains("took this box's place")
     });
     assert_eq!(site.points("alpha/files").len(), 1, "it has what it had");
-    let mut issue = program("coffer-hq");
-    issue
-        .args(["operator", "--name", "ann", "--out"])
-        .arg(site.path("ann"))
-        .arg("--dir")
-        .arg(site.path("hq"));
-    succeed(&mut issue);
-    let mut overview = program("coffer");
-    overview.args(["--server", &hq.address, "--operator"]).arg(site.path("ann"));
-    overview.args(["--hq-branch", "leeds", "--json", "hq", "branches"]);
-    let overview = String::from_utf8(succeed(&mut overview).stdout).unwrap();
+    issue_operator(&site);
+    let overview =
+        String::from_utf8(succeed(&mut at_hq(&hq, &site, &["--json", "hq", "branches"])).stdout).unwrap();
     assert!(overview.contains("was refused"), "{overview}");
     site.kill_box();
 
@@ -306,4 +314,48 @@ fn what_headquarters_has_lost_unnoticed_is_named_soon_after_a_replacement() {
         status["sentences"].to_string().contains("can't be restored")
     });
     assert!(!site.try_coffer(&["verify"]).status.success());
+}
+
+#[test]
+fn what_headquarters_loses_after_a_replacement_is_named_on_both_sides_until_it_is_back() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    let first = contents(&site.data());
+    // Starting anew closes what was open.
+    site.kill_box();
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    hq.wait_until_whole(&site, 2);
+    hq.wait_until_level(&site);
+    lose_box(&mut site);
+    replace_from(&hq, &site);
+    site.start_box();
+    site.coffer(&["verify"]);
+    let is_well = || site.status()["sentences"].as_array().is_some_and(Vec::is_empty);
+    assert!(is_well(), "{}", site.status());
+    issue_operator(&site);
+
+    // HQ has the only copy of it.
+    let segments = site.path("hq/branches/leeds/segments");
+    let metadata = metadata_in(&segments);
+    let files = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path());
+    let data = files.filter(|file| !metadata.contains(file)).min().unwrap();
+    let away = site.path("away.seg");
+    fs::rename(&data, &away).unwrap();
+    let log = site.path("box.log");
+    wait_until("the box names what is lost", &log, || {
+        site.status()["sentences"].to_string().contains("can't be restored")
+    });
+    assert_eq!(site.try_coffer(&["verify"]).status.code(), Some(12));
+    wait_until("HQ says that the box doesn't have it either", &log, || {
+        let verify = at_hq(&hq, &site, &["verify"]).output().unwrap();
+        said(&verify).contains("nor from the branch's box")
+    });
+
+    fs::rename(&away, &data).unwrap();
+    wait_until("all is well again", &log, is_well);
+    site.coffer(&["verify"]);
+    assert_eq!(contents(&site.restore(&["--point", "1"])), first);
 }
