@@ -1,6 +1,7 @@
 //! From headquarters: alone, and beside an older copy of the vault.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::folder::{capture, change, copy, fill, metadata_in, replace};
@@ -227,7 +228,21 @@ fn the_box_before_is_refused_on_both_sides_when_it_comes_back_and_loses_nothing(
 }
 
 #[test]
-fn what_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
+fn a_bit_that_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
+    lost_metadata_stops_a_replacement_until_that_is_accepted(|file| {
+        let mut bytes = fs::read(file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, bytes).unwrap();
+    });
+}
+
+#[test]
+fn a_segment_that_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
+    lost_metadata_stops_a_replacement_until_that_is_accepted(|file| fs::remove_file(file).unwrap());
+}
+
+fn lost_metadata_stops_a_replacement_until_that_is_accepted(damage: impl FnOnce(&Path)) {
     let (mut hq, mut site) = Headquarters::with_site("");
     fill(&site);
     capture(&site);
@@ -243,12 +258,8 @@ fn what_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
     hq.wait_until_level(&site);
     lose_box(&mut site);
     hq.stop();
-    // A bit of the metadata of the second run flips at HQ.
-    let metadata = metadata_in(&site.path("hq/branches/leeds/segments"));
-    let mut bytes = fs::read(&metadata[1]).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&metadata[1], bytes).unwrap();
+    // The metadata of the second run is damaged at HQ.
+    damage(&metadata_in(&site.path("hq/branches/leeds/segments"))[1]);
     hq.start(site.dir.path());
 
     // Either HQ can't give that segment whole, or it has found that already and gives what is sound of it.
@@ -273,6 +284,8 @@ fn what_headquarters_lost_stops_a_replacement_until_that_is_accepted() {
     let output = site.try_coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(contents(&to.join(site.data().strip_prefix("/").unwrap())), newest);
+    // HQ can restore it whole, too.
+    hq.wait_until_whole(&site, 4);
 }
 
 #[test]

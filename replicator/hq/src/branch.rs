@@ -148,7 +148,7 @@ impl Branch {
     /// the time.
     pub(crate) fn compare_catalog(&self, is_due: bool, stop: &watch::Receiver<bool>) -> Result<bool> {
         let Some(mirror) = self.mirror()? else { return Ok(false) };
-        let is_doubted = mirror.reading().doubts_catalog()?;
+        let is_doubted = mirror.doubts_catalog()?;
         if !is_due && !is_doubted {
             return Ok(false);
         }

@@ -28,7 +28,10 @@ pub(crate) use listing::{
     Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,
 };
 pub(crate) use readers::{Doubt, Readers};
-pub(crate) use recalls::{NOW, goes_by_others, may_lack, times_gone_on_without, unknown_since_newest_part};
+pub(crate) use recalls::{
+    NOW, goes_by_others, lists_what_was_gone_on_without, may_lack, times_gone_on_without,
+    unknown_since_newest_part,
+};
 pub(crate) use schema::{
     ALIVE, CAME_BACK, Opened, create_beside, fold_by_hand, forget_pages, is_asked_for, is_broken,
     open_writer, put_in_place, remake, take_along, wrong_names, wrong_pages,

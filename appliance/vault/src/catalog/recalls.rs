@@ -5,7 +5,7 @@ use coffer_format::event::Run;
 use coffer_format::{ConfigId, Lsn, from_bytes};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::damage::lacking;
+use super::damage::{cut_off, lacking};
 use crate::Result;
 
 /// After all records.
@@ -17,6 +17,29 @@ pub(crate) fn goes_by_others(db: &Connection, config: ConfigId, at: Lsn) -> Resu
     let lacking: Vec<Run> =
         lacking.map(|run| Run { last: run.last.min(Lsn(at.0.saturating_sub(1))), ..run }).collect();
     Ok(lacking != recalled_without(db, config, at)?)
+}
+
+/// Whether a computer went on without records that are listed and aren't in their segment any more: what they said can't be read, and it
+/// goes by others.
+pub(crate) fn lists_what_was_gone_on_without(db: &Connection) -> Result<bool> {
+    let cut_off = cut_off(db)?;
+    if cut_off.is_empty() {
+        return Ok(false);
+    }
+    let mut is_listed = db.prepare_cached(
+        "SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 AND segment = ?3 AND offset + record_len > ?4",
+    )?;
+    let mut query = db.prepare_cached("SELECT without FROM recalls")?;
+    for bytes in query.query_map([], |row| row.get::<_, Vec<u8>>(0))? {
+        for run in from_bytes::<Vec<Run>>(&bytes?)? {
+            for stretch in &cut_off {
+                if is_listed.exists(params![run.first.0, run.last.0, stretch.segment.0, stretch.offset])? {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Whether there's anything to ask of single points: the catalog lacks a record, or did when something was recalled.

@@ -50,7 +50,15 @@ impl Keeper for Mirror {
     }
 }
 
+const GONE_ON_WITHOUT: &str = "the branch went on without metadata that isn't here any more";
+
 impl Mirror {
+    /// Whether the catalog is to be compared with the segments at once.
+    pub fn doubts_catalog(&self) -> Result<bool> {
+        Ok(self.reading.doubts_catalog()?
+            || self.reading.readers.with(catalog::lists_what_was_gone_on_without)?)
+    }
+
     /// Compares the catalog with the segments, and makes again what isn't as they say. `None` where `pace` ended it.
     pub fn compare_catalog(&self, pace: &mut Pace<'_>) -> Result<Option<Comparison>> {
         let doubt = self.reading.readers.take_doubt();
@@ -85,6 +93,9 @@ impl Mirror {
         }
         if reading.readers.with(catalog::is_asked_for)? {
             return self.make_catalog_anew(catalog::CAME_BACK.into()).map(Some);
+        }
+        if reading.readers.with(catalog::lists_what_was_gone_on_without)? {
+            return self.make_catalog_anew(GONE_ON_WITHOUT.into()).map(Some);
         }
         match comparison::compare(self, pace) {
             Err(error) if error.is_of_broken_catalog() => {
