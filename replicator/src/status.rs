@@ -105,6 +105,16 @@ pub struct WholeAtHq {
     pub closed_ms: Option<u64>,
     /// Newest point whose metadata is there.
     pub newest: u64,
+    /// Newest point of which HQ waits for nothing more.
+    #[serde(default)]
+    pub reached: Option<u64>,
+}
+
+impl WholeAtHq {
+    /// Whether HQ has all that there is of the newest point, and can't restore it whole.
+    pub fn lacks_newest(&self) -> bool {
+        self.newest > 0 && self.reached == Some(self.newest) && self.point != Some(self.newest)
+    }
 }
 
 /// Where the status is written.

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use coffer_format::segment::{SegmentHeader, Stream};
 use coffer_format::wire::SegmentHas;
@@ -59,6 +60,8 @@ pub struct Mirror {
     rests: Mutex<BTreeMap<SegmentId, Rest>>,
     told: Mutex<Told>,
     looked: Mutex<Option<Looked>>,
+    /// When the catalog was last made anew, and how long that took.
+    made_anew: Mutex<Option<(Instant, Duration)>>,
     /// What is here, or what can be restored from here, isn't what the box was told.
     has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
@@ -155,6 +158,7 @@ impl Mirror {
             rests: Mutex::default(),
             told: Mutex::default(),
             looked: Mutex::default(),
+            made_anew: Mutex::default(),
             has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             is_left: AtomicBool::new(false),

@@ -44,8 +44,12 @@ impl Reading {
     /// Whether something was read that the catalog shouldn't say, or came back that it doesn't have: it's to be compared with the
     /// segments at once.
     pub fn doubts_catalog(&self) -> Result<bool> {
-        let is_doubted = self.readers.is_replaced() || self.readers.doubted() != Doubt::None;
-        Ok(is_doubted || self.readers.with(catalog::is_asked_for)?)
+        Ok(self.is_catalog_amiss() || self.readers.with(catalog::is_asked_for)?)
+    }
+
+    /// Whether something was read that the catalog shouldn't say.
+    pub(crate) fn is_catalog_amiss(&self) -> bool {
+        self.readers.is_replaced() || self.readers.doubted() != Doubt::None
     }
 }
 

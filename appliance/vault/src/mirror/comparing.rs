@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use coffer_format::SegmentId;
 use rusqlite::{Connection, params};
@@ -50,13 +51,31 @@ impl Keeper for Mirror {
     }
 }
 
+/// Times as long as making the catalog took, before it's made again for what came since.
+const REST: u32 = 20;
+
 const GONE_ON_WITHOUT: &str = "the branch went on without metadata that isn't here any more";
 
 impl Mirror {
     /// Whether the catalog is to be compared with the segments at once.
     pub fn doubts_catalog(&self) -> Result<bool> {
-        Ok(self.reading.doubts_catalog()?
-            || self.reading.readers.with(catalog::lists_what_was_gone_on_without)?)
+        Ok(self.reading.is_catalog_amiss() || self.is_overtaken()?.is_some())
+    }
+
+    /// Why the catalog is to be made anew, though nothing of it is wrong. What comes back comes piece by piece, so making it takes no more
+    /// than a part of the time.
+    fn is_overtaken(&self) -> Result<Option<&'static str>> {
+        let last = *self.made_anew.lock().map_err(|_| VaultError::ReadOnly)?;
+        if last.is_some_and(|(ended, took)| ended.elapsed() < took * REST) {
+            return Ok(None);
+        }
+        self.reading.readers.with(|db| {
+            Ok(match () {
+                () if catalog::is_asked_for(db)? => Some(catalog::CAME_BACK),
+                () if catalog::lists_what_was_gone_on_without(db)? => Some(GONE_ON_WITHOUT),
+                () => None,
+            })
+        })
     }
 
     /// Compares the catalog with the segments, and makes again what isn't as they say. `None` where `pace` ended it.
@@ -91,11 +110,8 @@ impl Mirror {
         if let Some(why) = comparison::wrong_pages(reading)? {
             return self.make_catalog_anew(why).map(Some);
         }
-        if reading.readers.with(catalog::is_asked_for)? {
-            return self.make_catalog_anew(catalog::CAME_BACK.into()).map(Some);
-        }
-        if reading.readers.with(catalog::lists_what_was_gone_on_without)? {
-            return self.make_catalog_anew(GONE_ON_WITHOUT.into()).map(Some);
+        if let Some(why) = self.is_overtaken()? {
+            return self.make_catalog_anew(why.into()).map(Some);
         }
         match comparison::compare(self, pace) {
             Err(error) if error.is_of_broken_catalog() => {
@@ -119,7 +135,7 @@ impl Mirror {
     }
 
     fn make_catalog_anew(&self, why: String) -> Result<Comparison> {
-        let path = self.reading.readers.path();
+        let (path, began) = (self.reading.readers.path(), Instant::now());
         // What was read of the box's records is read again: there may be more of them.
         *self.told.lock().map_err(|_| VaultError::ReadOnly)? = Told::default();
         let mut db = self.db()?;
@@ -141,6 +157,7 @@ impl Mirror {
         *db = opened.inspect_err(|_| self.fail())?.db;
         self.reading.readers.keep_place();
         self.reading.forget_entries();
+        *self.made_anew.lock().map_err(|_| VaultError::ReadOnly)? = Some((Instant::now(), began.elapsed()));
         Ok(Comparison { made_anew: Some(why), ..Comparison::default() })
     }
 }

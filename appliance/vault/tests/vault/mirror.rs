@@ -54,6 +54,10 @@ fn segments_may_come_in_any_order_and_in_pieces() {
             sent[which] += piece;
             mirror.refresh().unwrap();
         }
+        // Metadata that others came before is put in its place.
+        if mirror.doubts_catalog().unwrap() {
+            mirror.compare_catalog(&mut |_| true).unwrap();
+        }
         assert_eq!(mirror.reading().points(config).unwrap().len(), 8, "seed {seed}");
         for (point, model) in &agent.points {
             check_point(mirror.reading(), config, *point, model).unwrap();

@@ -1,7 +1,8 @@
 //! What there is to say of the copies elsewhere: tape and headquarters.
 
-use coffer_replicator::WanStatus;
+use coffer_replicator::{WanStatus, WholeAtHq};
 
+use super::ComputerStatus;
 use crate::serve::Appliance;
 use crate::settings::Settings;
 use crate::units::hours;
@@ -9,7 +10,7 @@ use crate::units::hours;
 /// Headquarters may refuse whatever it's offered for so long before a person is told.
 const NOT_TAKEN_MAX_MS: u64 = 30_000;
 
-pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
+pub(super) fn sentences(appliance: &Appliance, computers: &[ComputerStatus], now_ms: u64) -> Vec<String> {
     let mut told: Vec<String> = library(&appliance.settings).into_iter().collect();
     if let Some(tape) = &appliance.tape {
         told.extend(tape.sentences());
@@ -17,6 +18,7 @@ pub(super) fn sentences(appliance: &Appliance, now_ms: u64) -> Vec<String> {
     if let Some(wan) = &appliance.wan {
         let away_max_ms = wan.settings().patience.away.as_millis() as u64;
         told.extend(headquarters(&wan.status().borrow(), away_max_ms, now_ms));
+        told.extend(not_whole_at_hq(&wan.status().borrow().whole, computers));
     }
     told
 }
@@ -91,6 +93,30 @@ fn headquarters(line: &WanStatus, away_max_ms: u64, now_ms: u64) -> Vec<String> 
         told.push(format!("Headquarters doesn't get everything: {first}.{more}"));
     }
     told
+}
+
+/// What headquarters can't restore though it has all that the box can send.
+fn not_whole_at_hq(whole: &[WholeAtHq], computers: &[ComputerStatus]) -> Option<String> {
+    let lacking: Vec<&WholeAtHq> = whole.iter().filter(|whole| whole.lacks_newest()).collect();
+    let first = lacking.first()?;
+    let name = computers.iter().find_map(|computer| {
+        let config = computer.configurations.iter().find(|config| config.config == first.config)?;
+        Some(format!("{}/{}", computer.name, config.name))
+    })?;
+    let more = match lacking.len() - 1 {
+        0 => String::new(),
+        more => format!(" So it is with {more} more."),
+    };
+    let newest = first.point.map_or_else(
+        || "no restore point of it can be restored whole from there".to_owned(),
+        |point| {
+            format!("the newest one that can be restored whole from there is {point}, of {}", first.newest)
+        },
+    );
+    Some(format!(
+        "Headquarters has all that it can get of {name}, and {newest}: what newer ones need is damaged or missing there, and the box has \
+         nothing more of it to send. `coffer verify` at headquarters names the files.{more}"
+    ))
 }
 
 #[cfg(test)]

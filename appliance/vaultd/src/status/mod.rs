@@ -118,7 +118,7 @@ fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, Vaul
     told.extend(damage::sentences(appliance)?);
     told.extend(proof::sentences(&appliance.settings.scrub, status));
     told.extend(appliance.clock.sentence(status.now_ms));
-    told.extend(copies::sentences(appliance, status.now_ms));
+    told.extend(copies::sentences(appliance, &status.computers, status.now_ms));
     let programs = appliance.live.programs();
     for computer in status.computers.iter().filter(|computer| !computer.revoked) {
         if let Some(program) = programs.get(&ComputerId(computer.computer))

@@ -165,6 +165,8 @@ async fn hq_goes_on_behind_metadata_that_the_box_lost() {
             assert_eq!(try_restore(&mut operator, &branch, third).await, !is_lost, "{case}");
             let said = told_of_branch(&mut operator).await;
             assert_eq!(said.contains("can't be restored whole"), is_lost, "{case}: {said}");
+            // The box hears it, too.
+            running.until(|status| status.whole.iter().any(|whole| whole.lacks_newest() == is_lost)).await;
             running.stop().await;
 
             // It goes on from there after a restart, too.
