@@ -171,7 +171,7 @@ impl Vault {
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         let compared = match self.compare_catalog(&mut |_| true) {
             // What can be read all the same is looked at.
-            Err(error) if self.is_read_only() => {
+            Err(error) if self.is_read_only() || error.is_disk_full() => {
                 Comparison { not_compared: Some(error.refusal().sentence), ..Comparison::default() }
             }
             compared => compared?.unwrap_or_default(),
@@ -182,6 +182,17 @@ impl Vault {
         if self.is_read_only() {
             return Ok(report);
         }
+        match self.note_verified(&report, read) {
+            // What was found is said all the same, and found again by whoever looks when there's room.
+            Err(error) if error.is_disk_full() => {
+                tracing::warn!(%error, "the disk is full, so what verifying found couldn't be recorded");
+            }
+            noted => noted?,
+        }
+        Ok(report)
+    }
+
+    fn note_verified(&self, report: &Report, read: Vec<(SegmentId, u64)>) -> Result<()> {
         let found: Vec<Damage> = report.damage.iter().filter(|one| one.what != CLOSED_SO).cloned().collect();
         self.record_found(&found, &read.iter().map(|(segment, _)| *segment).collect())?;
         self.record(vec![Event::Verified {
@@ -193,8 +204,7 @@ impl Vault {
         let is_sound = |segment| !found.iter().any(|one| one.segment == segment);
         let read: Vec<_> =
             read.into_iter().map(|(segment, bytes)| (segment, bytes, is_sound(segment))).collect();
-        self.note_read_back(&read)?;
-        Ok(report)
+        self.note_read_back(&read)
     }
 
     /// Records what reading segments back showed: damage that isn't known, and that what was known isn't there any more.
