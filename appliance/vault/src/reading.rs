@@ -72,7 +72,7 @@ impl Reading {
         let listed = self.readers.with(|db| catalog::find_log(db, lsn))?;
         let read = match listed {
             Some((segment, offset, len)) => self.entry_of(segment, offset, len, Some(lsn)),
-            None => Err(missing(lsn)),
+            None => Err(damaged_map(lsn, NOT_HERE)),
         };
         let Err(error @ (VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_))) =
             read
@@ -362,6 +362,9 @@ pub(crate) fn unpack(pack: &Pack) -> Result<Vec<u8>> {
     }
     Ok(raw)
 }
+
+const NOT_HERE: &str =
+    "it's missing: what a copy has of it comes back by itself, and `coffer verify` names what needs it";
 
 fn missing(lsn: Lsn) -> VaultError {
     damaged_map(lsn, "the catalog and the segments disagree: `coffer verify` mends that")
