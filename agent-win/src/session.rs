@@ -6,7 +6,7 @@ use coffer_format::update::Version;
 use coffer_format::wire::{AgentProgress, ConfigText, Exclusion, Message, PROTOCOL, RefusalCode};
 use coffer_format::{ConfigId, NodeId, PartNo, PointSeq, VaultId};
 
-use crate::capture::{self, CaptureError, CaptureJob, CaptureOrder, Outcome, Start, Target};
+use crate::capture::{self, CaptureError, CaptureJob, CaptureOrder, LostNodes, Outcome, Start, Target};
 use crate::changes::RECHECK;
 use crate::guest::Stage;
 use crate::journal::{Journal, PartAt, Position, Standing};
@@ -132,7 +132,8 @@ impl Session {
         mut order: CaptureOrder<'_>,
     ) -> Result<Outcome, CaptureError> {
         let config = order.config;
-        let start = self.begin(journal, config)?;
+        let (start, lost) = self.begin(journal, config)?;
+        order.target.add(&lost);
         order.progress.begin(if start.is_first { Stage::FirstCopy } else { Stage::Changes });
         if start.part > PartNo(0) || start.is_first || start.is_recalled {
             // What a draft still lacks was noticed by an agent that's gone.
@@ -185,19 +186,21 @@ impl Session {
         Ok(())
     }
 
-    fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<Start, CaptureError> {
+    /// Where the capture goes on, and where to look for what the box has lost.
+    fn begin(&mut self, journal: &mut Journal, config: ConfigId) -> Result<(Start, Target), CaptureError> {
         self.remembers(journal, config)?;
         self.wire.send(Message::Begin { config })?;
-        let is_of_it = |message: &Message| matches!(message, Message::Recall { config: of } if *of == config);
         // What it asked for before comes with this.
-        self.aside.retain(|message| !is_of_it(message));
+        self.aside.retain(|message| {
+            !matches!(message, Message::Recall { config: of } | Message::Resend { config: of, .. } if *of == config)
+        });
         let (mut resend, mut is_forgotten) = (Vec::new(), false);
         let (begun, head, draft, next_node) = loop {
             match self.next()? {
-                message if is_of_it(&message) => is_forgotten = true,
+                Message::Recall { config: of } if of == config => is_forgotten = true,
+                Message::Resend { config: of, nodes } if of == config => resend.extend(nodes),
                 message @ Message::Configs { .. } => self.aside.push(message),
                 message if comes_unasked(&message) => self.aside.push(message),
-                Message::Resend { nodes, .. } => resend.extend(nodes),
                 Message::Begun { config, head, draft, next_node } => break (config, head, draft, next_node),
                 _ => return Err(WireError::Unexpected("the capture was not begun").into()),
             }
@@ -217,21 +220,25 @@ impl Session {
                 self.catch_up(journal, config, PartAt::default(), head)?;
             }
         }
+        let mut lost_at = Target::nothing();
         if !resend.is_empty() {
             tracing::warn!(files = resend.len(), "the box has lost content of these files and gets it again");
-            journal.doubt(&resend)?;
+            let LostNodes { nodes, target } = LostNodes::find(&resend, &journal.reader()?)?;
+            journal.doubt(&nodes)?;
+            lost_at = target;
         }
         let point = draft.map_or(PointSeq(head.0 + 1), |draft| draft.point);
         let part = draft.map_or(PartNo(0), |draft| draft.parts);
         let next_node = next_node.max(NodeId(NodeId::ROOT.0 + 1));
-        Ok(Start {
+        let start = Start {
             point,
             part,
             next_node,
             is_first: head == PointSeq(0),
             is_recalled: standing != Standing::InStep,
             is_point_wanted: is_forgotten,
-        })
+        };
+        Ok((start, lost_at))
     }
 
     /// Takes over what the box knows and the journal doesn't, from that part on.

@@ -727,3 +727,51 @@ fn what_the_box_has_lost_is_said_again_folders_on_the_way_and_links_too() {
     bench.assert_all_there();
     assert!(matches!(bench.capture(), Outcome::Unchanged { .. }));
 }
+
+/// An idle source has no capture that looks at everything; one that looks at something else, or at nothing, gets them there.
+#[test]
+fn what_the_box_has_lost_is_sent_again_whatever_the_capture_looks_at() {
+    let bench = Bench::new();
+    let data = bench.folder.path().join("data");
+    fs::create_dir_all(bench.path("deep/er")).unwrap();
+    bench.write("deep/er/file", noise(9000, 1));
+    bench.write("other", b"one");
+    bench.capture();
+    let lost = bench.state().find(&bench.path("deep/er/file")).unwrap();
+    let lose = || {
+        let mut state = bench.state();
+        state.chunks.clear();
+        state.committed.clear();
+        state.resend = vec![lost];
+    };
+    lose();
+    let before = bench.received();
+    closed(bench.try_capture(None, Target::nothing()).unwrap());
+    assert_eq!(bench.received() - before, 9000);
+
+    lose();
+    bench.write("other", b"another");
+    let mut target = Target::nothing();
+    target.notice(data.as_os_str().as_bytes().to_vec(), b"other".to_vec());
+    let before = bench.received();
+    closed(bench.try_capture(None, target).unwrap());
+    assert_eq!(bench.received() - before, 9000 + "another".len() as u64);
+    bench.assert_all_there();
+    assert!(matches!(bench.try_capture(None, Target::nothing()), Ok(Outcome::Unchanged { .. })));
+}
+
+/// What changed or went since nobody has any more: the point is as things are now.
+#[test]
+fn what_the_box_has_lost_is_captured_as_it_is_now() {
+    let bench = Bench::new();
+    bench.write("changed", noise(9000, 1));
+    bench.write("gone", noise(9000, 2));
+    bench.capture();
+    let find = |name| bench.state().find(&bench.path(name)).unwrap();
+    let lost = vec![find("changed"), find("gone")];
+    bench.write("changed", noise(8000, 3));
+    fs::remove_file(bench.path("gone")).unwrap();
+    bench.state().resend = lost;
+    closed(bench.try_capture(None, Target::nothing()).unwrap());
+    bench.assert_all_there();
+}

@@ -11,6 +11,7 @@ mod file_task;
 mod group;
 mod identity;
 mod item;
+mod lost;
 mod moves;
 mod named_files;
 mod other_names;
@@ -41,6 +42,7 @@ use crate::journal::JournalError;
 use crate::state::StateError;
 use crate::wire::WireError;
 
+pub(crate) use lost::LostNodes;
 pub use progress::Progress;
 pub use run::{CaptureJob, CaptureOrder, capture};
 pub use target::{Dirty, Target};

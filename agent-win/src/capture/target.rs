@@ -66,7 +66,7 @@ impl Target {
     }
 
     /// Adds what another target has.
-    pub(super) fn add(&mut self, other: &Target) {
+    pub(crate) fn add(&mut self, other: &Target) {
         let Target::These(dirty) = other else {
             *self = Target::Everything;
             return;

@@ -236,7 +236,8 @@ impl BoxState {
         let whole = map.ranges.iter().filter_map(|range| match range.source {
             Source::Chunk { chunk, offset: 0 } => {
                 let id = map.chunks[chunk as usize];
-                let len = self.chunks[&id].len() as u64;
+                // What is lost isn't named.
+                let len = self.chunks.get(&id)?.len() as u64;
                 (len == range.len).then_some(ChunkAt { at: range.at, len: len as u32, id })
             }
             _ => None,
