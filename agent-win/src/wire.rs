@@ -95,6 +95,7 @@ pub(crate) fn comes_unasked(message: &Message) -> bool {
         Message::CaptureNow { .. }
             | Message::ConfigsChanged
             | Message::Recall { .. }
+            | Message::Resend { .. }
             | Message::UpdateOffered { .. }
             | Message::UpdateBytes { .. }
     )

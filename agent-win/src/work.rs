@@ -213,6 +213,9 @@ impl Agent {
                     Message::Recall { config } => {
                         jobs.iter_mut().filter(|job| job.text.config == config).for_each(Job::recall);
                     }
+                    Message::Resend { config, .. } => {
+                        jobs.iter_mut().filter(|job| job.text.config == config).for_each(Job::resend);
+                    }
                     message @ (Message::UpdateOffered { .. } | Message::UpdateBytes { .. }) => {
                         self.update(session, |updater| updater.take(message))?;
                     }

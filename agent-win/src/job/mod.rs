@@ -283,7 +283,20 @@ impl Job {
     pub(crate) fn recall(&mut self) {
         self.told = None;
         self.look_at_everything();
-        // One that failed has its own pace, and what's captured on request alone waits for that.
+        self.capture_soon();
+    }
+
+    /// The box has lost something that no copy has. As soon as that may be, a capture is made, which is told what.
+    pub(crate) fn resend(&mut self) {
+        self.told = None;
+        if let Some(watch) = &mut self.watch {
+            watch.at_once();
+        }
+        self.capture_soon();
+    }
+
+    /// One that failed has its own pace, and what's captured on request alone waits for that.
+    fn capture_soon(&mut self) {
         if self.failure.is_none() && self.config.when != When::Manual {
             self.schedule.interrupted(Instant::now());
         }

@@ -160,7 +160,12 @@ impl Watch {
     /// Everything is to be looked at, as soon as possible.
     pub(crate) fn everything(&mut self) {
         self.gathered = Target::Everything;
-        self.first = Some(Instant::now());
+        self.at_once();
+    }
+
+    /// What was noticed so far is to be looked at as soon as possible, if it's nothing.
+    pub(crate) fn at_once(&mut self) {
+        self.first.get_or_insert_with(Instant::now);
         self.at_once = true;
     }
 
@@ -214,6 +219,12 @@ mod tests {
         let config = BackupConfig::parse(&format!("include = ['{}']", folder.path().display())).unwrap();
         let mut watch = Watch::start(Arc::new(Scope::new(&config, &[]).unwrap()), SETTLE_LEAST);
         assert!(matches!(watch.due(), Some(Target::Everything)));
+        assert!(watch.due().is_none() && watch.is_quiet());
+        watch.at_once();
+        assert!(
+            watch.due().is_some_and(|target| target.is_empty()),
+            "a look that's asked for looks at no more"
+        );
         assert!(watch.due().is_none() && watch.is_quiet());
         watch.whole = Instant::now().checked_sub(WHOLE_EVERY).unwrap();
         assert!(matches!(watch.due(), Some(Target::Everything)));

@@ -306,7 +306,7 @@ kinds! {
         45 = Exclusions { config: ConfigId, exclusions: Vec<Exclusion> },
 
         /// From the box, before `Begun`: content of these nodes is damaged in its newest version. The agent reads them again and
-        /// sends what the box lacks.
+        /// sends what the box lacks. Also at any time, without nodes: then the agent is to begin, and is told of them.
         46 = Resend { config: ConfigId, nodes: Vec<NodeId> },
         /// From the box, before `Begun`: nothing that the agent knows of this configuration counts, all of it is recalled. Also right
         /// after `Remembers`, where the box doesn't have that: then the agent is to begin.

@@ -134,6 +134,15 @@ impl Sender {
         }
     }
 
+    /// The same without waiting; `false` while the queue is full.
+    pub fn try_send(&self, message: &Message) -> Result<bool, LinkError> {
+        match self.frames.try_send(frame::encode(message)?) {
+            Ok(()) => Ok(true),
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(false),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.context.cut()),
+        }
+    }
+
     /// Why nothing can be sent any more. What reading found says more than a broken pipe.
     async fn reason(&self) -> LinkError {
         let mut end = self.end.clone();

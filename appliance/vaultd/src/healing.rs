@@ -1,6 +1,6 @@
 //! Damage heals by itself: what is damaged or missing on this disk and still needed comes back from tape, else from HQ, which also
-//! has the beginnings of segments that aren't whole yet. What no copy has, the computers are asked to send again when they next
-//! begin a capture; what nobody has is named until it is.
+//! has the beginnings of segments that aren't whole yet. What no copy has, the computers are asked to send again; what
+//! nobody has is named until it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use coffer_vault::{SegmentState, Vault, VaultError};
 use tokio::time::Instant;
 
 use crate::copies;
+use crate::resending::Resending;
 use crate::serve::Appliance;
 
 /// A segment that couldn't be healed is tried again after so long, then after twice as long, up to the most.
@@ -33,11 +34,18 @@ pub(crate) struct Healing {
     connected_ms: Option<u64>,
     /// When it was last seen whether every segment's file is there.
     looked: Option<Instant>,
+    resending: Resending,
 }
 
 impl Default for Healing {
     fn default() -> Healing {
-        Healing { began: Instant::now(), waits: BTreeMap::new(), connected_ms: None, looked: None }
+        Healing {
+            began: Instant::now(),
+            waits: BTreeMap::new(),
+            connected_ms: None,
+            looked: None,
+            resending: Resending::default(),
+        }
     }
 }
 
@@ -57,6 +65,9 @@ impl Healing {
         self.hand_on(appliance);
         if let Err(error) = self.go_on_without(appliance) {
             tracing::error!(%error, "the computers couldn't be asked to make up for lost metadata; it's tried again");
+        }
+        if let Err(error) = self.resending.work(appliance) {
+            tracing::error!(%error, "the computers couldn't be asked for what is lost; it's tried again");
         }
     }
 

@@ -31,6 +31,7 @@ mod pace;
 mod page;
 mod programs;
 mod recovery_public;
+mod resending;
 mod restore_jobs;
 mod scrubbing;
 mod simulated;

@@ -156,6 +156,17 @@ impl Live {
         links.values().filter(|sender| sender.blocking_send(message.clone()).is_ok()).count() > 0
     }
 
+    /// The newest line of an agent.
+    pub(crate) fn connection(&self, computer: ComputerId) -> Option<u64> {
+        self.agents().get(&computer)?.links.last_key_value().map(|(connection, _)| *connection)
+    }
+
+    /// Tells an agent something unless it has more to read already; whether it did.
+    pub(crate) fn tell_if_free(&self, computer: ComputerId, message: &Message) -> bool {
+        let links = self.agents().get(&computer).map(|agent| agent.links.clone()).unwrap_or_default();
+        links.values().filter(|sender| sender.try_send(message).unwrap_or(false)).count() > 0
+    }
+
     pub(crate) fn doing(&self) -> Vec<Doing> {
         let agents = self.agents();
         let all = agents

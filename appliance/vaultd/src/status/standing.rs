@@ -107,8 +107,8 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
 fn cannot_be_restored(newest: &Point, lost: u64) -> Option<String> {
     (lost > 0).then(|| {
         format!(
-            "{lost} files of restore point {} can't be restored, from here or from a copy: their computer is asked for them when it next \
-             captures",
+            "{lost} files of restore point {} can't be restored, from here or from a copy: their computer is asked for them as \
+             soon as it may capture",
             newest.point
         )
     })
