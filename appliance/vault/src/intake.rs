@@ -101,8 +101,7 @@ impl Session {
 
     /// Takes a pack: checks every chunk's name against its bytes, and keeps the chunks that the vault doesn't have.
     pub fn put_pack(&mut self, stream: Stream, pack: Pack) -> Result<()> {
-        self.vault.check_writable()?;
-        self.vault.check_room()?;
+        self.vault.check_intake()?;
         let raw = unpack(&pack)?;
         self.check_names(&pack, &raw)?;
         let stream = if stream == Stream::Meta { Stream::Fresh } else { stream };
@@ -158,7 +157,7 @@ impl Session {
         steps: Vec<Step>,
         close: Option<Close>,
     ) -> Result<PreparedPart> {
-        self.vault.check_room()?;
+        self.vault.check_intake()?;
         self.check_chunks(&steps)?;
         let stored = self.stored;
         if close.is_some() {

@@ -158,6 +158,7 @@ impl Vault {
         dir: &Path,
         opener: Opener,
         clock: Arc<dyn Clock>,
+        options: Options,
         scratch: &Path,
     ) -> Result<Vault> {
         let lock = lock_read_only(dir)?;
@@ -167,7 +168,7 @@ impl Vault {
         }
         let disk = Arc::new(ReadOnlyDisk::new(scratch));
         let parts = Parts { disk, dir, catalog, lock };
-        let (vault, notes) = Vault::open_parts(parts, opener, clock, Options::default())?;
+        let (vault, notes) = Vault::open_parts(parts, opener, clock, options)?;
         notes.iter().for_each(|note| tracing::warn!(note, "when the vault was opened for reading"));
         vault.poison();
         Ok(vault)
@@ -260,8 +261,9 @@ impl Vault {
         self.read_only.store(true, Ordering::SeqCst);
     }
 
-    /// Refuses intake while less than the reserve is free.
-    pub(crate) fn check_room(&self) -> Result<()> {
+    /// Refuses intake while the disk takes no writes, which is said whatever is free of it, or while less than the reserve is free.
+    pub(crate) fn check_intake(&self) -> Result<()> {
+        self.check_writable()?;
         let free = self.free_bytes()?;
         let reserve = self.options.reserve_bytes;
         if free < reserve { Err(VaultError::Full { free, reserve }) } else { Ok(()) }

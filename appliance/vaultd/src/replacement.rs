@@ -176,7 +176,8 @@ fn ask_library(layout: &Layout, with: &Replacement<'_>) -> Result<Option<FromTap
 fn settings_in_escrow(layout: &Layout, recovery: &RecoveryKey) -> Result<Option<Settings>> {
     let scratch = tempfile::tempdir().context("there's no room for a look into the vault")?;
     let opener = Opener::Organisation(recovery.clone());
-    let vault = Vault::open_read_only(&layout.vault(), opener, Arc::new(SystemClock), scratch.path())?;
+    let (clock, options) = (Arc::new(SystemClock), Options { reserve_bytes: 0 });
+    let vault = Vault::open_read_only(&layout.vault(), opener, clock, options, scratch.path())?;
     let escrow = vault.reading().escrow(vault.id(), recovery).context("the escrow in the vault")?;
     escrow.map(|escrow| Settings::parse(&escrow.settings).context("the dead box's settings")).transpose()
 }

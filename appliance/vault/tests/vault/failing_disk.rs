@@ -113,6 +113,31 @@ fn intake_stops_at_the_reserve_and_goes_on_by_itself() {
     assert_ne!(file, NodeId(0));
 }
 
+/// Whatever is free of it: room wouldn't help.
+#[test]
+fn a_disk_that_takes_no_writes_is_not_called_full() {
+    let disk = CrashDisk::new();
+    let mut fixture = Fixture::on(Arc::new(disk.clone()));
+    fixture.reserve_bytes = 100 * PAGE as u64;
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    agent.make_file(ROOT, "first", Random::new(1).bytes(5 * PAGE));
+    agent.close().unwrap();
+    disk.fail_syncs(true);
+    assert!(matches!(vault.roll(), Err(VaultError::ReadOnly)));
+    disk.set_free(Some(50 * PAGE as u64));
+    // With packs, and without any.
+    let mut agent = start_over(agent);
+    agent.make_file(ROOT, "second", Random::new(2).bytes(PAGE));
+    let error = agent.close().unwrap_err();
+    assert!(matches!(error, VaultError::ReadOnly), "{error}");
+    let mut agent = start_over(agent);
+    agent.delete(ROOT, b"first");
+    let error = agent.close().unwrap_err();
+    assert!(matches!(error, VaultError::ReadOnly), "{error}");
+}
+
 /// Lets the disk be full after every possible number of bytes, while a point is taken in and segments are closed.
 #[test]
 fn a_disk_that_is_full_at_any_byte_loses_nothing() {

@@ -289,9 +289,10 @@ fn open_vault(
 ) -> Result<Vault> {
     let key = own_files::key(layout, troubles)?;
     let options = Options { reserve_bytes: settings.reserve_mib << 20 };
+    let (dir, clock) = (layout.vault(), Arc::new(SystemClock));
     match scratch {
-        Some(scratch) => Vault::open_read_only(&layout.vault(), key, Arc::new(SystemClock), scratch.path()),
-        None => Vault::open(Arc::new(RealDisk), &layout.vault(), key, Arc::new(SystemClock), options),
+        Some(scratch) => Vault::open_read_only(&dir, key, clock, options, scratch.path()),
+        None => Vault::open(Arc::new(RealDisk), &dir, key, clock, options),
     }
     .context("the vault can't be opened")
 }
