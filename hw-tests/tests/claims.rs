@@ -304,7 +304,38 @@ fn two_machines_with_one_identity_are_told() {
     }
     let told = told().unwrap();
     assert!(
-        told.contains("alpha") && told.contains("3 times since 2") && told.contains("a code of its own"),
+        told.contains("alpha")
+            && told.contains("3 times since 2")
+            && told.contains("a code of its own")
+            && told.contains("state folder was set back"),
         "{told}"
+    );
+}
+
+/// What the agent remembers of one configuration comes in the place of another's, which has fewer points.
+#[test]
+fn an_agent_whose_memories_were_swapped_does_not_make_the_vault_one_that_was_set_back() {
+    let site = Site::start();
+    fill(&site, 20, 1);
+    fs::create_dir(site.path("more")).unwrap();
+    fs::write(site.path("more/file"), b"of the other configuration").unwrap();
+    let more = format!("include = [{:?}]\nwhen = \"manual\"\n", site.path("more"));
+    fs::write(site.path("more.toml"), more).unwrap();
+    site.coffer(&["config", "set", "alpha", "more", site.path("more.toml").to_str().unwrap()]);
+    for number in 0..4 {
+        fs::write(site.data().join("changes"), format!("{number}")).unwrap();
+        let captured = site.capture();
+        assert!(captured.status.success(), "{}", said(&captured));
+    }
+    assert_eq!((site.points("alpha/files").len(), site.points("alpha/more").len()), (5, 1));
+    fs::remove_dir_all(site.path("agent/config-2")).unwrap();
+    succeed(Command::new("cp").arg("-a").arg(site.path("agent/config-1")).arg(site.path("agent/config-2")));
+    let captured = site.capture();
+    assert!(captured.status.success(), "{}", said(&captured));
+    let (status, audit) = (site.coffer(&["status"]), site.coffer(&["audit"]));
+    assert!(!status.contains("set back") && !audit.contains("vault was set back"), "{status}{audit}");
+    assert!(
+        audit.contains("alpha remembers restore point 5 of more") && audit.contains("or swapped"),
+        "{audit}"
     );
 }

@@ -1,5 +1,6 @@
 //! Telling an agent what it sent once: after it lost its journal, or died between our commit and its own.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use coffer_format::entry::Body;
@@ -84,6 +85,22 @@ impl Reading {
             Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_)) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether this history has a record of exactly that time, as it has of whatever it ever said that it had taken in. Where it has, it
+    /// wasn't set back to before that.
+    pub fn has_record_of(&self, vault_ms: u64) -> Result<bool> {
+        let (mut low, mut high) = (1, self.readers.with(catalog::applied)?.0);
+        while low <= high {
+            let middle = low + (high - low) / 2;
+            let Some(entry) = readable(self.entry(Lsn(middle)))? else { return Ok(false) };
+            match entry.vault_ms.cmp(&vault_ms) {
+                Ordering::Equal => return Ok(true),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle - 1,
+            }
+        }
+        Ok(false)
     }
 
     /// Sends every part from that one on, drafts included, then `CatchupEnd`.

@@ -122,6 +122,17 @@ impl Serving<'_> {
             // That has a sentence of its own.
             return Ok(());
         }
+        if reading.has_record_of(vault_ms)? {
+            let what = format!(
+                "{} remembers restore point {} of {}, of {}, which this box never had, though it has what it took in then: the agent's state \
+                 folder was set back to an older copy, or swapped. It compares everything with what the box has.",
+                known.computer_name,
+                point.0,
+                known.name,
+                local_time(vault_ms)
+            );
+            return Ok(vault.audit("box", &what)?);
+        }
         let sentence = format!(
             "{} remembers restore point {} of {}, of {}, and this box doesn't have it: its vault was set back to an older state. What it had \
              taken in since then is gone from it; computers send again what they still have.",

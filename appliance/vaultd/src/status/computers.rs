@@ -211,8 +211,9 @@ pub(super) fn another_memory(computer: &ComputerStatus, memories: &Memories, now
     let others = others.filter_map(|config| memories.others(ConfigId(config.config), now_ms));
     let (count, first_ms) = others.max_by_key(|(count, _)| *count)?;
     Some(format!(
-        "The agent of {name} began from another memory than the box's {count} times since {}: two machines may run with one identity, \
-         and its restore points alternate between them. Enrol each machine with a code of its own.",
+        "The agent of {name} began from another memory than the box's {count} times since {}. Either its state folder was set back to an older \
+         copy, or swapped, that often: then nothing is lost, as it compares everything with what the box has, but leave that folder alone. Or two \
+         machines run with one identity, and the restore points alternate between them: then enrol each machine with a code of its own.",
         local_time(first_ms),
         name = computer.name,
     ))
