@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use coffer_format::manifest::{Map, Source};
 use coffer_format::node::NodeKind;
-use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId, chunk_id};
+use coffer_format::{ComputerId, ConfigId, Lsn, NodeId, PointSeq, SegmentId, chunk_id};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use crate::catalog;
+use crate::provable::readable;
 use crate::reading::{Reading, Unpacked};
 use crate::restore::Wanted;
+use crate::soundness::Soundness;
 use crate::vault::Vault;
-use crate::{Result, random};
+use crate::{Result, VaultError, random};
 
 /// A file at a point.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +94,33 @@ impl Reading {
         let node = self.lookup(version.config, version.point, &version.path)?;
         let map = self.map_at(version.config, node.node, version.point)?.unwrap_or_default();
         Ok(Expected { reading: self.clone(), map, taken: Vec::new(), last: None })
+    }
+
+    /// Whether known damage touches what a restore of a version needs. A version that isn't there any more needs nothing.
+    pub fn is_harmed(self: &Arc<Self>, version: &Version) -> Result<bool> {
+        let sound = Soundness::known(self)?;
+        if !sound.has_damage() {
+            return Ok(false);
+        }
+        let node = match self.lookup(version.config, version.point, &version.path) {
+            Ok(found) => found.node,
+            Err(VaultError::Refused { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let Some(map) = readable(self.map_at(version.config, node, version.point))? else { return Ok(true) };
+        self.readers.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT lsn FROM versions WHERE config = ?1 AND node = ?2 AND since <= ?3 AND until > ?3",
+            )?;
+            let record = query
+                .query_row(params![version.config.0, node.0, version.point.0], |row| row.get(0).map(Lsn))
+                .optional()?;
+            let mut is_harmed = record.is_some_and(|lsn| sound.is_damaged_lsn(lsn));
+            for id in map.iter().flat_map(|map| &map.chunks) {
+                is_harmed |= catalog::has_chunk(db, id)?.is_none();
+            }
+            Ok(is_harmed)
+        })
     }
 
     /// What the last trial of each computer showed.

@@ -1,12 +1,12 @@
 //! Trial restores: a file of each computer each day, chosen at random, is restored and compared with what was stored.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use coffer_format::{ComputerId, SegmentId};
 use coffer_vault::trial::{Trial, Version};
-use coffer_vault::{VaultError, restore};
+use coffer_vault::{Reading, VaultError, restore};
 use tokio::sync::watch;
 
 use crate::pace::Pace;
@@ -14,7 +14,7 @@ use crate::restorer::{Comparison, Sink};
 use crate::serve::Appliance;
 
 const DAY_MS: u64 = 24 * 3_600_000;
-/// A trial that failed is made again after so long, or after the shorter time once nothing is damaged any more.
+/// A trial that failed is made again after so long, or after the shorter time once nothing that it needs is damaged any more.
 const AGAIN_MS: u64 = 3_600_000;
 const HEALED_AGAIN_MS: u64 = 60_000;
 /// Versions that are looked at for one whose data is on the disk.
@@ -27,6 +27,8 @@ const PICK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 pub(crate) struct Trials {
     /// Computers of whose files none was on the disk, and when that was found.
     away: Mutex<BTreeMap<ComputerId, Instant>>,
+    /// Computers whose last trial failed though nothing was known to be wrong with what it needed.
+    unexplained: Mutex<BTreeSet<ComputerId>>,
 }
 
 /// How a trial ended.
@@ -57,13 +59,28 @@ impl Trials {
         self.away().retain(|_, since| since.elapsed() < PICK_AGAIN);
         for computer in reading.computers()?.into_iter().map(|one| ComputerId(one.computer)) {
             let last = last.get(&computer.0);
-            if self.is_away(computer) || last.is_some_and(|last| !is_due(last, now_ms, is_damaged)) {
+            if self.is_away(computer) {
+                continue;
+            }
+            if let Some(last) = last
+                && !is_due(last, now_ms, is_damaged && self.waits_for_healing(reading, last)?)
+            {
                 continue;
             }
             let Some(version) = self.choose(appliance, computer, last)? else { continue };
+            let is_harmed = reading.is_harmed(&version)?;
             match try_restore(appliance, &version, stop)? {
-                Ended::Right => appliance.vault.note_trial(computer, &version, None)?,
-                Ended::Wrong(why) => appliance.vault.note_trial(computer, &version, Some(&why))?,
+                Ended::Right => {
+                    self.unexplained().remove(&computer);
+                    appliance.vault.note_trial(computer, &version, None)?;
+                }
+                Ended::Wrong(why) => {
+                    // What it finds out by itself explains it.
+                    if !is_harmed && !reading.is_harmed(&version)? {
+                        self.unexplained().insert(computer);
+                    }
+                    appliance.vault.note_trial(computer, &version, Some(&why))?;
+                }
                 Ended::Open => {}
             }
             if *stop.borrow() {
@@ -71,6 +88,19 @@ impl Trials {
             }
         }
         Ok(())
+    }
+
+    /// Whether a trial that failed would fail again: the damage that it met isn't healed, or nobody knows why it failed.
+    fn waits_for_healing(&self, reading: &Arc<Reading>, last: &Trial) -> Result<bool, VaultError> {
+        if last.why.is_none() {
+            return Ok(false);
+        }
+        let is_harmed = reading.is_harmed(&last.version())?;
+        Ok(is_harmed || self.unexplained().contains(&ComputerId(last.computer)))
+    }
+
+    fn unexplained(&self) -> MutexGuard<'_, BTreeSet<ComputerId>> {
+        self.unexplained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What failed is tried until it's right; else it's any file whose data is here.
