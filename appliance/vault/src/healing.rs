@@ -13,7 +13,7 @@ use crate::presence::list_by_name_only;
 use crate::reading::Reading;
 use crate::soundness::Soundness;
 use crate::vault::Vault;
-use crate::verify::{Gap, Touched, Verdict, touched_of};
+use crate::verify::{Gap, Touched, Verdict, is_damaged, touched_of};
 use crate::{Result, SegmentState};
 
 /// A segment with damage in records that are used, or whose file is missing.
@@ -193,7 +193,7 @@ impl Reading {
     }
 
     /// Whether it's worth looking at every version.
-    fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
+    pub(crate) fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
         let by_last_look = self.readers.with(catalog::last_look)?.1 > 0;
         Ok(sound.has_damage() || by_last_look || !self.missing_records()?.is_empty())
     }
@@ -301,7 +301,9 @@ impl Vault {
         let noted = missing.clone();
         self.transact(move |batch| {
             for segment in noted {
-                let (len, detail) = (catalog::WHOLE_FILE, "it couldn't be read from any copy".into());
+                let what = "it couldn't be read from any copy";
+                batch.audit("box", &is_damaged(segment, 1, what))?;
+                let (len, detail) = (catalog::WHOLE_FILE, what.into());
                 batch.write_event(Event::StretchDamaged { segment, offset: 0, len, detail })?;
             }
             list_by_name_only(batch.db())

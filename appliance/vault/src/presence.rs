@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use coffer_format::SegmentId;
-use coffer_format::event::Event;
 use coffer_format::segment::{SegmentHeader, Stream};
 use rusqlite::{Connection, params};
 
@@ -162,13 +161,12 @@ impl Vault {
             }
             if !is_known(segment) && self.is_on_disk(segment)? {
                 tracing::error!(%segment, "a segment's file is missing; a copy from tape or HQ heals it");
-                let detail = lay_there.map_or_else(
+                let what = lay_there.map_or_else(
                     || "its file is missing".into(),
                     |what| format!("its file is missing: {what} lay in its place, which was moved aside"),
                 );
-                let (len, detail) = (catalog::WHOLE_FILE, detail.as_str().into());
                 self.reading.files.forget(segment);
-                self.record(vec![Event::StretchDamaged { segment, offset: 0, len, detail }])?;
+                self.record_damage(segment, (0, catalog::WHOLE_FILE), &what)?;
             }
             missing += 1;
         }

@@ -19,6 +19,7 @@ use crate::presence::{list_by_name_only, list_files, list_missing, remove_file, 
 use crate::reading::Reading;
 use crate::recover::{Recovered, Recovery, recover, uncovered};
 use crate::segment::{FileForm, ReadableSegment, read_contents, segment_path};
+use crate::verify::is_damaged;
 use crate::{Result, VaultError};
 
 /// Where a vault goes on.
@@ -210,6 +211,10 @@ impl CatchUp<'_> {
         match recover(self.reading, found, self.durable(segment)?)? {
             Recovery::Closed(recovered) => {
                 self.note_torn(segment, recovered.torn);
+                if !recovered.damaged.is_empty() {
+                    let what = "part of it doesn't decrypt, and it was closed as it is";
+                    self.notes.push(is_damaged(segment, recovered.damaged.len(), what));
+                }
                 Ok(Some(recovered.into()))
             }
             Recovery::Empty { torn } => {

@@ -157,8 +157,7 @@ impl Vault {
                 Action::Compact => match self.compact(plan, step, who) {
                     Err(VaultError::Damaged { segment, offset, what }) => {
                         tracing::error!(%segment, offset, what, "a segment that was to be compacted is damaged; it stays");
-                        let detail = what.as_str().into();
-                        self.record(vec![Event::StretchDamaged { segment, offset, len: 1, detail }])?;
+                        self.record_damage(segment, (offset, 1), &what)?;
                         false
                     }
                     done => done?,

@@ -1,7 +1,7 @@
 //! Whether every kept point can be restored, and from where: every byte of every segment is read, and every chunk that a kept
 //! version needs is looked up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coffer_format::event::Event;
@@ -236,8 +236,15 @@ impl Vault {
         if events.is_empty() {
             return Ok(());
         }
+        let mut told: BTreeMap<SegmentId, (usize, String)> = BTreeMap::new();
+        for one in found.iter().filter(|one| !is_known(one)) {
+            told.entry(one.segment).or_insert_with(|| (0, one.what.clone())).0 += 1;
+        }
         self.leave_damaged(&events)?;
         self.transact(move |batch| {
+            for (segment, (places, what)) in told {
+                batch.audit("box", &is_damaged(segment, places, &what))?;
+            }
             for segment in whole_again {
                 batch.audit("box", &format!("segment {segment} can be read as it was written again"))?;
                 if catalog::has_unapplied(batch.db(), segment)? {
@@ -250,6 +257,22 @@ impl Vault {
 }
 
 impl Vault {
+    /// Records damage that something else than reading a segment back showed.
+    pub(crate) fn record_damage(
+        &self,
+        segment: SegmentId,
+        (offset, len): (u64, u64),
+        what: &str,
+    ) -> Result<()> {
+        let event = Event::StretchDamaged { segment, offset, len, detail: what.into() };
+        self.leave_damaged(std::slice::from_ref(&event))?;
+        let told = is_damaged(segment, 1, what);
+        self.transact(move |batch| {
+            batch.audit("box", &told)?;
+            batch.write_event(event).map(drop)
+        })
+    }
+
     /// Closes the segment that takes metadata if it's among those that are damaged: HQ gets nothing of what lies behind damage, and what is
     /// told of it must get there.
     pub(crate) fn leave_damaged(&self, events: &[Event]) -> Result<()> {
@@ -266,6 +289,12 @@ impl Vault {
             _ => Ok(()),
         }
     }
+}
+
+/// What is audited where damage is found.
+pub(crate) fn is_damaged(segment: SegmentId, places: usize, what: &str) -> String {
+    let places = if places > 1 { format!(" in {places} places") } else { String::new() };
+    format!("segment {segment} is damaged{places}: {what}")
 }
 
 fn stretch_of(one: &Damage) -> Stretch {
