@@ -6,8 +6,9 @@ mod support;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 
-use support::{Running, Site, bytes, contents, said};
+use support::{Running, Site, bytes, contents, said, succeed};
 
 const FILES: u64 = 4;
 
@@ -47,14 +48,36 @@ fn overwrite(path: PathBuf) {
     file.write_all_at(&[0xff; 8], middle).unwrap();
 }
 
+/// An agent that stands still while the box is looked at.
+fn signal(agent: &Running, what: &str) {
+    succeed(Command::new("kill").arg(what).arg(agent.id().to_string()));
+}
+
 fn state(site: &Site) -> String {
     site.status()["computers"][0]["configurations"][0]["state"].as_str().unwrap().to_owned()
 }
 
 /// Waits until all that was ever captured can be restored, and nothing says otherwise.
-fn wait_until_whole(site: &Site) {
+fn wait_until_whole(site: &Site, agent: &Running) {
     site.wait_until("it's known that something is lost", || state(site) == "incomplete");
+    let points = site.points("alpha/files");
+    assert!(
+        points.iter().all(|point| point["lost"] == FILES && point["read_back_ms"].is_null()),
+        "{points:?}"
+    );
+    assert!(site.coffer(&["points", "alpha/files"]).contains("4 lost"));
+    let listed = site.coffer(&["ls", "alpha/files", site.data().to_str().unwrap()]);
+    assert_eq!(listed.matches("lost").count(), FILES as usize, "{listed}");
+    signal(agent, "-CONT");
     site.wait_until("the computer sends it again", || state(site) == "protected");
+    let points = site.points("alpha/files");
+    assert!(points.iter().all(|point| point["lost"] == 0), "{points:?}");
+    let audit = || site.coffer(&["audit"]);
+    let told =
+        [" is damaged", "content of 4 files of the newest state of alpha/files is lost", "is lost any more"];
+    site.wait_until("damage and mend are audited", || told.iter().all(|what| audit().contains(what)));
+    let says_wrong = || site.coffer(&["status"]).contains("didn't give what was stored");
+    site.wait_until("no trial restore is said to be wrong any more", || !says_wrong());
     let verified = site.try_coffer(&["verify"]);
     assert!(verified.status.success(), "{}", said(&verified));
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
@@ -65,35 +88,39 @@ fn wait_until_whole(site: &Site) {
 
 #[test]
 fn what_was_lost_while_the_box_was_off_comes_back_while_nothing_changes_on_the_computer() {
-    let (mut site, _agent) = start();
+    let (mut site, agent) = start();
     site.kill_box();
     overwrite(largest(&site));
+    signal(&agent, "-STOP");
     site.start_box();
-    wait_until_whole(&site);
+    wait_until_whole(&site, &agent);
 }
 
 #[test]
 fn what_a_restore_finds_lost_comes_back_while_nothing_changes_on_the_computer() {
-    let (site, _agent) = start();
+    let (site, agent) = start();
+    signal(&agent, "-STOP");
     overwrite(largest(&site));
     let to = site.path("out");
     let restored = site.try_coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
     assert!(!restored.status.success(), "{}", said(&restored));
-    wait_until_whole(&site);
+    wait_until_whole(&site, &agent);
 }
 
 #[test]
 fn a_segment_that_is_removed_comes_back_while_nothing_changes_on_the_computer() {
-    let (mut site, _agent) = start();
+    let (mut site, agent) = start();
     let segment = largest(&site);
     // A start closes what was written to.
     site.kill_box();
     site.start_box();
     site.wait_until("the agent is back", || site.is_connected("alpha"));
     write(&site, "g", FILES + 1);
-    site.wait_until("the box goes on in another segment", || newest(&site) == 3);
+    site.wait_until("the box goes on in another segment", || newest(&site) == 3 && is_idle(&site));
+    signal(&agent, "-STOP");
     fs::remove_file(segment).unwrap();
     site.wait_until("it's known that something is lost", || state(&site) == "incomplete");
+    signal(&agent, "-CONT");
     site.wait_until("the computer sends it again", || state(&site) == "protected");
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use crate::catalog::ALIVE;
+use crate::marking::Harm;
 use crate::reading::Reading;
 use crate::{Result, VaultError};
 
@@ -57,6 +58,9 @@ pub struct Listing {
     pub parent: NodeId,
     #[serde(skip)]
     pub linked: PointSeq,
+    /// What known damage does to it, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harm: Option<Harm>,
 }
 
 /// A version of a path, from point `since` on (until `until`, if it isn't so any more).
@@ -68,6 +72,11 @@ pub struct Version {
     pub kind: &'static str,
     pub size: u64,
     pub mtime_ns: i64,
+    #[serde(skip)]
+    pub node: NodeId,
+    /// What known damage does to it, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harm: Option<Harm>,
 }
 
 /// What is kept of a node at a point.
@@ -254,6 +263,7 @@ impl Reading {
                     since: row.get::<_, Option<u64>>(5)?.unwrap_or(0),
                     parent: directory,
                     linked: PointSeq(row.get(6)?),
+                    harm: None,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -377,6 +387,8 @@ fn versions_in(
                 kind: kind_name(NodeKind::from_code(row.get(2)?).unwrap_or(NodeKind::File)),
                 size: row.get(3)?,
                 mtime_ns: row.get(4)?,
+                node,
+                harm: None,
             })
         }))
     })?;

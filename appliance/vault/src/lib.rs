@@ -31,6 +31,7 @@ mod intake;
 mod keys;
 mod lineage;
 mod maps;
+pub mod marking;
 mod mending;
 pub mod mirror;
 pub mod outline;

@@ -124,7 +124,7 @@ impl Reading {
         }
     }
 
-    fn answer_list(&self, config: &Which, when: When, path: &str) -> Result<Vec<Listing>> {
+    pub(crate) fn answer_list(&self, config: &Which, when: When, path: &str) -> Result<Vec<Listing>> {
         let config = self.which(config)?;
         let point = self.when(config, when)?;
         let found = self.lookup(config, point, path.as_bytes())?;
@@ -137,7 +137,13 @@ impl Reading {
         Ok(beside.into_iter().filter(|one| one.name == name.as_bytes()).collect())
     }
 
-    fn answer_find(&self, config: &Which, when: When, path: &str, pattern: &str) -> Result<Vec<Listing>> {
+    pub(crate) fn answer_find(
+        &self,
+        config: &Which,
+        when: When,
+        path: &str,
+        pattern: &str,
+    ) -> Result<Vec<Listing>> {
         let config = self.which(config)?;
         let point = self.when(config, when)?;
         let from = self.lookup(config, point, path.as_bytes())?;

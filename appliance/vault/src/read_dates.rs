@@ -3,14 +3,14 @@
 //! Data counts chunk by chunk, as the maps name it; a chunk that a later delta covers counts too. Metadata counts up to the point's
 //! closing record. What left the disk was last read when its copy was made, and checked there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use coffer_format::segment::Stream;
 use coffer_format::{ConfigId, Locator, Lsn, PointSeq, SegmentId};
 use rusqlite::{Connection, params};
 
-use crate::catalog;
+use crate::catalog::{self, Stretch};
 use crate::provable::readable;
 use crate::reading::Reading;
 use crate::scrub::all_read_back;
@@ -23,6 +23,8 @@ const NEVER: u64 = 0;
 /// What was read back of each segment, and when.
 struct Dates {
     read: HashMap<SegmentId, Read>,
+    /// What is known to be damaged, also of segments that are as they were when they were closed with it.
+    damage: HashMap<SegmentId, Vec<Stretch>>,
 }
 
 struct Read {
@@ -51,12 +53,26 @@ impl Dates {
             read.insert(segment, Read { bytes: last.bytes, ms: last.ms });
         }
         read.retain(|_, read| read.ms <= now_ms);
-        Ok(Dates { read })
+        let mut damage: HashMap<SegmentId, Vec<Stretch>> = HashMap::new();
+        let states = reading.segments()?.into_iter();
+        let metadata: HashSet<SegmentId> =
+            states.filter(|state| state.stream == Stream::Meta).map(|state| state.segment).collect();
+        for (stretch, _) in reading.readers.with(catalog::all_damage)? {
+            // Metadata that nobody goes by any more keeps no later point from its date.
+            if !metadata.contains(&stretch.segment) || !reading.is_given_up(&stretch)? {
+                damage.entry(stretch.segment).or_default().push(stretch);
+            }
+        }
+        Ok(Dates { read, damage })
     }
 
     /// When a stretch of a segment was last read back.
-    fn at(&self, segment: SegmentId, end: u64) -> u64 {
-        self.read.get(&segment).filter(|read| read.bytes >= end).map_or(NEVER, |read| read.ms)
+    fn at(&self, segment: SegmentId, offset: u64, len: u64) -> u64 {
+        let mut damage = self.damage.get(&segment).into_iter().flatten();
+        if damage.any(|stretch| stretch.overlaps(offset, len)) {
+            return NEVER;
+        }
+        self.read.get(&segment).filter(|read| read.bytes >= offset + len).map_or(NEVER, |read| read.ms)
     }
 }
 
@@ -138,7 +154,7 @@ fn closed_points(db: &Connection, dates: &Dates) -> Result<Vec<Closed>> {
     while let Some(row) = rows.next()? {
         let segment = SegmentId(row.get(0)?);
         up_to.insert(segment, worst);
-        worst = worst.min(dates.at(segment, row.get(1)?));
+        worst = worst.min(dates.at(segment, 0, row.get(1)?));
     }
     let mut query = db.prepare_cached(
         "SELECT config, point, log.segment, log.offset + log.record_len FROM points JOIN log USING (lsn)
@@ -147,7 +163,7 @@ fn closed_points(db: &Connection, dates: &Dates) -> Result<Vec<Closed>> {
     let rows = query.query_map([], |row| {
         let segment = SegmentId(row.get(2)?);
         let before = up_to.get(&segment).copied().unwrap_or(NEVER);
-        let ms = before.min(dates.at(segment, row.get(3)?));
+        let ms = before.min(dates.at(segment, 0, row.get(3)?));
         Ok(Closed { config: ConfigId(row.get(0)?), point: PointSeq(row.get(1)?), ms })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -203,8 +219,8 @@ impl Chains<'_> {
             let mut oldest = u64::MAX;
             for id in chunks {
                 let found = catalog::find_chunk(db, id)?;
-                oldest = oldest
-                    .min(found.map_or(NEVER, |at| self.dates.at(at.segment, at.offset + at.record_len)));
+                oldest =
+                    oldest.min(found.map_or(NEVER, |at| self.dates.at(at.segment, at.offset, at.record_len)));
             }
             Ok(oldest)
         })

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coffer_format::segment::Stream;
-use coffer_format::{ComputerId, ConfigId, NodeId, SegmentId};
+use coffer_format::{ComputerId, ConfigId, NodeId, PointSeq, SegmentId};
 use coffer_vault::disk::{CrashDisk, Disk};
+use coffer_vault::query::{Query, When, Which};
+use coffer_vault::trial::Version;
 use coffer_vault::{Vault, VaultError};
+use serde_json::Value;
 
 use crate::support::Random;
 use crate::support::agent::{Agent, Memory, PAGE};
@@ -80,6 +83,25 @@ impl World {
             }
         }
         bad
+    }
+
+    /// Whether a file is shown as lost in the list of a point, and among its versions; and whether the point is.
+    fn marked(&self, vault: &Arc<Vault>, path: &str, point: u64) -> (bool, bool, bool) {
+        let (config, path) = (Which::Number(self.config.0), path.to_owned());
+        let ask = |query| vault.reading().answer_marked(&query).unwrap();
+        let all = |list: Value| list.as_array().unwrap().clone();
+        let when = When::Point(point);
+        let list = all(ask(Query::List { config: config.clone(), when, path: path.clone() }));
+        let versions = all(ask(Query::Versions { config: config.clone(), path }));
+        let points = all(ask(Query::Points { config }));
+        let of = |list: &[Value], key: &str| list.iter().find(|one| one[key] == point).unwrap().clone();
+        let point = of(&points, "point");
+        assert!(point["lost"] == 0 || point["read_back_ms"].is_null(), "{point}");
+        (
+            list[0]["harm"] == "lost",
+            of(&versions, "since")["harm"] == "lost",
+            point["lost"].as_u64() > Some(0),
+        )
     }
 
     fn check_all(&self, vault: &Arc<Vault>) {
@@ -169,6 +191,14 @@ fn damage_heals_when_the_chunk_comes_again() {
         assert!(!report.touched.is_empty());
         // Looked at again, it's still so, although the damage is known by now.
         assert_eq!(vault.verify(&mut |_| {}).unwrap().touched, report.touched);
+        let hit = &report.touched[0];
+        let path = hit.path.trim_start_matches('/').to_owned();
+        let version = Version { config: world.config, point: PointSeq(hit.since), path: path.clone().into() };
+        assert!(vault.reading().is_harmed(&version).unwrap());
+        assert_eq!(world.marked(&vault, &path, hit.since), (true, true, true));
+        let audited = vault.reading().audit_log(10).unwrap();
+        let found = format!("segment {segment} is damaged");
+        assert_eq!(audited.iter().filter(|one| one.what.starts_with(&found)).count(), 1, "{audited:?}");
 
         let mut agent = Agent::resume(&vault, world.computer, world.config, world.memory.clone()).unwrap();
         let mut random = Random::new(1);
@@ -179,6 +209,9 @@ fn damage_heals_when_the_chunk_comes_again() {
         agent.close().unwrap();
         world.check_all(&vault);
         assert!(vault.verify(&mut |_| {}).unwrap().touched.is_empty());
+        assert!(!vault.reading().known_damage().unwrap().is_empty(), "the place is as damaged as before");
+        assert!(!vault.reading().is_harmed(&version).unwrap());
+        assert_eq!(world.marked(&vault, &path, hit.since), (false, false, false));
 
         // Also for a vault that has lost its catalog.
         let memory = agent.leave();

@@ -143,6 +143,35 @@ fn damage_is_found_on_the_way_counts_as_damage_and_takes_the_date() {
     assert_eq!(world.dates(), [Some(read_ms), Some(read_ms)], "the oldest reading counts");
 }
 
+/// The segment is as it was when it was closed, and what it was closed with can't be restored all the same.
+#[test]
+fn what_was_damaged_before_its_segment_was_closed_takes_the_date_too() {
+    let mut world = world();
+    let mut agent = Agent::new(&world.vault, world.computer, world.config).unwrap();
+    agent.make_file(NodeId::ROOT, "three", Random::new(6).bytes(300));
+    agent.close().unwrap();
+    agent.leave();
+    let open = world
+        .vault
+        .segments()
+        .unwrap()
+        .into_iter()
+        .find(|one| !one.closed && one.stream != coffer_format::segment::Stream::Meta);
+    let open = open.unwrap().segment;
+    drop(world.vault);
+    world.disk.flip_bit(&world.fixture.segment_path(open.0), 600);
+    world.vault = world.fixture.open();
+    assert!(world.vault.reading().known_damage().unwrap().iter().any(|(segment, _)| *segment == open));
+    world.scrub_all();
+    let read_ms = world.vault.now_ms();
+    assert_eq!(world.dates(), [Some(read_ms), Some(read_ms), None]);
+    let audited = world.vault.reading().audit_log(10).unwrap();
+    assert!(
+        audited.iter().any(|one| one.what.starts_with(&format!("segment {open} is damaged"))),
+        "{audited:?}"
+    );
+}
+
 #[test]
 fn what_left_the_disk_was_read_when_its_copy_was_made() {
     let world = world();

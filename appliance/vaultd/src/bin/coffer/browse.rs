@@ -164,13 +164,42 @@ fn show_points(list: &Value) {
             size_of(one, "sent"),
             size_of(one, "stored"),
             text(one, "report_lines"),
-            show::day_of(one, "read_back_ms"),
+            read_back(one),
         ]
     };
     table(
         &["POINT", "TIME", "CONSISTENT", "FILES", "CHANGED", "SENT", "STORED", "REMARKS", "READ BACK ON"],
         &rows(list, row),
     );
+}
+
+/// When a point was read back; why it doesn't count as that where it can't be restored whole.
+fn read_back(point: &Value) -> String {
+    let count = |name: &str| point[name].as_u64().unwrap_or(0);
+    match (count("lost"), count("damaged")) {
+        (0, 0) if point["is_doubtful"] == true => "metadata is missing".into(),
+        (0, 0) => show::day_of(point, "read_back_ms"),
+        (0, damaged) => format!("{damaged} damaged, copies have them"),
+        (lost, 0) => format!("{lost} lost"),
+        (lost, damaged) => format!("{lost} lost, {damaged} damaged"),
+    }
+}
+
+/// What of a list known damage touches, in a column of its own where it does.
+fn table_of_harm(headings: &[&str], list: &Value, row: impl Fn(&Value) -> Vec<String>) {
+    let all = list.as_array().into_iter().flatten();
+    if !all.clone().any(|one| one["harm"].is_string()) {
+        return table(headings, &rows(list, row));
+    }
+    let with_harm = |one: &Value| {
+        let harm = match one["harm"].as_str() {
+            Some("lost") => "lost",
+            Some(_) => "damaged, a copy has it",
+            None => "",
+        };
+        [vec![harm.to_owned()], row(one)].concat()
+    };
+    table(&[&["DAMAGE"], headings].concat(), &rows(list, with_harm));
 }
 
 fn show_names(list: &Value) {
@@ -184,7 +213,7 @@ fn show_names(list: &Value) {
             text(one, "path"),
         ]
     };
-    table(&["KIND", "SIZE", "MODIFIED", "POINT", "NAME"], &rows(list, row));
+    table_of_harm(&["KIND", "SIZE", "MODIFIED", "POINT", "NAME"], list, row);
 }
 
 fn show_versions(list: &Value) {
@@ -200,7 +229,7 @@ fn show_versions(list: &Value) {
             show::time(seconds),
         ]
     };
-    table(&["FROM POINT", "UNTIL", "FIRST SEEN", "KIND", "SIZE", "MODIFIED"], &rows(list, row));
+    table_of_harm(&["FROM POINT", "UNTIL", "FIRST SEEN", "KIND", "SIZE", "MODIFIED"], list, row);
 }
 
 fn show_report(list: &Value) {
@@ -220,6 +249,20 @@ fn show_audit(list: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_that_cannot_be_restored_whole_shows_that_and_no_date() {
+        let shown = |lost: u64, damaged: u64, is_doubtful: bool| {
+            read_back(
+                &json!({ "read_back_ms": 0, "lost": lost, "damaged": damaged, "is_doubtful": is_doubtful }),
+            )
+        };
+        assert!(shown(0, 0, false).starts_with("19"));
+        assert_eq!(shown(4, 0, true), "4 lost");
+        assert_eq!(shown(4, 2, false), "4 lost, 2 damaged");
+        assert_eq!(shown(0, 2, false), "2 damaged, copies have them");
+        assert_eq!(shown(0, 0, true), "metadata is missing");
+    }
 
     #[test]
     fn what_is_not_at_hq_is_said_only_where_it_is_known() {
