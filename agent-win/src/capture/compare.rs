@@ -14,6 +14,7 @@ use super::item::{Memorize, Put, Said};
 use super::pass::{Here, Pass};
 use super::reading::says_the_same;
 use super::streams::{Host, is_stream};
+use super::unread::LateLink;
 use crate::config::Verdict;
 use crate::journal::{JournalChange, Known, Memory, MemoryKind, Remembered, Settled, attrs_hash};
 use crate::path::{as_path, folded};
@@ -71,10 +72,13 @@ impl Pass<'_> {
         };
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
         self.met(&path);
+        if self.keeps_unread(&path, &stat, before.as_ref()) {
+            return Ok(());
+        }
         let had_name = before.as_ref().map(|known| (known.node, known.stat.kind));
         let identity = match before {
             Some(known) if self.is_way_anew(&path, &known, &stat) => self.way_anew(known),
-            before => self.identity(here, (&path, &entry.name), &stat, before, present)?,
+            before => self.identity(here, (&path, &name), &stat, before, present)?,
         };
         if let Some((node, kind)) = had_name
             && !matches!(identity, Identity::Same(_) | Identity::Successor(_))
@@ -83,14 +87,15 @@ impl Pass<'_> {
             self.take_back(here.node, name.clone())?;
             self.take_streams_back(here.node, name.as_bytes())?;
         }
+        let had = had_name.filter(|(_, kind)| *kind != NodeKind::Directory).map(|(node, _)| node);
         match (identity, stat.kind) {
             (Identity::AnotherName(node), _) => {
-                self.link_later(here.node, name, node);
+                self.late_links.push(LateLink { parent: here.node, name, node, path, had });
                 Ok(())
             }
             (identity, NodeKind::Directory) => self.directory(walk, here, path, name, stat, identity),
             (identity, NodeKind::File) => {
-                tasks.extend(self.file(here, path, name, stat, identity)?);
+                tasks.extend(self.file(here, (path, name), stat, identity, had)?);
                 Ok(())
             }
             (identity, _) => self.bare(here, &path, name, stat, identity).map(|_| ()),
@@ -246,10 +251,10 @@ impl Pass<'_> {
     fn file(
         &mut self,
         here: &Here<'_>,
-        path: Vec<u8>,
-        name: Name,
+        (path, name): (Vec<u8>, Name),
         stat: Stat,
         identity: Identity,
+        had: Option<NodeId>,
     ) -> Result<Option<FileTask>> {
         let (known, is_moved) = match identity {
             Identity::Same(known) => (known, false),
@@ -259,14 +264,13 @@ impl Pass<'_> {
             }
             Identity::Moved(known) => (known, true),
             Identity::AnotherName(_) | Identity::New => {
-                let node = self.allocate();
-                self.remember_object(&stat, node)?;
-                let (link, directory) = (Some((here.node, name)), here.node);
-                return Ok(Some(FileTask { path, node, stat, known: None, link, directory, host: None }));
+                return self.new_file(here.node, (path, name), stat, had).map(Some);
             }
         };
         if is_moved {
-            self.reading.outlet.link(here.node, name, known.node)?;
+            self.reading.outlet.link(here.node, name.clone(), known.node)?;
+        } else if self.parted.contains(&known.node) {
+            return self.part(here.node, (path, name), stat, known.node);
         }
         if stat.links > 1 && !self.visited.insert(known.node) {
             return Ok(None);
@@ -276,8 +280,50 @@ impl Pass<'_> {
         if !may_differ && self.is_read_already(here.node, &path, &stat, &known, is_moved)? {
             return Ok(None);
         }
-        let (node, directory) = (known.node, here.node);
-        Ok(Some(FileTask { path, node, stat, known: Some(*known), link: None, directory, host: None }))
+        let may_part = || !is_moved && is_same_here(&known.stat, &stat);
+        if may_part()
+            && self.is_kept_by_another_name((here.node, &name), &known)?
+            && self.cannot_be_opened(&path).is_none()
+        {
+            return self.part(here.node, (path, name), stat, known.node);
+        }
+        let (node, directory, known) = (known.node, here.node, Some(*known));
+        Ok(Some(FileTask { path, node, stat, known, link: None, had: None, directory, host: None }))
+    }
+
+    fn new_file(
+        &mut self,
+        directory: NodeId,
+        (path, name): (Vec<u8>, Name),
+        stat: Stat,
+        had: Option<NodeId>,
+    ) -> Result<FileTask> {
+        let node = self.allocate();
+        self.remember_object(&stat, node)?;
+        let link = Some((directory, name));
+        Ok(FileTask { path, node, stat, known: None, link, had, directory, host: None })
+    }
+
+    /// A file that has changed goes on as another one, by all names that it still has: what the box has stays with a name that it lost.
+    fn part(
+        &mut self,
+        parent: NodeId,
+        (path, name): (Vec<u8>, Name),
+        stat: Stat,
+        known: NodeId,
+    ) -> Result<Option<FileTask>> {
+        self.parted.insert(known);
+        self.lost_a_name(known, NodeKind::File)?;
+        self.take_back(parent, name.clone())?;
+        self.take_streams_back(parent, name.as_bytes())?;
+        let sent = self.new_objects.get(&(stat.device, stat.inode)).filter(|_| stat.may_have_names());
+        match sent.copied().filter(|node| !self.unsent.contains_key(node)) {
+            Some(node) => {
+                self.late_links.push(LateLink { parent, name, node, path, had: Some(known) });
+                Ok(None)
+            }
+            None => self.new_file(parent, (path, name), stat, Some(known)).map(Some),
+        }
     }
 
     /// Whether the box has the file's bytes. Where a change time is another, nobody knows, whatever else explains it: a new name, other

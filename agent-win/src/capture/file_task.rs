@@ -21,6 +21,8 @@ pub(super) struct FileTask {
     pub(super) known: Option<Known>,
     /// A new name for it.
     pub(super) link: Option<(NodeId, Name)>,
+    /// What that name was of.
+    pub(super) had: Option<NodeId>,
     /// Where it was found.
     pub(super) directory: NodeId,
     /// Of a large stream, the file that it belongs to.

@@ -144,6 +144,7 @@ impl Pass<'_> {
                 stat,
                 known: Some(known),
                 link: None,
+                had: None,
                 directory: parent,
                 host: None,
             });
@@ -187,7 +188,16 @@ impl Pass<'_> {
             }
             Some(known) => {
                 let node = known.node;
-                Some(FileTask { path, node, stat, known: Some(known), link: None, directory, host: None })
+                Some(FileTask {
+                    path,
+                    node,
+                    stat,
+                    known: Some(known),
+                    link: None,
+                    had: None,
+                    directory,
+                    host: None,
+                })
             }
             None => {
                 // It wasn't there when the folder was listed: the old name is still to be taken back, before it's given anew.
@@ -201,6 +211,7 @@ impl Pass<'_> {
                     stat,
                     known: None,
                     link: Some((parent, name)),
+                    had: None,
                     directory,
                     host: None,
                 })

@@ -66,7 +66,7 @@ impl Pass<'_> {
     pub(super) fn identity(
         &mut self,
         here: &Here<'_>,
-        (path, name): (&[u8], &[u8]),
+        (path, name): (&[u8], &Name),
         stat: &Stat,
         before: Option<Known>,
         present: &HashSet<u64>,
@@ -86,21 +86,18 @@ impl Pass<'_> {
         }
         if stat.may_have_names()
             && let Some(node) = self.new_objects.get(&(stat.device, stat.inode))
-            && !self.unsent.contains(node)
+            && !self.unsent.contains_key(node)
         {
             return Ok(Identity::AnotherName(*node));
         }
-        if stat.inode != 0
-            && let Some(known) = self.reading.journal.same_object(stat)?
-            && !self.taken_over.contains(&known.node)
-            && (stat.may_have_names() || !self.is_still_there(here, &known)?)
-            && !(stat.kind == NodeKind::Directory && self.is_in(here, known.node)?)
-            && !self.is_of_another_volume(here, (path, name), known.node)?
-        {
-            if stat.kind == NodeKind::File {
-                self.met_elsewhere.insert(known.node);
+        let known = if stat.inode == 0 { Vec::new() } else { self.reading.journal.same_objects(stat)? };
+        for known in known {
+            if self.is_moved(here, (path, name), stat, &known)? {
+                if stat.kind == NodeKind::File {
+                    self.met_elsewhere.insert(known.node);
+                }
+                return Ok(Identity::Moved(Box::new(known)));
             }
-            return Ok(Identity::Moved(Box::new(known)));
         }
         match before {
             Some(known) if self.is_succeeded(&known, stat, present)? => {
@@ -109,6 +106,27 @@ impl Pass<'_> {
             }
             _ => Ok(Identity::New),
         }
+    }
+
+    /// Whether an object goes on here as what it was when it was last seen.
+    fn is_moved(
+        &self,
+        here: &Here<'_>,
+        (path, name): (&[u8], &Name),
+        stat: &Stat,
+        known: &Known,
+    ) -> Result<bool> {
+        let is_in_itself =
+            || Ok::<_, CaptureError>(stat.kind == NodeKind::Directory && self.is_in(here, known.node)?);
+        let is_kept = || {
+            let is_file = stat.kind == NodeKind::File;
+            Ok::<_, CaptureError>(is_file && self.is_kept_by_another_name((here.node, name), known)?)
+        };
+        Ok(!self.taken_over.contains(&known.node)
+            && (stat.may_have_names() || !self.is_still_there(here, known)?)
+            && !is_in_itself()?
+            && !self.is_of_another_volume(here, (path, name.as_bytes()), known.node)?
+            && !is_kept()?)
     }
 
     /// The node of another name of the same file that's there, where names of one file are stored apart.

@@ -31,6 +31,7 @@ mod sqlite_hold;
 mod strangers;
 mod streams;
 mod target;
+mod unread;
 
 use std::io;
 use std::path::PathBuf;

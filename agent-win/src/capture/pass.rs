@@ -21,9 +21,11 @@ use super::moves::{self, Leaving};
 use super::other_names::OtherNames;
 use super::prefetch::{AHEAD, Prefetch};
 use super::reading::{FileRead, Reading, cannot_be_opened};
+use super::report::Said;
 use super::reread::Reread;
 use super::seen::SeenFolders;
 use super::streams::{Host, StreamNames, is_stream};
+use super::unread::LateLink;
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, Verdict};
@@ -68,9 +70,13 @@ pub(super) struct Pass<'a> {
     deferred: Vec<FileTask>,
     prefetch: Prefetch,
     /// Second names of new files, until the file itself has been sent.
-    late_links: Vec<(NodeId, Name, NodeId)>,
-    /// New files that couldn't be read: the box doesn't know them.
-    pub(super) unsent: HashSet<NodeId>,
+    pub(super) late_links: Vec<LateLink>,
+    /// Files that couldn't be read: the box has nothing of what's there now. With what's said of those that may have other names.
+    pub(super) unsent: HashMap<NodeId, Option<Said>>,
+    /// Nodes that stay with a name whose file can't be read.
+    pub(super) kept: HashSet<NodeId>,
+    /// Those whose other names are another file's from now on.
+    pub(super) parted: HashSet<NodeId>,
     pub(super) torn: Vec<Vec<u8>>,
     /// Folders that weren't there when they were to be listed.
     gone: Vec<Vec<u8>>,
@@ -124,7 +130,9 @@ impl<'a> Pass<'a> {
             deferred: Vec::new(),
             prefetch,
             late_links: Vec::new(),
-            unsent: HashSet::new(),
+            unsent: HashMap::new(),
+            kept: HashSet::new(),
+            parted: HashSet::new(),
             torn: Vec::new(),
             gone: Vec::new(),
             seen: SeenFolders::default(),
@@ -149,6 +157,8 @@ impl<'a> Pass<'a> {
         self.visited.clear();
         self.taken_over.clear();
         self.met_elsewhere.clear();
+        self.kept.clear();
+        self.parted.clear();
         self.stream_names.clear();
         self.seen.clear();
         self.leaving.clear();
@@ -520,22 +530,17 @@ impl<'a> Pass<'a> {
         walk.push(Pending { path, node, from, is_mount, names: Names::All, is_hinted });
     }
 
-    /// Gives a file that's new in this capture another name, once it has been sent.
-    pub(super) fn link_later(&mut self, parent: NodeId, name: Name, node: NodeId) {
-        self.late_links.push((parent, name, node));
-    }
-
     /// Sends the second names of files that have been sent.
     fn link_sent(&mut self) -> Result<()> {
         if self.late_links.is_empty() {
             return Ok(());
         }
         let waiting: HashSet<NodeId> = self.deferred.iter().map(|task| task.node).collect();
-        for (parent, name, node) in std::mem::take(&mut self.late_links) {
-            match () {
-                () if waiting.contains(&node) => self.late_links.push((parent, name, node)),
-                () if self.unsent.contains(&node) => {}
-                () => self.reading.outlet.link(parent, name, node)?,
+        for link in std::mem::take(&mut self.late_links) {
+            match self.unsent.get(&link.node).cloned() {
+                _ if waiting.contains(&link.node) => self.late_links.push(link),
+                Some(said) => self.say_late(link, said)?,
+                None => self.reading.outlet.link(link.parent, link.name, link.node)?,
             }
         }
         Ok(())
@@ -561,10 +566,22 @@ impl<'a> Pass<'a> {
     pub(super) fn read_now(&mut self, task: FileTask) -> Result<FileRead> {
         let (path, node, is_new) = (task.path.clone(), task.node, task.known.is_none());
         let (shown, directory, host) = (task.shown().to_vec(), task.directory, task.host);
+        let (stat, link, had) = (task.stat, task.link.clone(), task.had);
+        // One that goes on as another file did has nothing of its own at the box.
+        let is_other = task.known.as_ref().is_none_or(|known| !is_same_here(&known.stat, &stat));
         let read = self.reading.read_file(task)?;
         let is_unread = matches!(read, FileRead::Failed | FileRead::Vanished);
-        if is_new && (is_unread || read == FileRead::Replaced) {
-            self.unsent.insert(node);
+        if is_other && (is_unread || read == FileRead::Replaced) {
+            let said = self.reading.report.said_of(&shown).filter(|_| is_unread && stat.may_have_names());
+            self.unsent.insert(node, said);
+        } else if is_other {
+            self.unsent.remove(&node);
+        }
+        if read == FileRead::Failed && host.is_none() {
+            match link {
+                Some(link) => self.give_back(link, had)?,
+                None => self.say_of_all_names(&path, node, &stat)?,
+            }
         }
         if is_unread || matches!(read, FileRead::Torn | FileRead::Replaced) {
             self.stands()?;
@@ -580,7 +597,7 @@ impl<'a> Pass<'a> {
             (Some(host), _) if !matches!(read, FileRead::Changed | FileRead::Unchanged) => {
                 self.distrust_host(host)?;
             }
-            (None, Some(streams)) if !self.unsent.contains(&node) => {
+            (None, Some(streams)) if !(is_new && self.unsent.contains_key(&node)) => {
                 self.streams(Host { directory, path: &path, node }, streams)?;
             }
             _ => {}

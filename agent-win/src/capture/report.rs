@@ -10,10 +10,13 @@ use coffer_format::node::Attr;
 use crate::platform::{POWERFUL_USER, is_locked};
 use crate::scan::{Attrs, is_elsewhere};
 
+/// What's said of a path.
+pub(super) type Said = (RemarkKind, String);
+
 /// Lines gathered in a pass.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    lines: BTreeMap<Vec<u8>, (RemarkKind, String)>,
+    lines: BTreeMap<Vec<u8>, Said>,
     omitted: u64,
     /// Files whose bytes lie elsewhere: there may be very many, and one line says it of all.
     elsewhere: Option<(Vec<u8>, u64)>,
@@ -66,6 +69,10 @@ impl Report {
         self.lines.remove(path);
     }
 
+    pub(super) fn said_of(&self, path: &[u8]) -> Option<Said> {
+        self.lines.get(path).cloned()
+    }
+
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.omitted = 0;
@@ -73,7 +80,7 @@ impl Report {
     }
 
     pub(super) fn lines(&self) -> Vec<Remark> {
-        let line = |(path, (kind, what)): (&Vec<u8>, &(RemarkKind, String))| Remark {
+        let line = |(path, (kind, what)): (&Vec<u8>, &Said)| Remark {
             kind: *kind,
             path: path[..].into(),
             what: what.clone(),
@@ -87,7 +94,7 @@ impl Report {
     }
 }
 
-fn sentence(error: &io::Error) -> (RemarkKind, String) {
+fn sentence(error: &io::Error) -> Said {
     let unread = |what: String| (RemarkKind::Unread, what);
     match error.kind() {
         io::ErrorKind::InvalidFilename => unread(

@@ -135,7 +135,16 @@ impl Pass<'_> {
             self.stream_names.set(*directory, name.as_bytes(), Some(node));
         }
         let directory = host.directory;
-        self.read_or_defer(FileTask { path, node, stat, known, link, directory, host: Some(host.node) })
+        self.read_or_defer(FileTask {
+            path,
+            node,
+            stat,
+            known,
+            link,
+            had: None,
+            directory,
+            host: Some(host.node),
+        })
     }
 
     /// What the box has under a stream's name.

@@ -93,12 +93,19 @@ impl JournalReader {
 
     /// The node that this object was when it was last seen, under whatever name.
     pub(crate) fn same_object(&self, stat: &Stat) -> Result<Option<Known>> {
+        Ok(self.same_objects(stat)?.into_iter().next())
+    }
+
+    /// All nodes that this object may have been: one that couldn't be read stays as what it was, though that goes on as another.
+    pub(crate) fn same_objects(&self, stat: &Stat) -> Result<Vec<Known>> {
         let sql = format!("SELECT {COLUMNS} FROM nodes n WHERE n.inode = ? AND n.device = ?");
         let read = self.connection.prepare_cached(&sql).and_then(|mut query| {
             let rows = query.query_map([stat.inode as i64, stat.device as i64], known::read)?;
             rows.collect::<rusqlite::Result<Vec<Known>>>()
         });
-        Ok(self.said(read)?.into_iter().find(|known| known.stat.is_same_object(stat)))
+        let mut known = self.said(read)?;
+        known.retain(|known| known.stat.is_same_object(stat));
+        Ok(known)
     }
 
     /// The path of the directory with that number on a volume.

@@ -1,0 +1,236 @@
+//! What the names of files that can't be read have in a point: what the last one had by them; and each of them is named.
+
+#![allow(clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use coffer_agent::capture::{Closed, Outcome, Target};
+use coffer_format::entry::Consistency;
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use support::{Bench, closed};
+
+const NOBODY: u32 = 65534;
+
+/// A computer whose agent may not do everything; `f1`, `f2` and `f3` were captured.
+struct Computer {
+    bench: Bench,
+}
+
+impl Computer {
+    /// `None` where the test can't be somebody else, which it says.
+    fn new(test: &str) -> Option<Computer> {
+        if !Uid::effective().is_root() {
+            eprintln!("SKIPPED: {test} must be run as root, to be somebody else");
+            return None;
+        }
+        let bench = Bench::new();
+        chown(bench.folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::create_dir(bench.folder.path().join("outside")).unwrap();
+        for name in ["f1", "f2", "f3"] {
+            bench.write(name, name);
+        }
+        let computer = Computer { bench };
+        computer.capture();
+        Some(computer)
+    }
+
+    /// With the rights of another user: a thread's own, which those that it starts inherit.
+    fn capture_of(&self, target: Target) -> Outcome {
+        std::thread::scope(|threads| {
+            let capturing = threads.spawn(|| {
+                setfsgid(Gid::from_raw(NOBODY));
+                setfsuid(Uid::from_raw(NOBODY));
+                self.bench.try_capture(None, target).unwrap()
+            });
+            capturing.join().unwrap()
+        })
+    }
+
+    fn capture(&self) -> Outcome {
+        self.capture_of(Target::Everything)
+    }
+
+    /// A file that only root may read.
+    fn closed_file(&self, path: &Path) {
+        fs::write(path, "secret").unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.bench.path(name)
+    }
+
+    /// Puts another file, that can't be read, under a name.
+    fn replace(&self, name: &str) {
+        let new = self.bench.folder.path().join("outside/new");
+        self.closed_file(&new);
+        fs::rename(new, self.at(name)).unwrap();
+    }
+
+    /// What the newest point has, and of what it says that it can't be read.
+    #[track_caller]
+    fn assert_has(&self, outcome: &Outcome, files: &[(&str, &str)], unread: &[&str]) {
+        let state = self.bench.state();
+        let folder = state.find(&self.at("")).unwrap();
+        let names = state.links.keys().filter(|(parent, _)| *parent == folder);
+        let files_of = |name: &[u8]| state.file(&self.at(std::str::from_utf8(name).unwrap()));
+        let there: Vec<(String, String)> = names
+            .filter_map(|(_, name)| Some((name, files_of(name)?)))
+            .map(|(name, bytes)| [name, &bytes].map(|text| String::from_utf8_lossy(text).into_owned()).into())
+            .collect();
+        let expected: Vec<(String, String)> =
+            files.iter().map(|(name, bytes)| (name.to_string(), bytes.to_string())).collect();
+        assert_eq!(there, expected);
+        let name_of = |path: &[u8]| String::from_utf8_lossy(&path[folder_len(&self.bench)..]).into_owned();
+        let named: BTreeSet<String> = outcome.report().iter().map(|line| name_of(&line.path.0)).collect();
+        assert_eq!(named, unread.iter().map(|name| name.to_string()).collect(), "{:?}", outcome.report());
+        if let Outcome::Closed(Closed { consistency, .. }) = outcome {
+            assert_eq!(*consistency == Consistency::PerFile, !unread.is_empty());
+        }
+    }
+
+    /// Now, and in the next capture, which has no other news.
+    #[track_caller]
+    fn assert_captured(&self, files: &[(&str, &str)], unread: &[&str]) {
+        self.assert_has(&Outcome::Closed(closed(self.capture())), files, unread);
+        let again = self.capture();
+        assert!(matches!(again, Outcome::Unchanged { .. }), "{again:?}");
+        self.assert_has(&again, files, unread);
+    }
+}
+
+fn folder_len(bench: &Bench) -> usize {
+    bench.path("").as_os_str().as_bytes().len()
+}
+
+const ALL: [(&str, &str); 3] = [("f1", "f1"), ("f2", "f2"), ("f3", "f3")];
+
+#[test]
+fn a_name_that_a_file_with_other_names_took_is_named_at_once() {
+    let Some(computer) = Computer::new("a_name_that_a_file_with_other_names_took_is_named_at_once") else {
+        return;
+    };
+    let outside = computer.bench.folder.path().join("outside");
+    computer.closed_file(&outside.join("s"));
+    fs::hard_link(outside.join("s"), outside.join("s2")).unwrap();
+    fs::rename(outside.join("s"), computer.at("f1")).unwrap();
+    computer.assert_captured(&ALL, &["f1"]);
+}
+
+#[test]
+fn names_that_an_unreadable_file_took_keep_each_its_own_bytes() {
+    let Some(computer) = Computer::new("names_that_an_unreadable_file_took_keep_each_its_own_bytes") else {
+        return;
+    };
+    computer.replace("f1");
+    fs::remove_file(computer.at("f2")).unwrap();
+    fs::hard_link(computer.at("f1"), computer.at("f2")).unwrap();
+    for name in ["e4", "f4", "f5"] {
+        fs::hard_link(computer.at("f1"), computer.at(name)).unwrap();
+    }
+    computer.assert_captured(&ALL, &["e4", "f1", "f2", "f4", "f5"]);
+    fs::set_permissions(computer.at("f1"), Permissions::from_mode(0o644)).unwrap();
+    let now = ["e4", "f1", "f2"].map(|name| (name, "secret"));
+    let now = [&now[..], &[("f3", "f3"), ("f4", "secret"), ("f5", "secret")]].concat();
+    computer.assert_captured(&now, &[]);
+    let state = computer.bench.state();
+    assert_eq!(state.find(&computer.at("f1")), state.find(&computer.at("f5")), "one file, stored apart");
+}
+
+/// It has the number of another file by now, or that file has another name.
+#[test]
+fn a_name_keeps_what_it_had_whatever_became_of_the_file_that_had_it() {
+    let Some(computer) = Computer::new("a_name_keeps_what_it_had_whatever_became_of_the_file_that_had_it")
+    else {
+        return;
+    };
+    // Whichever of them is met first.
+    for (old, new) in [("f1", "a1"), ("f2", "z2")] {
+        fs::rename(computer.at(old), computer.at(new)).unwrap();
+        fs::write(computer.at(new), format!("{new}, newer")).unwrap();
+        computer.replace(old);
+    }
+    fs::create_dir(computer.at("deep")).unwrap();
+    fs::rename(computer.at("f3"), computer.at("deep/g")).unwrap();
+    computer.replace("f3");
+    let files = [&[("a1", "a1, newer")][..], &ALL, &[("z2", "z2, newer")]].concat();
+    computer.assert_captured(&files, &["f1", "f2", "f3"]);
+    assert_eq!(computer.bench.state().file(&computer.at("deep/g")).unwrap(), b"f3");
+    // What moved on is known by its own name from now on.
+    fs::hard_link(computer.at("a1"), computer.at("a2")).unwrap();
+    fs::rename(computer.at("z2"), computer.at("z3")).unwrap();
+    let files = [&[("a1", "a1, newer"), ("a2", "a1, newer")][..], &ALL, &[("z3", "z2, newer")]].concat();
+    let sent = computer.bench.received();
+    computer.assert_captured(&files, &["f1", "f2", "f3"]);
+    assert!(computer.bench.received() <= sent + 9, "what's there was sent again");
+    let state = computer.bench.state();
+    assert_eq!(state.find(&computer.at("a1")), state.find(&computer.at("a2")));
+}
+
+/// As on ext4, where a number is used again at once.
+#[test]
+fn a_name_keeps_what_it_had_though_a_new_file_has_its_files_number() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(computer) = Computer::new("a_name_keeps_what_it_had_though_a_new_file_has_its_files_number")
+    else {
+        return;
+    };
+    let number = fs::metadata(computer.at("f1")).unwrap().ino();
+    let journal = rusqlite::Connection::open(computer.bench.state_dir.join("journal.db")).unwrap();
+    computer.replace("f1");
+    fs::write(computer.at("new"), "new").unwrap();
+    let new = fs::metadata(computer.at("new")).unwrap().ino();
+    let changed = journal.execute("UPDATE nodes SET inode = ? WHERE inode = ?", [new as i64, number as i64]);
+    assert_eq!(changed.unwrap(), 1);
+    drop(journal);
+    computer.assert_captured(&[&ALL[..], &[("new", "new")]].concat(), &["f1"]);
+}
+
+#[test]
+fn a_name_of_a_known_file_that_another_took_keeps_what_it_had_when_the_file_changes() {
+    let test = "a_name_of_a_known_file_that_another_took_keeps_what_it_had_when_the_file_changes";
+    let Some(computer) = Computer::new(test) else { return };
+    for name in ["a1", "l1", "m1"] {
+        fs::hard_link(computer.at("f1"), computer.at(name)).unwrap();
+    }
+    closed(computer.capture());
+    computer.replace("l1");
+    let with = |f1| [("a1", f1), ("f1", f1), ("f2", "f2"), ("f3", "f3"), ("l1", "f1"), ("m1", f1)];
+    computer.assert_captured(&with("f1"), &["l1"]);
+    fs::write(computer.at("f1"), "newer").unwrap();
+    // Only that one name is noticed.
+    let mut target = Target::nothing();
+    target
+        .notice(computer.at("").as_os_str().as_bytes().strip_suffix(b"/").unwrap().to_vec(), b"f1".to_vec());
+    computer.assert_has(&computer.capture_of(target), &with("newer"), &["l1"]);
+    fs::write(computer.at("f1"), "newest").unwrap();
+    computer.assert_captured(&with("newest"), &["l1"]);
+    let state = computer.bench.state();
+    let nodes = ["a1", "f1", "m1"].map(|name| state.find(&computer.at(name)));
+    assert!(nodes[0] == nodes[1] && nodes[1] == nodes[2], "one file, stored apart: {nodes:?}");
+}
+
+#[test]
+fn each_name_of_a_known_file_that_may_not_be_read_any_more_is_named() {
+    let Some(computer) = Computer::new("each_name_of_a_known_file_that_may_not_be_read_any_more_is_named")
+    else {
+        return;
+    };
+    fs::hard_link(computer.at("f1"), computer.at("l1")).unwrap();
+    closed(computer.capture());
+    fs::write(computer.at("f1"), "newer").unwrap();
+    fs::set_permissions(computer.at("f1"), Permissions::from_mode(0o600)).unwrap();
+    let mut target = Target::nothing();
+    target
+        .notice(computer.at("").as_os_str().as_bytes().strip_suffix(b"/").unwrap().to_vec(), b"l1".to_vec());
+    let files = [&ALL[..], &[("l1", "f1")]].concat();
+    computer.assert_has(&computer.capture_of(target), &files, &["f1", "l1"]);
+    computer.assert_has(&computer.capture(), &files, &["f1", "l1"]);
+}
