@@ -194,10 +194,11 @@ impl Pass<'_> {
             match self.attrs(path, stat.kind) {
                 Some((attrs, streams)) => {
                     let now = bare_known(node, stat, attrs_hash(&attrs));
-                    if self.is_old_news(path, &known, &now) {
-                        self.note(now)?;
-                    } else {
-                        self.put_bare(now, attrs, None)?;
+                    match () {
+                        () if says_the_same(&known, &now) => self.note(now)?,
+                        // The journal goes on saying what the box has: where it's included one day, it's compared with that.
+                        () if self.is_old_news(path, &known, &now) => self.ways.push((now, attrs)),
+                        () => self.put_bare(now, attrs, None)?,
                     }
                     self.streams(Host { directory: here.node, path, node }, streams)?;
                 }
@@ -218,6 +219,14 @@ impl Pass<'_> {
             now.stat.mtime_ns = known.stat.mtime_ns;
         }
         says_the_same(known, &now)
+    }
+
+    /// Where there's a point, it has the folders on the way as they are.
+    pub(super) fn put_ways(&mut self) -> Result<()> {
+        for (known, attrs) in std::mem::take(&mut self.ways) {
+            self.put_bare(known, attrs, None)?;
+        }
+        Ok(())
     }
 
     /// And names of large streams; `None` where they can't be read, which is reported.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coffer_format::NodeId;
 use coffer_format::entry::RemarkKind;
-use coffer_format::node::NodeKind;
+use coffer_format::node::{Attr, NodeKind};
 use coffer_format::op::Name;
 
 use super::absent::Absent;
@@ -29,7 +29,7 @@ use super::unread::LateLink;
 use super::{CaptureError, Target};
 use crate::changes::NO_HINTS;
 use crate::config::{Scope, Verdict};
-use crate::journal::Remarked;
+use crate::journal::{Known, Remarked};
 use crate::path::{ends, folded};
 use crate::platform::{Directory, IS_CASE_SENSITIVE, is_gone, stat_path};
 use crate::scan::{Asked, Listing, Names, Pending, Walk, asked_of};
@@ -77,6 +77,8 @@ pub(super) struct Pass<'a> {
     pub(super) kept: HashSet<NodeId>,
     /// Those whose other names are another file's from now on.
     pub(super) parted: HashSet<NodeId>,
+    /// Folders on the way to what's included that are others than the box has by their times alone.
+    pub(super) ways: Vec<(Known, Vec<Attr>)>,
     pub(super) torn: Vec<Vec<u8>>,
     /// Folders that weren't there when they were to be listed.
     gone: Vec<Vec<u8>>,
@@ -133,6 +135,7 @@ impl<'a> Pass<'a> {
             unsent: HashMap::new(),
             kept: HashSet::new(),
             parted: HashSet::new(),
+            ways: Vec::new(),
             torn: Vec::new(),
             gone: Vec::new(),
             seen: SeenFolders::default(),
@@ -159,6 +162,7 @@ impl<'a> Pass<'a> {
         self.met_elsewhere.clear();
         self.kept.clear();
         self.parted.clear();
+        self.ways.clear();
         self.stream_names.clear();
         self.seen.clear();
         self.leaving.clear();

@@ -144,6 +144,7 @@ fn looks(
     let is_changed =
         pass.reading.outlet.steps() > 0 || pass.is_absence_news() || now_remarked != pass.remarked;
     if is_changed {
+        pass.put_ways()?;
         pass.reading.outlet.settle()?;
         pass.unlink_below_removed()?;
     }
