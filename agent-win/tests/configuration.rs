@@ -151,3 +151,51 @@ fn a_database_is_captured_at_one_instant_also_where_it_was_once_accepted_as_cont
     }
     assert!(BackupConfig::parse_stored("include = [\"home\"]").is_err());
 }
+
+/// What an earlier version took without a word goes on meaning what it did; whoever sets it now is told how to write it.
+#[test]
+fn exclusions_that_leave_out_nothing_or_everything_are_refused_with_what_to_write() {
+    for (include, exclude, said) in [
+        ("/srv", "*.log", "\"*.log\" matches nothing"),
+        ("/srv", "*.log", "Write \"**/*.log\" for that in any folder"),
+        ("/srv", "sub", "Write \"**/sub\" for that in any folder"),
+        ("/srv", "sub/", "Write \"**/sub\" for that in any folder"),
+        ("/srv", "a/b", "Write \"**/a/b\" for that in any folder"),
+        ("/srv", "./a", "Write \"**/a\" for that in any folder"),
+        ("/srv", "**.log", "Write \"**/*.log\" for that in any folder"),
+        ("/srv", "/srv//a/../b", "Write \"/srv/a/b\""),
+        ("/srv", "*", "\"*\" matches nothing"),
+        ("/srv", "*", "Write which names"),
+        (r"C:\Users", r"Temp\*.tmp", "Write \"**/Temp/*.tmp\" for that in any folder"),
+        ("/srv/", "/srv", "\"/srv\" is both included and excluded"),
+        (r"C:\Users", r"c:\users", "is both included and excluded"),
+        ("/srv", "**/*", "exclude leaves out everything that's included"),
+        ("/srv", "/srv/**", "exclude leaves out everything that's included"),
+        (r"C:\Users", r"C:\Users\*", "exclude leaves out everything that's included"),
+    ] {
+        let text = format!("include = ['{include}']\nexclude = ['{exclude}']");
+        let mistakes = mistakes(&text);
+        assert!(mistakes.starts_with("line 2: ") && mistakes.contains(said), "{text}: {mistakes}");
+        assert!(
+            BackupConfig::parse_stored(&text).is_ok_and(|(_, put_right)| !put_right.is_empty()),
+            "{text}"
+        );
+    }
+    for (includes, exclude) in [
+        ("'/srv'", "**/*.log"),
+        ("'/srv'", "/srv/sub/"),
+        ("'/srv'", "**/sub"),
+        ("'/srv'", "{/srv/a,/srv/b}"),
+        ("'/srv', '/srv/a/b'", "/srv/a"),
+        ("'/srv', '/srv/a/b'", "/srv/*"),
+        ("'/srv', '/tmp'", "/tmp/*"),
+        (r"'C:\Users'", r"C:\Users\*\Temp"),
+        (r"'C:\Users'", r"**\Temp"),
+        (r"'C:\Users'", r"*:\Temp"),
+    ] {
+        let text = format!("include = [{includes}]\nexclude = ['{exclude}']");
+        assert!(BackupConfig::parse(&text).is_ok(), "{}", mistakes(&text));
+    }
+    assert!(mistakes("include = ['/srv']\ncut.pages = ['a/*.dat']").contains("Write \"**/a/*.dat\""));
+    assert!(BackupConfig::parse("include = ['/srv']\ncut.pages = ['*.dat']").is_ok());
+}

@@ -6,6 +6,7 @@ mod coverage;
 mod database;
 mod exclusions;
 mod found;
+mod futile;
 mod left_out;
 mod manners;
 mod open_files;

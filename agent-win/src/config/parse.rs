@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     BackupConfig, Bandwidth, BandwidthRule, CompressionChoice, ConfigMistake, Database, Keep, Manners,
-    OpenFiles, When, Window, manners,
+    OpenFiles, When, Window, futile, manners,
 };
 
 const KEYS: &str = "include, exclude, when, window, run_to_completion, automatic_exclusions, settle_seconds, cut.pages, compression, keep, open_files, quiet, bookmark, database, system_state, bandwidth, on_battery, metered, priority";
@@ -27,6 +27,7 @@ pub(super) fn parse(text: &str) -> Result<(BackupConfig, Vec<ConfigMistake>), Ve
     }
     let config = found.read(table.get_ref());
     found.mistakes.sort_by_key(|mistake| mistake.line);
+    found.put_right.sort_by_key(|mistake| mistake.line);
     if found.mistakes.is_empty() { Ok((config, found.put_right)) } else { Err(found.mistakes) }
 }
 
@@ -88,6 +89,9 @@ impl Findings<'_> {
             (_, None) => {}
         }
         self.at_one_instant(&mut config, table.get("when").map(toml::Spanned::span));
+        if let Some(exclude) = table.get("exclude") {
+            self.contradictions(&config, exclude);
+        }
         let finds_files = config.database.as_ref().is_some_and(Database::tells_files);
         if !table.contains_key("include") && !finds_files {
             let remedy = "Add a line such as include = [\"/home\", \"/srv\"].";
@@ -159,9 +163,27 @@ impl Findings<'_> {
                     what,
                     "Write a pattern such as \"**/*.tmp\" or \"/home/*/.cache\".",
                 );
+            } else if let Some((what, remedy)) = futile::matches_nothing(pattern, key == "cut.pages") {
+                self.accepted_once(span.clone(), what, &remedy);
             }
         }
         patterns.into_iter().map(|(pattern, _)| pattern).collect()
+    }
+
+    /// What's included and left out as well stays included; whoever writes that means something else.
+    fn contradictions(&mut self, config: &BackupConfig, exclude: &Value<'_>) {
+        for item in exclude.get_ref().as_array().into_iter().flat_map(|items| items.iter()) {
+            let Some(pattern) = item.get_ref().as_str() else { continue };
+            if futile::is_included(pattern, &config.include) {
+                let what = format!("\"{pattern}\" is both included and excluded");
+                self.accepted_once(item.span(), what, "Remove it from include or from exclude.");
+            }
+        }
+        let has_more = config.system_state || config.database.as_ref().is_some_and(Database::tells_files);
+        if !has_more && futile::leave_nothing(&config.exclude, &config.include) {
+            let what = "exclude leaves out everything that's included".to_owned();
+            self.accepted_once(exclude.span(), what, "Write which names to leave out, such as \"**/*.tmp\".");
+        }
     }
 
     fn windows(&mut self, value: &Value<'_>) -> Vec<Window> {
