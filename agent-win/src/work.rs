@@ -3,6 +3,7 @@
 mod captures;
 mod contact;
 mod once;
+mod unwatched;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,6 +29,7 @@ use crate::watch::Watch;
 use crate::wire::WireError;
 use captures::Line;
 pub use once::{Done, Once};
+use unwatched::Unwatched;
 
 /// A configuration that couldn't be used may be usable after so long.
 const TRY_CONFIG_AGAIN: Duration = Duration::from_secs(300);
@@ -192,6 +194,7 @@ impl Agent {
         backoff: &mut Backoff,
     ) -> Result<Line, WorkError> {
         let mut again = self.fetch(session, jobs)?;
+        let mut unwatched = Unwatched::default();
         jobs.iter_mut().for_each(Job::told_nothing);
         // It may be another's, or as it was once: nothing may be due for long that would show it.
         jobs.iter().try_for_each(|job| job.remembers(session))?;
@@ -233,6 +236,7 @@ impl Agent {
             if jobs.iter().any(Job::is_watched) {
                 gather(jobs, POLL);
             }
+            unwatched.tell(session, jobs)?;
             for job in jobs.iter_mut() {
                 job.tell_exclusions(session)?;
                 if self.capture_if_due(session, job)? == Line::Spent {

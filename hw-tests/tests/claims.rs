@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
 
 use restore_site::fill;
-use support::{Site, contents, program, said, succeed};
+use support::{Running, Site, contents, program, said, succeed, wait_until};
 
 /// One capture by a user who may not read everything; the program lies where that user may run it.
 fn capture_as_nobody(site: &Site) -> Output {
@@ -58,6 +58,52 @@ fn a_file_that_cannot_be_read_any_more_takes_the_claim_though_nothing_else_chang
     let output = capture_as_nobody(&site);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!((site.points("alpha/files").len(), state(&site).as_str()), (3, "protected"));
+}
+
+/// Where the system has no watch left: a user namespace has limits of its own.
+#[test]
+fn changes_that_are_not_watched_are_told_until_they_are() {
+    let test = "changes_that_are_not_watched_are_told_until_they_are";
+    const LIMIT: &str = "/proc/sys/user/max_inotify_instances";
+    let mut own = Command::new("unshare");
+    own.args(["--user", "--map-root-user"]);
+    if !own.arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: {test} needs `unshare --user`, which isn't possible here");
+        return;
+    }
+    let site = Site::start_with("[tape]\nenabled = false\n");
+    fs::write(site.data().join("file"), "here").unwrap();
+    let set = |when: &str| {
+        fs::write(site.path("files.toml"), format!("include = [{:?}]\nwhen = {when:?}\n", site.data()))
+            .unwrap();
+        site.coffer(&["config", "set", "alpha", "files", site.path("files.toml").to_str().unwrap()]);
+    };
+    let told = |what: &str| site.status()["sentences"].to_string().contains(what);
+    let say = "changes of files are found every 15 minutes instead of at once";
+    set("continuous");
+    let agent = site.agent("run");
+    let mut own = Command::new("unshare");
+    own.args(["--user", "--map-root-user", "sh", "-c", &format!("echo 0 > {LIMIT} && exec \"$@\""), "sh"]);
+    own.arg(agent.get_program()).args(agent.get_args());
+    let agent = Running::start_logged(&mut own, &site.agent_log());
+    wait_until("it's said", &site.agent_log(), || told(say));
+    assert!(told("raise fs.inotify.max_user_instances"));
+    wait_until("it's captured all the same", &site.agent_log(), || site.points("alpha/files").len() == 1);
+    assert_eq!(state(&site), "protected");
+
+    set("manual");
+    wait_until("nothing is to be watched", &site.agent_log(), || !told(say));
+    set("continuous");
+    wait_until("it's said again", &site.agent_log(), || told(say));
+    set("manual");
+    wait_until("nothing is to be watched", &site.agent_log(), || !told(say));
+    let mut raise = Command::new("nsenter");
+    raise.args(["--user", "--preserve-credentials", "--target", &agent.id().to_string()]);
+    succeed(raise.args(["sh", "-c", &format!("echo 100 > {LIMIT}")]));
+    set("continuous");
+    fs::write(site.data().join("another"), "came later").unwrap();
+    wait_until("it's watched", &site.agent_log(), || site.points("alpha/files").len() == 2);
+    assert!(!told(say));
 }
 
 /// Nobody said that anything failed: half of it is simply gone.

@@ -26,6 +26,8 @@ pub(crate) enum WatchError {
     /// The number of directories that were watched when it ran out.
     #[error("all {watched} directory watches of the system are in use; raise fs.inotify.max_user_watches")]
     OutOfWatches { watched: usize },
+    #[error("no inotify instance is left to the agent's user; raise fs.inotify.max_user_instances")]
+    OutOfInstances,
     #[error("watching for changes failed")]
     Io(#[from] io::Error),
 }
@@ -54,8 +56,10 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_MODIFY
 impl DirectoryWatcher {
     /// Starts to watch everything that `scope` includes.
     pub(crate) fn start(scope: &Scope) -> Result<DirectoryWatcher, WatchError> {
-        let inotify =
-            Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io::Error::from)?;
+        let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+            Err(Errno::EMFILE) => return Err(WatchError::OutOfInstances),
+            opened => opened.map_err(io::Error::from)?,
+        };
         // Opened before it's read: what happens in between is told.
         let table = File::open(TABLE)?;
         let mounts = Mounts::read()?;

@@ -2,6 +2,7 @@
 
 mod moves;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub struct Watch {
     scope: Arc<Scope>,
     settle: Duration,
     watcher: Option<DirectoryWatcher>,
+    /// Why there's no watcher.
+    failure: Option<String>,
     gathered: Target,
     moves: Moves,
     first: Option<Instant>,
@@ -59,13 +62,13 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch. Everything must be looked at once after this: what was there before isn't noticed.
     pub(crate) fn start(scope: Arc<Scope>, settle: Duration) -> Watch {
-        let watcher = DirectoryWatcher::start(&scope).map_err(say).ok();
         let now = Instant::now();
         let settle = settle.max(SETTLE_LEAST);
-        Watch {
+        let mut watch = Watch {
             scope,
             settle,
-            watcher,
+            watcher: None,
+            failure: None,
             gathered: Target::Everything,
             moves: Moves::default(),
             first: Some(now),
@@ -74,7 +77,31 @@ impl Watch {
             at_once: true,
             locked: Vec::new(),
             retry_at: now,
+        };
+        watch.begin();
+        watch
+    }
+
+    fn begin(&mut self) {
+        match DirectoryWatcher::start(&self.scope) {
+            Ok(watcher) => (self.watcher, self.failure) = (Some(watcher), None),
+            Err(error) => self.failed(&error),
         }
+    }
+
+    fn failed(&mut self, error: &WatchError) {
+        let why = match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        let minutes = RESCAN_EVERY.as_secs() / 60;
+        tracing::warn!(why, "changes are looked for every {minutes} minutes instead of at once");
+        (self.watcher, self.failure) = (None, Some(why));
+    }
+
+    /// Why changes aren't watched; `None` where they are.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// These files were locked. They're looked at again after a while, whatever else happens.
@@ -105,8 +132,7 @@ impl Watch {
         match watcher.wait(&self.scope, timeout) {
             Ok(noticed) => noticed.into_iter().for_each(|noticed| self.notice(noticed)),
             Err(error) => {
-                say(error);
-                self.watcher = None;
+                self.failed(&error);
                 self.everything();
             }
         }
@@ -174,19 +200,15 @@ impl Watch {
         if !self.locked.is_empty() && Instant::now() >= self.retry_at {
             self.first.get_or_insert_with(Instant::now);
         }
-        if self.watcher.is_some() && self.whole.elapsed() >= WHOLE_EVERY {
+        let is_watched = self.watcher.is_some();
+        if self.whole.elapsed() >= if is_watched { WHOLE_EVERY } else { RESCAN_EVERY } {
+            if !is_watched {
+                // What kept it from watching may be over: a folder that was gone, or a system without room.
+                self.begin();
+            }
             self.everything();
         }
-        let first = match (self.first, &self.watcher) {
-            (Some(first), _) => first,
-            (None, None) if self.last.elapsed() >= RESCAN_EVERY => {
-                // What kept it from watching may be over: a folder that was gone, or a system without room.
-                self.watcher = DirectoryWatcher::start(&self.scope).map_err(say).ok();
-                self.everything();
-                self.first?
-            }
-            (None, _) => return None,
-        };
+        let first = self.first?;
         let is_quiet = self.last.elapsed() >= self.settle;
         if !self.at_once && !is_quiet && first.elapsed() < self.settle * SETTLE_TIMES_MAX {
             return None;
@@ -201,11 +223,6 @@ impl Watch {
         }
         Some(std::mem::replace(&mut self.gathered, Target::nothing()))
     }
-}
-
-fn say(error: WatchError) {
-    let minutes = RESCAN_EVERY.as_secs() / 60;
-    tracing::warn!(%error, "changes are looked for every {minutes} minutes instead of at once");
 }
 
 #[cfg(test)]
@@ -228,6 +245,24 @@ mod tests {
         assert!(watch.due().is_none() && watch.is_quiet());
         watch.whole = Instant::now().checked_sub(WHOLE_EVERY).unwrap();
         assert!(matches!(watch.due(), Some(Target::Everything)));
+        assert!(watch.due().is_none() && watch.is_quiet());
+    }
+
+    #[test]
+    fn what_cannot_be_watched_is_looked_at_and_watched_again_once_it_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = BackupConfig::parse(&format!("include = ['{}']", folder.path().display())).unwrap();
+        let mut watch = Watch::start(Arc::new(Scope::new(&config, &[]).unwrap()), SETTLE_LEAST);
+        assert_eq!(watch.failure(), None);
+        watch.failed(&WatchError::Io(std::io::Error::other("no room")));
+        assert_eq!(watch.failure(), Some("watching for changes failed: no room"));
+        assert!(matches!(watch.due(), Some(Target::Everything)));
+        // A file that stays locked is looked at meanwhile, and holds nothing up.
+        watch.locked([b"/x/locked".to_vec()].into_iter());
+        (watch.retry_at, watch.last) = (Instant::now(), Instant::now().checked_sub(SETTLE_LEAST).unwrap());
+        assert!(matches!(watch.due(), Some(Target::These(_))) && watch.failure().is_some());
+        watch.whole = Instant::now().checked_sub(RESCAN_EVERY).unwrap();
+        assert!(matches!(watch.due(), Some(Target::Everything)) && watch.failure().is_none());
         assert!(watch.due().is_none() && watch.is_quiet());
     }
 }

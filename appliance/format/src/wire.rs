@@ -313,6 +313,9 @@ kinds! {
         47 = Recall { config: ConfigId },
         /// From the agent: why captures of a configuration fail; an empty sentence once one ended well. Said again on each connection.
         48 = CaptureFailed { config: ConfigId, sentence: String },
+        /// From the agent: changes of a configuration can't be watched, and are looked for every so many minutes; an empty sentence once
+        /// they're watched again. It holds for as long as the connection.
+        57 = Unwatched { config: ConfigId, minutes: u32, sentence: String },
 
         // The agent's own program.
         /// From the box: what it has for this computer.

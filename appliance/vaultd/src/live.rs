@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::programs::Program;
 
-/// Most that is kept of why captures fail.
+/// Most that is kept of why captures fail, or changes aren't watched.
 const FAILURE_CHARS_MAX: usize = 300;
 
 /// One connected computer. Beside the agent at work there may be others of its programs; each is told everything, and takes what
@@ -21,8 +21,19 @@ const FAILURE_CHARS_MAX: usize = 300;
 struct Agent {
     links: BTreeMap<u64, Sender>,
     progress: BTreeMap<ConfigId, AgentProgress>,
+    /// By link: configurations whose changes aren't watched.
+    unwatched: BTreeMap<(u64, ConfigId), Unwatched>,
     /// What it told of its program, once it did.
     report: Option<UpdateReport>,
+}
+
+/// That changes of a configuration aren't watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unwatched {
+    /// So often it's looked for them.
+    pub minutes: u32,
+    /// In the agent's words.
+    pub why: String,
 }
 
 /// Agents by computer.
@@ -96,6 +107,7 @@ impl Live {
         let mut agents = self.agents();
         let Some(agent) = agents.get_mut(&computer) else { return };
         agent.links.remove(&connection);
+        agent.unwatched.retain(|(link, _), _| *link != connection);
         if agent.links.is_empty() {
             agents.remove(&computer);
         }
@@ -125,11 +137,33 @@ impl Live {
     /// An agent's words are data: what of them is shown is one bounded line. No words: it can again.
     pub(crate) fn failed(&self, config: ConfigId, sentence: &str) {
         let mut failures = self.failures.lock().expect("nothing panics while it notes a sentence");
-        let line: String = sentence.chars().filter(|one| !one.is_control()).take(FAILURE_CHARS_MAX).collect();
+        let line = plain(sentence);
         match line.is_empty() {
             true => failures.remove(&config),
             false => failures.insert(config, line),
         };
+    }
+
+    /// Changes of a configuration aren't watched, or are again where there are no words.
+    pub(crate) fn unwatched(
+        &self,
+        computer: ComputerId,
+        of: (u64, ConfigId),
+        (minutes, sentence): (u32, &str),
+    ) {
+        let mut agents = self.agents();
+        let Some(agent) = agents.get_mut(&computer) else { return };
+        match plain(sentence) {
+            why if why.is_empty() => agent.unwatched.remove(&of),
+            why => agent.unwatched.insert(of, Unwatched { minutes, why }),
+        };
+    }
+
+    /// Why changes of a configuration aren't watched, as the agent that's connected said.
+    pub(crate) fn why_unwatched(&self, computer: ComputerId, config: ConfigId) -> Option<Unwatched> {
+        let agents = self.agents();
+        let mut said = agents.get(&computer)?.unwatched.iter();
+        said.find_map(|((_, of), unwatched)| (*of == config).then(|| unwatched.clone()))
     }
 
     /// Why captures of a configuration fail, as its agent last said.
@@ -183,6 +217,10 @@ impl Live {
         })
         .collect()
     }
+}
+
+fn plain(sentence: &str) -> String {
+    sentence.chars().filter(|one| !one.is_control()).take(FAILURE_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ fn kind(message: &Message) -> &'static str {
         Resend { .. } => "resend",
         Recall { .. } => "recall",
         CaptureFailed { .. } => "capture-failed",
+        Unwatched { .. } => "unwatched",
         RestoreAsked { .. } => "restore-asked",
         RestoreReported { .. } => "restore-reported",
         UpdateOffered { .. } => "update-offered",
@@ -97,7 +98,7 @@ fn kind(message: &Message) -> &'static str {
 }
 
 /// How many kinds `kind` knows.
-const KINDS: usize = 61;
+const KINDS: usize = 62;
 
 pub(crate) fn frames() -> Vec<Sample> {
     let messages: Vec<_> =
@@ -185,6 +186,7 @@ fn capture() -> Vec<Message> {
         Resend { config, nodes: vec![node] },
         Recall { config },
         CaptureFailed { config, sentence: "can't be read: check the disk".into() },
+        Unwatched { config, minutes: 15, sentence: "no watch is left; raise the limit".into() },
         Exclusions {
             config,
             exclusions: vec![Exclusion {

@@ -247,6 +247,10 @@ impl Serving<'_> {
                 reading.check_owner(self.computer, config)?;
                 self.appliance.live.failed(config, &sentence);
             }
+            Message::Unwatched { config, minutes, sentence } => {
+                reading.check_owner(self.computer, config)?;
+                self.appliance.live.unwatched(self.computer, (self.connection, config), (minutes, &sentence));
+            }
             Message::Exclusions { config, exclusions } => {
                 reading.check_owner(self.computer, config)?;
                 self.appliance.live.leaves_out(config, exclusions);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Status;
 use super::standing::{Judged, Known, STALE_MS, Standing, judge};
+use crate::live::Unwatched;
 use crate::memories::Memories;
 use crate::serve::Appliance;
 use crate::units::{hours, local_time};
@@ -46,6 +47,8 @@ pub struct ConfigStatus {
     pub at_risk_ms: Option<u64>,
     /// Why captures fail, in the agent's words.
     pub failure: Option<String>,
+    /// That changes aren't watched, as the agent that's connected says.
+    pub unwatched: Option<Unwatched>,
     /// What the newest point lacks.
     pub lacking: Option<String>,
     /// That the newest point holds far less than others of the last days.
@@ -106,6 +109,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 protected_ms: claimed.map(|last| last.max(looked.unwrap_or(0))),
                 at_risk_ms,
                 failure,
+                unwatched: appliance.live.why_unwatched(ComputerId(computer.computer), id),
                 lacking: why,
                 fewer: compared.sentences,
                 empty: compared.note,
@@ -197,6 +201,13 @@ pub(super) fn sentences(computer: &ComputerStatus, status: &Status, told: &mut V
                 config.name
             ));
         }
+        if let Some(Unwatched { minutes, why }) = &config.unwatched {
+            told.push(format!(
+                "{name}: changes of {} are found every {minutes} minutes instead of at once, and are at risk until then: {why}. The agent \
+                 tries as often to watch it again.",
+                config.name
+            ));
+        }
         if let Some(why) = &config.lacking {
             told.push(format!("{name}: {}: {why}.", config.name));
         }
@@ -276,6 +287,7 @@ mod tests {
             protected_ms: Some(1),
             at_risk_ms: Some(10 * STALE_MS),
             failure: None,
+            unwatched: None,
             lacking: None,
             fewer: Vec::new(),
             empty: None,
