@@ -234,3 +234,33 @@ fn each_name_of_a_known_file_that_may_not_be_read_any_more_is_named() {
     computer.assert_has(&computer.capture_of(target), &files, &["f1", "l1"]);
     computer.assert_has(&computer.capture(), &files, &["f1", "l1"]);
 }
+
+/// Another folder is there than the one that was captured, and it can't be listed.
+#[test]
+fn a_folder_that_cannot_be_listed_keeps_what_another_by_its_name_had() {
+    let Some(computer) = Computer::new("a_folder_that_cannot_be_listed_keeps_what_another_by_its_name_had")
+    else {
+        return;
+    };
+    for folder in ["b", "d", "y"] {
+        computer.bench.write(&format!("{folder}/x"), folder);
+    }
+    closed(computer.capture());
+    // Whichever of them is met first.
+    fs::rename(computer.at("b"), computer.at("a")).unwrap();
+    fs::rename(computer.at("d"), computer.bench.folder.path().join("outside/d")).unwrap();
+    fs::rename(computer.at("y"), computer.at("z")).unwrap();
+    for folder in ["b", "d", "y"] {
+        fs::create_dir(computer.at(folder)).unwrap();
+        fs::set_permissions(computer.at(folder), Permissions::from_mode(0o700)).unwrap();
+        computer.bench.write(&format!("{folder}/new"), "new");
+    }
+    computer.assert_captured(&ALL, &["b", "d", "y"]);
+    let file = |name: &str| computer.bench.state().file(&computer.at(name));
+    assert_eq!(["a/x", "d/x", "z/x"].map(|name| file(name).unwrap()), ["b", "d", "y"].map(Vec::from));
+    for folder in ["b", "d", "y"] {
+        fs::set_permissions(computer.at(folder), Permissions::from_mode(0o755)).unwrap();
+    }
+    computer.assert_captured(&ALL, &[]);
+    computer.bench.assert_all_there();
+}

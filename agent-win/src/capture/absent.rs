@@ -357,9 +357,14 @@ impl Pass<'_> {
 
     /// Whether a folder on the way to something was made anew: what the box has below it isn't gone with the old one.
     pub(super) fn is_way_anew(&self, path: &[u8], before: &Known, now: &Stat) -> bool {
+        self.is_other_folder(before, now) && self.is_way(path)
+    }
+
+    /// Whether a folder has the name of another one that isn't met elsewhere.
+    pub(super) fn is_other_folder(&self, before: &Known, now: &Stat) -> bool {
         let are_folders = before.stat.kind == NodeKind::Directory && now.kind == NodeKind::Directory;
         let is_elsewhere = || self.absent.moved.iter().any(|folder| folder.node == before.node);
-        are_folders && !is_same_here(&before.stat, now) && self.is_way(path) && !is_elsewhere()
+        are_folders && !is_same_here(&before.stat, now) && !is_elsewhere()
     }
 
     /// It goes on as the one that had its name.

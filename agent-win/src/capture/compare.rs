@@ -77,7 +77,11 @@ impl Pass<'_> {
         }
         let had_name = before.as_ref().map(|known| (known.node, known.stat.kind));
         let identity = match before {
-            Some(known) if self.is_way_anew(&path, &known, &stat) => self.way_anew(known),
+            Some(known)
+                if self.is_way_anew(&path, &known, &stat) || self.is_closed_anew(&path, &known, &stat) =>
+            {
+                self.way_anew(known)
+            }
             before => self.identity(here, (&path, &name), &stat, before, present)?,
         };
         if let Some((node, kind)) = had_name

@@ -41,6 +41,12 @@ impl Pass<'_> {
         true
     }
 
+    /// Whether a folder has the name of another one, and can't be opened: what the box has below that name isn't gone for all that's known.
+    pub(super) fn is_closed_anew(&self, path: &[u8], before: &Known, now: &Stat) -> bool {
+        let is_closed = || self.reading.view.directory(path).is_err_and(|error| !is_gone(&error));
+        self.is_other_folder(before, now) && is_closed()
+    }
+
     /// Whether what the box has of a file stays with another name that it had: another file has that name, and can't be opened.
     pub(super) fn is_kept_by_another_name(&self, own: (NodeId, &Name), known: &Known) -> Result<bool> {
         if self.kept.contains(&known.node) {
