@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -14,6 +14,7 @@ use std::path::Path;
 use coffer_agent::capture::{Closed, Outcome, Target};
 use coffer_format::entry::Consistency;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use proptest::prelude::*;
 use support::{Bench, closed};
 
 const NOBODY: u32 = 65534;
@@ -263,4 +264,140 @@ fn a_folder_that_cannot_be_listed_keeps_what_another_by_its_name_had() {
     }
     computer.assert_captured(&ALL, &[]);
     computer.bench.assert_all_there();
+}
+
+/// What happens between two captures, to names by their number.
+#[derive(Debug, Clone)]
+enum Edit {
+    Write {
+        at: usize,
+        seed: u64,
+        in_place: bool,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
+    Link {
+        from: usize,
+        to: usize,
+    },
+    Remove {
+        at: usize,
+    },
+    /// To everybody but root.
+    Close {
+        at: usize,
+    },
+    Open {
+        at: usize,
+    },
+}
+
+const NAMES: usize = 8;
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = 0..NAMES;
+    prop_oneof![
+        4 => (at.clone(), any::<u64>(), any::<bool>())
+            .prop_map(|(at, seed, in_place)| Edit::Write { at, seed, in_place }),
+        3 => (at.clone(), at.clone()).prop_map(|(from, to)| Edit::Rename { from, to }),
+        2 => (at.clone(), at.clone()).prop_map(|(from, to)| Edit::Link { from, to }),
+        1 => at.clone().prop_map(|at| Edit::Remove { at }),
+        4 => at.clone().prop_map(|at| Edit::Close { at }),
+        1 => at.prop_map(|at| Edit::Open { at }),
+    ]
+}
+
+impl Computer {
+    fn place(&self, name: usize) -> std::path::PathBuf {
+        self.at(["even", "odd"][name % 2]).join(format!("n{name}"))
+    }
+
+    fn apply(&self, edit: &Edit) {
+        let mode = |at: usize, mode| {
+            if self.place(at).exists() {
+                fs::set_permissions(self.place(at), Permissions::from_mode(mode)).unwrap();
+            }
+        };
+        match *edit {
+            Edit::Write { at, seed, in_place: true } => fs::write(self.place(at), format!("{seed}")).unwrap(),
+            Edit::Write { at, seed, in_place: false } => {
+                let beside = self.at("beside");
+                fs::write(&beside, format!("{seed}")).unwrap();
+                fs::rename(beside, self.place(at)).unwrap();
+            }
+            Edit::Rename { from, to } if self.place(from).exists() => {
+                fs::rename(self.place(from), self.place(to)).unwrap();
+            }
+            Edit::Link { from, to } if self.place(from).exists() && !self.place(to).exists() => {
+                fs::hard_link(self.place(from), self.place(to)).unwrap();
+            }
+            Edit::Remove { at } if self.place(at).exists() => fs::remove_file(self.place(at)).unwrap(),
+            Edit::Close { at } => mode(at, 0o600),
+            Edit::Open { at } => mode(at, 0o644),
+            _ => {}
+        }
+    }
+
+    /// What a watch tells of edits.
+    fn told(&self, edits: &[Edit]) -> Target {
+        let mut target = Target::nothing();
+        let names = edits.iter().flat_map(|edit| match *edit {
+            Edit::Rename { from, to } => vec![from, to],
+            Edit::Link { to, .. } => vec![to],
+            Edit::Write { at, .. } | Edit::Remove { at } | Edit::Close { at } | Edit::Open { at } => vec![at],
+        });
+        for name in names {
+            let path = self.place(name);
+            let folder = path.parent().unwrap().as_os_str().as_bytes().to_vec();
+            target.notice(folder, path.file_name().unwrap().as_bytes().to_vec());
+        }
+        target
+    }
+
+    /// What the newest point has by each name.
+    fn has(&self) -> BTreeMap<usize, Vec<u8>> {
+        let state = self.bench.state();
+        (0..NAMES).filter_map(|name| Some((name, state.file(&self.place(name))?))).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Each readable name is as it is, each other one as the last point had it and named, and what's gone is gone.
+    #[test]
+    fn what_a_point_has_by_a_name_is_the_file_or_what_the_last_one_had(
+        rounds in prop::collection::vec((prop::collection::vec(edit(), 1..10), any::<bool>()), 1..6),
+    ) {
+        let Some(computer) = Computer::new("what_a_point_has_by_a_name_is_the_file_or_what_the_last_one_had") else {
+            return Ok(());
+        };
+        ["even", "odd"].iter().for_each(|folder| fs::create_dir(computer.at(folder)).unwrap());
+        let mut before = BTreeMap::new();
+        closed(computer.capture());
+        for (edits, is_told) in rounds {
+            edits.iter().for_each(|edit| computer.apply(edit));
+            let target = if is_told { computer.told(&edits) } else { Target::Everything };
+            let report = computer.capture_of(target).report().to_vec();
+            let has = computer.has();
+            for name in 0..NAMES {
+                let path = computer.place(name);
+                let Ok(metadata) = fs::metadata(&path) else {
+                    prop_assert_eq!(has.get(&name), None);
+                    continue;
+                };
+                let is_closed = metadata.permissions().mode() & 0o004 == 0;
+                let is_named = report.iter().any(|line| &line.path.0[..] == path.as_os_str().as_bytes());
+                prop_assert_eq!(is_closed, is_named, "{}: {:?}", name, report);
+                if !is_closed {
+                    prop_assert_eq!(has.get(&name), Some(&fs::read(&path).unwrap()), "{}", name);
+                } else if before.contains_key(&name) {
+                    prop_assert_eq!(has.get(&name), before.get(&name), "{}", name);
+                }
+            }
+            before = has;
+        }
+    }
 }

@@ -72,7 +72,7 @@ impl Pass<'_> {
         };
         let Some(stat) = self.with_links(&path, stat, before.as_ref()) else { return Ok(()) };
         self.met(&path);
-        if self.keeps_unread(&path, &stat, before.as_ref()) {
+        if self.keeps_unread(&path, &stat, before.as_ref())? {
             return Ok(());
         }
         let had_name = before.as_ref().map(|known| (known.node, known.stat.kind));

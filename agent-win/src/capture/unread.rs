@@ -32,13 +32,19 @@ pub(super) struct LateLink {
 
 impl Pass<'_> {
     /// Whether a name keeps what it was of, as another file has taken it that can't be opened; then that's said.
-    pub(super) fn keeps_unread(&mut self, path: &[u8], stat: &Stat, before: Option<&Known>) -> bool {
-        let Some(known) = before.filter(|known| is_other_file(known, stat)) else { return false };
-        let Some(error) = self.cannot_be_opened(path) else { return false };
+    pub(super) fn keeps_unread(&mut self, path: &[u8], stat: &Stat, before: Option<&Known>) -> Result<bool> {
+        let Some(known) = before.filter(|known| is_other_file(known, stat)) else { return Ok(false) };
+        let Some(error) = self.cannot_be_opened(path) else { return Ok(false) };
         self.kept.insert(known.node);
         self.lacks = true;
         self.reading.report.unreadable(path, &error);
-        true
+        // It may be known by other names, of which nothing was noticed.
+        if stat.may_have_names() {
+            for known in self.reading.journal.same_objects(stat)? {
+                self.say_of_all_names(path, known.node, stat)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a folder has the name of another one, and can't be opened: what the box has below that name isn't gone for all that's known.
