@@ -192,10 +192,8 @@ impl Vault {
             segments = left.len(),
             "no copy has these segments any more, which aren't on this disk"
         );
-        let detail = "it isn't on this disk, and no copy of it counts any more";
-        let len = catalog::WHOLE_FILE;
-        let lost = |segment| Event::StretchDamaged { segment, offset: 0, len, detail: detail.into() };
-        self.record(left.into_iter().map(lost).collect())
+        let what = "it isn't on this disk, and no copy of it counts any more";
+        left.into_iter().try_for_each(|segment| self.record_damage(segment, (0, catalog::WHOLE_FILE), what))
     }
 
     fn is_on_disk(&self, segment: SegmentId) -> Result<bool> {

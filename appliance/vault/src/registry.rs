@@ -158,7 +158,6 @@ impl Vault {
 
     /// Records events that need nothing but to be recorded.
     pub fn record(&self, events: Vec<Event>) -> Result<()> {
-        self.leave_damaged(&events)?;
         self.transact(move |batch| {
             events.into_iter().try_for_each(|event| batch.write_event(event).map(|_| ()))
         })
