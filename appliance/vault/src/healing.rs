@@ -192,6 +192,13 @@ impl Reading {
         })
     }
 
+    /// Whether nothing is known that could touch a version: that costs next to nothing to ask.
+    pub(crate) fn is_unharmed(&self) -> Result<bool> {
+        Ok(self.known_damage()?.is_empty()
+            && self.readers.with(catalog::last_look)?.1 == 0
+            && self.missing_records()?.is_empty())
+    }
+
     /// Whether it's worth looking at every version.
     pub(crate) fn may_be_touched(&self, sound: &Soundness) -> Result<bool> {
         let by_last_look = self.readers.with(catalog::last_look)?.1 > 0;

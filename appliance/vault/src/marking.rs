@@ -88,8 +88,11 @@ impl Reading {
     }
 
     fn harmed(self: &Arc<Self>, config: ConfigId) -> Result<Harmed> {
-        let sound = Soundness::known(self)?;
         let mut harmed = Harmed::new();
+        if self.is_unharmed()? {
+            return Ok(harmed);
+        }
+        let sound = Soundness::known(self)?;
         if self.may_be_touched(&sound)? {
             self.check_versions(&sound, &mut |hit| {
                 if hit.config == config {

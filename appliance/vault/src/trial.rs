@@ -98,10 +98,10 @@ impl Reading {
 
     /// Whether known damage touches what a restore of a version needs. A version that isn't there any more needs nothing.
     pub fn is_harmed(self: &Arc<Self>, version: &Version) -> Result<bool> {
-        let sound = Soundness::known(self)?;
-        if !sound.has_damage() {
+        if self.is_unharmed()? {
             return Ok(false);
         }
+        let sound = Soundness::known(self)?;
         let node = match self.lookup(version.config, version.point, &version.path) {
             Ok(found) => found.node,
             Err(VaultError::Refused { .. }) => return Ok(false),
