@@ -240,7 +240,7 @@ impl Vault {
         for one in found.iter().filter(|one| !is_known(one)) {
             told.entry(one.segment).or_insert_with(|| (0, one.what.clone())).0 += 1;
         }
-        self.leave_damaged(&events)?;
+        self.leave_if_lost(&events)?;
         self.transact(move |batch| {
             for (segment, (places, what)) in told {
                 batch.audit("box", &is_damaged(segment, places, &what))?;
@@ -265,7 +265,7 @@ impl Vault {
         what: &str,
     ) -> Result<()> {
         let event = Event::StretchDamaged { segment, offset, len, detail: what.into() };
-        self.leave_damaged(std::slice::from_ref(&event))?;
+        self.leave_if_lost(std::slice::from_ref(&event))?;
         let told = is_damaged(segment, 1, what);
         self.transact(move |batch| {
             batch.audit("box", &told)?;
@@ -273,21 +273,38 @@ impl Vault {
         })
     }
 
-    /// Closes the segment that takes metadata if it's among those that are damaged: HQ gets nothing of what lies behind damage, and what is
-    /// told of it must get there.
-    pub(crate) fn leave_damaged(&self, events: &[Event]) -> Result<()> {
-        let is_of = |event: &Event, open: SegmentId| match event {
-            Event::StretchDamaged { segment, .. } | Event::RecordDamaged { segment, .. } => *segment == open,
-            _ => false,
-        };
+    /// Closes the segment that takes metadata if any of these events tell of damage in it: HQ gets nothing of what lies behind damage, and
+    /// what is told of it must get there.
+    pub(crate) fn leave_damaged<'a>(&self, events: impl IntoIterator<Item = &'a Event>) -> Result<()> {
         let open = {
             let meta = self.meta.lock().map_err(|_| VaultError::ReadOnly)?;
             meta.open.as_ref().map(OpenSegment::id)
         };
-        match open {
-            Some(open) if events.iter().any(|event| is_of(event, open)) => self.roll(),
-            _ => Ok(()),
-        }
+        let is_left =
+            |event: &Event| damaged_stretch(event).is_some_and(|(segment, _)| Some(segment) == open);
+        if events.into_iter().any(is_left) { self.roll() } else { Ok(()) }
+    }
+
+    /// The same of what HQ has no copy of: what it has puts the open segment right as it is.
+    fn leave_if_lost(&self, events: &[Event]) -> Result<()> {
+        let lost: Vec<&Event> = {
+            let at_hq = self.reading.beginnings();
+            let is_lost = |event: &&Event| {
+                damaged_stretch(event)
+                    .is_some_and(|(segment, end)| at_hq.len_of(segment).is_none_or(|bytes| bytes < end))
+            };
+            events.iter().filter(is_lost).collect()
+        };
+        self.leave_damaged(lost)
+    }
+}
+
+/// The segment that an event tells of damage in, and where that ends.
+fn damaged_stretch(event: &Event) -> Option<(SegmentId, u64)> {
+    match event {
+        Event::StretchDamaged { segment, offset, len, .. } => Some((*segment, offset.saturating_add(*len))),
+        Event::RecordDamaged { segment, offset, .. } => Some((*segment, *offset)),
+        _ => None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Taking records into the catalog as they become whole. Only what came since the last time is read.
 
-use coffer_format::SegmentId;
 use coffer_format::entry::Body;
 use coffer_format::event::Event;
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream};
+use coffer_format::{Lsn, SegmentId};
 use rusqlite::Connection;
 
 use super::{Here, Mirror};
@@ -95,11 +95,9 @@ impl Mirror {
                     catalog::put_chunk(db, &id, &at)?;
                 }
             }
+            // What the catalog went on without is taken when it's made again.
             RecordKind::Meta if stream == Stream::Meta && record.lsn <= catalog::applied(db)? => {
-                // The catalog went on without it.
-                if catalog::is_lacking(db, record.lsn)? {
-                    catalog::ask_for_rebuild(db)?;
-                }
+                return note_late(db, record.lsn);
             }
             RecordKind::Meta if stream == Stream::Meta => {
                 catalog::put_log(db, segment, record)?;
@@ -114,6 +112,11 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// A record came that the catalog is beyond.
+fn note_late(db: &Connection, lsn: Lsn) -> Result<()> {
+    if catalog::is_lacking(db, lsn)? { catalog::ask_for_rebuild(db) } else { Ok(()) }
 }
 
 /// Whether an error says only that one segment can't be read.
