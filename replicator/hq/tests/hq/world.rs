@@ -68,6 +68,7 @@ impl World {
     pub(crate) async fn restart_after(mut self, meanwhile: impl FnOnce(&Path)) -> World {
         self.stop.take().unwrap().send(()).unwrap();
         timeout(LONG, &mut self.served).await.unwrap().unwrap().unwrap();
+        timeout(LONG, until_left(&self.hq_dir())).await.unwrap();
         meanwhile(&self.hq_dir());
         let organisation = Organisation::open(&self.hq_dir()).unwrap();
         let address = self.address.to_string();
@@ -194,6 +195,17 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         timeout(LONG, self.done).await.unwrap().unwrap();
+    }
+}
+
+/// What HQ did beside its links may hold a branch's folder a little longer; a program that ends lets go of it.
+async fn until_left(hq: &Path) {
+    let Ok(branches) = std::fs::read_dir(hq.join("branches")) else { return };
+    for branch in branches {
+        let Ok(lock) = std::fs::File::open(branch.unwrap().path().join("lock")) else { continue };
+        while lock.try_lock().is_err() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
