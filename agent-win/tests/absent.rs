@@ -117,6 +117,31 @@ fn an_included_file_that_is_gone_is_kept() {
     assert_eq!(bench.state().file(&bench.path("etc/hosts")).unwrap(), b"192.0.2.1");
 }
 
+/// A file with another name in what is gone: what's written by the one that is there isn't what the other had.
+#[test]
+fn what_is_gone_keeps_its_bytes_when_a_file_that_had_a_name_there_is_written() {
+    for is_in_one_look in [false, true] {
+        let bench = bench_of(&["there", "gone"]);
+        bench.write("there/y", "one");
+        fs::create_dir(bench.path("gone")).unwrap();
+        fs::hard_link(bench.path("there/y"), bench.path("gone/x")).unwrap();
+        bench.capture();
+        fs::remove_dir_all(bench.path("gone")).unwrap();
+        if !is_in_one_look {
+            assert_missing(&closed(bench.capture()), &bench.path("gone"));
+        }
+        bench.write("there/y", "changed");
+        assert_missing(&closed(bench.capture()), &bench.path("gone"));
+        assert_eq!(bench.state().file(&bench.path("gone/x")).unwrap(), b"one", "{is_in_one_look}");
+        assert_eq!(bench.state().file(&bench.path("there/y")).unwrap(), b"changed", "{is_in_one_look}");
+        assert_eq!(unchanged(&bench.capture()), 1);
+        fs::create_dir(bench.path("gone")).unwrap();
+        fs::hard_link(bench.path("there/y"), bench.path("gone/x")).unwrap();
+        assert_eq!(closed(bench.capture()).report, []);
+        assert_eq!(bench.state().file(&bench.path("gone/x")).unwrap(), b"changed", "{is_in_one_look}");
+    }
+}
+
 #[test]
 fn what_is_no_longer_asked_for_is_deleted() {
     let mut bench = bench_of(&["letters", "there"]);

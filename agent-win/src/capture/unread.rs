@@ -53,7 +53,8 @@ impl Pass<'_> {
         self.is_other_folder(before, now) && is_closed()
     }
 
-    /// Whether what the box has of a file stays with another name that it had: another file has that name, and can't be opened.
+    /// Whether what the box has of a file stays with another name that it had: another file has that name and can't be opened, or it
+    /// lies where there's nothing now.
     pub(super) fn is_kept_by_another_name(&self, own: (NodeId, &Name), known: &Known) -> Result<bool> {
         if self.kept.contains(&known.node) {
             return Ok(true);
@@ -64,6 +65,9 @@ impl Pass<'_> {
             }
             let Some(folder) = self.reading.journal.path(parent)? else { continue };
             let path = [&folder[..], b"/", name.as_bytes()].concat();
+            if self.is_absent(&path) {
+                return Ok(true);
+            }
             let is_other =
                 || stat_path(&self.reading.view.at(&path)).is_ok_and(|stat| is_other_file(known, &stat));
             if self.scope.is_reachable(&path) && is_other() && self.cannot_be_opened(&path).is_some() {

@@ -39,7 +39,7 @@ use crate::placing::make_folder;
 use crate::reading::Reading;
 use crate::segment::{self, FileForm, SegmentFiles, segment_path, segments_dir};
 use crate::vault::{catalog_path, lock, take_along};
-use crate::verify::{Damage, Report};
+use crate::verify::{Damage, Report, Verdict};
 use crate::{Result, VaultError};
 
 pub(crate) use self::whole::Due;
@@ -202,7 +202,13 @@ impl Mirror {
             found(damage);
             self.due()
         };
-        self.reading.inspect_mirror(&mut due, &mut |_| {})
+        let mut report = self.reading.inspect_mirror(&mut due, &mut |_| {})?;
+        report.absent = self.absent();
+        if report.absent > 0 {
+            report.verdict = report.verdict.max(Verdict::Heals);
+            report.from_box = true;
+        }
+        Ok(report)
     }
 
     /// How much of each segment is here. What the branch gave up counts as closed: nothing more of it is due.

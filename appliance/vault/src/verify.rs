@@ -48,6 +48,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Of a mirror: whether the branch's box may still send something of what is damaged or missing.
     pub from_box: bool,
+    /// Of a mirror: segments that the box has numbered and of which nothing is here. Points whose metadata they hold aren't known.
+    pub absent: u64,
     /// What comparing the catalog with the segments showed, before all else.
     pub catalog: Comparison,
 }
@@ -98,7 +100,13 @@ impl Report {
     /// What was found at HQ, in a sentence for a person.
     pub fn sentence_at_hq(&self) -> String {
         let (places, touched) = (self.damage.len(), self.touched_count);
-        let begins = format!("{places} damaged places, {touched} versions can't be restored from HQ");
+        let absent = match self.absent {
+            0 => String::new(),
+            absent => format!(
+                "{absent} segments of the box haven't come or aren't here any more, so points may be missing from the list; "
+            ),
+        };
+        let begins = format!("{absent}{places} damaged places, {touched} versions can't be restored from HQ");
         match self.verdict {
             Verdict::Lost => format!(
                 "{begins}, {} of them neither from a verified copy nor from the branch's box{}",

@@ -43,6 +43,7 @@ fn describe(branch: &Branch, now: u64) -> Result<Value> {
     let standing = Standing {
         damaged: mirror.not_as_they_came()?.len(),
         lacking: mirror.lacking_at_box()?.len(),
+        absent: mirror.absent(),
         is_connected: branch.is_connected(),
     };
     for whole in &whole {
@@ -101,6 +102,8 @@ struct Standing {
     damaged: usize,
     /// Those of them that are damaged at the box too.
     lacking: usize,
+    /// Segments of the box of which nothing is here.
+    absent: u64,
     is_connected: bool,
 }
 
@@ -113,7 +116,7 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
     let lacking = lacking(whole.iter().map(|whole| whole.lacking).sum());
     let is_known =
         whole.iter().filter_map(|whole| whole.closed_ms).all(|closed| age_ms(closed, now).is_some());
-    let away = if standing.is_connected { "" } else { " The box isn't connected." };
+    let away = away(standing);
     if standing.lacking > 0 {
         return format!(
             "Branch {name}: {} segments are damaged or missing at HQ, and {} of them at the box too: what needs those can't be restored from here, and \
@@ -129,6 +132,9 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
         );
     }
     match (without, oldest) {
+        (0, None) if is_empty && standing.absent > 0 => format!(
+            "Branch {name}: metadata is missing at HQ, so it isn't known what the branch has; the box sends it while it's connected.{away}"
+        ),
         (0, None) if is_empty => format!("Branch {name}: no backup configuration yet."),
         (0, None) => format!("Branch {name}: no restore point has been taken yet.{away}"),
         (0, Some(_)) if !is_known => format!(
@@ -154,10 +160,26 @@ fn branch_sentence(name: &str, whole: &[Whole], standing: &Standing, now: u64) -
             "Branch {name}: {without} of {} backup configurations have no restore point that can be restored whole from HQ.{lacking}{away}",
             whole.len()
         ),
+        (without, _) if !standing.is_connected => format!(
+            "Branch {name}: {without} of {} backup configurations have no restore point that is whole at HQ.{lacking}{away}",
+            whole.len()
+        ),
         (without, _) => format!(
             "Branch {name}: {without} of {} backup configurations have no whole restore point at HQ yet; their first copy \
              is under way. If it's too large for the line, send it by cartridge.{lacking}{away}",
             whole.len()
+        ),
+    }
+}
+
+/// Of a box that isn't connected: what it hasn't sent can't be told from what is here no more.
+fn away(standing: &Standing) -> String {
+    match (standing.is_connected, standing.absent) {
+        (true, _) => String::new(),
+        (false, 0) => " The box isn't connected.".into(),
+        (false, absent) => format!(
+            " The box isn't connected, and {absent} segments of it haven't come or aren't here any more: newer restore points may be missing from \
+             the list."
         ),
     }
 }
@@ -232,7 +254,7 @@ mod tests {
         assert!(said(None, 0, None).contains("has been taken"));
         assert!(sentence("pc1", "all", &whole(None, 4), (None, true)).contains("damaged or missing"));
 
-        let connected = Standing { damaged: 0, lacking: 0, is_connected: true };
+        let connected = Standing { damaged: 0, lacking: 0, absent: 0, is_connected: true };
         assert_eq!(
             branch_sentence("leeds", &[whole(Some(1), 2)], &connected, 61_000),
             "Branch leeds: HQ is at most 1 minute behind."
@@ -244,9 +266,16 @@ mod tests {
         let late = Whole { closed_ms: Some(86_400_000), ..whole(Some(2), 2) };
         let told = branch_sentence("leeds", &[whole(Some(2), 2), late], &connected, 61_000);
         assert!(told.contains("isn't known") && told.contains("check the clocks"), "{told}");
-        let away = Standing { damaged: 0, lacking: 0, is_connected: false };
+        let away = Standing { damaged: 0, lacking: 0, absent: 0, is_connected: false };
         let told = branch_sentence("leeds", &[whole(Some(2), 2)], &away, 61_000);
         assert_eq!(told, "Branch leeds: HQ is at most 1 minute behind. The box isn't connected.");
+        let gone = Standing { absent: 2, ..away };
+        let told = branch_sentence("leeds", &[whole(Some(2), 2)], &gone, 61_000);
+        assert!(told.contains("2 segments of it haven't come or aren't here any more"), "{told}");
+        let told = branch_sentence("leeds", &[], &gone, 61_000);
+        assert!(told.contains("metadata is missing at HQ"), "{told}");
+        let told = branch_sentence("leeds", &[whole(None, 1)], &gone, 61_000);
+        assert!(!told.contains("first copy"), "{told}");
         let one_without = [whole(Some(1), 1), whole(None, 1)];
         assert!(branch_sentence("leeds", &one_without, &connected, 0).contains("1 of 2"));
         // What never had a point is no first copy that the line is too thin for.
@@ -269,7 +298,7 @@ mod tests {
         assert!(
             sentence("pc1", "all", &lacks(None, 1), (None, false)).contains("the box doesn't have it either")
         );
-        let damaged = Standing { damaged: 2, lacking: 0, is_connected: true };
+        let damaged = Standing { damaged: 2, lacking: 0, absent: 0, is_connected: true };
         let told = branch_sentence("leeds", &one_without, &damaged, 0);
         assert!(told.contains("2 segments are damaged or missing") && !told.contains("first copy"), "{told}");
         let told = branch_sentence("leeds", &one_without, &Standing { lacking: 1, ..damaged }, 0);

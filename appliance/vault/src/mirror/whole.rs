@@ -62,6 +62,17 @@ impl Mirror {
         Ok(all)
     }
 
+    /// Segments that the box has numbered and of which nothing is here: they haven't come, or are here no more.
+    pub fn absent(&self) -> u64 {
+        let (here, damaged) = (self.here(), self.damaged_segments());
+        let is_here = |segment: &SegmentId| {
+            here.get(segment).is_some_and(|here| here.bytes > 0 || here.forgotten)
+                || damaged.contains(segment)
+        };
+        let last = here.keys().next_back().map_or(0, |last| last.0);
+        (1..last).map(SegmentId).filter(|segment| !is_here(segment)).count() as u64
+    }
+
     /// What the box may still send of what is damaged or missing here.
     pub(super) fn due(&self) -> Result<Due> {
         let marks = self.all_marks()?;

@@ -130,3 +130,30 @@ async fn open_metadata_that_is_cut_off_at_headquarters_is_named_until_it_is_back
         running.stop().await;
     }
 }
+
+/// A catalog that is made again without the newest metadata: nothing says what that held, but that it's away shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_of_which_nothing_is_there_are_said_to_be_missing() {
+    let (world, branch, settings, metadata) = branch_with(3).await;
+    let world = world
+        .restart_after(|hq| {
+            fs::remove_file(hq.join(path_of(metadata[2]))).unwrap();
+            remove_catalog(hq);
+        })
+        .await;
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    let (sentence, config, report) = said(&mut operator).await;
+    assert_eq!(config["newest"], 2, "{config}");
+    assert!(sentence.contains("newer restore points may be missing"), "{sentence}");
+    assert_eq!((&report["verdict"], &report["absent"]), (&"heals".into(), &1.into()), "{report}");
+    assert!(report["sentence"].as_str().unwrap().contains("points may be missing from the list"), "{report}");
+
+    let running = Running::start(branch.vault.clone(), settings);
+    running.until_whole(1, 3).await;
+    let restored = restore(&mut operator, branch.config, 3, &[]).await;
+    assert_eq!(restored.as_ref(), Ok(&branch.points[&3]));
+    let (_, _, report) = said(&mut operator).await;
+    assert_eq!(report["verdict"], "whole", "{report}");
+    running.stop().await;
+}
