@@ -105,15 +105,21 @@ impl Branch {
     /// Reads a segment back. What is damaged of it is due again from the box.
     pub(crate) fn check(&self, segment: SegmentId) -> Result<()> {
         let Some(mirror) = self.mirror()? else { return Ok(()) };
-        let checked = mirror.check(segment).and_then(|_| mirror.fill());
+        let checked = mirror.check(segment).and_then(|_| self.put_together(&mirror));
         self.hear(&mirror);
         Ok(checked?)
+    }
+
+    /// What is sound of damaged segments is put where it's found: what goes on where the box's bytes end, or all of it while no box is there.
+    fn put_together(&self, mirror: &Mirror) -> coffer_vault::Result<()> {
+        mirror.fill()?;
+        if self.is_connected() { Ok(()) } else { mirror.put_rests_back() }
     }
 
     /// Looks for segments that are gone, and at those that a read met something wrong in.
     pub(crate) fn look(&self) -> Result<()> {
         let Some(mirror) = self.mirror()? else { return Ok(()) };
-        let looked = mirror.look().and_then(|()| mirror.fill());
+        let looked = mirror.look().and_then(|()| self.put_together(&mirror));
         self.hear(&mirror);
         Ok(looked?)
     }
@@ -223,6 +229,14 @@ impl Branch {
     fn is_behind(&self, error: &VaultError) {
         self.stale.store(true, Ordering::SeqCst);
         tracing::error!(branch = self.name, %error, "the catalog of a branch could not be brought up to date; it's tried again");
+    }
+
+    /// What the box goes on behind.
+    pub(crate) fn due_behind(&self) -> Result<Vec<SegmentHas>> {
+        if let Some(mirror) = self.mirror()? {
+            mirror.make_room()?;
+        }
+        self.has()
     }
 
     pub(crate) fn has(&self) -> Result<Vec<SegmentHas>> {

@@ -111,6 +111,32 @@ impl Mirror {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Nobody sends anything now: what was kept comes back into its place with the damage that it has, so that it can be restored.
+    pub fn put_rests_back(&self) -> Result<()> {
+        let kept: Vec<SegmentId> = self.rests()?.keys().copied().collect();
+        let mut failed = None;
+        for segment in kept {
+            failed = self.put_rest_back(segment).err().or(failed);
+            self.refresh()?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The box is about to send what is due: damaged segments that were left as they are end again where their damage begins.
+    pub fn make_room(&self) -> Result<()> {
+        for segment in self.damaged_segments() {
+            let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
+            let here = self.here().get(&segment).copied().unwrap_or_default();
+            if here.hash.is_some() || here.forgotten || self.rests()?.contains_key(&segment) {
+                continue;
+            }
+            tails.remove(&segment);
+            let tail = self.open_tail(segment)?;
+            self.cut_damage(segment, &*tail.file)?;
+        }
+        Ok(())
+    }
+
     /// The branch won't send it any more: what was kept comes back into its place with the damage that it has.
     pub(super) fn put_rest_back(&self, segment: SegmentId) -> Result<()> {
         if self.rests()?.contains_key(&segment) {

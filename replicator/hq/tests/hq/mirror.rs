@@ -8,11 +8,12 @@ use coffer_format::{SegmentId, from_bytes};
 use coffer_vault::disk::RealDisk;
 use coffer_vault::mirror::Mirror;
 use coffer_vault::{RecoveryKey, SegmentState};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::branch::{Branch, noise};
-use crate::restored::restore;
+use crate::restored::{restore, try_restore};
 use crate::world::{LONG, Running, World, ask, select, settings};
 
 pub(crate) fn mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) {
@@ -206,4 +207,42 @@ pub(crate) fn flip(path: PathBuf, at: usize) {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[at] ^= 1;
     std::fs::write(&path, bytes).unwrap();
+}
+
+/// A damaged record costs what needs it, while the box is away too; once it's back, it sends what is damaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sound_behind_damage_is_restored_while_the_box_is_away() {
+    let world = World::new().await;
+    let enrolled = world.enrol("leeds").await;
+    let mut branch = Branch::of(&enrolled);
+    let names = ["first", "second", "third"];
+    let files: Vec<_> = names.iter().zip(1..).map(|(name, seed)| (*name, noise(seed, 200_000))).collect();
+    let point = branch.back_up(Stream::Bulk, &files);
+    branch.vault.roll().unwrap();
+    let settings = settings(world.address, &enrolled.identity, "leeds");
+    let running = Running::start(branch.vault.clone(), settings.clone());
+    running.until_whole(1, point).await;
+    running.stop().await;
+
+    let segments = branch.vault.segments().unwrap();
+    let bulk = segments.iter().find(|state| state.stream == Stream::Bulk).unwrap().segment;
+    flip(world.hq_dir().join(path_of(bulk)), 100_000);
+    let mut operator = world.operator("anna").await;
+    select(&mut operator, "leeds").await;
+    for _ in 0..2 {
+        // Each looks closely at what it finds.
+        let report = ask(&mut operator, json!({ "do": "verify" })).await;
+        assert_eq!((&report["verdict"], &report["touched_count"]), (&"heals".into(), &1.into()), "{report}");
+        for name in &names[1..] {
+            let restored = restore(&mut operator, branch.config, point, &[name]).await.unwrap();
+            assert_eq!(restored[*name], branch.points[&point][*name], "{name}");
+        }
+        assert!(!try_restore(&mut operator, &branch, point).await);
+    }
+
+    let running = Running::start(branch.vault.clone(), settings);
+    running.until_whole(1, point).await;
+    let restored = restore(&mut operator, branch.config, point, &[]).await;
+    assert_eq!(restored.as_ref(), Ok(&branch.points[&point]));
+    running.stop().await;
 }
