@@ -4,11 +4,11 @@
 //! It's only ever taken from where a segment ends here. It goes once the segment is whole; of one that the branch gives up, which nobody
 //! sends again, it's put back with its damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::MutexGuard;
 
-use coffer_format::segment::{SegmentHeader, Trailer};
+use coffer_format::segment::{SegmentHeader, Stream, Trailer};
 use coffer_format::{FileHash, SegmentId, from_bytes};
 use ring::aead::LessSafeKey;
 
@@ -111,9 +111,12 @@ impl Mirror {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Nobody sends anything now: what was kept comes back into its place with the damage that it has, so that it can be restored.
+    /// Nobody sends anything now: what was kept of data comes back into its place with the damage that it has, so that it can be restored.
+    /// Metadata isn't taken in part: a box that takes the branch over goes by none of what is damaged.
     pub fn put_rests_back(&self) -> Result<()> {
-        let kept: Vec<SegmentId> = self.rests()?.keys().copied().collect();
+        let data = self.reading.segments()?.into_iter().filter(|state| state.stream != Stream::Meta);
+        let data: BTreeSet<SegmentId> = data.map(|state| state.segment).collect();
+        let kept: Vec<SegmentId> = self.rests()?.keys().filter(|id| data.contains(id)).copied().collect();
         let mut failed = None;
         for segment in kept {
             failed = self.put_rest_back(segment).err().or(failed);
