@@ -1,7 +1,7 @@
 //! From headquarters: alone, and beside an older copy of the vault.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::folder::{capture, change, copy, fill, metadata_in, replace};
@@ -30,6 +30,23 @@ fn at_hq(hq: &Headquarters, site: &Site, words: &[&str]) -> Command {
     command
 }
 
+/// The oldest data segment that headquarters has.
+fn data_at_hq(site: &Site) -> PathBuf {
+    let segments = site.path("hq/branches/leeds/segments");
+    let metadata = metadata_in(&segments);
+    let files = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path());
+    files.filter(|file| !metadata.contains(file)).min().unwrap()
+}
+
+/// Changes the files and takes them in as the second point, once the segments of the first are closed.
+fn capture_second(site: &mut Site) {
+    // Starting anew closes what was open.
+    site.kill_box();
+    site.start_box();
+    change(site, 1);
+    capture(site);
+}
+
 /// The box dies with everything on it.
 fn lose_box(site: &mut Site) {
     site.kill_box();
@@ -43,11 +60,8 @@ fn a_dead_box_is_replaced_from_headquarters_alone() {
     fill(&site);
     capture(&site);
     let first = contents(&site.data());
-    // Starting anew closes what was open: some segments are whole at HQ, the others in part.
-    site.kill_box();
-    site.start_box();
-    change(&site, 1);
-    capture(&site);
+    // Some segments are whole at HQ then, the others in part.
+    capture_second(&mut site);
     let second = contents(&site.data());
     hq.wait_until_whole(&site, 2);
     lose_box(&mut site);
@@ -293,19 +307,12 @@ fn what_headquarters_has_lost_unnoticed_is_named_soon_after_a_replacement() {
     let (hq, mut site) = Headquarters::with_site("");
     fill(&site);
     capture(&site);
-    // Starting anew closes what was open.
-    site.kill_box();
-    site.start_box();
-    change(&site, 1);
-    capture(&site);
+    capture_second(&mut site);
     hq.wait_until_whole(&site, 2);
     hq.wait_until_level(&site);
     lose_box(&mut site);
     // A bit of the data flips on HQ's disk while HQ runs.
-    let segments = site.path("hq/branches/leeds/segments");
-    let metadata = metadata_in(&segments);
-    let files = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path());
-    let data = files.filter(|file| !metadata.contains(file)).min().unwrap();
+    let data = data_at_hq(&site);
     let mut bytes = fs::read(&data).unwrap();
     // In the first record; what the segment's end says of it is sound.
     bytes[800] ^= 1;
@@ -335,11 +342,7 @@ fn what_headquarters_loses_after_a_replacement_is_named_on_both_sides_until_it_i
     fill(&site);
     capture(&site);
     let first = contents(&site.data());
-    // Starting anew closes what was open.
-    site.kill_box();
-    site.start_box();
-    change(&site, 1);
-    capture(&site);
+    capture_second(&mut site);
     hq.wait_until_whole(&site, 2);
     hq.wait_until_level(&site);
     lose_box(&mut site);
@@ -351,10 +354,7 @@ fn what_headquarters_loses_after_a_replacement_is_named_on_both_sides_until_it_i
     issue_operator(&site);
 
     // HQ has the only copy of it.
-    let segments = site.path("hq/branches/leeds/segments");
-    let metadata = metadata_in(&segments);
-    let files = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path());
-    let data = files.filter(|file| !metadata.contains(file)).min().unwrap();
+    let data = data_at_hq(&site);
     let away = site.path("away.seg");
     fs::rename(&data, &away).unwrap();
     let log = site.path("box.log");

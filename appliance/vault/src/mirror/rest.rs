@@ -114,14 +114,17 @@ impl Mirror {
     /// Nobody sends anything now: what was kept of data comes back into its place with the damage that it has, so that it can be restored.
     /// Metadata isn't taken in part: a box that takes the branch over goes by none of what is damaged.
     pub fn put_rests_back(&self) -> Result<()> {
+        if self.rests()?.is_empty() {
+            return Ok(());
+        }
         let data = self.reading.segments()?.into_iter().filter(|state| state.stream != Stream::Meta);
         let data: BTreeSet<SegmentId> = data.map(|state| state.segment).collect();
         let kept: Vec<SegmentId> = self.rests()?.keys().filter(|id| data.contains(id)).copied().collect();
         let mut failed = None;
         for segment in kept {
             failed = self.put_rest_back(segment).err().or(failed);
-            self.refresh()?;
         }
+        self.refresh()?;
         failed.map_or(Ok(()), Err)
     }
 

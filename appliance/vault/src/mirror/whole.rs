@@ -84,7 +84,11 @@ impl Mirror {
         let come = come.collect();
         let data = reached.segments.values().filter(|state| state.stream != Stream::Meta);
         let data = data.map(|state| state.segment).collect();
-        let log = self.reading.readers.with(|db| catalog::log_after(db, Lsn(0)))?;
+        // Asked only of records that are missing.
+        let log = match self.reading.missing_records()?.is_empty() {
+            true => Vec::new(),
+            false => self.reading.readers.with(|db| catalog::log_after(db, Lsn(0)))?,
+        };
         let log = log.into_iter().map(|(lsn, segment, ..)| (lsn, segment)).collect();
         Ok(Due { come, settled: self.settled(&reached), data, log })
     }
