@@ -1,10 +1,10 @@
 //! For a box that takes a branch over: what HQ holds of it, and as much as its catalog is made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use coffer_format::SegmentId;
 use coffer_format::wire::{Message, SegmentHeld};
-use coffer_link::{LinkError, Role, Throttle, connect};
+use coffer_link::{Link, LinkError, Role, Throttle, connect};
 use tokio::time::timeout;
 
 use crate::fetch::{Of, fetch_each_that_can};
@@ -13,8 +13,16 @@ use crate::{WanError, WanSettings};
 /// HQ closes a link whenever it finds something of the branch to be damaged; it's asked anew so often.
 const TRIES: u32 = 5;
 
+/// What HQ holds of a branch.
+#[derive(Debug, Clone)]
+pub struct AtHq {
+    pub held: Vec<SegmentHeld>,
+    /// Segments that are whole there: others may be damaged, though it's known how they were closed.
+    pub whole: HashSet<SegmentId>,
+}
+
 /// Tells HQ that a box takes this branch over, and learns what it holds. What HQ has of open segments ends with a whole record then.
-pub async fn take_over(settings: &WanSettings) -> Result<Vec<SegmentHeld>, WanError> {
+pub async fn take_over(settings: &WanSettings) -> Result<AtHq, WanError> {
     for _ in 1..TRIES {
         match ask(settings).await {
             Err(WanError::Closed) => tracing::info!("HQ closed the connection: it's asked again"),
@@ -24,15 +32,27 @@ pub async fn take_over(settings: &WanSettings) -> Result<Vec<SegmentHeld>, WanEr
     ask(settings).await
 }
 
-async fn ask(settings: &WanSettings) -> Result<Vec<SegmentHeld>, WanError> {
-    let stall = settings.patience.stall;
+async fn ask(settings: &WanSettings) -> Result<AtHq, WanError> {
     let mut link = connect(&settings.address, &settings.identity, Role::Hq, None).await?;
-    link.sender.send(Message::BranchContinues).await?;
+    let held = match answer(&mut link, settings, Message::BranchContinues).await? {
+        Message::BranchHolds { segments } => segments,
+        _ => return Err(WanError::OutOfTurn),
+    };
+    let has = match answer(&mut link, settings, Message::BranchSegments).await? {
+        Message::BranchHas { segments } => segments,
+        _ => return Err(WanError::OutOfTurn),
+    };
+    let whole = has.into_iter().filter(|has| has.closed).map(|has| has.segment).collect();
+    Ok(AtHq { held, whole })
+}
+
+async fn answer(link: &mut Link, settings: &WanSettings, question: Message) -> Result<Message, WanError> {
+    let stall = settings.patience.stall;
+    link.sender.send(question).await?;
     let answer = timeout(stall, link.receiver.recv()).await;
     match answer.map_err(|_| WanError::Stalled { seconds: stall.as_secs() })?? {
-        Some(Message::BranchHolds { segments }) => Ok(segments),
         Some(Message::Refused { refusal }) => Err(LinkError::Refused(refusal).into()),
-        Some(_) => Err(WanError::OutOfTurn),
+        Some(answer) => Ok(answer),
         None => Err(WanError::Closed),
     }
 }

@@ -21,7 +21,7 @@ mod status;
 mod work;
 
 pub use calendar::{Calendar, CalendarError, Window};
-pub use continuing::{fetch_outlines, take_over};
+pub use continuing::{AtHq, fetch_outlines, take_over};
 pub use error::WanError;
 pub use fetch::{fetch_segments, fetch_what_can};
 pub use job::{LostCopies, WanJob};

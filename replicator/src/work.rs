@@ -47,7 +47,8 @@ impl Work {
         held_back: &HashSet<SegmentId>,
         damaged_from: HashMap<SegmentId, u64>,
     ) -> Work {
-        let away = states.iter().filter(|state| !state.on_disk && state.closed).copied().collect();
+        let is_away = |state: &&SegmentState| !state.on_disk && state.closed && state.bytes > HEADER_ONLY;
+        let away = states.iter().filter(is_away).copied().collect();
         states.retain(is_due);
         let counted_bytes = due_bytes(&states);
         let (held, mut states): (Vec<_>, Vec<_>) =
@@ -213,7 +214,9 @@ mod tests {
     fn what_left_the_disk_is_asked_for_where_hq_has_it_and_its_copy_is_not_recorded() {
         let away = |segment| SegmentState { on_disk: false, ..state(segment, Stream::Bulk, 1000, true) };
         let has = |segment, bytes| SegmentHas { segment: SegmentId(segment), bytes, closed: bytes == 1000 };
-        let work = Work::derive(vec![away(1), away(2), away(3)], &HashSet::new(), HashMap::new());
+        // Of one that only its name is known of nothing can be asked.
+        let unknown = SegmentState { bytes: 0, ..away(4) };
+        let work = Work::derive(vec![away(1), away(2), away(3), unknown], &HashSet::new(), HashMap::new());
         let at_hq = [has(1, 1000), has(2, 1000), has(3, 400)];
         let mut progress = Progress::new(&at_hq, HashSet::from([SegmentId(1)]));
         assert_eq!(order(&work, &mut progress, 4096), [(2, 1000, 0)]);

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use coffer_format::segment::{SegmentHeader, Stream, Trailer};
+use coffer_format::segment::{RecordKind, SegmentHeader, Stream, Trailer};
 use coffer_format::wire::{RefusalCode, SegmentHeld};
 use coffer_format::{FileHash, SegmentId, from_bytes};
 use ring::aead::LessSafeKey;
@@ -14,7 +14,9 @@ use ring::aead::LessSafeKey;
 use crate::disk::{Disk, RealDisk, no_file};
 use crate::identity::{read_identity, write_identity};
 use crate::keys::{Opener, VaultKeys};
+use crate::mending::trailer_of;
 use crate::placing::{clear, make_folder, put_in_place};
+use crate::seal::open_record;
 use crate::segment::{FileForm, parse_name, scan, segment_path, segments_dir};
 use crate::vault::{catalog_path, lock};
 use crate::{Result, VaultError};
@@ -188,10 +190,13 @@ impl Continuation {
             return Err(damaged("HQ sent another segment"));
         }
         let (form, is_sound) = if held.hash.is_none() {
+            // What is damaged at HQ is between what is sound.
             let found = scan(bytes, &self.key_of(&header)?, SegmentHeader::LEN as u64);
-            (FileForm::Whole, found.damaged.is_empty() && found.end == bytes.len() as u64)
+            (FileForm::Whole, found.end == bytes.len() as u64)
         } else if bytes.len() as u64 == held.bytes {
-            (FileForm::Whole, hashes_to_its_end(bytes))
+            let is_as_closed = hashes_to_its_end(bytes);
+            let is_metadata = header.stream == Stream::Meta;
+            (FileForm::Whole, is_as_closed || is_metadata && self.has_its_end(&header, bytes, held.hash)?)
         } else {
             (FileForm::Stub, header.stream != Stream::Meta && is_outline(bytes))
         };
@@ -283,6 +288,16 @@ impl Continuation {
             Some(keys) if keys.are_of(&header.keys) => Ok(keys.segment_key(&header.salt)),
             _ => Ok(VaultKeys::open(&self.opener, &header.keys)?.segment_key(&header.salt)),
         }
+    }
+
+    /// Whether what a segment was closed with can be read, so that its damage can be told from that.
+    fn has_its_end(&self, header: &SegmentHeader, bytes: &[u8], hash: Option<FileHash>) -> Result<bool> {
+        let Some(trailer) = trailer_of(bytes).filter(|trailer| Some(trailer.hash) == hash) else {
+            return Ok(false);
+        };
+        let mut index = bytes[trailer.index_offset as usize..bytes.len() - Trailer::LEN].to_vec();
+        let opened = open_record(&self.key_of(header)?, &mut index);
+        Ok(opened.is_some_and(|(header, _)| header.kind == RecordKind::Index))
     }
 
     /// The first segment of an empty folder says whose it is.

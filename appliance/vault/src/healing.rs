@@ -318,13 +318,17 @@ impl Vault {
         Ok(missing)
     }
 
-    /// Records of files that were missing when the vault was opened that no copy has brought them back: HQ reads it there.
-    pub fn record_missing(&self, segments: &BTreeSet<SegmentId>) -> Result<()> {
-        let damage = self.reading.readers.with(catalog::all_damage)?;
-        let is_meant =
-            |stretch: &Stretch| stretch.kind == DamageKind::Missing && segments.contains(&stretch.segment);
-        let missing = damage.into_iter().map(|(stretch, _)| stretch).filter(is_meant);
-        self.note_missing(missing.map(|stretch| stretch.segment).collect()).map(drop)
+    /// Records of what was found to be damaged or missing when the vault was opened that no copy has brought it back: HQ reads it there.
+    pub fn record_unhealed(&self, segments: &BTreeSet<SegmentId>) -> Result<()> {
+        let mut damage = self.reading.readers.with(catalog::unrecorded_damage)?;
+        damage.retain(|(stretch, _)| segments.contains(&stretch.segment));
+        let (missing, changed): (Vec<_>, Vec<_>) =
+            damage.into_iter().partition(|(stretch, _)| stretch.kind == DamageKind::Missing);
+        for (stretch, what) in changed {
+            let what = String::from_utf8_lossy(&what);
+            self.record_damage(stretch.segment, (stretch.offset, stretch.len), &what)?;
+        }
+        self.note_missing(missing.into_iter().map(|(stretch, _)| stretch.segment).collect()).map(drop)
     }
 
     /// After the catalog was made anew, or copies were given up: finds what kept versions lack, so that it's said.

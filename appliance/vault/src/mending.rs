@@ -378,7 +378,7 @@ fn no_record(offset: u64, record_len: u64) -> IndexEntry {
     IndexEntry { offset, kind: RecordKind::Pack, lsn: Lsn(0), record_len, chunks: Vec::new() }
 }
 
-fn trailer_of(bytes: &[u8]) -> Option<Trailer> {
+pub(crate) fn trailer_of(bytes: &[u8]) -> Option<Trailer> {
     let end = bytes.get(bytes.len().checked_sub(Trailer::LEN)?..)?;
     let trailer = from_bytes::<Trailer>(end).ok()?;
     let fits = trailer.file_len == bytes.len() as u64 && trailer.index_offset < trailer.file_len;

@@ -9,6 +9,7 @@ mod append;
 mod comparing;
 mod held;
 mod lacking;
+mod left;
 mod of_box;
 mod place;
 mod rest;
@@ -29,6 +30,7 @@ use rusqlite::Connection;
 
 use self::append::Tail;
 use self::lacking::Looked;
+use self::left::Left;
 use self::of_box::Told;
 use self::rest::Rest;
 use crate::catalog;
@@ -75,12 +77,21 @@ pub struct Mirror {
 /// What is here of one segment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Here {
-    /// Durable bytes.
+    /// Durable bytes that can be read here.
     bytes: u64,
     /// Once the segment is whole and hashes to what its trailer says.
     hash: Option<FileHash>,
     /// The branch has given it up and will not send (more of) it.
     forgotten: bool,
+    /// It's left with damage in it.
+    left: Option<Left>,
+}
+
+impl Here {
+    /// Bytes of its beginning that are as they came: the box goes on behind them. All there is of what it has given up.
+    fn due(&self) -> u64 {
+        self.left.filter(|_| !self.forgotten).map_or(self.bytes, |left| left.from)
+    }
 }
 
 impl Mirror {
@@ -216,7 +227,7 @@ impl Mirror {
         let all = self.here();
         let as_has = |(segment, here): (&SegmentId, &Here)| SegmentHas {
             segment: *segment,
-            bytes: here.bytes,
+            bytes: here.due(),
             closed: here.hash.is_some() || here.forgotten,
         };
         all.iter().map(as_has).collect()
@@ -236,9 +247,11 @@ impl Mirror {
         }
     }
 
-    /// The same, and segments that were never whole of which metadata came and isn't here any more.
+    /// The same, and segments that were never whole of which something came and isn't here any more.
     pub fn not_as_they_came(&self) -> Result<BTreeSet<SegmentId>> {
         let mut segments = self.damaged_segments();
+        segments
+            .extend(self.here().iter().filter(|(_, here)| here.left.is_some()).map(|(segment, _)| *segment));
         segments.extend(self.reading.readers.with(catalog::cut_off)?.iter().map(|stretch| stretch.segment));
         Ok(segments)
     }
@@ -248,9 +261,9 @@ impl Mirror {
         Ok(self.db()?.prepare_cached("SELECT 1 FROM dropped WHERE segment = ?1")?.exists([segment.0])?)
     }
 
-    /// Durable bytes of one segment.
+    /// Bytes of a segment's beginning that are durable and as they came.
     pub fn bytes_of(&self, segment: SegmentId) -> u64 {
-        self.here().get(&segment).map_or(0, |here| here.bytes)
+        self.here().get(&segment).map_or(0, Here::due)
     }
 
     /// The branch no longer has this segment, and everything that it still has is here.
@@ -283,12 +296,14 @@ impl Mirror {
     fn note_damaged(&self, segment: SegmentId) -> Result<()> {
         self.damaged().insert(segment);
         let noted = self.db()?.execute("INSERT OR IGNORE INTO due_again VALUES (?1)", [segment.0]);
-        unless_full(noted.map(drop))
+        unless_full(noted.map(drop).map_err(VaultError::from))
     }
 
     fn note_whole(&self, segment: SegmentId) -> Result<()> {
         if self.damaged().remove(&segment) {
-            self.db()?.execute("DELETE FROM due_again WHERE segment = ?1", [segment.0])?;
+            let db = self.db()?;
+            db.execute("DELETE FROM due_again WHERE segment = ?1", [segment.0])?;
+            catalog::clear_damage(&db, segment)?;
         }
         Ok(())
     }
@@ -303,12 +318,18 @@ impl Mirror {
 
     /// Lists what lies on the disk, and looks closely at what isn't known to be whole.
     fn find_segments(&self) -> Result<()> {
+        {
+            let db = self.db()?;
+            let mut query = db.prepare("SELECT segment FROM due_again")?;
+            let due = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
+            self.damaged().extend(due.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
         let closed = self.closed_in_catalog()?;
         let dir = segments_dir(&self.reading.dir);
         for name in self.reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
             let Some((segment, FileForm::Whole)) = segment::parse_name(&name) else { continue };
             let here = match closed.get(&segment) {
-                Some((bytes, hash)) => Here { bytes: *bytes, hash: Some(*hash), forgotten: false },
+                Some((bytes, hash)) => Here { bytes: *bytes, hash: Some(*hash), ..Here::default() },
                 None => match self.settle(segment) {
                     Err(error) if !error.is_of_no_writes() => {
                         tracing::error!(%segment, %error, "a segment of a branch can't be read");
@@ -325,19 +346,14 @@ impl Mirror {
             for segment in query.query_map([], |row| row.get(0))? {
                 self.here().entry(SegmentId(segment?)).or_default().forgotten = true;
             }
-            let mut query = db.prepare("SELECT segment FROM due_again")?;
-            let due = query.query_map([], |row| Ok(SegmentId(row.get(0)?)))?;
-            self.damaged().extend(due.collect::<rusqlite::Result<Vec<_>>>()?);
         }
         // What came whole and isn't here any more, or not in that length, is due again.
         for (segment, (bytes, hash)) in closed {
             match file_len(&*self.reading.disk, &self.path_of(segment)) {
                 Ok(Some(len)) if len == bytes => {}
                 _ => {
-                    self.here().insert(
-                        segment,
-                        Here { bytes, hash: Some(hash), forgotten: self.is_given_up(segment)? },
-                    );
+                    let forgotten = self.is_given_up(segment)?;
+                    self.here().insert(segment, Here { bytes, hash: Some(hash), forgotten, left: None });
                     match self.lose(segment) {
                         Err(error) if !error.is_of_no_writes() => {
                             tracing::error!(%segment, %error, "a segment of a branch can't be read");
@@ -350,7 +366,7 @@ impl Mirror {
         // What was never whole and isn't here any more can't be restored from here.
         let listed = take::listed(&*self.db()?)?;
         for (segment, bytes) in listed {
-            let here = self.bytes_of(segment);
+            let here = self.here().get(&segment).map_or(0, |here| here.bytes);
             if here < bytes {
                 self.list_less(segment, here)?;
             }
@@ -370,9 +386,9 @@ impl Mirror {
     }
 }
 
-/// On a full disk what couldn't be noted is found out again when the mirror is opened next.
-fn unless_full(noted: rusqlite::Result<()>) -> Result<()> {
-    match noted.map_err(VaultError::from) {
+/// On a full disk what couldn't be noted is found out again when the segment is read next.
+fn unless_full(noted: Result<()>) -> Result<()> {
+    match noted {
         Err(error) if error.is_disk_full() => {
             tracing::warn!(%error, "the disk is full, so a branch's catalog isn't up to date");
             Ok(())

@@ -117,7 +117,7 @@ impl Healing {
             left.filter(|segment| is_due(segment) && reading.has_beginning(*segment)).collect();
         mend(appliance, &begun);
         let still: BTreeSet<SegmentId> = reading.to_heal()?.iter().map(|need| need.segment).collect();
-        appliance.vault.record_missing(&still)?;
+        appliance.vault.record_unhealed(&still)?;
         let tried = due.iter().map(|need| need.segment).filter(|segment| still.contains(segment)).collect();
         leave_behind(appliance, &tried)?;
         for need in due {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use coffer_format::event::Place;
+use coffer_format::event::{Event, Place};
 use coffer_format::wire::{Message, SegmentHeld};
 use coffer_format::{OrgId, SegmentId};
 use coffer_link::{BranchFound, EnrolmentCode, Identity, Role, branch_of_code, connect};
-use coffer_replicator::{Calendar, Rate, WanSettings, fetch_outlines, fetch_what_can, take_over};
+use coffer_replicator::{AtHq, Calendar, Rate, WanSettings, fetch_outlines, fetch_what_can, take_over};
 use coffer_vault::continuing::Continuation;
 use coffer_vault::{Clock, VaultError};
 use coffer_vault::{Opener, SystemClock, Vault, vault_in};
@@ -37,7 +37,10 @@ pub struct FromHq {
     pub lacking: BTreeMap<SegmentId, String>,
     /// Where the folder's own line is, if it had gone its own way.
     pub set_aside: Option<PathBuf>,
-    held: Vec<SegmentHeld>,
+    /// Closed segments that are damaged at HQ.
+    pub damaged: usize,
+    /// Segments that HQ has whole.
+    whole: HashSet<SegmentId>,
 }
 
 impl Branch {
@@ -119,8 +122,10 @@ pub(crate) async fn from_hq(
     opener: Opener,
     incomplete: bool,
 ) -> Result<FromHq> {
-    let held = take_over(&branch.wan).await.context("HQ")?;
-    let continuation = Continuation::begin(&layout.vault(), opener, held.clone())?;
+    let AtHq { held, whole } = take_over(&branch.wan).await.context("HQ")?;
+    let is_damaged = |held: &&SegmentHeld| held.hash.is_some() && !whole.contains(&held.segment);
+    let damaged = held.iter().filter(is_damaged).count();
+    let continuation = Continuation::begin(&layout.vault(), opener, held)?;
     let mut plan = continuation.plan()?;
     let mut set_aside = None;
     if plan.has_own_line() {
@@ -147,19 +152,32 @@ pub(crate) async fn from_hq(
     let segments = plan.outlines.len() + plan.whole.len() - lacking.len();
     let continuation = Arc::into_inner(continuation).and_then(|held| held.into_inner().ok());
     continuation.context("taking over from HQ ended badly: start it again")?.finish()?;
-    Ok(FromHq { segments, lacking, set_aside, held })
+    Ok(FromHq { segments, lacking, set_aside, damaged, whole })
 }
 
-/// Records which segments HQ has whole: the vault may have been copied before it heard of it.
+/// Records which segments HQ has whole, and which not any more: the vault may have been copied before it heard of it.
 pub(crate) fn record_copies(vault: &Vault, branch: &Branch, from_hq: &FromHq) -> Result<()> {
-    let whole: HashSet<SegmentId> =
-        from_hq.held.iter().filter(|held| held.hash.is_some()).map(|held| held.segment).collect();
     let ours = Place::Hq { name: branch.wan.branch.clone() };
     let without = vault.reading().without_copy(|place| *place == ours)?;
     // What is on disk gets its receipt over the line, against which its hash is held.
-    let away = without.into_iter().filter(|state| !state.on_disk && whole.contains(&state.segment));
+    let away = without.into_iter().filter(|state| !state.on_disk && from_hq.whole.contains(&state.segment));
     let copies = away.filter_map(|state| Some((state.segment, state.hash?, ours.clone()))).collect();
-    Ok(vault.record_copies(copies)?)
+    vault.record_copies(copies)?;
+    forget_copies(vault, &ours, from_hq)
+}
+
+/// Copies that HQ had and hasn't whole any more.
+fn forget_copies(vault: &Vault, ours: &Place, from_hq: &FromHq) -> Result<()> {
+    let mut lost = Vec::new();
+    for state in vault.segments()?.into_iter().filter(|state| !from_hq.whole.contains(&state.segment)) {
+        if vault.reading().copies(state.segment)?.contains(ours) {
+            lost.push(Event::CopyLost { segment: state.segment, place: ours.clone() });
+        }
+    }
+    if !lost.is_empty() {
+        vault.record(lost)?;
+    }
+    Ok(vault.note_left_without_copy()?)
 }
 
 /// Notes that this vault was set back, so that the next start takes up what HQ knows.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::folder::{capture, change, copy, fill, metadata_in, replace};
 use crate::headquarters::{Headquarters, code};
-use crate::support::{Site, contents, program, said, succeed, wait_until};
+use crate::support::{Site, bytes, contents, program, said, succeed, wait_until};
 
 fn replace_from(hq: &Headquarters, site: &Site) -> String {
     let code = code(site.dir.path(), &["--replace"]);
@@ -298,8 +298,8 @@ fn lost_metadata_stops_a_replacement_until_that_is_accepted(damage: impl FnOnce(
     let output = site.try_coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(contents(&to.join(site.data().strip_prefix("/").unwrap())), newest);
-    // HQ can restore it whole, too.
-    hq.wait_until_whole(&site, 4);
+    // HQ can restore it whole, too, once the computer has compared it.
+    capture_until_whole(&hq, &site, 4);
 }
 
 #[test]
@@ -371,4 +371,121 @@ fn what_headquarters_loses_after_a_replacement_is_named_on_both_sides_until_it_i
     wait_until("all is well again", &log, is_well);
     site.coffer(&["verify"]);
     assert_eq!(contents(&site.restore(&["--point", "1"])), first);
+}
+
+/// The computer is there, and is asked to compare everything.
+fn capture_until_whole(hq: &Headquarters, site: &Site, point: u64) {
+    wait_until("the newest point is whole at HQ", &site.path("box.log"), || {
+        capture(site);
+        hq.has_whole(site, point)
+    });
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Files of which each has data and metadata of its own.
+fn fill_with_large(site: &Site) {
+    for number in 0..12 {
+        fs::write(site.data().join(format!("large-{number:02}")), bytes(number, 1_500_000)).unwrap();
+    }
+}
+
+/// Restores a point as far as it can be, and returns the names of the files that didn't come back as they were.
+fn not_restored(site: &Site, point: &str) -> Vec<PathBuf> {
+    let to = site.path("back");
+    fs::remove_dir_all(&to).ok();
+    let words = ["restore", "alpha/files", "--point", point, "--to", to.to_str().unwrap()];
+    site.try_coffer(&words);
+    let restored = contents(&to.join(site.data().strip_prefix("/").unwrap()));
+    let were = contents(&site.data());
+    assert!(restored.keys().all(|path| were.contains_key(path)));
+    let lacks = |(path, hash): &(&PathBuf, &blake3::Hash)| restored.get(*path) != Some(*hash);
+    were.iter().filter(lacks).map(|(path, _)| path.clone()).collect()
+}
+
+/// What is sound behind damage at headquarters reaches the new box, whether or not HQ has found the damage before, and whether or not it
+/// is started in between; what was damaged comes from the computer.
+#[test]
+fn data_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
+    for hq_knows in [true, false] {
+        let (mut hq, mut site) = Headquarters::with_site("");
+        fill_with_large(&site);
+        capture(&site);
+        site.kill_box();
+        site.start_box();
+        capture(&site);
+        hq.wait_until_whole(&site, 1);
+        hq.wait_until_level(&site);
+        lose_box(&mut site);
+        issue_operator(&site);
+        let data = data_at_hq(&site);
+        let third = fs::metadata(&data).unwrap().len() as usize / 3;
+        flip(&data, third);
+        if hq_knows {
+            assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
+            hq.stop();
+            hq.start(site.dir.path());
+        }
+        replace_from(&hq, &site);
+        site.start_box();
+        // One record has parts of two files at most.
+        wait_until("all but what is damaged is restored", &site.path("box.log"), || {
+            (1..=2).contains(&not_restored(&site, "1").len())
+        });
+        assert!(!site.try_coffer(&["verify"]).status.success());
+
+        capture(&site);
+        wait_until("the computer has sent what was lost", &site.path("box.log"), || {
+            capture(&site);
+            not_restored(&site, "1").is_empty()
+        });
+        wait_until("HQ has it again", &site.path("box.log"), || {
+            at_hq(&hq, &site, &["verify"]).output().unwrap().status.success()
+        });
+        site.coffer(&["verify"]);
+    }
+}
+
+/// The same of metadata: points and files of which nothing is damaged are there.
+#[test]
+fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
+    let (mut hq, mut site) = Headquarters::with_site("");
+    fill_with_large(&site);
+    for number in 0..6 {
+        fs::write(site.data().join(format!("later-{number}")), bytes(50 + number, 20_000)).unwrap();
+        capture(&site);
+    }
+    site.kill_box();
+    site.start_box();
+    hq.wait_until_whole(&site, 6);
+    hq.wait_until_level(&site);
+    lose_box(&mut site);
+    issue_operator(&site);
+    let metadata = metadata_in(&site.path("hq/branches/leeds/segments")).remove(0);
+    // In the record of the fourth capture.
+    let records: Vec<usize> = {
+        let bytes = fs::read(&metadata).unwrap();
+        bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
+    };
+    flip(&metadata, records[records.len() / 2] + 40);
+    assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
+    hq.stop();
+    hq.start(site.dir.path());
+
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("! Not everything is there"), "{told}");
+    assert!(told.contains("1 segments are damaged at HQ"), "{told}");
+    site.start_box();
+    let points = site.points("alpha/files");
+    assert!(points.len() >= 5, "{points:?}");
+    let lacks = not_restored(&site, "6");
+    assert!(lacks.len() <= 1, "{lacks:?}");
+    // The computer has it all.
+    capture_until_whole(&hq, &site, 7);
+    let newest = site.points("alpha/files").len().to_string();
+    assert_eq!(not_restored(&site, &newest), Vec::<PathBuf>::new());
 }

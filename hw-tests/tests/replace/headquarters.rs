@@ -56,9 +56,11 @@ impl Headquarters {
 
     /// Waits until the newest point is whole at HQ.
     pub(crate) fn wait_until_whole(&self, site: &Site, point: u64) {
-        wait_until("the point is whole at HQ", &site.path("box.log"), || {
-            site.status()["hq"]["whole"][0]["point"].as_u64() >= Some(point)
-        });
+        wait_until("the point is whole at HQ", &site.path("box.log"), || self.has_whole(site, point));
+    }
+
+    pub(crate) fn has_whole(&self, site: &Site, point: u64) -> bool {
+        site.status()["hq"]["whole"][0]["point"].as_u64() >= Some(point)
     }
 }
 

@@ -110,10 +110,11 @@ impl Branch {
         Ok(checked?)
     }
 
-    /// What is sound of damaged segments is put where it's found: what goes on where the box's bytes end, or all of it while no box is there.
+    /// What is sound of damaged segments is put where it's found: what goes on where the box's bytes end, or all of it where the box sends
+    /// nothing.
     fn put_together(&self, mirror: &Mirror) -> coffer_vault::Result<()> {
         mirror.fill()?;
-        if self.is_connected() { Ok(()) } else { mirror.put_rests_back() }
+        mirror.put_rests_back(self.is_connected())
     }
 
     /// Looks for segments that are gone, and at those that a read met something wrong in.
@@ -126,7 +127,8 @@ impl Branch {
 
     /// Reads all that is here back, and says whether every point can be restored from here. `None` before anything has come.
     pub(crate) fn verify(&self) -> Result<Option<Report>> {
-        for segment in self.whole_segments()? {
+        let damaged = self.mirror()?.map_or_else(Default::default, |mirror| mirror.damaged_segments());
+        for segment in self.whole_segments()?.into_iter().chain(damaged) {
             self.check(segment)?;
         }
         let Some(mirror) = self.fresh_mirror()? else { return Ok(None) };
@@ -231,14 +233,6 @@ impl Branch {
         tracing::error!(branch = self.name, %error, "the catalog of a branch could not be brought up to date; it's tried again");
     }
 
-    /// What the box goes on behind.
-    pub(crate) fn due_behind(&self) -> Result<Vec<SegmentHas>> {
-        if let Some(mirror) = self.mirror()? {
-            mirror.make_room()?;
-        }
-        self.has()
-    }
-
     pub(crate) fn has(&self) -> Result<Vec<SegmentHas>> {
         Ok(self.mirror()?.map_or_else(Vec::new, |mirror| mirror.has()))
     }
@@ -270,10 +264,11 @@ impl Branch {
     /// A segment's outline, or all there is of one that isn't whole; `None` where nothing is. A box that takes the branch over closes
     /// such a segment where it ends here.
     pub(crate) fn outline(&self, segment: SegmentId) -> Result<Option<Vec<u8>>> {
-        match self.mirror()? {
-            Some(mirror) => Ok(mirror.outline(segment, !self.is_taken_over.load(Ordering::SeqCst))?),
-            None => Ok(None),
-        }
+        let Some(mirror) = self.mirror()? else { return Ok(None) };
+        Ok(match self.is_taken_over.load(Ordering::SeqCst) {
+            true => mirror.outline(segment)?,
+            false => mirror.outline_or_all(segment)?,
+        })
     }
 
     pub(crate) fn whole(&self) -> Result<Vec<Whole>> {

@@ -144,9 +144,7 @@ impl Service {
         let answer = match message {
             Message::Hello { protocol, .. } => welcome(&self.shared, protocol)?,
             Message::BranchSegments => {
-                self.shared
-                    .in_background(move || Ok(Message::BranchHas { segments: branch.due_behind()? }))
-                    .await?
+                self.shared.in_background(move || Ok(Message::BranchHas { segments: branch.has()? })).await?
             }
             Message::BranchVault { vault, org } => {
                 self.shared.in_background(move || branch.admit(vault, org)).await?;

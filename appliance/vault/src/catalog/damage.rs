@@ -65,7 +65,7 @@ pub(crate) fn put_damage(db: &Connection, stretch: &Stretch, detail: &[u8], now_
         .prepare_cached(
             "INSERT INTO damage (segment, offset, len, kind, detail, found_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (segment, offset) DO UPDATE SET len = MAX(len, excluded.len), detail = excluded.detail,
-               kind = CASE WHEN kind = 1 THEN 1 ELSE excluded.kind END",
+               kind = CASE WHEN kind = 1 THEN 1 ELSE excluded.kind END, found_ms = MAX(found_ms, excluded.found_ms)",
         )?
         .execute(params![
             stretch.segment.0,
@@ -87,6 +87,27 @@ pub(crate) fn clear_damage(db: &Connection, segment: SegmentId) -> Result<usize>
 pub(crate) fn clear_missing(db: &Connection) -> Result<()> {
     db.execute("DELETE FROM damage WHERE kind = ?1", [DamageKind::Missing.code()])?;
     Ok(())
+}
+
+/// Damage that the catalog alone knows of: no record tells of it. What was damaged before its segment was closed isn't among it.
+pub(crate) fn unrecorded_damage(db: &Connection) -> Result<Vec<(Stretch, Vec<u8>)>> {
+    let mut unrecorded =
+        db.prepare_cached("SELECT 1 FROM damage WHERE segment = ?1 AND offset = ?2 AND found_ms = 0")?;
+    let mut found = Vec::new();
+    for (stretch, detail) in all_damage(db)? {
+        if stretch.kind != DamageKind::Closed
+            && unrecorded.exists(params![stretch.segment.0, stretch.offset])?
+        {
+            found.push((stretch, detail));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether anything of a segment is damaged that wasn't when it was closed.
+pub(crate) fn is_damaged(db: &Connection, segment: SegmentId) -> Result<bool> {
+    let mut query = db.prepare_cached("SELECT 1 FROM damage WHERE segment = ?1 AND kind <> ?2")?;
+    Ok(query.exists(params![segment.0, DamageKind::Closed.code()])?)
 }
 
 /// All damage that is known and not mended, in order.

@@ -16,7 +16,7 @@ pub(crate) use real::OF_FILES_ALONE;
 pub use real::RealDisk;
 
 /// Which file it is on its disk, whatever its name is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileMark {
     pub device: u64,
     pub number: u64,

@@ -9,6 +9,7 @@ use coffer_format::{FileHash, SegmentId, from_bytes, limits};
 use rusqlite::params;
 
 use super::{Here, Mirror, unless_full};
+use crate::catalog;
 use crate::disk::DiskFile;
 use crate::segment::{FileForm, segment_path, segments_dir};
 use crate::{Result, VaultError};
@@ -44,14 +45,18 @@ impl Mirror {
         let here = self.here().get(&segment).copied().unwrap_or_default();
         let end = offset + bytes.len() as u64;
         let fits = end <= limits::SEGMENT_MAX && (closed_len == 0 || end <= closed_len);
-        if here.bytes != offset || !fits || (here.hash.is_some() && !bytes.is_empty()) {
-            return Err(out_of_step(segment, offset, here.bytes));
+        if here.due() != offset || !fits || (here.hash.is_some() && !bytes.is_empty()) {
+            return Err(out_of_step(segment, offset, here.due()));
         }
         if here.hash.is_some() {
             self.check_place(segment, here.bytes)?;
             return Ok((offset, here.hash));
         }
         let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
+        if here.left.is_some() {
+            tails.remove(&segment);
+            self.make_room(segment)?;
+        }
         let mut tail = match tails.remove(&segment).filter(|tail| tail.len == offset) {
             Some(tail) => tail,
             None => self.open_tail(segment)?,
@@ -115,20 +120,20 @@ impl Mirror {
     /// All bytes have come.
     fn finish(&self, segment: SegmentId, tail: &Tail) -> Result<(u64, Option<FileHash>)> {
         if let Some(hash) = tail.verified()? {
-            self.here().insert(segment, Here { bytes: tail.len, hash: Some(hash), forgotten: false });
+            self.here().insert(segment, Here { bytes: tail.len, hash: Some(hash), ..Here::default() });
             self.note_whole(segment)?;
             self.discard_rest(segment);
             return Ok((tail.len, Some(hash)));
         }
-        let kept = self.cut_damage(segment, &*tail.file)?;
-        tracing::warn!(%segment, kept, "a segment didn't hash to what its end says; what doesn't decrypt is cut off");
+        let kept = self.take_stock(segment, &*tail.file)?.due();
+        tracing::warn!(%segment, kept, "a segment didn't hash to what its end says; the box is asked for what doesn't decrypt");
         Ok((kept, None))
     }
 
     /// Cuts a segment off where its records stop to decrypt, so that only what is damaged is sent again: what is sound behind that is kept
     /// beside it. Returns what is left. Nobody sends again what the branch gave up, so that stays as it is. With the tails locked: nothing
     /// comes or is put back meanwhile.
-    pub(super) fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
+    pub(super) fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<Here> {
         let path = self.path_of(segment);
         let is_given_up = self.is_given_up(segment)?;
         let kept = match is_given_up {
@@ -137,9 +142,10 @@ impl Mirror {
         };
         file.truncate(kept).and_then(|()| file.sync()).map_err(VaultError::io("truncate", &path))?;
         self.reading.files.forget(segment);
-        self.here().insert(segment, Here { bytes: kept, hash: None, forgotten: is_given_up });
+        let here = Here { bytes: kept, forgotten: is_given_up, ..Here::default() };
+        self.here().insert(segment, here);
         self.list_less(segment, kept)?;
-        Ok(kept)
+        Ok(here)
     }
 
     /// Takes out of the catalog what lies behind the first bytes of a segment.
@@ -149,16 +155,20 @@ impl Mirror {
             "UPDATE segments SET closed = 0, hash = NULL, bytes = MIN(bytes, ?2) WHERE segment = ?1",
             params![segment.0, kept],
         );
-        unless_full(cut.and_then(|_| {
+        let cut = cut.and_then(|_| {
             db.execute("DELETE FROM chunks WHERE segment = ?1 AND offset >= ?2", params![segment.0, kept])
-                .map(drop)
-        }))
+        });
+        let cut = cut.map_err(VaultError::from);
+        unless_full(cut.and_then(|_| catalog::clear_damage(&db, segment).map(drop)))
     }
 
-    /// Reads a whole segment back. Where it isn't what came, what doesn't decrypt is cut off, so that the branch sends it again.
+    /// Reads a segment back that had come whole. Where it isn't what came, the branch is asked for what doesn't decrypt.
     /// Returns whether it was as it came; `true` for what isn't whole here anyway.
     pub fn check(&self, segment: SegmentId) -> Result<bool> {
         let here = self.here().get(&segment).copied().unwrap_or_default();
+        if here.left.is_some() {
+            self.take_back(segment)?;
+        }
         let Some(hash) = here.hash else { return Ok(true) };
         let path = self.path_of(segment);
         if let Some(file) = self.open_file(segment)? {
@@ -188,7 +198,7 @@ impl Mirror {
         tails.remove(&segment);
         self.note_damaged(segment)?;
         let tail = self.open_tail(segment)?;
-        let kept = self.cut_damage(segment, &*tail.file)?;
+        let kept = self.take_stock(segment, &*tail.file)?.due();
         // Only now: whoever hears it asks at once what is here.
         self.note_news();
         tracing::error!(%segment, kept, "a segment of this branch is damaged or missing here; the box is asked for it again");
@@ -202,16 +212,18 @@ impl Mirror {
         // What an earlier run wrote counts as durable from now on, so it must be.
         tail.file.sync().map_err(VaultError::io("sync", &path))?;
         let is_readable = self.reading.files.open(segment, FileForm::Whole).is_ok();
+        let was_damaged = self.damaged().contains(&segment);
         if is_readable && tail.ends_with_trailer()? {
             tail.hash_up_to(tail.len - Trailer::LEN as u64)?;
             if let Some(hash) = tail.verified()? {
-                return Ok(Here { bytes: tail.len, hash: Some(hash), forgotten: false });
+                return Ok(Here { bytes: tail.len, hash: Some(hash), ..Here::default() });
             }
-        } else if is_readable {
+            // It had come whole, whether or not the catalog knows.
+            self.note_damaged(segment)?;
+        } else if is_readable && !was_damaged && !self.is_listed_as_damaged(segment)? {
             return Ok(Here { bytes: tail.len, ..Here::default() });
         }
-        let kept = self.cut_damage(segment, &*tail.file)?;
-        Ok(Here { bytes: kept, ..Here::default() })
+        self.take_stock(segment, &*tail.file)
     }
 }
 

@@ -100,7 +100,8 @@ impl Mirror {
     fn state(&self) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         for (segment, here) in &*self.here() {
-            (segment.0, here.bytes, here.hash.map(|hash| hash.0), here.forgotten).hash(&mut hasher);
+            (segment.0, here.bytes, here.hash.map(|hash| hash.0), here.forgotten, here.left)
+                .hash(&mut hasher);
         }
         for segment in self.not_as_they_came()? {
             segment.0.hash(&mut hasher);

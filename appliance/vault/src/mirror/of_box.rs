@@ -7,7 +7,7 @@ use coffer_format::event::Event;
 use coffer_format::segment::SegmentHeader;
 use coffer_format::{Lsn, SegmentId};
 
-use super::Mirror;
+use super::{Here, Mirror};
 use crate::{Result, VaultError, catalog};
 
 /// What the box has recorded of its damage, as far as its records were read.
@@ -61,7 +61,7 @@ impl Mirror {
         let here = self.here();
         let is_due =
             |segment: &SegmentId| here.get(segment).is_none_or(|here| here.hash.is_none() && !here.forgotten);
-        let bytes = |segment: &SegmentId| here.get(segment).map_or(0, |here| here.bytes);
+        let bytes = |segment: &SegmentId| here.get(segment).map_or(0, Here::due);
         let due = told.damaged.keys().filter(|segment| is_due(segment));
         Ok(due.filter(|segment| told.is_stuck(**segment, bytes(segment))).copied().collect())
     }

@@ -84,7 +84,7 @@ impl Mirror {
         let before = self.bytes_of(segment);
         self.reading.files.forget(segment);
         let tail = self.open_tail(segment)?;
-        let kept = self.cut_damage(segment, &*tail.file)?;
+        let kept = self.take_stock(segment, &*tail.file)?.due();
         if kept != before {
             self.note_news();
             tracing::error!(%segment, before, kept, "a segment's file isn't what was written; the box is asked for what is missing");
@@ -136,32 +136,8 @@ impl Mirror {
             self.reading.forget_met(segment);
             failed = self.look_closely(segment).err().or(failed);
         }
-        for segment in self.damaged_segments() {
-            failed = self.take_back(segment).err().or(failed);
-        }
+        failed = self.take_back_lost().err().or(failed);
         failed.map_or(Ok(()), Err)
-    }
-
-    /// A segment that was lost counts again as far as its file is back in its place.
-    fn take_back(&self, segment: SegmentId) -> Result<()> {
-        let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
-        let here = self.here().get(&segment).copied().unwrap_or_default();
-        let len = file_len(&*self.reading.disk, &self.path_of(segment));
-        if here.hash.is_some() || here.forgotten || !matches!(len, Ok(Some(len)) if len > here.bytes) {
-            return Ok(());
-        }
-        tails.remove(&segment);
-        self.reading.files.forget(segment);
-        let found = self.settle(segment)?;
-        self.here().insert(segment, found);
-        if found.hash.is_some() {
-            self.note_whole(segment)?;
-        }
-        if found.bytes > here.bytes {
-            tracing::info!(%segment, bytes = found.bytes, "a segment of this branch that was lost is back in its place");
-            self.note_news();
-        }
-        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
-//! What is sound behind the damage of a segment that was cut off. It's kept beside the segment (`<segment>.rest`, the file as it was) until
-//! the box has sent what was damaged, and then takes its place again: so each record comes from whichever side has it.
+//! What is sound behind the damage of a segment of which the box sends what is damaged. It's kept beside the segment (`<segment>.rest`, the
+//! file as it was) until the box has sent that, and then takes its place again: so each record comes from whichever side has it.
 //!
-//! It's only ever taken from where a segment ends here. It goes once the segment is whole; of one that the branch gives up, which nobody
-//! sends again, it's put back with its damage.
+//! It's only ever taken from where a segment ends here. It goes once the segment is whole; where the box doesn't send on, it's put back with
+//! its damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::MutexGuard;
 
-use coffer_format::segment::{SegmentHeader, Stream, Trailer};
+use coffer_format::segment::{SegmentHeader, Trailer};
 use coffer_format::{FileHash, SegmentId, from_bytes};
 use ring::aead::LessSafeKey;
 
@@ -18,7 +18,7 @@ use crate::placing::write_whole;
 use crate::segment::{Scanned, scan, segments_dir};
 use crate::{Result, VaultError};
 
-const FIRST: u64 = SegmentHeader::LEN as u64;
+pub(super) const FIRST: u64 = SegmentHeader::LEN as u64;
 /// What is read at once: what the disk can't read of it counts as damaged.
 const PIECE: usize = 64 << 10;
 
@@ -111,15 +111,17 @@ impl Mirror {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Nobody sends anything now: what was kept of data comes back into its place with the damage that it has, so that it can be restored.
-    /// Metadata isn't taken in part: a box that takes the branch over goes by none of what is damaged.
-    pub fn put_rests_back(&self) -> Result<()> {
-        if self.rests()?.is_empty() {
+    /// What was kept comes back into its place with the damage that it has, so that it can be restored: of all segments where no box is
+    /// there, else of those that the box can't go on with.
+    pub fn put_rests_back(&self, is_box_there: bool) -> Result<()> {
+        let mut kept: BTreeSet<SegmentId> = self.rests()?.keys().copied().collect();
+        if kept.is_empty() {
             return Ok(());
         }
-        let data = self.reading.segments()?.into_iter().filter(|state| state.stream != Stream::Meta);
-        let data: BTreeSet<SegmentId> = data.map(|state| state.segment).collect();
-        let kept: Vec<SegmentId> = self.rests()?.keys().filter(|id| data.contains(id)).copied().collect();
+        if is_box_there {
+            let stuck = self.stuck()?;
+            kept.retain(|segment| stuck.contains(segment));
+        }
         let mut failed = None;
         for segment in kept {
             failed = self.put_rest_back(segment).err().or(failed);
@@ -128,22 +130,7 @@ impl Mirror {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The box is about to send what is due: damaged segments that were left as they are end again where their damage begins.
-    pub fn make_room(&self) -> Result<()> {
-        for segment in self.damaged_segments() {
-            let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
-            let here = self.here().get(&segment).copied().unwrap_or_default();
-            if here.hash.is_some() || here.forgotten || self.rests()?.contains_key(&segment) {
-                continue;
-            }
-            tails.remove(&segment);
-            let tail = self.open_tail(segment)?;
-            self.cut_damage(segment, &*tail.file)?;
-        }
-        Ok(())
-    }
-
-    /// The branch won't send it any more: what was kept comes back into its place with the damage that it has.
+    /// What was kept of one segment comes back into its place with the damage that it has.
     pub(super) fn put_rest_back(&self, segment: SegmentId) -> Result<()> {
         if self.rests()?.contains_key(&segment) {
             self.fill_one(segment, true)?;
@@ -164,6 +151,8 @@ impl Mirror {
         self.check_tail(segment, &tail, here.bytes)?;
         let whole = hash_if_whole(&all);
         let found = self.key_in(segment, &all).map(|key| scan(&all, &key, FIRST));
+        let is_of_use = found.as_ref().is_some_and(|found| !found.damaged.is_empty());
+        let with_damage = with_damage && is_of_use;
         let end = match whole.is_some() || with_damage {
             true => all.len() as u64,
             false => found.as_ref().map_or(0, sound_end).max(here.bytes),
@@ -171,20 +160,29 @@ impl Mirror {
         self.write(segment, &mut tail, &all[here.bytes as usize..end as usize])?;
         self.reading.files.forget(segment);
         self.here().insert(segment, Here { bytes: end, hash: whole, ..here });
-        if end > here.bytes {
-            tracing::info!(%segment, from = here.bytes, to = end, "what was sound of a damaged segment was put back");
-            self.note_news();
-        }
         if whole.is_some() {
             self.note_whole(segment)?;
         }
-        if whole.is_some() || with_damage {
-            self.discard_rest(segment);
-        } else {
-            let due = found.map_or(u64::MAX, |found| next_due(&found, end));
-            self.rests()?.insert(segment, Rest { due });
+        let due = match whole.is_some() || with_damage {
+            true => {
+                self.discard_rest(segment);
+                if whole.is_some() { end } else { self.take_stock(segment, &*tail.file)?.due() }
+            }
+            false => {
+                let due = found.map_or(u64::MAX, |found| next_due(&found, end));
+                self.rests()?.insert(segment, Rest { due });
+                end
+            }
+        };
+        if due > here.bytes {
+            tracing::info!(%segment, from = here.bytes, to = due, "what was sound of a damaged segment was put back");
+            self.note_news();
         }
         Ok(())
+    }
+
+    pub(super) fn has_rest(&self, segment: SegmentId) -> Result<bool> {
+        Ok(self.rests()?.contains_key(&segment))
     }
 
     /// A segment as far as it's here, and behind that what was kept of it; `None` where nothing was.
@@ -215,7 +213,7 @@ impl Mirror {
     }
 
     /// The key of a segment by the header that these bytes begin with.
-    fn key_in(&self, segment: SegmentId, bytes: &[u8]) -> Option<LessSafeKey> {
+    pub(super) fn key_in(&self, segment: SegmentId, bytes: &[u8]) -> Option<LessSafeKey> {
         let header = from_bytes::<SegmentHeader>(bytes.get(..SegmentHeader::LEN)?).ok()?;
         let keys = self.reading.files.keys_of(&header).ok()?;
         (header.segment == segment).then(|| keys.segment_key(&header.salt))
@@ -236,7 +234,7 @@ fn parse_name(name: &str) -> Option<SegmentId> {
 }
 
 /// Where the first damage begins, or the last sound record ends.
-fn sound_end(found: &Scanned) -> u64 {
+pub(super) fn sound_end(found: &Scanned) -> u64 {
     if found.index.records.is_empty() {
         return 0;
     }
@@ -275,7 +273,7 @@ fn hash_if_whole(bytes: &[u8]) -> Option<FileHash> {
 }
 
 /// A file's bytes. What can't be read of them is nothing.
-fn read_what_can(file: &dyn DiskFile) -> Result<Vec<u8>> {
+pub(super) fn read_what_can(file: &dyn DiskFile) -> Result<Vec<u8>> {
     let size = file.size().map_err(VaultError::io("read", "a segment"))?;
     let mut bytes = vec![0; size as usize];
     for (number, piece) in bytes.chunks_mut(PIECE).enumerate() {

@@ -6,8 +6,9 @@ use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, Stream};
 use coffer_format::{Lsn, SegmentId};
 use rusqlite::Connection;
 
+use super::left::DAMAGED;
 use super::{Here, Mirror};
-use crate::catalog::{self, SegmentRow};
+use crate::catalog::{self, DamageKind, SegmentRow, Stretch};
 use crate::recover::uncovered;
 use crate::segment::{Scanned, read_contents, scan};
 use crate::{Result, VaultError};
@@ -64,7 +65,16 @@ impl Mirror {
         }
         if !follows {
             tracing::warn!(%segment, "metadata records before this segment's aren't here; the branch's points from then on may lack files");
+        }
+        if !follows || stream == Stream::Meta && !found.damaged.is_empty() {
             catalog::find_gaps(db)?;
+        }
+        if here.hash.is_none() {
+            for (offset, len) in &found.damaged {
+                let stretch =
+                    Stretch { segment, offset: from + offset, len: *len, kind: DamageKind::Changed };
+                catalog::put_damage(db, &stretch, DAMAGED, 0)?;
+            }
         }
         let bytes = if here.hash.is_some() { here.bytes } else { from + found.end };
         let created_ms = readable.header.created_ms;

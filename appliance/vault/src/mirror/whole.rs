@@ -90,7 +90,7 @@ impl Mirror {
             false => self.reading.readers.with(|db| catalog::log_after(db, Lsn(0)))?,
         };
         let log = log.into_iter().map(|(lsn, segment, ..)| (lsn, segment)).collect();
-        Ok(Due { come, settled: self.settled(&reached), data, log })
+        Ok(Due { come, settled: self.settled(&reached), data, log, damaged: reached.damaged })
     }
 
     /// Segments of which nothing more is due.
@@ -105,7 +105,7 @@ impl Mirror {
             self.here().iter().filter(|(_, here)| here.forgotten).map(|(segment, _)| *segment).collect();
         // The catalog may still list what isn't there any more.
         let here: BTreeMap<SegmentId, u64> =
-            self.here().iter().map(|(segment, here)| (*segment, here.bytes)).collect();
+            self.here().iter().map(|(segment, here)| (*segment, here.due())).collect();
         let listed = self.reading.segments()?.into_iter();
         let segments = listed.filter_map(|state| {
             let bytes = state.bytes.min(*here.get(&state.segment)?);
@@ -154,6 +154,8 @@ pub(crate) struct Due {
     data: BTreeSet<SegmentId>,
     /// Where each listed metadata record is.
     log: BTreeMap<Lsn, SegmentId>,
+    /// Segments that aren't as they came.
+    damaged: BTreeSet<SegmentId>,
 }
 
 impl Due {
@@ -179,6 +181,8 @@ impl Due {
         // They are in the order of their segments.
         let before = self.log.range(..Lsn(gap.first)).next_back().map_or(1, |(_, segment)| segment.0);
         let behind = self.log.range(Lsn(gap.last)..).next().map_or(0, |(_, segment)| segment.0);
+        // They may be in the one behind only where something of that is damaged.
+        let behind = behind + u64::from(self.damaged.contains(&SegmentId(behind)));
         (before..behind)
             .map(SegmentId)
             .any(|segment| !self.data.contains(&segment) && self.brings_segment(segment))

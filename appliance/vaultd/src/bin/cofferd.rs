@@ -127,6 +127,12 @@ fn tell_replaced(dir: &Path, done: &Replaced) {
         println!(
             "What stays there is read back now; `coffer status` names what of it can't be restored, once the box runs."
         );
+        if from_hq.damaged > 0 {
+            println!(
+                "! {} segments are damaged at HQ: what is sound of them comes once the box runs, and the computers are asked for the rest.",
+                from_hq.damaged
+            );
+        }
         for (segment, why) in &from_hq.lacking {
             println!("! segment {segment} couldn't be had: {why}");
         }

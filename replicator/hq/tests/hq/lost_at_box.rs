@@ -114,7 +114,7 @@ async fn what_both_sides_lost_of_an_open_segment_is_not_called_whole() {
     check(&mut operator, "before the box is there").await;
     branch.vault.look_for_missing().unwrap();
     let missing = branch.vault.reading().to_heal().unwrap().iter().map(|need| need.segment).collect();
-    branch.vault.record_missing(&missing).unwrap();
+    branch.vault.record_unhealed(&missing).unwrap();
     let running = Running::start(branch.vault.clone(), settings);
     running.until(|status| status.whole.iter().any(|whole| whole.point == Some(first))).await;
     check(&mut operator, "once the box has told").await;

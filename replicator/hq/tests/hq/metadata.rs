@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::branch::{Branch, noise};
 use crate::mirror::{flip, path_of};
-use crate::restored::{restore, try_restore};
+use crate::restored::{restore, restore_what_can, try_restore};
 use crate::world::{Running, World, ask, select, settings};
 
 /// A branch with `points` points, each with metadata of its own, whole at HQ; the box is off. Metadata segments come in order.
@@ -157,4 +157,75 @@ async fn segments_of_which_nothing_is_there_are_said_to_be_missing() {
     let (_, _, report) = said(&mut operator).await;
     assert_eq!(report["verdict"], "whole", "{report}");
     running.stop().await;
+}
+
+/// A damaged metadata record costs what it says alone, while the box is away and whether or not HQ is started in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sound_behind_damaged_metadata_is_restored_while_the_box_is_away() {
+    for what in ["running", "restarted", "without a catalog"] {
+        let world = World::new().await;
+        let enrolled = world.enrol("leeds").await;
+        let mut branch = Branch::of(&enrolled);
+        let mut last = 0;
+        for number in 0..6 {
+            last = branch.back_up(Stream::Fresh, &[(&format!("file-{number}"), noise(number, 9000))]);
+        }
+        branch.vault.roll().unwrap();
+        let settings = settings(world.address, &enrolled.identity, "leeds");
+        let running = Running::start(branch.vault.clone(), settings.clone());
+        running.until_whole(1, last).await;
+        running.stop().await;
+        let segments = branch.vault.segments().unwrap();
+        let metadata = segments.iter().find(|state| state.stream == Stream::Meta).unwrap().segment;
+        let bytes = branch.bytes_of(metadata);
+        // The files' records come before the index.
+        let records: Vec<usize> =
+            bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect();
+        let damaged = records[records.len() - 5] + 40;
+        flip(world.hq_dir().join(path_of(metadata)), damaged);
+        let mut operator = world.operator("anna").await;
+        select(&mut operator, "leeds").await;
+        let mut report = ask(&mut operator, json!({ "do": "verify" })).await;
+        let _world = match what {
+            "running" => world,
+            _ => {
+                drop(operator);
+                let world = world
+                    .restart_after(|hq| {
+                        if what == "without a catalog" {
+                            remove_catalog(hq);
+                        }
+                    })
+                    .await;
+                operator = world.operator("anna").await;
+                select(&mut operator, "leeds").await;
+                report = ask(&mut operator, json!({ "do": "verify" })).await;
+                world
+            }
+        };
+        assert_eq!(report["verdict"], "heals", "{what}: {report}");
+        let mut lacks = 0;
+        for (name, content) in &branch.points[&last] {
+            let restored = restore_what_can(&mut operator, branch.config, last, &[name]).await;
+            let Some(restored) = restored.ok().filter(|restored| restored.files.contains_key(name)) else {
+                lacks += 1;
+                continue;
+            };
+            assert_eq!(restored.files.get(name), Some(content), "{what}: {name}");
+            // Where nothing says which file is missing, each restore says that some may be.
+            assert_eq!(restored.left_out.is_empty(), what != "without a catalog", "{what}: {name}");
+        }
+        assert_eq!(lacks, 1, "{what}: so many files don't come back");
+        let (sentence, config, _) = said(&mut operator).await;
+        assert!(sentence.contains("damaged or missing at HQ"), "{what}: {sentence}");
+        assert!(config["point"].as_u64() < Some(last), "{what}: {config}");
+
+        let running = Running::start(branch.vault.clone(), settings);
+        running.until_whole(1, last).await;
+        let restored = restore(&mut operator, branch.config, last, &[]).await;
+        assert_eq!(restored.as_ref(), Ok(&branch.points[&last]), "{what}");
+        let (_, _, report) = said(&mut operator).await;
+        assert_eq!(report["verdict"], "whole", "{what}: {report}");
+        running.stop().await;
+    }
 }
