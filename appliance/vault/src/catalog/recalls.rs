@@ -5,7 +5,7 @@ use coffer_format::event::Run;
 use coffer_format::{ConfigId, Lsn, from_bytes};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::damage::{cut_off, lacking};
+use super::damage::{Stretch, all_damage, cut_off, lacking};
 use crate::Result;
 
 /// After all records.
@@ -19,21 +19,23 @@ pub(crate) fn goes_by_others(db: &Connection, config: ConfigId, at: Lsn) -> Resu
     Ok(lacking != recalled_without(db, config, at)?)
 }
 
-/// Whether a computer went on without records that are listed and aren't in their segment any more: what they said can't be read, and it
+/// Whether a computer went on without records that are listed and can't be read in their segment any more: what they said can't be read, and it
 /// goes by others.
 pub(crate) fn lists_what_was_gone_on_without(db: &Connection) -> Result<bool> {
-    let cut_off = cut_off(db)?;
-    if cut_off.is_empty() {
+    let damage = all_damage(db)?.into_iter().map(|(stretch, _)| stretch);
+    let unreadable: Vec<Stretch> = damage.chain(cut_off(db)?).collect();
+    if unreadable.is_empty() {
         return Ok(false);
     }
     let mut is_listed = db.prepare_cached(
-        "SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 AND segment = ?3 AND offset + record_len > ?4",
+        "SELECT 1 FROM log WHERE lsn BETWEEN ?1 AND ?2 AND segment = ?3 AND offset < ?4 + ?5 AND offset + record_len > ?4
+           AND lsn NOT IN (SELECT lsn FROM unapplied)",
     )?;
     let mut query = db.prepare_cached("SELECT without FROM recalls")?;
     for bytes in query.query_map([], |row| row.get::<_, Vec<u8>>(0))? {
         for run in from_bytes::<Vec<Run>>(&bytes?)? {
-            for stretch in &cut_off {
-                if is_listed.exists(params![run.first.0, run.last.0, stretch.segment.0, stretch.offset])? {
+            for Stretch { segment, offset, len, .. } in &unreadable {
+                if is_listed.exists(params![run.first.0, run.last.0, segment.0, offset, len])? {
                     return Ok(true);
                 }
             }
