@@ -328,7 +328,9 @@ impl Mirror {
         let dir = segments_dir(&self.reading.dir);
         for name in self.reading.disk.list(&dir).map_err(VaultError::io("list", &dir))? {
             let Some((segment, FileForm::Whole)) = segment::parse_name(&name) else { continue };
-            let here = match closed.get(&segment) {
+            // What was found to be damaged and couldn't be taken out of the catalog is looked at again.
+            let known = closed.get(&segment).filter(|_| !self.damaged().contains(&segment));
+            let here = match known {
                 Some((bytes, hash)) => Here { bytes: *bytes, hash: Some(*hash), ..Here::default() },
                 None => match self.settle(segment) {
                     Err(error) if !error.is_of_no_writes() => {
@@ -351,6 +353,7 @@ impl Mirror {
         for (segment, (bytes, hash)) in closed {
             match file_len(&*self.reading.disk, &self.path_of(segment)) {
                 Ok(Some(len)) if len == bytes => {}
+                _ if self.damaged().contains(&segment) && self.here().contains_key(&segment) => {}
                 _ => {
                     let forgotten = self.is_given_up(segment)?;
                     self.here().insert(segment, Here { bytes, hash: Some(hash), forgotten, left: None });

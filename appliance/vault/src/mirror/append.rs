@@ -53,9 +53,9 @@ impl Mirror {
             return Ok((offset, here.hash));
         }
         let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
-        if here.left.is_some() {
+        if here.left.is_some() && !here.forgotten {
             tails.remove(&segment);
-            self.make_room(segment)?;
+            self.make_room(segment, offset)?;
         }
         let mut tail = match tails.remove(&segment).filter(|tail| tail.len == offset) {
             Some(tail) => tail,

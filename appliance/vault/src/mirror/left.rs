@@ -5,7 +5,7 @@
 
 use coffer_format::SegmentId;
 
-use super::rest::{FIRST, read_what_can, sound_end};
+use super::rest::{FIRST, next_due, read_what_can, sound_end};
 use super::{Here, Mirror, unless_full};
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::disk::{DiskFile, FileMark, Named, file_len};
@@ -18,7 +18,7 @@ pub(super) const DAMAGED: &[u8] = b"a record doesn't decrypt";
 /// A segment that is left with its damage.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Left {
-    /// Where the damage begins.
+    /// Where the box goes on: there the damage begins.
     pub(super) from: u64,
     /// Which file that was seen in, and its length.
     file: FileMark,
@@ -60,10 +60,30 @@ impl Mirror {
         Ok(here)
     }
 
-    /// The box sends what is damaged: the segment ends where that begins, and what is behind it is kept beside it.
-    pub(super) fn make_room(&self, segment: SegmentId) -> Result<()> {
+    /// The box sends what is damaged: the segment ends where that begins, and what is behind it is kept beside it. With the tails locked.
+    pub(super) fn make_room(&self, segment: SegmentId, from: u64) -> Result<()> {
+        let path = self.path_of(segment);
         let tail = self.open_tail(segment)?;
-        self.cut_damage(segment, &*tail.file).map(drop)
+        let bytes = read_what_can(&*tail.file)?;
+        let Some(key) = self.key_in(segment, &bytes) else {
+            // What is in its place is something else by now.
+            return self.cut_damage(segment, &*tail.file).map(drop);
+        };
+        self.keep(segment, &bytes, next_due(&scan(&bytes, &key, FIRST), from))?;
+        tail.file
+            .truncate(from)
+            .and_then(|()| tail.file.sync())
+            .map_err(VaultError::io("truncate", &path))?;
+        self.reading.files.forget(segment);
+        self.here().insert(segment, Here { bytes: from, ..Here::default() });
+        self.list_less(segment, from)
+    }
+
+    /// The box has sent what it has itself of what is damaged before `from`, and goes on there.
+    pub(super) fn go_on_from(&self, segment: SegmentId, from: u64) {
+        if let Some(Here { left: Some(left), .. }) = self.here().get_mut(&segment) {
+            left.from = left.from.max(from);
+        }
     }
 
     /// Whether a segment that is left as it is may be another one by now.

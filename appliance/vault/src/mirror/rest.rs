@@ -40,7 +40,7 @@ impl Mirror {
         let (Some(key), Some(found)) = (key, found.filter(|found| !found.index.records.is_empty())) else {
             // Its header comes again with the first bytes, and opens the rest.
             if older.is_none() && bytes.len() as u64 > FIRST {
-                self.keep(segment, &bytes, FIRST)?;
+                self.keep_if_it_fits(segment, &bytes, FIRST)?;
             }
             return Ok(0);
         };
@@ -52,18 +52,23 @@ impl Mirror {
         }
         let found = scan(&bytes, &key, FIRST);
         let due = if sound_end(&found) > sound { sound } else { next_due(&found, sound) };
-        self.keep(segment, &bytes, due)?;
+        self.keep_if_it_fits(segment, &bytes, due)?;
         Ok(sound)
     }
 
-    fn keep(&self, segment: SegmentId, bytes: &[u8], due: u64) -> Result<()> {
-        match write_whole(&self.reading, &self.rest_path(segment), bytes).map(drop) {
+    fn keep_if_it_fits(&self, segment: SegmentId, bytes: &[u8], due: u64) -> Result<()> {
+        match self.keep(segment, bytes, due) {
             Err(error) if error.is_disk_full() => {
                 tracing::error!(%segment, %error, "what is sound of a damaged segment can't be kept; the box is asked for all of it");
-                return Ok(());
+                Ok(())
             }
-            written => written?,
+            kept => kept,
         }
+    }
+
+    /// Keeps a segment's bytes beside it; `due`: they're of no use before so many bytes of it are here.
+    pub(super) fn keep(&self, segment: SegmentId, bytes: &[u8], due: u64) -> Result<()> {
+        write_whole(&self.reading, &self.rest_path(segment), bytes)?;
         self.rests()?.insert(segment, Rest { due });
         Ok(())
     }
@@ -166,7 +171,11 @@ impl Mirror {
         let due = match whole.is_some() || with_damage {
             true => {
                 self.discard_rest(segment);
-                if whole.is_some() { end } else { self.take_stock(segment, &*tail.file)?.due() }
+                if whole.is_none() {
+                    self.take_stock(segment, &*tail.file)?;
+                    self.go_on_from(segment, here.bytes);
+                }
+                self.bytes_of(segment)
             }
             false => {
                 let due = found.map_or(u64::MAX, |found| next_due(&found, end));
@@ -242,7 +251,7 @@ pub(super) fn sound_end(found: &Scanned) -> u64 {
 }
 
 /// Where the damage ends that a segment of so many bytes has come to. Behind the last damage there's only what isn't a record.
-fn next_due(found: &Scanned, bytes: u64) -> u64 {
+pub(super) fn next_due(found: &Scanned, bytes: u64) -> u64 {
     let ends = found.damaged.iter().map(|(offset, len)| offset + len);
     ends.filter(|end| *end > bytes).min().unwrap_or(u64::MAX)
 }

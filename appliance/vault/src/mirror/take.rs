@@ -69,7 +69,9 @@ impl Mirror {
         if !follows || stream == Stream::Meta && !found.damaged.is_empty() {
             catalog::find_gaps(db)?;
         }
-        if here.hash.is_none() {
+        if here.hash.is_some() {
+            catalog::clear_damage(db, segment)?;
+        } else if here.left.is_some() {
             for (offset, len) in &found.damaged {
                 let stretch =
                     Stretch { segment, offset: from + offset, len: *len, kind: DamageKind::Changed };

@@ -253,6 +253,42 @@ fn what_was_given_up_keeps_all_that_is_sound() {
     }
 }
 
+/// The box has nothing better of what is damaged, and sends that: where the line breaks meanwhile, it goes on where it was, and what is
+/// sound behind that is in its place until then.
+#[test]
+fn a_box_that_sends_damage_too_goes_on_where_it_was() {
+    let (key, public) = RecoveryKey::generate().unwrap();
+    let mut branch = Branch::with(VaultId([1; 16]), OrgId([2; 16]), [3; 32], public.0);
+    branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    branch.vault.roll().unwrap();
+    let bulk = bulk_of(&branch);
+    let (dir, mirror) = mirror_of(&branch, key);
+    for state in branch.vault.segments().unwrap() {
+        let closed_len = if state.closed { state.bytes } else { 0 };
+        mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
+    }
+    mirror.refresh().unwrap();
+    let file = dir.path().join(format!("segments/{:016x}.seg", bulk.0));
+    flip(file.clone(), 100_000);
+    let as_it_is = std::fs::read(&file).unwrap();
+    let (damaged, len) = (as_it_is.clone(), as_it_is.len() as u64);
+    assert!(!mirror.check(bulk).unwrap());
+    let from = mirror.bytes_of(bulk);
+    assert!(from < 100_000);
+
+    for until in [250_000, 400_000] {
+        let from = mirror.bytes_of(bulk);
+        mirror.append(bulk, from, len, &damaged[from as usize..until]).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), until as u64);
+        mirror.put_rests_back(false).unwrap();
+        assert_eq!(mirror.bytes_of(bulk), until as u64, "the box begins again");
+        assert!(std::fs::read(&file).unwrap() == as_it_is, "what is sound isn't in its place");
+        assert!(!rest_of(&file).exists());
+    }
+    assert_eq!(mirror.has().iter().find(|has| has.segment == bulk).unwrap().bytes, 400_000);
+    assert!(mirror.append(bulk, from, len, &damaged[from as usize..]).is_err());
+}
+
 fn rest_of(file: &std::path::Path) -> PathBuf {
     file.with_extension("rest")
 }
