@@ -464,6 +464,10 @@ impl Pass<'_> {
                  last one had of it. Put it back, or what the link leads to; if it's gone for good, take it out of the configuration"
                     .to_owned()
             }
+            Err(error) if is_kept && error.kind() == std::io::ErrorKind::PermissionDenied => format!(
+                "is included and couldn't be reached since {{since}} ({error}); the point keeps what the last one had of it. Let the \
+                 agent search the folders above it; if it's gone for good, take it out of the configuration"
+            ),
             Err(error) if is_kept => format!(
                 "is included and has been missing since {{since}} ({error}); the point keeps what the last one had of it. Mount \
                  it or put it back; if it's gone for good, take it out of the configuration"

@@ -14,10 +14,8 @@ use tokio::time::Instant;
 use crate::copies;
 use crate::resending::Resending;
 use crate::serve::Appliance;
+use crate::waiting::Wait;
 
-/// A segment that couldn't be healed is tried again after so long, then after twice as long, up to the most.
-const FIRST_WAIT: Duration = Duration::from_secs(60);
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// What was closed with damage is handed on as it is when HQ couldn't be asked for so long.
 const ASKS_FOR: Duration = Duration::from_secs(3600);
 /// Captures wait so long for copies of lost metadata.
@@ -47,11 +45,6 @@ impl Default for Healing {
             resending: Resending::default(),
         }
     }
-}
-
-struct Wait {
-    until: Instant,
-    length: Duration,
 }
 
 impl Healing {
@@ -98,10 +91,9 @@ impl Healing {
         let needed: BTreeSet<SegmentId> = needs.iter().map(|need| need.segment).collect();
         self.waits.retain(|segment, _| needed.contains(segment));
         self.forget_waits_when_connected(appliance);
-        let now = Instant::now();
         let due: Vec<HealNeed> = needs
             .into_iter()
-            .filter(|need| self.waits.get(&need.segment).is_none_or(|wait| wait.until <= now))
+            .filter(|need| self.waits.get(&need.segment).is_none_or(Wait::is_over))
             .collect();
         if due.is_empty() || appliance.vault.is_read_only() {
             return Ok(());
@@ -147,8 +139,8 @@ impl Healing {
             tracing::info!(%segment, "healed from a copy");
             return;
         }
-        let length = self.waits.get(&segment).map_or(FIRST_WAIT, |wait| LONGEST_WAIT.min(wait.length * 2));
-        self.waits.insert(segment, Wait { until: Instant::now() + length, length });
+        let wait = Wait::after(self.waits.get(&segment));
+        self.waits.insert(segment, wait);
     }
 
     /// What was closed with damage is handed on once HQ has nothing that is better, or couldn't be asked for long.

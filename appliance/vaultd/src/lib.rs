@@ -39,3 +39,4 @@ mod spare;
 mod traffic;
 mod trials;
 mod updates;
+mod waiting;

@@ -12,10 +12,8 @@ use coffer_vault::verify::Gap;
 use coffer_vault::{Reading, VaultError};
 
 use crate::serve::Appliance;
+use crate::waiting::Wait;
 
-/// A computer that was asked and didn't send everything is asked again after so long, then after twice as long, up to the most.
-const FIRST_WAIT: Duration = Duration::from_secs(60);
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// While anything is damaged, it's looked this often what is lost, whatever else happens: copies may have gone.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 
@@ -58,25 +56,19 @@ struct Lost {
 /// When a computer was asked.
 #[derive(Default)]
 struct Asked {
-    last: Option<Ask>,
-}
-
-struct Ask {
-    connection: u64,
-    until: Instant,
-    wait: Duration,
+    /// Over which line, and when it's asked again over the same.
+    last: Option<(u64, Wait)>,
 }
 
 impl Asked {
     /// Whether a computer that is connected so is to be asked: over another line than before it may not know of it.
     fn is_due(&self, connection: u64) -> bool {
-        self.last.as_ref().is_none_or(|ask| ask.connection != connection || ask.until <= Instant::now())
+        self.last.is_none_or(|(over, wait)| over != connection || wait.is_over())
     }
 
     fn done(&mut self, connection: u64) {
-        let before = self.last.as_ref().filter(|ask| ask.connection == connection);
-        let wait = before.map_or(FIRST_WAIT, |ask| LONGEST_WAIT.min(ask.wait * 2));
-        self.last = Some(Ask { connection, until: Instant::now() + wait, wait });
+        let before = self.last.filter(|(over, _)| *over == connection).map(|(_, wait)| wait);
+        self.last = Some((connection, Wait::after(before.as_ref())));
     }
 }
 
@@ -202,6 +194,7 @@ fn newest_of(appliance: &Appliance, config: ConfigId) -> Result<Option<u64>, Vau
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waiting;
 
     #[test]
     fn who_was_asked_is_asked_again_after_longer_and_longer_or_over_another_line() {
@@ -211,11 +204,11 @@ mod tests {
         assert!(!asked.is_due(1) && asked.is_due(2));
         let mut waits = || {
             asked.done(1);
-            asked.last.as_ref().unwrap().wait
+            asked.last.unwrap().1.length
         };
-        assert_eq!(waits(), FIRST_WAIT * 2);
-        assert_eq!((0..9).map(|_| waits()).last(), Some(LONGEST_WAIT));
+        assert_eq!(waits(), waiting::FIRST * 2);
+        assert_eq!((0..9).map(|_| waits()).last(), Some(waiting::LONGEST));
         asked.done(2);
-        assert_eq!(asked.last.unwrap().wait, FIRST_WAIT);
+        assert_eq!(asked.last.unwrap().1.length, waiting::FIRST);
     }
 }

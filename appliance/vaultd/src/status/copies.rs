@@ -56,26 +56,24 @@ fn headquarters(line: &WanStatus, away_max_ms: u64, now_ms: u64) -> Vec<String> 
     let away_ms = now_ms.saturating_sub(line.since_ms);
     if line.hq_is_full {
         told.push(
-            "Headquarters' disk is full: it takes nothing more, and what changed since is only here and on tape. Free space at \
+            "Headquarters' disk is full: it takes nothing more, and what changed since isn't there. Free space at \
              headquarters; then the box goes on by itself."
                 .into(),
         );
     } else if let Some(why) = &line.refused {
-        told.push(format!(
-            "Headquarters refuses this box: what changed since is only here and on tape. {why}."
-        ));
+        told.push(format!("Headquarters refuses this box: what changed since isn't there. {why}."));
     } else if let Some(not_taken) = line
         .not_taken
         .as_ref()
         .filter(|not_taken| now_ms.saturating_sub(not_taken.since_ms) > NOT_TAKEN_MAX_MS)
     {
         told.push(format!(
-            "Headquarters can't take anything from this box: what changed since is only here and on tape. {}. It's tried again by itself.",
+            "Headquarters can't take anything from this box: what changed since isn't there. {}. It's tried again by itself.",
             not_taken.why
         ));
     } else if let (false, Some(why), true) = (line.connected, &line.last_error, away_ms > away_max_ms) {
         told.push(format!(
-            "Headquarters hasn't taken anything for {}: what changed since is only here and on tape. {why}.",
+            "Headquarters hasn't taken anything for {}: what changed since isn't there. {why}.",
             hours(away_ms)
         ));
     }

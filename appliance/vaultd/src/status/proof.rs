@@ -79,7 +79,7 @@ fn untried(status: &Status) -> Option<String> {
         more => format!(" and {more} more"),
     };
     Some(format!(
-        "No file of {}{more} could be restored for a trial: what was chosen lies on tape or at headquarters alone.",
+        "No file of {}{more} could be restored for a trial: what was chosen isn't on this box's disk.",
         first.name
     ))
 }
