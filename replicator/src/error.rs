@@ -35,7 +35,7 @@ pub enum WanError {
     #[error("HQ answered with an unexpected message: update both programs to the same version")]
     OutOfTurn,
     /// Operator.
-    #[error("HQ doesn't have segment {segment} whole: what of it is here and on tape is all there is")]
+    #[error("HQ doesn't have segment {segment} whole")]
     NotAtHq { segment: SegmentId },
     /// The box takes up what HQ knows by itself.
     #[error(

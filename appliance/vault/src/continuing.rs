@@ -4,6 +4,7 @@
 //! The folder may be empty, hold an older copy, or what came from cartridges. Where it has gone its own way since, HQ's line
 //! counts, and the folder's own is set aside whole.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use coffer_format::segment::{RecordKind, SegmentHeader, Stream, Trailer};
@@ -75,11 +76,21 @@ fn outline_in(dir: &Path, segment: SegmentId, form: FileForm) -> Result<Vec<u8>>
     std::fs::read(&path).map_err(VaultError::io("read", &path))
 }
 
+/// A stretch that isn't sound in a segment of which HQ hasn't all either. Offset and length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lacking {
+    pub segment: SegmentId,
+    pub offset: u64,
+    pub len: u64,
+}
+
 /// A vault's folder that nobody has open.
 pub struct Continuation {
     dir: PathBuf,
     opener: Opener,
     held: Vec<SegmentHeld>,
+    /// Segments that are damaged at HQ, though it's known how they were closed.
+    damaged: HashSet<SegmentId>,
     keys: Option<VaultKeys>,
     _lock: Option<nix::fcntl::Flock<std::fs::File>>,
 }
@@ -111,7 +122,13 @@ impl Continuation {
             Ok(identity) => Some(VaultKeys::open(&opener, &identity.keys)?),
             Err(_) => None,
         };
-        Ok(Continuation { dir: dir.into(), opener, held, keys, _lock: lock })
+        let (dir, damaged) = (dir.into(), HashSet::new());
+        Ok(Continuation { dir, opener, held, damaged, keys, _lock: lock })
+    }
+
+    /// Of these HQ has only what is sound, and how they were closed.
+    pub fn note_damaged(&mut self, damaged: HashSet<SegmentId>) {
+        self.damaged = damaged;
     }
 
     /// Compares the folder with what HQ holds.
@@ -131,6 +148,7 @@ impl Continuation {
                 Local::File { header, path, end } => {
                     if self.lacks_of(held, &header, &path, end)? {
                         let outline_is_all = held.hash.is_none() || held.stream == Stream::Meta;
+                        let outline_is_all = outline_is_all || self.damaged.contains(&held.segment);
                         let list = if outline_is_all { &mut plan.outlines } else { &mut plan.whole };
                         list.push(held.segment);
                     }
@@ -204,13 +222,48 @@ impl Continuation {
             return Err(damaged("what HQ sent isn't whole"));
         }
         self.take_identity(&header)?;
+        if form == FileForm::Stub && self.damaged.contains(&segment) {
+            if let Local::File { header, path, .. } = self.local(segment)? {
+                return self.put_end(&header, &path, bytes);
+            }
+        }
         self.check_goes_on(segment, bytes)?;
         let tail = if held.hash.is_none() { self.open_tail(segment, bytes.len())? } else { Vec::new() };
         self.write(segment, form, &[bytes, &tail[..]].concat())
     }
 
-    /// The folder is complete: its catalog is made anew when it's opened.
-    pub fn finish(self) -> Result<()> {
+    /// Puts the end that a segment was closed with behind what is here of it.
+    fn put_end(&self, header: &SegmentHeader, path: &Path, stub: &[u8]) -> Result<()> {
+        let segment = header.segment;
+        let end: Trailer = from_bytes(&stub[stub.len() - Trailer::LEN..])?;
+        let sound = self.sound_len(header, path)?.min(end.index_offset);
+        let here = std::fs::read(path).map_err(VaultError::io("read", path))?;
+        let mut bytes = here[..sound as usize].to_vec();
+        bytes.resize(end.index_offset as usize, 0);
+        bytes.extend_from_slice(&stub[SegmentHeader::LEN..]);
+        self.write(segment, FileForm::Whole, &bytes)
+    }
+
+    /// What lacks in files of segments that are damaged at HQ, too.
+    fn lacking(&self) -> Result<Vec<Lacking>> {
+        let mut lacking = Vec::new();
+        for segment in self.damaged.iter().copied() {
+            let Local::File { header, path, end: Some(end) } = self.local(segment)? else { continue };
+            let bytes = std::fs::read(&path).map_err(VaultError::io("read", &path))?;
+            if hashes_to_its_end(&bytes) {
+                continue;
+            }
+            let records = bytes.get(..end.index_offset as usize).unwrap_or(&bytes);
+            let found = scan(records, &self.key_of(&header)?, SegmentHeader::LEN as u64);
+            let behind = (found.end, records.len() as u64 - found.end);
+            let stretches = found.damaged.into_iter().chain([behind]).filter(|(_, len)| *len > 0);
+            lacking.extend(stretches.map(|(offset, len)| Lacking { segment, offset, len }));
+        }
+        Ok(lacking)
+    }
+
+    /// The folder is complete: its catalog is made anew when it's opened. Returns what isn't sound in it: the vault is to record that as damage.
+    pub fn finish(self) -> Result<Vec<Lacking>> {
         let catalog = catalog_path(&self.dir);
         for ending in ["", "-wal", "-shm"] {
             let mut path = catalog.clone().into_os_string();
@@ -222,7 +275,8 @@ impl Continuation {
                 _ => {}
             }
         }
-        RealDisk.sync_dir(&self.dir).map_err(VaultError::io("sync", &self.dir))
+        RealDisk.sync_dir(&self.dir).map_err(VaultError::io("sync", &self.dir))?;
+        self.lacking()
     }
 
     fn is_on_hqs_line(&self, segment: SegmentId) -> Result<bool> {

@@ -266,12 +266,7 @@ impl Vault {
 
 impl Vault {
     /// Records damage that something else than reading a segment back showed.
-    pub(crate) fn record_damage(
-        &self,
-        segment: SegmentId,
-        (offset, len): (u64, u64),
-        what: &str,
-    ) -> Result<()> {
+    pub fn record_damage(&self, segment: SegmentId, (offset, len): (u64, u64), what: &str) -> Result<()> {
         let event = Event::StretchDamaged { segment, offset, len, detail: what.into() };
         self.leave_if_lost(std::slice::from_ref(&event))?;
         let told = is_damaged(segment, 1, what);

@@ -10,7 +10,7 @@ use coffer_format::wire::{Message, SegmentHeld};
 use coffer_format::{OrgId, SegmentId};
 use coffer_link::{BranchFound, EnrolmentCode, Identity, Role, branch_of_code, connect};
 use coffer_replicator::{AtHq, Calendar, Rate, WanSettings, fetch_outlines, fetch_what_can, take_over};
-use coffer_vault::continuing::Continuation;
+use coffer_vault::continuing::{Continuation, Lacking};
 use coffer_vault::{Clock, VaultError};
 use coffer_vault::{Opener, SystemClock, Vault, vault_in};
 
@@ -39,6 +39,8 @@ pub struct FromHq {
     pub set_aside: Option<PathBuf>,
     /// Closed segments that are damaged at HQ.
     pub damaged: usize,
+    /// What lacks in segments that were here in part and are damaged at HQ.
+    in_part: Vec<Lacking>,
     /// Segments that HQ has whole.
     whole: HashSet<SegmentId>,
 }
@@ -124,8 +126,10 @@ pub(crate) async fn from_hq(
 ) -> Result<FromHq> {
     let AtHq { held, whole } = take_over(&branch.wan).await.context("HQ")?;
     let is_damaged = |held: &&SegmentHeld| held.hash.is_some() && !whole.contains(&held.segment);
-    let damaged = held.iter().filter(is_damaged).count();
-    let continuation = Continuation::begin(&layout.vault(), opener, held)?;
+    let damaged: HashSet<SegmentId> = held.iter().filter(is_damaged).map(|held| held.segment).collect();
+    let count = damaged.len();
+    let mut continuation = Continuation::begin(&layout.vault(), opener, held)?;
+    continuation.note_damaged(damaged);
     let mut plan = continuation.plan()?;
     let mut set_aside = None;
     if plan.has_own_line() {
@@ -151,8 +155,8 @@ pub(crate) async fn from_hq(
     }
     let segments = plan.outlines.len() + plan.whole.len() - lacking.len();
     let continuation = Arc::into_inner(continuation).and_then(|held| held.into_inner().ok());
-    continuation.context("taking over from HQ ended badly: start it again")?.finish()?;
-    Ok(FromHq { segments, lacking, set_aside, damaged, whole })
+    let in_part = continuation.context("taking over from HQ ended badly: start it again")?.finish()?;
+    Ok(FromHq { segments, lacking, set_aside, damaged: count, in_part, whole })
 }
 
 /// Records which segments HQ has whole, and which not any more: the vault may have been copied before it heard of it.
@@ -163,6 +167,10 @@ pub(crate) fn record_copies(vault: &Vault, branch: &Branch, from_hq: &FromHq) ->
     let away = without.into_iter().filter(|state| !state.on_disk && from_hq.whole.contains(&state.segment));
     let copies = away.filter_map(|state| Some((state.segment, state.hash?, ours.clone()))).collect();
     vault.record_copies(copies)?;
+    for lacking in &from_hq.in_part {
+        let what = "neither the vault's folder nor HQ had it whole";
+        vault.record_damage(lacking.segment, (lacking.offset, lacking.len), what)?;
+    }
     forget_copies(vault, &ours, from_hq)
 }
 

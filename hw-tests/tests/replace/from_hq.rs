@@ -450,6 +450,44 @@ fn data_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
     }
 }
 
+/// What headquarters lost is in an older copy of the vault, and the copy lacks what came later: together they have everything.
+#[test]
+fn an_older_copy_and_a_damaged_segment_at_headquarters_make_a_whole_one() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    for number in 0..4 {
+        fs::write(site.data().join(format!("early-{number}")), bytes(100 + number, 1_200_000)).unwrap();
+    }
+    capture(&site);
+    copy(&site.path("box/vault"), &site.path("older"));
+    for number in 0..4 {
+        fs::write(site.data().join(format!("late-{number}")), bytes(200 + number, 1_200_000)).unwrap();
+    }
+    capture(&site);
+    site.kill_box();
+    site.start_box();
+    hq.wait_until_whole(&site, 3);
+    hq.wait_until_level(&site);
+    lose_box(&mut site);
+    copy(&site.path("older"), &site.path("box/vault"));
+    issue_operator(&site);
+    let segments = site.path("hq/branches/leeds/segments");
+    let files = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path());
+    let largest = files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    flip(&largest, 1_500_000);
+    assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
+
+    let told = replace_from(&hq, &site);
+    assert!(told.contains("1 segments are damaged at HQ"), "{told}");
+    site.start_box();
+    wait_until("everything is restored", &site.path("box.log"), || not_restored(&site, "3").is_empty());
+    wait_until("HQ has it again", &site.path("box.log"), || {
+        at_hq(&hq, &site, &["verify"]).output().unwrap().status.success()
+    });
+    site.coffer(&["verify"]);
+}
+
 /// The same of metadata: points and files of which nothing is damaged are there.
 #[test]
 fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
