@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use coffer_format::SegmentId;
-use coffer_format::wire::{Message, SegmentHeld};
+use coffer_format::wire::{Message, RefusalCode, SegmentHeld};
+use coffer_format::{Lsn, SegmentId};
 use coffer_link::{Link, LinkError, Role, Throttle, connect};
 use tokio::time::timeout;
 
@@ -19,6 +19,8 @@ pub struct AtHq {
     pub held: Vec<SegmentHeld>,
     /// Segments that are whole there: others may be damaged, though it's known how they were closed.
     pub whole: HashSet<SegmentId>,
+    /// The newest metadata record that it knows of, whether or not it's there still.
+    pub newest_record: Lsn,
 }
 
 /// Tells HQ that a box takes this branch over, and learns what it holds. What HQ has of open segments ends with a whole record then.
@@ -43,7 +45,22 @@ async fn ask(settings: &WanSettings) -> Result<AtHq, WanError> {
         _ => return Err(WanError::OutOfTurn),
     };
     let whole = has.into_iter().filter(|has| has.closed).map(|has| has.segment).collect();
-    Ok(AtHq { held, whole })
+    // The last question: an HQ that doesn't know it closes the connection.
+    let newest_record =
+        match answer(&mut link, settings, Message::Ask { json: br#""newest_record""#[..].into() }).await {
+            Ok(Message::Answer { json }) => {
+                serde_json::from_slice(&json.0).map_err(|_| WanError::OutOfTurn)?
+            }
+            Ok(_) => return Err(WanError::OutOfTurn),
+            Err(WanError::Link(LinkError::Refused(refusal))) if refusal.code == RefusalCode::NotAllowed => {
+                tracing::warn!(
+                    "HQ is older than this box, and can't say whether it knows of metadata that it lost"
+                );
+                0
+            }
+            Err(error) => return Err(error),
+        };
+    Ok(AtHq { held, whole, newest_record: Lsn(newest_record) })
 }
 
 async fn answer(link: &mut Link, settings: &WanSettings, question: Message) -> Result<Message, WanError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coffer_format::entry::{Body, Entry};
-use coffer_format::event::Event;
+use coffer_format::event::{Event, Run};
 use coffer_format::manifest::Map;
 use coffer_format::op::{Content, MapBody, Op};
 use coffer_format::segment::{IndexEntry, RecordKind, Stream};
@@ -209,6 +209,26 @@ impl Vault {
         drop(meta);
         self.tell_of_written_again();
         take().expect("a batch leaves an outcome for each of its works")
+    }
+
+    /// Goes on behind a record that others know of and that isn't here: what is between counts as missing, and its numbers aren't given again.
+    /// Returns whether there is such a thing.
+    pub fn go_on_behind(&self, known: Lsn) -> Result<bool> {
+        self.transact(move |batch| {
+            if known < batch.next_lsn {
+                return Ok(false);
+            }
+            let missing = Run { first: batch.next_lsn, last: known };
+            catalog::put_gap(batch.db, missing)?;
+            batch.next_lsn = Lsn(known.0 + 1);
+            let what = format!(
+                "metadata records {} to {} are known at headquarters and couldn't be had: points that were made then may lack files, or \
+                 not be shown",
+                missing.first, missing.last
+            );
+            batch.audit("box", &what)?;
+            Ok(true)
+        })
     }
 
     /// Waits until the batch at work is over: those after it see what was noted before.

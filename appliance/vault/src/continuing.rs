@@ -222,10 +222,11 @@ impl Continuation {
             return Err(damaged("what HQ sent isn't whole"));
         }
         self.take_identity(&header)?;
-        if form == FileForm::Stub && self.damaged.contains(&segment) {
-            if let Local::File { header, path, .. } = self.local(segment)? {
-                return self.put_end(&header, &path, bytes);
-            }
+        if form == FileForm::Stub
+            && self.damaged.contains(&segment)
+            && let Local::File { header, path, .. } = self.local(segment)?
+        {
+            return self.put_end(&header, &path, bytes);
         }
         self.check_goes_on(segment, bytes)?;
         let tail = if held.hash.is_none() { self.open_tail(segment, bytes.len())? } else { Vec::new() };

@@ -308,8 +308,13 @@ fn standing(db: &rusqlite::Connection, config: ConfigId) -> Result<Standing> {
         .query_row([config.0], |row| Ok((PointSeq(row.get(0)?), PartNo(row.get(1)?), row.get::<_, bool>(2)?)))
         .optional()?;
     let unknown = catalog::unknown_since_newest_part(db, config)?;
+    // A draft of which a part is lost can't be finished: its number is used up.
+    let is_all_there = match newest {
+        Some((point, parts, false)) => catalog::has_parts(db, config, point, parts)?,
+        _ => true,
+    };
     let (head, draft) = match newest {
-        Some((point, parts, false)) if unknown == 0 => {
+        Some((point, parts, false)) if unknown == 0 && is_all_there => {
             let head: Option<u64> = db
                 .prepare_cached("SELECT MAX(point) FROM points WHERE config = ?1 AND closed_ms IS NOT NULL")?
                 .query_row([config.0], |row| row.get(0))?;

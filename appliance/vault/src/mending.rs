@@ -204,6 +204,9 @@ impl Vault {
         let size = file.size().map_err(VaultError::io("read", &path))?;
         let bytes = read_all(&*file, size);
         self.check_is_same_line(copy, &bytes)?;
+        if is_of_another(copy.header.segment, &bytes) {
+            return Ok(nothing());
+        }
         let Some(trailer) = trailer_of(&bytes) else { return Ok(Here { body: bytes, ..nothing() }) };
         let (body, end) = bytes.split_at(trailer.index_offset as usize);
         let contents = read_contents(&*file, &copy.key).ok().flatten();
@@ -223,7 +226,8 @@ impl Vault {
             return Ok(());
         };
         let Ok(keys) = self.reading.files.keys_of(&header) else { return Ok(()) };
-        let is_other = header.salt != copy.header.salt;
+        // What says that it's another number has come here by mistake.
+        let is_other = header.salt != copy.header.salt && header.segment == copy.header.segment;
         if is_other && !scan(bytes, &keys.segment_key(&header.salt), FIRST).index.records.is_empty() {
             return Err(VaultError::refused(
                 RefusalCode::Conflict,
@@ -282,6 +286,12 @@ impl Vault {
             list_closed_again(batch.db(), &row, &records, &damaged)
         })
     }
+}
+
+/// Whether a file says that it's a segment of another number.
+pub(crate) fn is_of_another(segment: SegmentId, bytes: &[u8]) -> bool {
+    let header = bytes.get(..SegmentHeader::LEN).and_then(|bytes| from_bytes::<SegmentHeader>(bytes).ok());
+    header.is_some_and(|header| header.segment != segment)
 }
 
 fn is_no_file(error: &std::io::Error) -> bool {

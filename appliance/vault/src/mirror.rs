@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use coffer_format::segment::{SegmentHeader, Stream};
 use coffer_format::wire::SegmentHas;
-use coffer_format::{FileHash, OrgId, SegmentId, VaultId};
+use coffer_format::{FileHash, Lsn, OrgId, SegmentId, VaultId};
 use nix::fcntl::Flock;
 use rusqlite::Connection;
 
@@ -254,6 +254,12 @@ impl Mirror {
             .extend(self.here().iter().filter(|(_, here)| here.left.is_some()).map(|(segment, _)| *segment));
         segments.extend(self.reading.readers.with(catalog::cut_off)?.iter().map(|stretch| stretch.segment));
         Ok(segments)
+    }
+
+    /// The newest metadata record that ever came, as far as the catalog knows.
+    pub fn newest_record(&self) -> Result<Lsn> {
+        let db = self.db()?;
+        Ok(catalog::applied(&db)?.max(catalog::newest_log(&db)?))
     }
 
     /// Whether the branch has given a segment up: it won't come again.

@@ -9,7 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer};
+use coffer_format::event::Run;
+use coffer_format::segment::{
+    IndexEntry, RecordHeader, RecordKind, SegmentHeader, SegmentIndex, Stream, Trailer,
+};
 use coffer_format::{Lsn, SegmentId, from_bytes};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -89,6 +92,30 @@ pub(crate) fn bring_up(reading: &Reading, opened: Opened, path: &Path) -> Result
     Ok((db, found))
 }
 
+/// How many metadata records there may be in files that can't be read at all, behind the last metadata that can. Their numbers aren't given
+/// again: they may come back.
+fn unread_at_end(db: &Connection, forms: &BTreeMap<SegmentId, FileForm>, reading: &Reading) -> Result<u64> {
+    let last: u64 = db
+        .query_row("SELECT segment FROM log ORDER BY lsn DESC LIMIT 1", [], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    let unreadable = catalog::all_damage(db)?.into_iter().map(|(stretch, _)| stretch);
+    let unreadable = unreadable.filter(|stretch| stretch.offset == 0 && stretch.segment.0 > last);
+    let mut records = 0;
+    for stretch in unreadable {
+        let Some(form) = forms.get(&stretch.segment) else { continue };
+        let path = segment_path(&reading.dir, stretch.segment, *form);
+        let Ok(file) = reading.disk.open(&path) else { continue };
+        let mut start = [0; 11];
+        let stream = file.read_at(0, &mut start).ok().and_then(|()| Stream::from_code(start[10]));
+        if stream.is_none_or(|stream| stream == Stream::Meta) {
+            let len = file.size().map_err(VaultError::io("read", &path))?;
+            records += len / RecordHeader::LEN as u64;
+        }
+    }
+    Ok(records)
+}
+
 /// Fills a new catalog from segments that are all closed.
 pub(crate) fn fill(reading: &Reading, db: &mut Connection) -> Result<Found> {
     catch_up(reading, db, true, &HashMap::new())
@@ -133,6 +160,12 @@ fn catch_up(
     }
     list_by_name_only(&transaction)?;
     catalog::find_gaps(&transaction)?;
+    let unread = if all { unread_at_end(&transaction, &forms, reading)? } else { 0 };
+    if unread > 0 {
+        let (first, last) = (Lsn(applied.0 + 1), Lsn(applied.0 + unread));
+        tracing::warn!(%first, %last, "the newest metadata may be in segments that can't be read: as many numbers of records are left out");
+        catalog::put_gap(&transaction, Run { first, last })?;
+    }
     let notes = work.notes;
     transaction.commit()?;
     remove_left_over(reading, db, &forms)?;
@@ -140,7 +173,7 @@ fn catch_up(
     let highest = catalog::newest_number(db)?;
     let newest = forms.keys().next_back().copied().unwrap_or_default();
     let next = newest.0.max(highest.0) + 1;
-    Ok(Found { next_lsn: Lsn(applied.0 + 1), next_segment: SegmentId(next), notes, is_new: all })
+    Ok(Found { next_lsn: Lsn(applied.0 + unread + 1), next_segment: SegmentId(next), notes, is_new: all })
 }
 
 impl CatchUp<'_> {

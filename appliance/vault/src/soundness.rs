@@ -64,6 +64,14 @@ impl Soundness {
         Ok(found)
     }
 
+    /// The same at HQ: what is counted there as its copy is what is looked at.
+    pub(crate) fn at_hq(mut self) -> Soundness {
+        for copies in self.copies.values_mut() {
+            copies.retain(|place| !matches!(place, Place::Hq { .. }));
+        }
+        self
+    }
+
     fn lsns_in_damage(&self, db: &Connection) -> Result<BTreeSet<Lsn>> {
         let mut lsns = BTreeSet::new();
         let mut query = db.prepare_cached(

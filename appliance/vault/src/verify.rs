@@ -417,6 +417,7 @@ impl Reading {
     fn judge(self: &Arc<Self>, report: &mut Report, due: Option<&Due>) -> Result<()> {
         let stretches = report.damage.iter().map(stretch_of);
         let sound = Soundness::with(self, stretches)?;
+        let sound = if due.is_some() { sound.at_hq() } else { sound };
         let checked = self.check_versions(&sound, &mut |mut hit| {
             if hit.remedy.is_lost && due.is_some_and(|due| due.brings(&hit)) {
                 hit.remedy.is_lost = false;

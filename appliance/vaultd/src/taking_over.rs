@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, bail};
 use coffer_format::event::{Event, Place};
 use coffer_format::wire::{Message, SegmentHeld};
-use coffer_format::{OrgId, SegmentId};
+use coffer_format::{Lsn, OrgId, SegmentId};
 use coffer_link::{BranchFound, EnrolmentCode, Identity, Role, branch_of_code, connect};
 use coffer_replicator::{AtHq, Calendar, Rate, WanSettings, fetch_outlines, fetch_what_can, take_over};
 use coffer_vault::continuing::{Continuation, Lacking};
@@ -43,6 +43,8 @@ pub struct FromHq {
     in_part: Vec<Lacking>,
     /// Segments that HQ has whole.
     whole: HashSet<SegmentId>,
+    /// The newest metadata record that HQ knows of.
+    newest_record: Lsn,
 }
 
 impl Branch {
@@ -124,7 +126,7 @@ pub(crate) async fn from_hq(
     opener: Opener,
     incomplete: bool,
 ) -> Result<FromHq> {
-    let AtHq { held, whole } = take_over(&branch.wan).await.context("HQ")?;
+    let AtHq { held, whole, newest_record } = take_over(&branch.wan).await.context("HQ")?;
     let is_damaged = |held: &&SegmentHeld| held.hash.is_some() && !whole.contains(&held.segment);
     let damaged: HashSet<SegmentId> = held.iter().filter(is_damaged).map(|held| held.segment).collect();
     let count = damaged.len();
@@ -156,11 +158,13 @@ pub(crate) async fn from_hq(
     let segments = plan.outlines.len() + plan.whole.len() - lacking.len();
     let continuation = Arc::into_inner(continuation).and_then(|held| held.into_inner().ok());
     let in_part = continuation.context("taking over from HQ ended badly: start it again")?.finish()?;
-    Ok(FromHq { segments, lacking, set_aside, damaged: count, in_part, whole })
+    Ok(FromHq { segments, lacking, set_aside, damaged: count, in_part, whole, newest_record })
 }
 
-/// Records which segments HQ has whole, and which not any more: the vault may have been copied before it heard of it.
+/// Records what HQ knows of and couldn't give, which segments it has whole, and which not any more: the vault may have been copied before it heard of it.
 pub(crate) fn record_copies(vault: &Vault, branch: &Branch, from_hq: &FromHq) -> Result<()> {
+    // Before any other record: no number that HQ knows is given out again.
+    vault.go_on_behind(from_hq.newest_record)?;
     let ours = Place::Hq { name: branch.wan.branch.clone() };
     let without = vault.reading().without_copy(|place| *place == ours)?;
     // What is on disk gets its receipt over the line, against which its hash is held.

@@ -526,3 +526,55 @@ fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
     capture_until_whole(&hq, &site, 7);
     assert_eq!(not_restored(&site, "7"), Vec::<PathBuf>::new());
 }
+
+/// The metadata of the newest point is what headquarters lost: nothing is called well before the computer has compared, no number is given
+/// twice, and what is captured next is there.
+#[test]
+fn a_replacement_goes_on_where_the_newest_metadata_is_lost() {
+    let largest_record = |bytes: &[u8]| {
+        let magic = bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at);
+        let starts: Vec<usize> = magic.collect();
+        let lens = starts.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
+        lens.max().unwrap().1
+    };
+    let damages: [(&str, &dyn Fn(&Path)); 3] = [
+        ("flipped", &|path| flip(path, largest_record(&fs::read(path).unwrap()) + 40)),
+        ("cut", &|path| {
+            let len = fs::metadata(path).unwrap().len();
+            fs::File::options().write(true).open(path).unwrap().set_len(len / 2).unwrap();
+        }),
+        ("removed", &|path| fs::remove_file(path).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let (mut hq, mut site) = Headquarters::with_site("");
+        fill(&site);
+        for number in 1..=3 {
+            change(&site, number);
+            capture(&site);
+            site.kill_box();
+            site.start_box();
+        }
+        hq.wait_until_whole(&site, 3);
+        hq.wait_until_level(&site);
+        let third = contents(&site.data());
+        lose_box(&mut site);
+        issue_operator(&site);
+        hq.stop();
+        damage(&metadata_in(&site.path("hq/branches/leeds/segments"))[2]);
+        hq.start(site.dir.path());
+        assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
+
+        let told = replace_from(&hq, &site);
+        assert!(told.contains("or not be shown"), "{what}: {told}");
+        site.start_box();
+        assert!(!site.try_coffer(&["verify"]).status.success(), "{what}");
+        assert_ne!(site.status()["sentences"].as_array().map(Vec::len), Some(0), "{what}");
+
+        assert_eq!(contents(&site.data()), third);
+        capture_until_whole(&hq, &site, 4);
+        change(&site, 4);
+        capture(&site);
+        assert_eq!(contents(&site.restore(&[])), contents(&site.data()), "{what}");
+        site.coffer(&["verify"]);
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::folder::{capture, change, fill, metadata_in};
 use crate::headquarters::Headquarters;
-use crate::support::{contents, said, wait_until};
+use crate::support::{Site, contents, said, wait_until};
 
 #[test]
 fn captures_wait_for_metadata_that_headquarters_has_and_give_no_number_twice() {
@@ -29,12 +29,7 @@ fn captures_wait_for_metadata_that_headquarters_has_and_give_no_number_twice() {
     let record = bytes.windows(4).position(|four| four == b"CREC").unwrap();
     bytes[record + 60] ^= 1;
     fs::write(damaged, bytes).unwrap();
-    for ending in ["", "-wal", "-shm"] {
-        let path = site.path(&format!("box/vault/catalog.sqlite{ending}"));
-        if path.exists() {
-            fs::remove_file(path).unwrap();
-        }
-    }
+    remove_catalog(&site);
 
     site.start_box();
     change(&site, 7);
@@ -70,4 +65,75 @@ fn captures_wait_for_metadata_that_headquarters_has_and_give_no_number_twice() {
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
     let verify = site.try_coffer(&["verify"]);
     assert!(verify.status.success(), "{}", said(&verify));
+}
+
+fn remove_catalog(site: &Site) {
+    for ending in ["", "-wal", "-shm"] {
+        let path = site.path(&format!("box/vault/catalog.sqlite{ending}"));
+        if path.exists() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// Nothing of the only metadata can be read, and the box goes on: what headquarters has of it still has its numbers when it comes back.
+#[test]
+fn metadata_of_which_nothing_can_be_read_comes_back_with_all_its_records() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    capture(&site);
+    let first = contents(&site.data());
+    change(&site, 1);
+    capture(&site);
+    hq.wait_until_whole(&site, 2);
+    hq.wait_until_level(&site);
+    site.kill_box();
+    let metadata = &metadata_in(&site.path("box/vault/segments"))[0];
+    let mut bytes = fs::read(metadata).unwrap();
+    bytes[300..320].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    fs::write(metadata, bytes).unwrap();
+    remove_catalog(&site);
+
+    site.start_box();
+    let log = site.path("box.log");
+    wait_until("captures go on", &log, || {
+        site.agent("capture").args(["--server", &site.server]).output().unwrap().status.success()
+    });
+    assert_eq!(contents(&site.restore(&["--point", "1"])), first);
+    assert_eq!(contents(&site.restore(&["--point", "2"])), contents(&site.data()));
+    change(&site, 2);
+    capture(&site);
+    assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+    wait_until("all is well again", &log, || site.try_coffer(&["verify"]).status.success());
+    hq.wait_until_whole(&site, 3);
+}
+
+/// Another segment's file lies in the place of one, put there while the box was off: headquarters' copy puts it right.
+#[test]
+fn another_segments_file_in_a_place_is_put_right_from_headquarters() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill(&site);
+    for number in 0..3 {
+        change(&site, number);
+        capture(&site);
+    }
+    let third = contents(&site.data());
+    hq.wait_until_whole(&site, 3);
+    hq.wait_until_level(&site);
+    site.kill_box();
+    let segments = site.path("box/vault/segments");
+    let metadata = metadata_in(&segments);
+    let mut data: Vec<_> = fs::read_dir(&segments).unwrap().map(|file| file.unwrap().path()).collect();
+    data.retain(|path| !metadata.contains(path));
+    data.sort();
+    assert!(data.len() >= 2, "{data:?}");
+    fs::copy(&data[1], &data[0]).unwrap();
+
+    site.start_box();
+    let log = site.path("box.log");
+    wait_until("it's healed", &log, || site.try_coffer(&["verify"]).status.success());
+    assert_eq!(contents(&site.restore(&["--point", "3"])), third);
+    change(&site, 4);
+    capture(&site);
+    hq.wait_until_whole(&site, 4);
 }

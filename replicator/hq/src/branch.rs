@@ -271,6 +271,11 @@ impl Branch {
         })
     }
 
+    /// The number of the newest metadata record that ever came.
+    pub(crate) fn newest_record(&self) -> Result<u64> {
+        Ok(self.fresh_mirror()?.map_or(Ok(0), |mirror| mirror.newest_record().map(|lsn| lsn.0))?)
+    }
+
     pub(crate) fn whole(&self) -> Result<Vec<Whole>> {
         Ok(match self.fresh_mirror()? {
             Some(mirror) => mirror.whole()?,

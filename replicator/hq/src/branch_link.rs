@@ -178,6 +178,10 @@ impl Service {
                 let json = serde_json::to_vec(&whole).map_err(|_| HqError::Internal)?;
                 Message::Answer { json: json.into() }
             }
+            Message::Ask { json } if json.0 == br#""newest_record""# => {
+                let newest = self.shared.in_background(move || branch.newest_record()).await?;
+                Message::Answer { json: newest.to_string().into_bytes().into() }
+            }
             _ => {
                 return Err(HqError::refused(
                     RefusalCode::NotAllowed,

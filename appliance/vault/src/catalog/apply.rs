@@ -83,7 +83,7 @@ fn close_point(db: &Connection, lsn: Lsn, now: u64, end: &PointEnd) -> Result<()
 }
 
 /// Whether every part of a point was applied; one is missing only where its record is damaged.
-fn has_parts(db: &Connection, config: ConfigId, point: PointSeq, parts: PartNo) -> Result<bool> {
+pub(crate) fn has_parts(db: &Connection, config: ConfigId, point: PointSeq, parts: PartNo) -> Result<bool> {
     let mut query =
         db.prepare_cached("SELECT COUNT(*) FROM parts WHERE config = ?1 AND point = ?2 AND part < ?3")?;
     let found: u32 = query.query_row(params![config.0, point.0, parts.0], |row| row.get(0))?;

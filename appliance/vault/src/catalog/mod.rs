@@ -16,7 +16,7 @@ use coffer_format::segment::{IndexEntry, Stream};
 use coffer_format::{FileHash, Lsn, SegmentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub(crate) use apply::apply_entry;
+pub(crate) use apply::{apply_entry, has_parts};
 pub(crate) use chunks::{
     ChunkLocation, chunks_in, count_chunks, find_chunk, has_chunk, pack_locations, put_chunk, remove_chunk,
 };

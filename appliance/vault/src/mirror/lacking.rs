@@ -73,7 +73,7 @@ impl Mirror {
         }
         let began = Instant::now();
         let mut points = Lacking::default();
-        let sound = Soundness::known(&self.reading)?;
+        let sound = Soundness::known(&self.reading)?.at_hq();
         self.reading.check_versions(&sound, &mut |hit| {
             points.note(hit.config, hit.since, hit.until);
             Ok(())

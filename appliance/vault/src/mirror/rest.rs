@@ -14,6 +14,7 @@ use ring::aead::LessSafeKey;
 
 use super::{Here, Mirror};
 use crate::disk::DiskFile;
+use crate::mending::is_of_another;
 use crate::placing::write_whole;
 use crate::segment::{Scanned, scan, segments_dir};
 use crate::{Result, VaultError};
@@ -33,6 +34,9 @@ impl Mirror {
     /// begins; 0 where nothing in the file is of use as it is.
     pub(super) fn keep_rest(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<u64> {
         let mut bytes = read_what_can(file)?;
+        if is_of_another(segment, &bytes) {
+            bytes.clear();
+        }
         let is_kept = self.rests()?.contains_key(&segment);
         let older = if is_kept { self.read_rest(segment) } else { None };
         let key = self.key_in(segment, &bytes);
@@ -154,7 +158,7 @@ impl Mirror {
             return Ok(());
         };
         self.check_tail(segment, &tail, here.bytes)?;
-        let whole = hash_if_whole(&all);
+        let whole = hash_if_whole(&all).filter(|_| !is_of_another(segment, &all));
         let found = self.key_in(segment, &all).map(|key| scan(&all, &key, FIRST));
         let is_of_use = found.as_ref().is_some_and(|found| !found.damaged.is_empty());
         let with_damage = with_damage && is_of_use;

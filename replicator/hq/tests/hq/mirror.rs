@@ -246,3 +246,48 @@ async fn what_is_sound_behind_damage_is_restored_while_the_box_is_away() {
     assert_eq!(restored.as_ref(), Ok(&branch.points[&point]));
     running.stop().await;
 }
+
+/// Another segment's file in a segment's place isn't that segment, however whole it is: it comes again from the box.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_segments_file_in_a_place_at_hq_makes_room_for_the_right_one() {
+    for (from, to) in [(1, 0), (0, 1)] {
+        for is_running in [true, false] {
+            let world = World::new().await;
+            let enrolled = world.enrol("leeds").await;
+            let mut branch = Branch::of(&enrolled);
+            branch.back_up(Stream::Bulk, &[("small", noise(1, 200_000))]);
+            branch.vault.roll().unwrap();
+            let point = branch.back_up(Stream::Bulk, &[("large", noise(2, 400_000))]);
+            branch.vault.roll().unwrap();
+            let settings = settings(world.address, &enrolled.identity, "leeds");
+            let running = Running::start(branch.vault.clone(), settings.clone());
+            running.until_whole(1, point).await;
+            running.stop().await;
+            let segments = branch.vault.segments().unwrap();
+            let bulk: Vec<SegmentId> = segments
+                .iter()
+                .filter(|state| state.stream == Stream::Bulk)
+                .map(|state| state.segment)
+                .collect();
+            let swap = |hq: &std::path::Path| {
+                std::fs::copy(hq.join(path_of(bulk[from])), hq.join(path_of(bulk[to]))).unwrap();
+            };
+            let world = if is_running {
+                swap(&world.hq_dir());
+                world
+            } else {
+                world.restart_after(swap).await
+            };
+            let mut operator = world.operator("anna").await;
+            select(&mut operator, "leeds").await;
+            let report = ask(&mut operator, json!({ "do": "verify" })).await;
+            assert_eq!(report["verdict"], "heals", "{from} {is_running}: {report}");
+
+            let running = Running::start(branch.vault.clone(), settings);
+            running.until_whole(1, point).await;
+            let restored = restore(&mut operator, branch.config, point, &[]).await;
+            assert_eq!(restored.as_ref(), Ok(&branch.points[&point]), "{from} {is_running}");
+            running.stop().await;
+        }
+    }
+}
