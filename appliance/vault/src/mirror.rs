@@ -3,7 +3,7 @@
 //!
 //! HQ keeps longer than the branch: what the branch's retention and reclaim gave up stays here.
 //!
-//! Locks are taken in this order: what was looked at, tails, rests, what the box told, catalog, what is here.
+//! Locks are taken in this order: what was looked at, tails, what the box told, catalog, what is here.
 
 mod append;
 mod comparing;
@@ -13,6 +13,7 @@ mod left;
 mod of_box;
 mod place;
 mod rest;
+mod stock;
 mod take;
 mod whole;
 
@@ -32,7 +33,6 @@ use self::append::Tail;
 use self::lacking::Looked;
 use self::left::Left;
 use self::of_box::Told;
-use self::rest::Rest;
 use crate::catalog;
 use crate::disk::{Disk, ReadOnlyDisk, file_len};
 use crate::identity::{read_identity, read_or_mend_identity, replace_identity};
@@ -58,8 +58,6 @@ pub struct Mirror {
     damaged: Mutex<BTreeSet<SegmentId>>,
     /// The folder with all segments isn't where it was.
     is_gone: AtomicBool,
-    /// What was kept of segments that were cut off.
-    rests: Mutex<BTreeMap<SegmentId, Rest>>,
     told: Mutex<Told>,
     looked: Mutex<Option<Looked>>,
     /// When the catalog was last made anew, and how long that took.
@@ -166,7 +164,6 @@ impl Mirror {
             here: Mutex::default(),
             damaged: Mutex::default(),
             is_gone: AtomicBool::new(false),
-            rests: Mutex::default(),
             told: Mutex::default(),
             looked: Mutex::default(),
             made_anew: Mutex::default(),
@@ -177,12 +174,11 @@ impl Mirror {
             _scratch: None,
         };
         mirror.find_segments()?;
-        mirror.find_rests()?;
-        match mirror.fill() {
+        match mirror.put_rests_back() {
             Err(error) if !error.is_of_no_writes() => {
                 tracing::error!(dir = %dir.display(), %error, "a damaged segment could not be put together; it's tried again");
             }
-            filled => filled?,
+            put_back => put_back?,
         }
         mirror.refresh()?;
         mirror.reading.readers.keep_place();
@@ -275,7 +271,6 @@ impl Mirror {
     /// The branch no longer has this segment, and everything that it still has is here.
     pub fn forget(&self, segment: SegmentId) -> Result<()> {
         self.db()?.execute("INSERT OR IGNORE INTO dropped VALUES (?1)", [segment.0])?;
-        self.put_rest_back(segment)?;
         self.here().entry(segment).or_default().forgotten = true;
         Ok(())
     }

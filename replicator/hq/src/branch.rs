@@ -105,22 +105,16 @@ impl Branch {
     /// Reads a segment back. What is damaged of it is due again from the box.
     pub(crate) fn check(&self, segment: SegmentId) -> Result<()> {
         let Some(mirror) = self.mirror()? else { return Ok(()) };
-        let checked = mirror.check(segment).and_then(|_| self.put_together(&mirror));
+        let checked = mirror.check(segment);
         self.hear(&mirror);
-        Ok(checked?)
-    }
-
-    /// What is sound of damaged segments is put where it's found: what goes on where the box's bytes end, or all of it where the box sends
-    /// nothing.
-    fn put_together(&self, mirror: &Mirror) -> coffer_vault::Result<()> {
-        mirror.fill()?;
-        mirror.put_rests_back(self.is_connected())
+        checked?;
+        Ok(())
     }
 
     /// Looks for segments that are gone, and at those that a read met something wrong in.
     pub(crate) fn look(&self) -> Result<()> {
         let Some(mirror) = self.mirror()? else { return Ok(()) };
-        let looked = mirror.look().and_then(|()| self.put_together(&mirror));
+        let looked = mirror.look();
         self.hear(&mirror);
         Ok(looked?)
     }
@@ -427,18 +421,8 @@ impl Branch {
         }
     }
 
-    fn fill(&self) -> Result<()> {
-        let Some(mirror) = self.mirror()? else { return Ok(()) };
-        let filled = mirror.fill();
-        self.hear(&mirror);
-        Ok(filled?)
-    }
-
-    /// Brings the catalog up to date if it's time to, and puts together what was damaged. A failure shows with the next question.
+    /// Brings the catalog up to date if it's time to. A failure shows with the next question.
     pub(crate) fn refresh_when_due(&self, more_is_coming: bool) {
-        if !more_is_coming && let Err(error) = self.fill() {
-            tracing::error!(branch = self.name, %error, "a damaged segment could not be put together; it's tried again");
-        }
         let since = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         if more_is_coming && since < REFRESH_EVERY {
             return;

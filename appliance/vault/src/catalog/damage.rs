@@ -89,6 +89,15 @@ pub(crate) fn clear_missing(db: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// The first damaged stretch of a segment from there on: where it begins and ends.
+pub(crate) fn damage_behind(db: &Connection, segment: SegmentId, behind: u64) -> Result<Option<(u64, u64)>> {
+    let mut query = db.prepare_cached(
+        "SELECT offset, offset + len FROM damage WHERE segment = ?1 AND offset >= ?2 AND kind <> ?3 ORDER BY offset LIMIT 1",
+    )?;
+    let values = params![segment.0, behind, DamageKind::Closed.code()];
+    Ok(query.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
 /// Damage that the catalog alone knows of: no record tells of it. What was damaged before its segment was closed isn't among it.
 pub(crate) fn unrecorded_damage(db: &Connection) -> Result<Vec<(Stretch, Vec<u8>)>> {
     let mut unrecorded =

@@ -21,8 +21,9 @@ pub(crate) use chunks::{
     ChunkLocation, chunks_in, count_chunks, find_chunk, has_chunk, pack_locations, put_chunk, remove_chunk,
 };
 pub(crate) use damage::{
-    DamageKind, Stretch, WHOLE_FILE, all_damage, clear_damage, clear_missing, cut_off, find_gaps, gaps,
-    has_unapplied, is_damaged, is_lacking, lacking, put_damage, put_gap, put_unapplied, unrecorded_damage,
+    DamageKind, Stretch, WHOLE_FILE, all_damage, clear_damage, clear_missing, cut_off, damage_behind,
+    find_gaps, gaps, has_unapplied, is_damaged, is_lacking, lacking, put_damage, put_gap, put_unapplied,
+    unrecorded_damage,
 };
 pub(crate) use listing::{
     Listed, is_dropped, is_listed_closed, is_of_another, is_on_disk, list_as, listed, listed_of, tidy, unlist,

@@ -53,9 +53,13 @@ impl Mirror {
             return Ok((offset, here.hash));
         }
         let mut tails = self.tails.lock().map_err(|_| VaultError::ReadOnly)?;
-        if here.left.is_some() && !here.forgotten {
+        if let Some(left) = here.left.filter(|_| !here.forgotten) {
             tails.remove(&segment);
-            self.make_room(segment, offset)?;
+            if bytes.is_empty() {
+                return Ok((offset, None));
+            }
+            let found = self.write_over(segment, left, closed_len, bytes)?;
+            return Ok(if end == closed_len { (found.due(), found.hash) } else { (end, None) });
         }
         let mut tail = match tails.remove(&segment).filter(|tail| tail.len == offset) {
             Some(tail) => tail,
@@ -122,30 +126,11 @@ impl Mirror {
         if let Some(hash) = tail.verified()? {
             self.here().insert(segment, Here { bytes: tail.len, hash: Some(hash), ..Here::default() });
             self.note_whole(segment)?;
-            self.discard_rest(segment);
             return Ok((tail.len, Some(hash)));
         }
         let kept = self.take_stock(segment, &*tail.file)?.due();
         tracing::warn!(%segment, kept, "a segment didn't hash to what its end says; the box is asked for what doesn't decrypt");
         Ok((kept, None))
-    }
-
-    /// Cuts a segment off where its records stop to decrypt, so that only what is damaged is sent again: what is sound behind that is kept
-    /// beside it. Returns what is left. Nobody sends again what the branch gave up, so that stays as it is. With the tails locked: nothing
-    /// comes or is put back meanwhile.
-    pub(super) fn cut_damage(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<Here> {
-        let path = self.path_of(segment);
-        let is_given_up = self.is_given_up(segment)?;
-        let kept = match is_given_up {
-            true => file.size().map_err(VaultError::io("read", &path))?,
-            false => self.keep_rest(segment, file)?,
-        };
-        file.truncate(kept).and_then(|()| file.sync()).map_err(VaultError::io("truncate", &path))?;
-        self.reading.files.forget(segment);
-        let here = Here { bytes: kept, forgotten: is_given_up, ..Here::default() };
-        self.here().insert(segment, here);
-        self.list_less(segment, kept)?;
-        Ok(here)
     }
 
     /// Takes out of the catalog what lies behind the first bytes of a segment.
@@ -160,6 +145,16 @@ impl Mirror {
         });
         let cut = cut.map_err(VaultError::from);
         unless_full(cut.and_then(|_| catalog::clear_damage(&db, segment).map(drop)))
+    }
+
+    /// What of a segment comes from there on is taken into the catalog once more.
+    pub(super) fn list_anew_from(&self, segment: SegmentId, from: u64) -> Result<()> {
+        let db = self.db()?;
+        let listed = db.execute(
+            "UPDATE segments SET bytes = MIN(bytes, ?2) WHERE segment = ?1",
+            params![segment.0, from],
+        );
+        unless_full(listed.map(drop).map_err(VaultError::from))
     }
 
     /// Reads a segment back that had come whole. Where it isn't what came, the branch is asked for what doesn't decrypt.

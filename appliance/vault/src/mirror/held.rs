@@ -8,7 +8,7 @@ use coffer_format::segment::{SegmentHeader, Stream, Trailer};
 use coffer_format::wire::{SegmentHeld, SegmentMark};
 use coffer_format::{FileHash, SegmentId};
 
-use super::rest::read_what_can;
+use super::stock::read_what_can;
 use super::{Here, Mirror};
 use crate::segment::{FileForm, ReadableSegment, read_contents};
 use crate::{Result, VaultError};
@@ -17,7 +17,6 @@ impl Mirror {
     /// What is here of each segment. What doesn't decrypt at the end of a segment that never came whole is cut off first: the box closes
     /// it behind its last record, and its end must fit what is here.
     pub fn held(&self) -> Result<Vec<SegmentHeld>> {
-        self.put_rests_back(false)?;
         self.settle_open_ends()?;
         let here: BTreeMap<_, _> = self.here().clone();
         let mut held = Vec::new();
@@ -72,11 +71,7 @@ impl Mirror {
             return self.outline(segment);
         }
         let Some(file) = self.open_file(segment)? else { return Ok(None) };
-        let all = match self.with_rest(segment, &*file)? {
-            Some(all) => all,
-            None => read_what_can(&*file)?,
-        };
-        Ok(Some(all).filter(|all| all.len() > SegmentHeader::LEN))
+        Ok(Some(read_what_can(&*file)?).filter(|all| all.len() > SegmentHeader::LEN))
     }
 
     /// What tells this segment from another of that number; `None` where nothing of it is here.

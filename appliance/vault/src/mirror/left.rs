@@ -1,15 +1,16 @@
-//! Damaged segments are left as they are until the box sends what is damaged of them: what is sound, before the damage or behind it, can be
-//! restored meanwhile, and a box that takes the branch over gets it.
+//! Damaged segments are left as they are: what is sound of them, before the damage or behind it, can be restored, and a box that takes the
+//! branch over gets it. The damage is listed in the catalog.
 //!
-//! The damage is listed in the catalog. The box is told only of what is before it, and goes on there.
+//! The box is told of what is before the damage, and sends from there. Of that only what is damaged here is taken, stretch by stretch: what
+//! is sound is never written over, as the box may have lost that.
 
 use coffer_format::SegmentId;
 
-use super::rest::{FIRST, next_due, read_what_can, sound_end};
+use super::append::out_of_step;
+use super::stock::Damaged;
 use super::{Here, Mirror, unless_full};
 use crate::catalog::{self, DamageKind, Stretch};
 use crate::disk::{DiskFile, FileMark, Named, file_len};
-use crate::segment::{Scanned, scan};
 use crate::{Result, VaultError};
 
 /// What is listed of it.
@@ -18,72 +19,122 @@ pub(super) const DAMAGED: &[u8] = b"a record doesn't decrypt";
 /// A segment that is left with its damage.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Left {
-    /// Where the box goes on: there the damage begins.
+    /// Where the box goes on.
     pub(super) from: u64,
+    /// Where the damaged stretch ends that it sends.
+    until: u64,
     /// Which file that was seen in, and its length.
     file: FileMark,
     len: u64,
 }
 
 impl Mirror {
-    /// Finds out what a segment's file has that isn't whole: from then on that counts. It's left as it is where anything is sound behind
-    /// damage; else it ends with its last sound record. With the tails locked.
-    pub(super) fn take_stock(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<Here> {
-        if self.has_rest(segment)? {
-            return self.cut_damage(segment, file);
-        }
-        let bytes = read_what_can(file)?;
-        let found = self.key_in(segment, &bytes).map(|key| scan(&bytes, &key, FIRST));
-        match found.filter(|found| !found.damaged.is_empty()) {
-            Some(found) => self.leave_as_it_is(segment, file, &found),
-            None => self.cut_damage(segment, file),
-        }
-    }
-
-    fn leave_as_it_is(&self, segment: SegmentId, file: &dyn DiskFile, found: &Scanned) -> Result<Here> {
-        let io = VaultError::io("read", self.path_of(segment));
-        let (mark, len) = match (file.mark(), file.size()) {
-            (Ok(mark), Ok(len)) => (mark, len),
-            (Err(error), _) | (_, Err(error)) => return Err(io(error)),
-        };
-        let left = Left { from: sound_end(found), file: mark, len };
+    pub(super) fn leave_as_it_is(
+        &self,
+        segment: SegmentId,
+        file: &dyn DiskFile,
+        damaged: &Damaged,
+    ) -> Result<Here> {
+        let path = self.path_of(segment);
+        let mark = file.mark().map_err(VaultError::io("read", &path))?;
+        let len = file.size().map_err(VaultError::io("read", &path))?;
+        let first = damaged.stretches.first().copied().unwrap_or_default();
+        let left = Left { from: first.0, until: first.0 + first.1, file: mark, len };
         let forgotten = self.is_given_up(segment)?;
-        let here = Here { bytes: found.end, hash: None, forgotten, left: Some(left) };
+        let here = Here { bytes: damaged.end, hash: None, forgotten, left: Some(left) };
         self.reading.files.forget(segment);
         self.here().insert(segment, here);
-        self.list_less(segment, found.end)?;
+        self.list_less(segment, damaged.end)?;
         let db = self.db()?;
-        for (offset, len) in &found.damaged {
+        for (offset, len) in &damaged.stretches {
             let stretch = Stretch { segment, offset: *offset, len: *len, kind: DamageKind::Changed };
             unless_full(catalog::put_damage(&db, &stretch, DAMAGED, 0).map(drop))?;
         }
         Ok(here)
     }
 
-    /// The box sends what is damaged: the segment ends where that begins, and what is behind it is kept beside it. With the tails locked.
-    pub(super) fn make_room(&self, segment: SegmentId, from: u64) -> Result<()> {
-        let path = self.path_of(segment);
-        let tail = self.open_tail(segment)?;
-        let bytes = read_what_can(&*tail.file)?;
-        let Some(key) = self.key_in(segment, &bytes) else {
-            // What is in its place is something else by now.
-            return self.cut_damage(segment, &*tail.file).map(drop);
-        };
-        self.keep(segment, &bytes, next_due(&scan(&bytes, &key, FIRST), from))?;
-        tail.file
-            .truncate(from)
-            .and_then(|()| tail.file.sync())
-            .map_err(VaultError::io("truncate", &path))?;
-        self.reading.files.forget(segment);
-        self.here().insert(segment, Here { bytes: from, ..Here::default() });
-        self.list_less(segment, from)
+    /// Takes of what the box sends whatever is damaged here: nothing that is sound is written over. Returns what is here then. With the tails
+    /// locked.
+    pub(super) fn write_over(
+        &self,
+        segment: SegmentId,
+        left: Left,
+        closed_len: u64,
+        bytes: &[u8],
+    ) -> Result<Here> {
+        let (began, mut place) = (left.from, left);
+        let end = began + bytes.len() as u64;
+        loop {
+            let until = place.until.min(end);
+            let part = &bytes[(place.from - began) as usize..(until - began) as usize];
+            let is_all = until == closed_len;
+            let len = self.write_part(segment, &place, part, is_all)?;
+            if until < place.until && !is_all {
+                let gone_on = Left { from: until, len, ..place };
+                let here = self.here().get(&segment).copied().unwrap_or_default();
+                let here = Here { left: Some(gone_on), ..here };
+                self.here().insert(segment, here);
+                return Ok(here);
+            }
+            let here = self.look_behind(segment, until, is_all)?;
+            match here.left.filter(|next| next.from >= until && next.from < end) {
+                Some(next) => place = next,
+                None => {
+                    if here.due() != end {
+                        // What is between is sound here.
+                        self.note_news();
+                    }
+                    return Ok(here);
+                }
+            }
+        }
     }
 
-    /// The box has sent what it has itself of what is damaged before `from`, and goes on there.
-    pub(super) fn go_on_from(&self, segment: SegmentId, from: u64) {
-        if let Some(Here { left: Some(left), .. }) = self.here().get_mut(&segment) {
-            left.from = left.from.max(from);
+    /// Returns the file's length.
+    fn write_part(&self, segment: SegmentId, place: &Left, bytes: &[u8], is_all: bool) -> Result<u64> {
+        let (path, end) = (self.path_of(segment), place.from + bytes.len() as u64);
+        let file = self.open_file(segment)?.filter(|_| !self.has_changed(segment, place));
+        let Some(file) = file else {
+            let found = self.settle(segment)?;
+            self.here().insert(segment, found);
+            self.note_news();
+            return Err(out_of_step(segment, place.from, found.due()));
+        };
+        if let Err(source) = file.write_at(place.from, bytes) {
+            if end > place.len {
+                file.truncate(place.len).map_err(|_| VaultError::ReadOnly)?;
+            }
+            return Err(VaultError::Io { doing: "write", path, source });
         }
+        if is_all && place.len > end {
+            // It was closed with another end.
+            file.truncate(end).map_err(VaultError::io("truncate", &path))?;
+        }
+        if let Err(error) = file.sync() {
+            tracing::error!(%error, path = %path.display(), "the disk could not make a segment durable");
+            self.fail();
+            return Err(VaultError::ReadOnly);
+        }
+        Ok(if is_all { end } else { place.len.max(end) })
+    }
+
+    /// The box has sent all of a damaged stretch, which ended at `behind`: whether that puts it right is seen now, and where it goes on.
+    fn look_behind(&self, segment: SegmentId, behind: u64, is_all: bool) -> Result<Here> {
+        // What is right now isn't listed where the catalog was made while it was damaged.
+        self.list_anew_from(segment, 0)?;
+        self.reading.files.forget(segment);
+        self.reading.forget_entries();
+        let mut found = self.settle(segment)?;
+        if let Some(left) = found.left.as_mut().filter(|left| !is_all && left.from < behind) {
+            // The box has nothing better of that itself, and goes on at the next; at last, with the end that it closed it with.
+            let next = catalog::damage_behind(&*self.db()?, segment, behind)?;
+            (left.from, left.until) = next.unwrap_or((found.bytes.max(behind), u64::MAX));
+        }
+        self.here().insert(segment, found);
+        if found.hash.is_some() {
+            self.note_whole(segment)?;
+        }
+        Ok(found)
     }
 
     /// Whether a segment that is left as it is may be another one by now.
@@ -96,7 +147,7 @@ impl Mirror {
     /// Segments that were lost count again as far as their files are back in their places.
     pub(super) fn take_back_lost(&self) -> Result<()> {
         let mut failed = None;
-        for segment in self.damaged_segments() {
+        for segment in self.not_as_they_came()? {
             let here = self.here().get(&segment).copied().unwrap_or_default();
             let is_other = match &here.left {
                 Some(left) => self.has_changed(segment, left),
