@@ -19,7 +19,7 @@ mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub struct Mirror {
     looked: Mutex<Option<Looked>>,
     /// When the catalog was last made anew, and how long that took.
     made_anew: Mutex<Option<(Instant, Duration)>>,
+    /// How often it was.
+    times_made: AtomicU64,
     /// What is here, or what can be restored from here, isn't what the box was told.
     has_news: AtomicBool,
     /// After the disk failed to make something durable: nothing more is taken until the mirror is reopened.
@@ -167,6 +169,7 @@ impl Mirror {
             told: Mutex::default(),
             looked: Mutex::default(),
             made_anew: Mutex::default(),
+            times_made: AtomicU64::new(0),
             has_news: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             is_left: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use coffer_format::SegmentId;
@@ -157,6 +158,7 @@ impl Mirror {
         *db = opened.inspect_err(|_| self.fail())?.db;
         self.reading.readers.keep_place();
         self.reading.forget_entries();
+        self.times_made.fetch_add(1, Ordering::SeqCst);
         *self.made_anew.lock().map_err(|_| VaultError::ReadOnly)? = Some((Instant::now(), began.elapsed()));
         Ok(Comparison { made_anew: Some(why), ..Comparison::default() })
     }

@@ -5,6 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use coffer_format::{ConfigId, PointSeq, SegmentId};
@@ -112,7 +113,7 @@ impl Mirror {
             })?;
             Ok((catalog::applied(db)?, listed))
         })?;
-        (applied.0, listed).hash(&mut hasher);
+        (applied.0, listed, self.times_made.load(Ordering::SeqCst)).hash(&mut hasher);
         Ok(hasher.finish())
     }
 }

@@ -1,7 +1,5 @@
 //! The same segment is damaged at the box and at HQ: each record comes from whichever side has it.
 
-use std::path::PathBuf;
-
 use coffer_format::segment::Stream;
 use coffer_format::{OrgId, SegmentId, VaultId};
 use coffer_replicator::{WanSettings, fetch_outlines, fetch_what_can};
