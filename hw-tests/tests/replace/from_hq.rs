@@ -527,25 +527,18 @@ fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
     assert_eq!(not_restored(&site, "7"), Vec::<PathBuf>::new());
 }
 
+/// Where the largest record of a segment begins.
+fn largest_record(bytes: &[u8]) -> usize {
+    let magic = bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at);
+    let starts: Vec<usize> = magic.collect();
+    starts.windows(2).map(|pair| (pair[1] - pair[0], pair[0])).max().unwrap().1
+}
+
 /// The metadata of the newest point is what headquarters lost: nothing is called well before the computer has compared, no number is given
 /// twice, and what is captured next is there.
 #[test]
 fn a_replacement_goes_on_where_the_newest_metadata_is_lost() {
-    let largest_record = |bytes: &[u8]| {
-        let magic = bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at);
-        let starts: Vec<usize> = magic.collect();
-        let lens = starts.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
-        lens.max().unwrap().1
-    };
-    let damages: [(&str, &dyn Fn(&Path)); 3] = [
-        ("flipped", &|path| flip(path, largest_record(&fs::read(path).unwrap()) + 40)),
-        ("cut", &|path| {
-            let len = fs::metadata(path).unwrap().len();
-            fs::File::options().write(true).open(path).unwrap().set_len(len / 2).unwrap();
-        }),
-        ("removed", &|path| fs::remove_file(path).unwrap()),
-    ];
-    for (what, damage) in damages {
+    for what in ["flipped", "cut", "removed"] {
         let (mut hq, mut site) = Headquarters::with_site("");
         fill(&site);
         for number in 1..=3 {
@@ -560,7 +553,13 @@ fn a_replacement_goes_on_where_the_newest_metadata_is_lost() {
         lose_box(&mut site);
         issue_operator(&site);
         hq.stop();
-        damage(&metadata_in(&site.path("hq/branches/leeds/segments"))[2]);
+        let newest = metadata_in(&site.path("hq/branches/leeds/segments")).remove(2);
+        let bytes = fs::read(&newest).unwrap();
+        match what {
+            "flipped" => flip(&newest, largest_record(&bytes) + 40),
+            "cut" => fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap(),
+            _ => fs::remove_file(&newest).unwrap(),
+        }
         hq.start(site.dir.path());
         assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
 
