@@ -28,6 +28,17 @@ pub(super) struct Left {
     len: u64,
 }
 
+impl Left {
+    /// Where the box goes on if it's in the middle of what is damaged still, and where that ends.
+    fn goes_on_in(&self, damaged: &Damaged) -> Option<(u64, u64)> {
+        let ends = damaged.stretches.iter().map(|(offset, len)| (*offset, offset + len));
+        let is_in = |(offset, end): &(u64, u64)| (*offset..*end).contains(&self.from);
+        let until = ends.into_iter().find(is_in).map(|(_, end)| end);
+        let is_at_end = self.until == u64::MAX && self.from >= damaged.end;
+        until.or(is_at_end.then_some(u64::MAX)).map(|until| (self.from, until))
+    }
+}
+
 impl Mirror {
     pub(super) fn leave_as_it_is(
         &self,
@@ -38,8 +49,13 @@ impl Mirror {
         let path = self.path_of(segment);
         let mark = file.mark().map_err(VaultError::io("read", &path))?;
         let len = file.size().map_err(VaultError::io("read", &path))?;
-        let first = damaged.stretches.first().copied().unwrap_or_default();
-        let left = Left { from: first.0, until: first.0 + first.1, file: mark, len };
+        let before = self.here().get(&segment).and_then(|here| here.left);
+        let before = before.filter(|left| left.file == mark && left.len == len);
+        let (from, until) = before.and_then(|left| left.goes_on_in(damaged)).unwrap_or_else(|| {
+            let (offset, len) = damaged.stretches.first().copied().unwrap_or_default();
+            (offset, offset + len)
+        });
+        let left = Left { from, until, file: mark, len };
         let forgotten = self.is_given_up(segment)?;
         let here = Here { bytes: damaged.end, hash: None, forgotten, left: Some(left) };
         self.reading.files.forget(segment);
@@ -124,6 +140,10 @@ impl Mirror {
         self.list_anew_from(segment, 0)?;
         self.reading.files.forget(segment);
         self.reading.forget_entries();
+        if let Some(Here { left: Some(left), .. }) = self.here().get_mut(&segment) {
+            // It isn't in the middle of that any more.
+            left.len = u64::MAX;
+        }
         let mut found = self.settle(segment)?;
         if let Some(left) = found.left.as_mut().filter(|left| !is_all && left.from < behind) {
             // The box has nothing better of that itself, and goes on at the next; at last, with the end that it closed it with.

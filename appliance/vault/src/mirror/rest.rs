@@ -35,6 +35,9 @@ impl Mirror {
                 self.write(segment, &mut tail, more)?;
                 let found = self.settle(segment)?;
                 self.here().insert(segment, found);
+                if found.hash.is_some() {
+                    self.note_whole(segment)?;
+                }
             }
         }
         disk.remove(&kept).map_err(VaultError::io("remove", &kept))

@@ -22,7 +22,7 @@ const ROOT: NodeId = NodeId::ROOT;
 pub(crate) struct Stopped {
     disk: CrashDisk,
     pub(crate) fixture: Fixture,
-    config: ConfigId,
+    pub(crate) config: ConfigId,
     memory: Memory,
     /// Segments that were open, with the bytes that were durable.
     pub(crate) open: Vec<(SegmentId, Stream, u64)>,

@@ -277,10 +277,16 @@ fn what_comes_again_is_written_over_what_is_damaged() {
         assert!(!mirror.check(bulk).unwrap());
         let mut from = mirror.bytes_of(bulk);
         assert!(from < 100_000);
+        mirror.take_news();
         // Pieces that end in the middle of records.
         while mirror.bytes_of(bulk) == from && from < 200_000 {
             let until = from + 10_000;
             mirror.append(bulk, from, len, &at_box[from as usize..until as usize]).unwrap();
+            // Whoever looks at it meanwhile doesn't make it begin again.
+            let due = mirror.bytes_of(bulk);
+            mirror.check(bulk).unwrap();
+            assert!(mirror.bytes_of(bulk) >= due);
+            assert!(!mirror.take_news() || mirror.bytes_of(bulk) > until);
             let there = std::fs::read(&file).unwrap();
             assert!(
                 there[until as usize..] == flipped(&[400_000])[until as usize..],
@@ -296,5 +302,38 @@ fn what_comes_again_is_written_over_what_is_damaged() {
             assert!(std::fs::read(&file).unwrap() == sound);
             assert!(mirror.damaged_segments().is_empty());
         }
+    }
+}
+
+/// What an earlier version kept beside a segment that it had cut off where its damage begins is put back.
+#[test]
+fn what_was_kept_beside_a_segment_comes_back_into_it() {
+    let (key, public) = RecoveryKey::generate().unwrap();
+    let mut branch = Branch::with(VaultId([1; 16]), OrgId([2; 16]), [3; 32], public.0);
+    let point = branch.back_up(Stream::Bulk, &[("big", noise(1, 600_000))]);
+    branch.vault.roll().unwrap();
+    let bulk = bulk_of(&branch);
+    let sound = branch.bytes_of(bulk);
+    for is_damaged in [true, false] {
+        let (dir, mirror) = mirror_of(&branch, key.clone());
+        for state in branch.vault.segments().unwrap() {
+            let closed_len = if state.closed { state.bytes } else { 0 };
+            mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
+        }
+        mirror.refresh().unwrap();
+        drop(mirror);
+        let file = dir.path().join(format!("segments/{:016x}.seg", bulk.0));
+        let mut kept = sound.clone();
+        if is_damaged {
+            kept[100_000] ^= 1;
+        }
+        std::fs::write(file.with_extension("rest"), &kept).unwrap();
+        std::fs::write(&file, &kept[..90_000]).unwrap();
+        let disk = std::sync::Arc::new(coffer_vault::disk::RealDisk);
+        let again = Mirror::open(disk, dir.path(), key.clone(), None).unwrap();
+        assert!(std::fs::read(&file).unwrap() == kept);
+        assert!(!file.with_extension("rest").exists());
+        assert_eq!(again.damaged_segments().contains(&bulk), is_damaged);
+        assert_eq!(again.whole().unwrap()[0].point, (!is_damaged).then_some(point));
     }
 }
