@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::branch::{Branch, noise};
-use crate::mirror::{flip, mirror_of, path_of};
+use crate::mirror::{flip, full_mirror_of, path_of};
 use crate::restored::restore;
 use crate::world::{LONG, Running, World, ask, select, settings};
 
@@ -221,12 +221,7 @@ fn what_was_given_up_keeps_all_that_is_sound() {
     branch.vault.roll().unwrap();
     let bulk = bulk_of(&branch);
     for given_up_first in [true, false] {
-        let (dir, mirror) = mirror_of(&branch, key.clone());
-        for state in branch.vault.segments().unwrap() {
-            let closed_len = if state.closed { state.bytes } else { 0 };
-            mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
-        }
-        mirror.refresh().unwrap();
+        let (dir, mirror) = full_mirror_of(&branch, key.clone());
         let file = dir.path().join(format!("segments/{:016x}.seg", bulk.0));
         flip(file.clone(), 100_000);
         let as_it_is = std::fs::read(&file).unwrap();
@@ -265,12 +260,7 @@ fn what_comes_again_is_written_over_what_is_damaged() {
         bytes
     };
     for box_has_it in [true, false] {
-        let (dir, mirror) = mirror_of(&branch, key.clone());
-        for state in branch.vault.segments().unwrap() {
-            let closed_len = if state.closed { state.bytes } else { 0 };
-            mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
-        }
-        mirror.refresh().unwrap();
+        let (dir, mirror) = full_mirror_of(&branch, key.clone());
         let file = dir.path().join(format!("segments/{:016x}.seg", bulk.0));
         let at_box = if box_has_it { sound.clone() } else { flipped(&[100_000]) };
         std::fs::write(&file, flipped(&[100_000, 400_000])).unwrap();
@@ -315,12 +305,7 @@ fn what_was_kept_beside_a_segment_comes_back_into_it() {
     let bulk = bulk_of(&branch);
     let sound = branch.bytes_of(bulk);
     for is_damaged in [true, false] {
-        let (dir, mirror) = mirror_of(&branch, key.clone());
-        for state in branch.vault.segments().unwrap() {
-            let closed_len = if state.closed { state.bytes } else { 0 };
-            mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
-        }
-        mirror.refresh().unwrap();
+        let (dir, mirror) = full_mirror_of(&branch, key.clone());
         drop(mirror);
         let file = dir.path().join(format!("segments/{:016x}.seg", bulk.0));
         let mut kept = sound.clone();

@@ -24,6 +24,13 @@ pub(crate) fn mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) 
     (dir, mirror)
 }
 
+/// With all that the branch has.
+pub(crate) fn full_mirror_of(branch: &Branch, key: RecoveryKey) -> (TempDir, Mirror) {
+    let (dir, mirror) = mirror_of(branch, key);
+    branch.vault.segments().unwrap().iter().for_each(|state| send(branch, &mirror, state));
+    (dir, mirror)
+}
+
 fn send(branch: &Branch, mirror: &Mirror, state: &SegmentState) {
     let closed_len = if state.closed { state.bytes } else { 0 };
     let (bytes, hash) = mirror.append(state.segment, 0, closed_len, &branch.bytes_of(state.segment)).unwrap();
