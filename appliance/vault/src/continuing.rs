@@ -147,8 +147,9 @@ impl Continuation {
                 }
                 Local::File { header, path, end } => {
                     if self.lacks_of(held, &header, &path, end)? {
-                        let outline_is_all = held.hash.is_none() || held.stream == Stream::Meta;
-                        let outline_is_all = outline_is_all || self.damaged.contains(&held.segment);
+                        let outline_is_all = held.hash.is_none()
+                            || held.stream == Stream::Meta
+                            || self.damaged.contains(&held.segment);
                         let list = if outline_is_all { &mut plan.outlines } else { &mut plan.whole };
                         list.push(held.segment);
                     }

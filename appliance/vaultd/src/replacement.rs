@@ -235,7 +235,7 @@ fn note(
 ) -> Result<Report> {
     let vault = open(layout, opener)?;
     if let Some((branch, from_hq)) = from_hq {
-        taking_over::record_copies(&vault, branch, from_hq)?;
+        taking_over::take_up(&vault, branch, from_hq)?;
     }
     if let Some(from_tapes) = from_tapes {
         record_learned(&vault, from_tapes)?;

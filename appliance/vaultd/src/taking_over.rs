@@ -162,7 +162,7 @@ pub(crate) async fn from_hq(
 }
 
 /// Records what HQ knows of and couldn't give, which segments it has whole, and which not any more: the vault may have been copied before it heard of it.
-pub(crate) fn record_copies(vault: &Vault, branch: &Branch, from_hq: &FromHq) -> Result<()> {
+pub(crate) fn take_up(vault: &Vault, branch: &Branch, from_hq: &FromHq) -> Result<()> {
     // Before any other record: no number that HQ knows is given out again.
     vault.go_on_behind(from_hq.newest_record)?;
     let ours = Place::Hq { name: branch.wan.branch.clone() };
@@ -216,7 +216,7 @@ pub(crate) fn finish_set_back(
     branch: &Branch,
     from_hq: &FromHq,
 ) -> Result<()> {
-    record_copies(vault, branch, from_hq)?;
+    take_up(vault, branch, from_hq)?;
     if !layout.all_set_aside().is_empty() {
         vault.leave_line()?;
     }

@@ -100,17 +100,9 @@ pub(crate) fn damage_behind(db: &Connection, segment: SegmentId, behind: u64) ->
 
 /// Damage that the catalog alone knows of: no record tells of it. What was damaged before its segment was closed isn't among it.
 pub(crate) fn unrecorded_damage(db: &Connection) -> Result<Vec<(Stretch, Vec<u8>)>> {
-    let mut unrecorded =
-        db.prepare_cached("SELECT 1 FROM damage WHERE segment = ?1 AND offset = ?2 AND found_ms = 0")?;
-    let mut found = Vec::new();
-    for (stretch, detail) in all_damage(db)? {
-        if stretch.kind != DamageKind::Closed
-            && unrecorded.exists(params![stretch.segment.0, stretch.offset])?
-        {
-            found.push((stretch, detail));
-        }
-    }
-    Ok(found)
+    let mut damage = damage_where(db, "found_ms = 0")?;
+    damage.retain(|(stretch, _)| stretch.kind != DamageKind::Closed);
+    Ok(damage)
 }
 
 /// Whether anything of a segment is damaged that wasn't when it was closed.
@@ -121,8 +113,13 @@ pub(crate) fn is_damaged(db: &Connection, segment: SegmentId) -> Result<bool> {
 
 /// All damage that is known and not mended, in order.
 pub(crate) fn all_damage(db: &Connection) -> Result<Vec<(Stretch, Vec<u8>)>> {
-    let mut query =
-        db.prepare_cached("SELECT segment, offset, len, kind, detail FROM damage ORDER BY segment, offset")?;
+    damage_where(db, "1")
+}
+
+fn damage_where(db: &Connection, is_meant: &str) -> Result<Vec<(Stretch, Vec<u8>)>> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT segment, offset, len, kind, detail FROM damage WHERE {is_meant} ORDER BY segment, offset"
+    ))?;
     let rows = query.query_map([], |row| {
         let kind = DamageKind::from_code(row.get(3)?);
         let (segment, offset, len) = (SegmentId(row.get(0)?), row.get(1)?, row.get(2)?);

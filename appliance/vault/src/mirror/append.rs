@@ -93,13 +93,17 @@ impl Mirror {
             tail.file.truncate(tail.len).map_err(|_| VaultError::ReadOnly)?;
             return Err(VaultError::Io { doing: "write", path, source });
         }
-        if let Err(error) = tail.file.sync() {
-            tracing::error!(%error, path = %path.display(), "the disk could not make a segment durable");
-            self.fail();
-            return Err(VaultError::ReadOnly);
-        }
+        self.sync(segment, &*tail.file)?;
         tail.len += bytes.len() as u64;
         Ok(())
+    }
+
+    pub(super) fn sync(&self, segment: SegmentId, file: &dyn DiskFile) -> Result<()> {
+        file.sync().map_err(|error| {
+            tracing::error!(%error, path = %self.path_of(segment).display(), "the disk could not make a segment durable");
+            self.fail();
+            VaultError::ReadOnly
+        })
     }
 
     pub(super) fn open_tail(&self, segment: SegmentId) -> Result<Tail> {
@@ -147,13 +151,9 @@ impl Mirror {
         unless_full(cut.and_then(|_| catalog::clear_damage(&db, segment).map(drop)))
     }
 
-    /// What of a segment comes from there on is taken into the catalog once more.
-    pub(super) fn list_anew_from(&self, segment: SegmentId, from: u64) -> Result<()> {
-        let db = self.db()?;
-        let listed = db.execute(
-            "UPDATE segments SET bytes = MIN(bytes, ?2) WHERE segment = ?1",
-            params![segment.0, from],
-        );
+    /// All that is here of a segment is taken into the catalog once more.
+    pub(super) fn list_anew(&self, segment: SegmentId) -> Result<()> {
+        let listed = self.db()?.execute("UPDATE segments SET bytes = 0 WHERE segment = ?1", [segment.0]);
         unless_full(listed.map(drop).map_err(VaultError::from))
     }
 
@@ -215,7 +215,7 @@ impl Mirror {
             }
             // It had come whole, whether or not the catalog knows.
             self.note_damaged(segment)?;
-        } else if is_readable && !was_damaged && !self.is_listed_as_damaged(segment)? {
+        } else if is_readable && !was_damaged && !catalog::is_damaged(&*self.db()?, segment)? {
             return Ok(Here { bytes: tail.len, ..Here::default() });
         }
         self.take_stock(segment, &*tail.file)

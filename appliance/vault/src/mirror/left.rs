@@ -111,8 +111,7 @@ impl Mirror {
         let (path, end) = (self.path_of(segment), place.from + bytes.len() as u64);
         let file = self.open_file(segment)?.filter(|_| !self.has_changed(segment, place));
         let Some(file) = file else {
-            let found = self.settle(segment)?;
-            self.here().insert(segment, found);
+            let found = self.settle_again(segment)?;
             self.note_news();
             return Err(out_of_step(segment, place.from, found.due()));
         };
@@ -126,33 +125,25 @@ impl Mirror {
             // It was closed with another end.
             file.truncate(end).map_err(VaultError::io("truncate", &path))?;
         }
-        if let Err(error) = file.sync() {
-            tracing::error!(%error, path = %path.display(), "the disk could not make a segment durable");
-            self.fail();
-            return Err(VaultError::ReadOnly);
-        }
+        self.sync(segment, &*file)?;
         Ok(if is_all { end } else { place.len.max(end) })
     }
 
     /// The box has sent all of a damaged stretch, which ended at `behind`: whether that puts it right is seen now, and where it goes on.
     fn look_behind(&self, segment: SegmentId, behind: u64, is_all: bool) -> Result<Here> {
         // What is right now isn't listed where the catalog was made while it was damaged.
-        self.list_anew_from(segment, 0)?;
-        self.reading.files.forget(segment);
+        self.list_anew(segment)?;
         self.reading.forget_entries();
         if let Some(Here { left: Some(left), .. }) = self.here().get_mut(&segment) {
             // It isn't in the middle of that any more.
             left.len = u64::MAX;
         }
-        let mut found = self.settle(segment)?;
+        let mut found = self.settle_again(segment)?;
         if let Some(left) = found.left.as_mut().filter(|left| !is_all && left.from < behind) {
             // The box has nothing better of that itself, and goes on at the next; at last, with the end that it closed it with.
             let next = catalog::damage_behind(&*self.db()?, segment, behind)?;
             (left.from, left.until) = next.unwrap_or((found.bytes.max(behind), u64::MAX));
-        }
-        self.here().insert(segment, found);
-        if found.hash.is_some() {
-            self.note_whole(segment)?;
+            self.here().insert(segment, found);
         }
         Ok(found)
     }
@@ -191,12 +182,7 @@ impl Mirror {
             return Ok(());
         }
         tails.remove(&segment);
-        self.reading.files.forget(segment);
-        let found = self.settle(segment)?;
-        self.here().insert(segment, found);
-        if found.hash.is_some() {
-            self.note_whole(segment)?;
-        }
+        let found = self.settle_again(segment)?;
         if found.due() != here.due() {
             tracing::info!(%segment, bytes = found.due(), before = here.due(), "what is here of a damaged segment of this branch has changed");
             self.note_news();
@@ -204,8 +190,14 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether the catalog lists damage in a segment.
-    pub(super) fn is_listed_as_damaged(&self, segment: SegmentId) -> Result<bool> {
-        catalog::is_damaged(&*self.db()?, segment)
+    /// Finds out what is in a segment's place: that counts from now on. With the tails locked.
+    pub(super) fn settle_again(&self, segment: SegmentId) -> Result<Here> {
+        self.reading.files.forget(segment);
+        let found = self.settle(segment)?;
+        self.here().insert(segment, found);
+        if found.hash.is_some() {
+            self.note_whole(segment)?;
+        }
+        Ok(found)
     }
 }

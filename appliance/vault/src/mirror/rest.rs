@@ -33,11 +33,7 @@ impl Mirror {
             let mut tail = self.open_tail(segment)?;
             if let Some(more) = rest.get(tail.len as usize..).filter(|more| !more.is_empty()) {
                 self.write(segment, &mut tail, more)?;
-                let found = self.settle(segment)?;
-                self.here().insert(segment, found);
-                if found.hash.is_some() {
-                    self.note_whole(segment)?;
-                }
+                self.settle_again(segment)?;
             }
         }
         disk.remove(&kept).map_err(VaultError::io("remove", &kept))
