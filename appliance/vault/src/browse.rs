@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use crate::catalog::ALIVE;
+use crate::lost_found;
 use crate::marking::Harm;
 use crate::reading::Reading;
 use crate::{Result, VaultError};
@@ -226,16 +227,25 @@ impl Reading {
     /// The node that a path is at a point.
     pub fn lookup(&self, config: ConfigId, point: PointSeq, path: &[u8]) -> Result<NodeAt> {
         self.readers.with(|db| {
+            let not_there = || match lost_found::is_doubtful(db, config, point) {
+                Ok(is_doubtful) => no_path(path, is_doubtful),
+                Err(error) => error,
+            };
             let (mut node, mut parent, mut linked) = (NodeId::ROOT, NodeId::ROOT, PointSeq(0));
+            let mut stray = None;
             for name in components(path) {
-                let mut query = db.prepare_cached(
-                    "SELECT node, since FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3 AND since <= ?4 AND until > ?4",
-                )?;
-                let found = query.query_row(params![config.0, node.0, name, point.0], |row| Ok((row.get(0)?, row.get(1)?)));
-                let (next, since) = found.optional()?.ok_or_else(|| no_path(path))?;
-                (parent, node, linked) = (node, NodeId(next), PointSeq(since));
+                if let Some((next, since)) = named_in(db, config, point, node, name)? {
+                    (parent, node, linked, stray) = (node, next, since, None);
+                    continue;
+                }
+                let found = stray_in(db, config, point, node, name)?.ok_or_else(not_there)?;
+                (parent, node, linked) = (node, found.node, found.linked);
+                stray = Some(NodeAt::from(&found));
             }
-            let found = node_at(db, config, point, node)?.ok_or_else(|| no_path(path))?;
+            let found = match stray {
+                Some(stray) => stray,
+                None => node_at(db, config, point, node)?.ok_or_else(not_there)?,
+            };
             Ok(NodeAt { parent, linked, ..found })
         })
     }
@@ -243,6 +253,9 @@ impl Reading {
     /// What is in a directory at a point, by name.
     pub fn list(&self, config: ConfigId, point: PointSeq, directory: NodeId) -> Result<Vec<Listing>> {
         self.readers.with(|db| {
+            if directory == lost_found::NODE {
+                return lost_found::strays(db, config, point);
+            }
             let mut query = db.prepare_cached(
                 "SELECT files.name, files.node, kind, size, mtime_ns, versions.since, files.since FROM files
                  LEFT JOIN versions ON versions.config = files.config AND versions.node = files.node
@@ -266,7 +279,11 @@ impl Reading {
                     harm: None,
                 })
             })?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let mut listed: Vec<Listing> = rows.collect::<rusqlite::Result<_>>()?;
+            if directory == NodeId::ROOT && listed.iter().all(|one| one.path != lost_found::NAME) {
+                listed.extend(lost_found::folder(db, config, point)?);
+            }
+            Ok(listed)
         })
     }
 
@@ -307,12 +324,49 @@ impl Reading {
                 versions_in(db, config, node, from, to, &mut versions)?;
             }
             if versions.is_empty() {
-                return Err(no_path(path));
+                return Err(no_path(path, false));
             }
             versions.sort_by_key(|version| std::cmp::Reverse(version.since));
             Ok(versions)
         })
     }
+}
+
+/// What a folder has under a name, and the point that put it there.
+fn named_in(
+    db: &Connection,
+    config: ConfigId,
+    point: PointSeq,
+    folder: NodeId,
+    name: &[u8],
+) -> Result<Option<(NodeId, PointSeq)>> {
+    if folder == lost_found::NODE {
+        return Ok(None);
+    }
+    let mut query = db.prepare_cached(
+        "SELECT node, since FROM files WHERE config = ?1 AND parent = ?2 AND name = ?3 AND since <= ?4 AND until > ?4",
+    )?;
+    let found = query.query_row(params![config.0, folder.0, name, point.0], |row| {
+        Ok((NodeId(row.get(0)?), PointSeq(row.get(1)?)))
+    });
+    Ok(found.optional()?)
+}
+
+/// The same of what nothing leads to any more.
+fn stray_in(
+    db: &Connection,
+    config: ConfigId,
+    point: PointSeq,
+    folder: NodeId,
+    name: &[u8],
+) -> Result<Option<Listing>> {
+    Ok(match folder {
+        NodeId::ROOT if name == lost_found::NAME.as_bytes() => lost_found::folder(db, config, point)?,
+        lost_found::NODE => {
+            lost_found::strays(db, config, point)?.into_iter().find(|stray| stray.name == name)
+        }
+        _ => None,
+    })
 }
 
 fn node_at(db: &Connection, config: ConfigId, point: PointSeq, node: NodeId) -> Result<Option<NodeAt>> {
@@ -404,14 +458,19 @@ fn no_point(sentence: &str) -> VaultError {
     VaultError::refused(RefusalCode::NoSuchPoint, format!("{sentence}: `coffer points` lists what there is"))
 }
 
-fn no_path(path: &[u8]) -> VaultError {
+fn no_path(path: &[u8], is_doubtful: bool) -> VaultError {
     let path = String::from_utf8_lossy(path);
-    VaultError::refused(
-        RefusalCode::NoSuchPath,
-        format!(
-            "{path} isn't there at that point: `coffer ls` shows what is, `coffer versions` shows when it was"
-        ),
-    )
+    VaultError::refused(RefusalCode::NoSuchPath, format!("{path} {}", not_there(is_doubtful)))
+}
+
+/// What is said of a path that a point doesn't have. `is_doubtful`: metadata from before it is missing.
+pub(crate) fn not_there(is_doubtful: bool) -> String {
+    let lost = format!(
+        ". Metadata from before that point is missing, though, so it may have been: what nothing leads to any more is in /{}",
+        lost_found::NAME
+    );
+    let lost = if is_doubtful { lost } else { String::new() };
+    format!("isn't there at that point: `coffer ls` shows what is, `coffer versions` shows when it was{lost}")
 }
 
 fn remark_name(kind: RemarkKind) -> &'static str {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use coffer_format::event::{Event, Place};
 use coffer_format::segment::Stream;
 use coffer_format::{ConfigId, Lsn, NodeId, PointSeq, SegmentId};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::catalog::{self, DamageKind, Stretch};
+use crate::lost_found;
 use crate::presence::list_by_name_only;
 use crate::reading::Reading;
 use crate::soundness::Soundness;
@@ -111,11 +112,7 @@ impl Reading {
 
     /// The same of one point.
     pub fn is_doubtful(&self, config: ConfigId, point: PointSeq) -> Result<bool> {
-        self.readers.with(|db| {
-            let mut query = db.prepare_cached("SELECT lsn FROM points WHERE config = ?1 AND point = ?2")?;
-            let lsn = query.query_row(params![config.0, point.0], |row| Ok(Lsn(row.get(0)?))).optional()?;
-            lsn.map_or(Ok(false), |lsn| catalog::goes_by_others(db, config, lsn))
-        })
+        self.readers.with(|db| lost_found::is_doubtful(db, config, point))
     }
 
     /// Configurations whose computers go by other metadata than the catalog has: they haven't compared everything since that is so.

@@ -30,6 +30,7 @@ mod import;
 mod intake;
 mod keys;
 mod lineage;
+pub mod lost_found;
 mod maps;
 pub mod marking;
 mod mending;

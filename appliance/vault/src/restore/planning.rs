@@ -18,6 +18,7 @@ use super::tops::tops;
 use super::{Restored, Wanted};
 use crate::browse::{NodeAt, components};
 use crate::catalog::{self, ChunkLocation, Doubt};
+use crate::lost_found;
 use crate::reading::{Reading, unlisted};
 use crate::{Result, VaultError};
 
@@ -111,10 +112,13 @@ impl<'a> Run<'a> {
                 index: None,
                 path: Blob(b"/".to_vec()),
                 why: LeftOutWhy::Damaged,
-                what: "may be older than it was at this point, or lack files: metadata of the time before it is missing on the box. What a copy \
-                       has of it comes back by itself: restore it again in a while, or from an earlier point"
+                what: "may be older than it was at this point, or lack files: metadata of the time before it is missing. `coffer verify` says \
+                       whether a copy has it: then restore it again in a while, else from an earlier point"
                     .into(),
             });
+        }
+        if tops.iter().any(|(path, top)| path.is_empty() || top.node == lost_found::NODE) {
+            self.tell_strays()?;
         }
         for (path, top) in tops {
             self.collect_way(&path, &mut parents_sent)?;
@@ -145,6 +149,24 @@ impl<'a> Run<'a> {
             path: Blob(b"/".to_vec()),
             why: LeftOutWhy::Damaged,
             what: what.into(),
+        });
+        Ok(())
+    }
+
+    /// What is given without the names that lead to it.
+    fn tell_strays(&mut self) -> Result<()> {
+        let found = self.reading.lookup(self.wanted.config, self.wanted.point, lost_found::NAME.as_bytes());
+        if !found.is_ok_and(|found| found.node == lost_found::NODE) {
+            return Ok(());
+        }
+        self.done.left_out += 1;
+        self.left_out.push(LeftOut {
+            index: None,
+            path: Blob(lost_found::NAME.into()),
+            why: LeftOutWhy::Damaged,
+            what: "holds what nothing leads to any more, each by a number: the metadata that says what it's called, or what the folder is called \
+                   that it was in, is missing"
+                .into(),
         });
         Ok(())
     }
@@ -218,6 +240,10 @@ impl<'a> Run<'a> {
     }
 
     fn plan(&mut self, index: u32, path: &[u8], node: &NodeAt, packs: &mut Packs) -> Result<Planned> {
+        if lost_found::is_stand_in(node) {
+            let meta = NodeMeta { mode: 0o700, ..NodeMeta::new(NodeKind::Directory) };
+            return Ok(Planned { meta, hard_link_to: None, ranges: 0 });
+        }
         let Version { at, meta, map } = self.version(node)?;
         if meta.kind != node.kind {
             return Err(self.contradicted("of what kind it is"));
@@ -282,7 +308,11 @@ impl<'a> Run<'a> {
 
     /// Whether the record says too that this is its name.
     fn check_name(&mut self, path: &[u8], node: &NodeAt, version: Lsn) -> Result<()> {
-        let Some(name) = components(path).last().filter(|_| node.node != NodeId::ROOT) else { return Ok(()) };
+        let Some(name) =
+            components(path).last().filter(|_| node.node != NodeId::ROOT && node.parent != lost_found::NODE)
+        else {
+            return Ok(());
+        };
         let link = Link { parent: node.parent, name, node: node.node };
         match self.names.is_linked(self.reading, self.wanted.config, node.linked, version, &link)? {
             Some(false) => Err(self.contradicted("what its name is")),

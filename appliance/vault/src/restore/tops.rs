@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use coffer_format::wire::{LeftOut, LeftOutWhy, RefusalCode};
 
 use super::Wanted;
-use crate::browse::{NodeAt, components};
+use crate::browse::{NodeAt, components, not_there};
 use crate::reading::Reading;
 use crate::{Result, VaultError};
 
@@ -19,13 +19,8 @@ pub(super) fn tops(reading: &Reading, wanted: &Wanted) -> Result<Tops> {
         match reading.lookup(wanted.config, wanted.point, &path) {
             Ok(node) => found.push((path, node)),
             Err(error @ VaultError::Refused { code: RefusalCode::NoSuchPath, .. }) => {
-                let what = "isn't there at that point: `coffer ls` shows what is, `coffer versions` shows when it was";
-                missing.push(LeftOut {
-                    index: None,
-                    path: path.into(),
-                    why: LeftOutWhy::NotThere,
-                    what: what.to_owned(),
-                });
+                let what = not_there(reading.is_doubtful(wanted.config, wanted.point)?);
+                missing.push(LeftOut { index: None, path: path.into(), why: LeftOutWhy::NotThere, what });
                 refused = refused.or(Some(error));
             }
             Err(error) => return Err(error),

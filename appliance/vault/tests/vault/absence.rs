@@ -227,13 +227,13 @@ pub(crate) fn closed() -> (Fixture, Arc<Vault>, ConfigId, Memory) {
 }
 
 /// Closed metadata segments.
-fn metadata_of(vault: &Vault) -> Vec<SegmentId> {
+pub(crate) fn metadata_of(vault: &Vault) -> Vec<SegmentId> {
     let states = vault.segments().unwrap();
     states.iter().filter(|one| one.closed && one.stream == Stream::Meta).map(|one| one.segment).collect()
 }
 
 /// Where the records of a closed segment begin; the last one in the file is the index.
-fn records_in(bytes: &[u8]) -> Vec<usize> {
+pub(crate) fn records_in(bytes: &[u8]) -> Vec<usize> {
     let records = bytes.windows(4).enumerate().filter(|(_, bytes)| bytes == b"CREC");
     let mut at: Vec<_> = records.map(|(at, _)| at).collect();
     at.pop();

@@ -16,6 +16,7 @@ mod escrow;
 mod failing_disk;
 mod full_disk;
 mod goes_on;
+mod lost_found;
 mod many;
 mod maps;
 mod mending;
