@@ -491,6 +491,48 @@ fn an_older_copy_and_a_damaged_segment_at_headquarters_make_a_whole_one() {
 /// The same of metadata: points and files of which nothing is damaged are there.
 #[test]
 fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
+    // In the record of the fourth capture.
+    let (hq, site) = replaced_without_record(|bytes| {
+        let magic = bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at);
+        let records: Vec<usize> = magic.collect();
+        records[records.len() / 2]
+    });
+    let points = site.points("alpha/files");
+    assert!(points.len() >= 5, "{points:?}");
+    let lacks = not_restored(&site, "6");
+    assert!(lacks.len() <= 1, "{lacks:?}");
+    // The computer has it all.
+    capture_until_whole(&hq, &site, 7);
+    assert_eq!(not_restored(&site, "7"), Vec::<PathBuf>::new());
+}
+
+/// What older points have in them is given, whether or not it's known what they're called.
+#[test]
+fn what_lies_in_folders_that_headquarters_lost_the_names_of_is_given_by_number() {
+    // The first capture's record has all folders.
+    let (hq, site) = replaced_without_record(largest_record);
+    let mut later = contents(&site.data());
+    later.retain(|path, _| path.to_string_lossy().contains("later-") && !path.ends_with("later-0"));
+    assert_eq!(later.len(), 5);
+    capture_until_whole(&hq, &site, 7);
+    assert_eq!(not_restored(&site, "7"), Vec::<PathBuf>::new());
+    let to = site.path("by-number");
+    let restored = site.try_coffer(&["restore", "alpha/files", "--point", "6", "--to", to.to_str().unwrap()]);
+    assert!(
+        !restored.status.success() && said(&restored).contains("coffer-lost+found"),
+        "{}",
+        said(&restored)
+    );
+    let names = contents(&to);
+    for (path, hash) in &later {
+        let is_it =
+            |(one, of): &(&PathBuf, &blake3::Hash)| *of == hash && one.file_name() == path.file_name();
+        assert!(names.iter().any(|one| is_it(&one)), "{path:?} of {names:?}: {}", said(&restored));
+    }
+}
+
+/// A box that took over, after six captures, from a headquarters where a bit of a record of the only metadata is wrong.
+fn replaced_without_record(record: impl FnOnce(&[u8]) -> usize) -> (Headquarters, Site) {
     let (mut hq, mut site) = Headquarters::with_site("");
     fill_with_large(&site);
     for number in 0..6 {
@@ -504,12 +546,8 @@ fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
     lose_box(&mut site);
     issue_operator(&site);
     let metadata = metadata_in(&site.path("hq/branches/leeds/segments")).remove(0);
-    // In the record of the fourth capture.
-    let records: Vec<usize> = {
-        let bytes = fs::read(&metadata).unwrap();
-        bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
-    };
-    flip(&metadata, records[records.len() / 2] + 40);
+    let at = record(&fs::read(&metadata).unwrap());
+    flip(&metadata, at + 40);
     assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
     hq.stop();
     hq.start(site.dir.path());
@@ -518,13 +556,7 @@ fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
     assert!(told.contains("! Not everything is there"), "{told}");
     assert!(told.contains("1 segments are damaged at HQ"), "{told}");
     site.start_box();
-    let points = site.points("alpha/files");
-    assert!(points.len() >= 5, "{points:?}");
-    let lacks = not_restored(&site, "6");
-    assert!(lacks.len() <= 1, "{lacks:?}");
-    // The computer has it all.
-    capture_until_whole(&hq, &site, 7);
-    assert_eq!(not_restored(&site, "7"), Vec::<PathBuf>::new());
+    (hq, site)
 }
 
 /// Where the largest record of a segment begins.
