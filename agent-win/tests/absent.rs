@@ -191,6 +191,80 @@ fn a_folder_that_was_renamed_within_what_is_asked_for_has_one_name() {
     }
 }
 
+/// What's kept of an include goes along with the folder that it was in, however often that's renamed, until it's back.
+#[test]
+fn what_is_missing_stays_in_a_folder_that_gets_another_name() {
+    for (is_whole, is_kept_before) in [(true, true), (true, false), (false, true), (false, false)] {
+        let bench = bench_of(&["", "b/letters", "b/note", "c/sub/deep"]);
+        bench.write("b/letters/x", noise(10_000, 1));
+        bench.write("b/note", noise(9_000, 2));
+        bench.write("c/sub/deep/y", noise(8_000, 3));
+        bench.write("b/stays", "it");
+        bench.capture();
+        let before = bench.received();
+        let look_at = |names: &[&str]| {
+            let mut target = noticed(&bench.path(names[0]));
+            for name in names {
+                let path = bench.path(name);
+                let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+                target.notice(bytes(path.parent().unwrap()), path.file_name().unwrap().as_bytes().to_vec());
+            }
+            let target = if is_whole { Target::Everything } else { target };
+            bench.try_capture(None, target).unwrap()
+        };
+        let away = bench.folder.path().join("away");
+        fs::create_dir(&away).unwrap();
+        let moves = [("b/letters", "letters"), ("b/note", "note"), ("c/sub/deep", "deep")];
+        for (from, to) in moves {
+            fs::rename(bench.path(from), away.join(to)).unwrap();
+        }
+        if is_kept_before {
+            closed(look_at(&["b/letters", "b/note", "c/sub/deep"]));
+        }
+        fs::create_dir(bench.path("a")).unwrap();
+        fs::rename(bench.path("b"), bench.path("a/b2")).unwrap();
+        fs::rename(bench.path("c/sub"), bench.path("c/sub2")).unwrap();
+        fs::rename(bench.path("c"), bench.path("c2")).unwrap();
+        let point = closed(look_at(&["b", "a", "a/b2", "c", "c2", "c2/sub2", "c2/sub"]));
+        let are_kept = |at: [&str; 3]| {
+            let state = bench.state();
+            for (path, (len, seed)) in at.iter().zip([(10_000, 1), (9_000, 2), (8_000, 3)]) {
+                let found = state.file(&bench.path(path));
+                assert!(
+                    found.is_some_and(|bytes| bytes == noise(len, seed)),
+                    "{path} {is_whole} {is_kept_before}"
+                );
+            }
+        };
+        are_kept(["a/b2/letters/x", "a/b2/note", "c2/sub2/deep/y"]);
+        for (include, kept) in
+            [("b/letters", "a/b2/letters"), ("b/note", "a/b2/note"), ("c/sub/deep", "c2/sub2/deep")]
+        {
+            assert_missing(&point, &bench.path(include));
+            let line =
+                point.report.iter().find(|line| line.path.0 == bench.path(include).as_os_str().as_bytes());
+            assert!(line.unwrap().what.contains(&*bench.path(kept).to_string_lossy()), "{line:?}");
+        }
+        assert_eq!(unchanged(&bench.capture()), 3);
+        are_kept(["a/b2/letters/x", "a/b2/note", "c2/sub2/deep/y"]);
+        fs::rename(bench.path("a/b2"), bench.path("a/b3")).unwrap();
+        closed(look_at(&["a/b2", "a/b3"]));
+        are_kept(["a/b3/letters/x", "a/b3/note", "c2/sub2/deep/y"]);
+
+        // Back where it's asked for: nothing is sent again, and nothing stays behind.
+        fs::create_dir_all(bench.path("c/sub")).unwrap();
+        fs::create_dir(bench.path("b")).unwrap();
+        for (back, from) in moves {
+            fs::rename(away.join(from), bench.path(back)).unwrap();
+        }
+        let point = closed(look_at(&["b", "b/letters", "b/note", "c", "c/sub", "c/sub/deep"]));
+        assert_eq!(point.report, []);
+        assert_eq!(bench.received(), before);
+        bench.assert_all_there();
+        assert_eq!(unchanged(&bench.capture()), 0);
+    }
+}
+
 #[test]
 fn a_journal_of_before_goes_on() {
     let bench = bench_of(&["letters", "there"]);

@@ -340,6 +340,54 @@ fn a_volume_that_moved_within_what_is_asked_for_has_one_name() {
     });
 }
 
+/// What's kept of a volume goes along with the folder that it was mounted in, with its bare folder or without.
+#[test]
+fn a_missing_volume_stays_in_a_folder_that_gets_another_name() {
+    in_own_mounts("a_missing_volume_stays_in_a_folder_that_gets_another_name", || {
+        let ways = [true, false].map(|is_disk| [true, false].map(|is_kept_before| (is_disk, is_kept_before)));
+        for (is_disk, is_kept_before) in ways.into_iter().flatten() {
+            let mut site = Site::new(&["", "there"], is_disk);
+            site.bench.capture();
+            let old = site.at.clone();
+            site.unmount();
+            if is_kept_before {
+                assert_missing(&closed(site.bench.capture()), &site.at);
+            }
+            fs::rename(site.bench.path("mnt"), site.bench.path("renamed")).unwrap();
+            site.at = site.bench.path("renamed/vol");
+            let point = closed(site.bench.capture());
+            assert_missing(&point, &site.at);
+            assert!(
+                point.report.iter().all(|line| line.path.0 != old.as_os_str().as_bytes()),
+                "{:?}",
+                point.report
+            );
+            site.assert_kept();
+            assert!(is_unchanged(&site.bench.capture()));
+            site.assert_kept();
+            // Without the bare folder, and by what was noticed.
+            fs::remove_dir(&site.at).unwrap();
+            site.bench.write("renamed/new", "file");
+            closed(site.bench.try_capture(None, site.noticed("renamed/new")).unwrap());
+            site.bench.capture();
+            site.assert_kept();
+            let before = site.bench.received();
+            fs::create_dir(site.bench.path("there/in")).unwrap();
+            fs::rename(site.bench.path("renamed"), site.bench.path("there/in/mnt")).unwrap();
+            site.at = site.bench.path("there/in/mnt/vol");
+            assert_missing(&closed(site.bench.capture()), &site.at);
+            site.assert_kept();
+
+            fs::create_dir(&site.at).unwrap();
+            site.mount();
+            assert_eq!(closed(site.bench.capture()).report, []);
+            assert_eq!(site.bench.received(), before);
+            site.bench.assert_all_there();
+            site.unmount();
+        }
+    });
+}
+
 /// Numbers that are the same for the same seed.
 struct Dice(u64);
 
@@ -392,7 +440,7 @@ impl Model<'_> {
             [self.dice.below(4)]
         .clone();
         let file = folder.join(self.dice.below(4).to_string());
-        match self.dice.below(8) {
+        match self.dice.below(9) {
             0..=2 => {
                 fs::create_dir_all(&folder).unwrap();
                 self.writes += 1;
@@ -411,7 +459,25 @@ impl Model<'_> {
                     self.notice(&at.join(name));
                 }
             }
+            5 => self.rename_folder_above(),
             _ => self.mount_or_unmount(volume),
+        }
+    }
+
+    /// Whatever is mounted there, or was.
+    fn rename_folder_above(&mut self) {
+        let from = self.volumes[0].0.parent().unwrap().to_owned();
+        let names = ["mnt", "other", "there/mnt"].map(|name| self.bench.path(name));
+        let to = names[self.dice.below(names.len())].clone();
+        if to != from {
+            fs::rename(&from, &to).unwrap();
+            let at = to.join("one");
+            // What was mounted is noticed where it is now.
+            if self.volumes[0].2 {
+                self.noticed.notice_all(at.as_os_str().as_bytes().to_vec());
+            }
+            self.volumes[0].0 = at;
+            [from, to].iter().for_each(|path| self.notice(path));
         }
     }
 
@@ -444,7 +510,13 @@ impl Model<'_> {
         let target = if self.dice.below(3) == 0 { Target::Everything } else { noticed };
         let outcome = self.bench.try_capture(None, target).unwrap();
         let state = self.bench.state();
-        support::tree::assert_same(&state, &self.bench.path("there"));
+        if self
+            .volumes
+            .iter()
+            .all(|(at, _, is_mounted, _)| *is_mounted || !at.starts_with(self.bench.path("there")))
+        {
+            support::tree::assert_same(&state, &self.bench.path("there"));
+        }
         for (at, volume, is_mounted, held) in &mut self.volumes {
             if *is_mounted {
                 *held = files(at);
@@ -475,7 +547,7 @@ impl Model<'_> {
 #[test]
 fn whatever_is_mounted_unmounted_and_written_nothing_is_lost() {
     in_own_mounts("whatever_is_mounted_unmounted_and_written_nothing_is_lost", || {
-        for seed in 0..15 {
+        for seed in 0..25 {
             println!("seed {seed}");
             let bench = Bench::new();
             let mut volumes = Vec::new();

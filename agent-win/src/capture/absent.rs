@@ -10,6 +10,7 @@ use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
+use super::carried::Carried;
 use super::identity::{Identity, is_same_here};
 use super::pass::{Here, Pass};
 use super::strangers::Strangers;
@@ -30,18 +31,20 @@ type Result<T> = std::result::Result<T, CaptureError>;
 /// What isn't there in a look.
 #[derive(Default)]
 pub(super) struct Absent {
-    mounts: Mounts,
+    pub(super) mounts: Mounts,
     /// Where volumes were mounted that were captured.
-    remembered: BTreeSet<Vec<u8>>,
+    pub(super) remembered: BTreeSet<Vec<u8>>,
     are_all_known: bool,
     is_whole: bool,
     /// What the newest point says isn't there, and since when.
-    before: BTreeMap<Vec<u8>, u64>,
+    pub(super) before: BTreeMap<Vec<u8>, u64>,
     strangers: Strangers,
     /// Mount points without their volumes, and the device that each volume was.
-    bare: BTreeMap<Vec<u8>, u64>,
+    pub(super) bare: BTreeMap<Vec<u8>, u64>,
     /// Includes, and folders on the way to one, at which there's nothing.
     places: BTreeSet<Vec<u8>>,
+    /// What's missing and kept below a folder that got another name.
+    pub(super) carried: Carried,
     /// Includes that aren't met, and why.
     includes: BTreeMap<Vec<u8>, String>,
     /// By mount point: files of the bare folder that stand back behind the volume's, and the first of them.
@@ -58,6 +61,7 @@ struct MovedFolder {
     parent: NodeId,
     name: Name,
     path: Vec<u8>,
+    from: Vec<Vec<u8>>,
 }
 
 impl Absent {
@@ -78,8 +82,20 @@ impl Absent {
         (!self.mounts.volumes().any(is_nearer)).then_some((bare, device))
     }
 
+    /// Where a path is after the moves of this look so far.
+    pub(super) fn path_now(&self, path: &[u8]) -> Vec<u8> {
+        let mut now = path.to_vec();
+        for moved in &self.moved {
+            let rest = moved.from.iter().find_map(|from| within(&now, from)).map(<[u8]>::to_vec);
+            if let Some(rest) = rest {
+                now = [&moved.path[..], &rest].concat();
+            }
+        }
+        now
+    }
+
     /// Mount points that a path leads to.
-    fn remembered_below(&self, path: &[u8]) -> impl Iterator<Item = &Vec<u8>> {
+    pub(super) fn remembered_below(&self, path: &[u8]) -> impl Iterator<Item = &Vec<u8>> {
         let (own, inside) = (self.remembered.get(path), [path, b"/"].concat());
         let deeper = self.remembered.range(inside.clone()..);
         own.into_iter().chain(deeper.take_while(move |mounted| mounted.starts_with(&inside)))
@@ -97,7 +113,11 @@ impl Absent {
 impl Pass<'_> {
     /// Finds what isn't there before a look; what the look must go to besides.
     pub(super) fn look_for_absent(&mut self, target: &Target) -> Result<Target> {
-        let mut absent = Absent { before: self.reading.journal.absent()?, ..Absent::default() };
+        let before = match self.is_first_look {
+            true => self.reading.journal.absent()?,
+            false => std::mem::take(&mut self.absent.before),
+        };
+        let mut absent = Absent { before, ..Absent::default() };
         let remembered = self.reading.journal.mounts()?;
         absent.are_all_known = remembered.contains(ALL_KNOWN);
         absent.before.retain(|path, _| self.scope.is_reachable(path));
@@ -127,7 +147,10 @@ impl Pass<'_> {
         }
         absent.places = self.places();
         absent.is_whole = matches!(target, Target::Everything);
-        let with_returned = self.with_returned(target, &absent);
+        let (carried, over) = self.carried_before()?;
+        absent.carried = carried;
+        let mut with_returned = self.with_returned(target, &absent);
+        Self::notice_names(&mut with_returned, &over);
         self.awaited = self.to_be_met(&absent);
         self.absent = absent;
         Ok(with_returned)
@@ -341,7 +364,9 @@ impl Pass<'_> {
             return true;
         }
         let path = here.child(name);
-        let is_kept = self.scope.leads_over(&path) || self.absent.remembered_below(&path).next().is_some();
+        let is_kept = self.scope.leads_over(&path)
+            || self.absent.remembered_below(&path).next().is_some()
+            || self.absent.has_carried(&path);
         if is_kept {
             self.keep(path);
         }
@@ -353,6 +378,7 @@ impl Pass<'_> {
         let is_over = |include: &[u8]| within(include, path).is_some_and(|rest| !rest.is_empty());
         self.scope.includes().any(is_over)
             || self.absent.remembered_below(path).any(|mounted| is_over(mounted))
+            || self.absent.carried.keys().any(|kept| is_over(kept))
     }
 
     /// Whether a folder on the way to something was made anew: what the box has below it isn't gone with the old one.
@@ -386,8 +412,10 @@ impl Pass<'_> {
     }
 
     /// A folder got another name: where the old one is kept although it isn't there, it has only the new one from now on.
-    pub(super) fn moved(&mut self, node: NodeId, parent: NodeId, name: Name, path: Vec<u8>) {
-        self.absent.moved.push(MovedFolder { node, parent, name, path });
+    pub(super) fn moved(&mut self, node: NodeId, parent: NodeId, name: Name, path: Vec<u8>) -> Result<()> {
+        let from = self.carry_along(node, &path)?;
+        self.absent.moved.push(MovedFolder { node, parent, name, path, from });
+        Ok(())
     }
 
     /// Whether a folder, or one that it lies in, is a known one: that can't be met in itself.
@@ -452,6 +480,9 @@ impl Pass<'_> {
     }
 
     fn why_not_met(&self, include: &[u8]) -> Result<String> {
+        if let Some(why) = self.why_carried(include) {
+            return Ok(why);
+        }
         let known = match self.reading.journal.find(include)? {
             Some(node) => self.reading.journal.node(node)?,
             None => None,
@@ -488,6 +519,8 @@ impl Pass<'_> {
     pub(super) fn note_absent(&mut self) -> Result<()> {
         let paths = self.absent.since.clone().into_iter().collect();
         self.reading.outlet.note(JournalChange::Absent { paths })?;
+        let carried = self.absent.carried.clone().into_iter().collect();
+        self.reading.outlet.note(JournalChange::Carried { carried })?;
         self.note_strangers()
     }
 }

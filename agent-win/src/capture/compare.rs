@@ -210,7 +210,7 @@ impl Pass<'_> {
             }
         }
         if is_moved {
-            self.moved(node, here.node, name.clone(), path.to_vec());
+            self.moved(node, here.node, name.clone(), path.to_vec())?;
             self.reading.outlet.link(here.node, name, node)?;
         }
         Ok(node)

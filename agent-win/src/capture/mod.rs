@@ -5,6 +5,7 @@
 //! only when the box has committed; whatever goes wrong before that is simply looked at again.
 
 mod absent;
+mod carried;
 mod compare;
 mod content;
 mod file_task;

@@ -26,6 +26,16 @@ impl JournalReader {
             });
         self.said(read)
     }
+
+    /// Where what's missing is kept below a folder that got another name, and the include that it's asked for by.
+    pub(crate) fn carried(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, JournalError> {
+        let read =
+            self.connection().prepare_cached("SELECT path, include FROM carried").and_then(|mut query| {
+                let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<_>>()
+            });
+        self.said(read)
+    }
 }
 
 pub(super) fn put_mount(transaction: &Transaction<'_>, path: &[u8]) -> rusqlite::Result<()> {
@@ -41,4 +51,13 @@ pub(super) fn put(transaction: &Transaction<'_>, paths: &[(Vec<u8>, u64)]) -> ru
     transaction.prepare_cached("DELETE FROM absent")?.execute([])?;
     let mut insert = transaction.prepare_cached("INSERT INTO absent VALUES (?, ?)")?;
     paths.iter().try_for_each(|(path, since_ms)| insert.execute(params![path, *since_ms as i64]).map(drop))
+}
+
+pub(super) fn put_carried(
+    transaction: &Transaction<'_>,
+    carried: &[(Vec<u8>, Vec<u8>)],
+) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM carried")?.execute([])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO carried VALUES (?, ?)")?;
+    carried.iter().try_for_each(|(path, include)| insert.execute(params![path, include]).map(drop))
 }

@@ -83,6 +83,10 @@ pub(crate) enum JournalChange {
     Absent {
         paths: Vec<(Vec<u8>, u64)>,
     },
+    /// All places where what's missing is kept below a folder that got another name, and the include that it's asked for by.
+    Carried {
+        carried: Vec<(Vec<u8>, Vec<u8>)>,
+    },
     /// What the point has to say of single paths.
     Remarked {
         remarked: Remarked,
@@ -330,6 +334,7 @@ fn apply(transaction: &Transaction<'_>, change: &JournalChange) -> rusqlite::Res
             .map(drop),
         JournalChange::Unwanted { path } => absent::remove_mount(transaction, path),
         JournalChange::Absent { paths } => absent::put(transaction, paths),
+        JournalChange::Carried { carried } => absent::put_carried(transaction, carried),
         JournalChange::Remarked { remarked } => remarks::put(transaction, remarked),
         JournalChange::Said { said } => remarks::put_said(transaction, said),
     }
