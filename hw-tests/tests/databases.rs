@@ -33,6 +33,44 @@ fn a_databases_logs_come_between_two_points_of_everything() {
     assert_eq!(fs::read(restored.join("base.dat")).unwrap(), b"as of the point");
 }
 
+/// Wherever the logs are, they're captured; where they're gone, they're kept, and that's said.
+#[test]
+fn a_databases_logs_are_asked_for_by_name() {
+    let site = Site::start();
+    let (base, logs) = (site.data().join("base"), site.data().join("logs"));
+    for folder in [&base, &logs] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("1"), folder.to_string_lossy().as_bytes()).unwrap();
+    }
+    site.configure(&format!("include = [{base:?}]\nwhen = \"manual\"\n[database]\nlogs = [{logs:?}]\n"));
+    let capture = || site.agent("capture").args(["--server", &site.server]).output().unwrap();
+    let is_there = || {
+        fs::read(site.restore(&[]).join("logs/1"))
+            .is_ok_and(|bytes| bytes == logs.to_string_lossy().as_bytes())
+    };
+    let output = capture();
+    assert!(output.status.success() && is_there(), "{}", said(&output));
+
+    fs::rename(&logs, site.data().join("elsewhere")).unwrap();
+    let output = capture();
+    assert!(
+        !output.status.success() && said(&output).contains("has been missing since"),
+        "{}",
+        said(&output)
+    );
+    assert!(is_there());
+    assert_eq!(site.status()["computers"][0]["configurations"][0]["state"], "incomplete");
+}
+
+/// What this computer can't have is refused, not passed over.
+#[test]
+fn the_state_of_another_system_is_refused() {
+    let site = Site::start();
+    site.configure(&format!("include = [{:?}]\nwhen = \"manual\"\nsystem_state = true\n", site.data()));
+    let output = site.agent("capture").args(["--server", &site.server]).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("take system_state out"), "{}", said(&output));
+}
+
 #[test]
 fn logs_that_come_often_keep_no_point_of_everything_from_its_time() {
     let site = Site::start();

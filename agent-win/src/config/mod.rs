@@ -100,6 +100,12 @@ impl BackupConfig {
         }
     }
 
+    /// Paths that are asked for by name: what's included, and a database's logs.
+    pub fn asked(&self) -> impl Iterator<Item = &String> {
+        let logs = self.database.iter().flat_map(|database| &database.logs);
+        self.include.iter().chain(logs)
+    }
+
     /// Reads one that the box keeps. What was accepted when it was set goes on to be captured: a mistake that an earlier version
     /// accepted is put right, and comes back beside the configuration.
     pub fn parse_stored(text: &str) -> Result<(BackupConfig, Vec<ConfigMistake>), Vec<ConfigMistake>> {

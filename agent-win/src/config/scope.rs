@@ -276,7 +276,7 @@ impl Scope {
 
 /// The included paths, and the links on the way to them: what's asked for by the name of a link is where that leads.
 pub(crate) fn included(config: &BackupConfig) -> Vec<Vec<u8>> {
-    config.include.iter().flat_map(|include| way_of(include)).collect()
+    config.asked().flat_map(|path| way_of(path)).collect()
 }
 
 /// The links on the way to an included path, and where it ends.

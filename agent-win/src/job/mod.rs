@@ -378,11 +378,16 @@ impl Job {
     }
 }
 
-/// What's said of a path that's named and can't be on this computer: the box doesn't know which system that runs.
+/// What's said of what's asked for and can't be on this computer: the box doesn't know which system that runs.
 fn foreign(config: &BackupConfig) -> Option<String> {
-    let logs = config.database.iter().flat_map(|database| &database.logs);
-    let path = config.include.iter().chain(logs).find(|path| platform::is_foreign(path))?;
     let system = platform::system_name();
+    if config.system_state && !platform::HAS_SYSTEM_STATE {
+        return Some(format!(
+            "system_state asks for the registry and the system's own files, which this computer, which runs {system}, doesn't have; include the \
+             folders that are meant, or take system_state out"
+        ));
+    }
+    let path = config.asked().find(|path| platform::is_foreign(path))?;
     Some(format!(
         "\"{path}\" can't be a path of this computer, which runs {system}; correct it, or give this to another computer"
     ))
@@ -408,5 +413,8 @@ mod tests {
         assert_eq!(of(own), None);
         let said = of(other).unwrap();
         assert!(said.starts_with(&format!("\"{other}\" can't be a path of this computer")), "{said}");
+        let with_state = format!("include = ['{own}']\nsystem_state = true");
+        let said = foreign(&BackupConfig::parse(&with_state).unwrap());
+        assert_eq!(said.is_some(), !cfg!(windows), "{said:?}");
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn with_lost(config: &BackupConfig, folder: &Path) -> BackupConfig {
     let before: toml::Table =
         coffer_link::read_small_text(&file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
     let (mut now, mut with_lost) = (toml::Table::new(), config.clone());
-    for include in &config.include {
+    for include in config.asked() {
         let way = way_of(include);
         let end = way.last().map_or(&b""[..], |end| end);
         let known = before.get(include).and_then(|target| target.as_str());
@@ -40,7 +40,7 @@ pub(super) fn with_lost(config: &BackupConfig, folder: &Path) -> BackupConfig {
 
 /// Over which paths each included path leads now.
 pub(super) fn ways_of(config: &BackupConfig) -> Vec<Vec<Vec<u8>>> {
-    config.include.iter().map(|include| way_of(include)).collect()
+    config.asked().map(|path| way_of(path)).collect()
 }
 
 #[cfg(all(test, unix))]

@@ -55,6 +55,9 @@ pub(crate) fn found_files(
     if database.is_some() { Err(NoSnapshot::NotHere) } else { Ok(Vec::new()) }
 }
 
+/// There's no registry here, and no writer of the system's.
+pub(crate) const HAS_SYSTEM_STATE: bool = false;
+
 /// There's no registry here.
 pub(crate) fn save_hives(_folder: &Path) -> io::Result<Vec<LackingHive>> {
     Ok(Vec::new())

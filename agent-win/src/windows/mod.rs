@@ -91,7 +91,7 @@ pub(crate) use put_back::{begin_folder, is_guarded, is_name};
 pub(crate) use replace::{REPLACES_AT_RESTART, has_attributes, is_folder, is_in_use, is_same_link};
 pub(crate) use secret::{SEALS, seal, unseal};
 pub(crate) use shell::shell;
-pub(crate) use snapshot::{CAN_SNAPSHOT, Snapshot, found_files, take_snapshot};
+pub(crate) use snapshot::{CAN_SNAPSHOT, HAS_SYSTEM_STATE, Snapshot, found_files, take_snapshot};
 pub(crate) use stat::{IS_BIRTH_FIXED, IS_DEVICE_LASTING, TIMES_TELL_WRITES, stat_path};
 pub(crate) use stop::asked_to_stop;
 pub(crate) use stream_back::stream_of;

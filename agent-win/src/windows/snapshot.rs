@@ -65,6 +65,9 @@ pub(crate) fn take_snapshot(wanted: &SnapshotWanted<'_>, stop: &AtomicBool) -> R
     taken.map(Snapshot).map_err(no_snapshot)
 }
 
+/// There's a registry, and the system's own writers.
+pub(crate) const HAS_SYSTEM_STATE: bool = true;
+
 /// The files that applications tell of: a database's, and (for the system's state) those that Windows and its services need.
 /// All of them are asked at once, since they take their time to answer.
 pub(crate) fn found_files(

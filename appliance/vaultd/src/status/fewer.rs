@@ -83,7 +83,9 @@ impl Fewer {
 
 /// What a configuration includes, as restore points have it.
 fn includes(toml: &str) -> Vec<String> {
-    let included = BackupConfig::parse_stored(toml).map(|(config, _)| config.include).unwrap_or_default();
+    let included: Vec<String> = BackupConfig::parse_stored(toml)
+        .map(|(config, _)| config.asked().cloned().collect())
+        .unwrap_or_default();
     let as_kept = |include: String| match include.as_bytes().get(1) {
         Some(b':') => format!("/{}", include.replace('\\', "/")),
         _ => include,
