@@ -325,11 +325,21 @@ impl Continuation {
         end: Option<Trailer>,
     ) -> Result<bool> {
         Ok(match (held.hash, end) {
-            (Some(at_hq), Some(end)) => at_hq != end.hash,
+            (Some(at_hq), Some(end)) if at_hq != end.hash => true,
+            // Nothing may be taken in before it's known what damaged metadata says.
+            (Some(_), Some(_)) => held.stream == Stream::Meta && self.gives_better(held, path)?,
             (Some(_), None) => true,
             (None, Some(end)) => held.bytes > end.index_offset,
             (None, None) => held.bytes > self.sound_len(header, path)?,
         })
+    }
+
+    /// Whether a closed segment's file is damaged here and isn't at HQ.
+    fn gives_better(&self, held: &SegmentHeld, path: &Path) -> Result<bool> {
+        if self.damaged.contains(&held.segment) {
+            return Ok(false);
+        }
+        Ok(!hashes_to_its_end(&std::fs::read(path).map_err(VaultError::io("read", path))?))
     }
 
     /// How far a file's records decrypt without a gap.

@@ -247,6 +247,28 @@ impl Vault {
         )
     }
 
+    /// Has copies at headquarters count no more, where this box has none: what is on this disk alone is all that it can give.
+    pub fn give_up_copies_at_hq(&self) -> Result<usize> {
+        let mut lost = Vec::new();
+        for state in self.segments()? {
+            let places = self.reading.copies_of_any_hash(state.segment)?.into_iter();
+            let at_hq = places.filter(|place| matches!(place, Place::Hq { .. }));
+            lost.extend(at_hq.map(|place| Event::CopyLost { segment: state.segment, place }));
+        }
+        let count = lost.len();
+        if count > 0 {
+            self.transact(move |batch| {
+                batch.audit(
+                    "box",
+                    &format!("this box has no headquarters: {count} copies there count no more"),
+                )?;
+                lost.into_iter().try_for_each(|event| batch.write_event(event).map(drop))
+            })?;
+            self.note_left_without_copy()?;
+        }
+        Ok(count)
+    }
+
     /// Makes a cartridge's copies count no more, so that it may be overwritten. Refused (`false`) while a segment that isn't
     /// on disk would be left with fewer than `required` copies on other media, and at least one.
     pub fn give_up_copies(&self, barcode: &str, required: u32, next: Event, why: &str) -> Result<bool> {

@@ -234,8 +234,9 @@ fn note(
     from_tapes: Option<&FromTapes>,
 ) -> Result<Report> {
     let vault = open(layout, opener)?;
-    if let Some((branch, from_hq)) = from_hq {
-        taking_over::take_up(&vault, branch, from_hq)?;
+    match from_hq {
+        Some((branch, from_hq)) => taking_over::take_up(&vault, branch, from_hq)?,
+        None => drop(vault.give_up_copies_at_hq()?),
     }
     if let Some(from_tapes) = from_tapes {
         record_learned(&vault, from_tapes)?;

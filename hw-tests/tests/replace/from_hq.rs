@@ -173,6 +173,172 @@ fn a_replacement_can_join_headquarters_later() {
     hq.wait_until_whole(&site, 2);
 }
 
+/// What the dead box counted on at headquarters, one that hasn't joined it can't give: it says so, and asks the computers.
+#[test]
+fn a_replacement_without_headquarters_counts_on_none_of_its_copies() {
+    let (hq, mut site) = Headquarters::with_site("");
+    fill_with_large(&site);
+    capture(&site);
+    // Starting anew closes what was open.
+    site.kill_box();
+    site.start_box();
+    hq.wait_until_whole(&site, 1);
+    hq.wait_until_level(&site);
+    fs::remove_file(site.data().join("large-03")).unwrap();
+    capture(&site);
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("vault"));
+    lose_box(&mut site);
+    copy(&site.path("vault"), &site.path("box/vault"));
+    let segments = site.path("box/vault/segments");
+    let data = largest_of(&segments);
+    fs::remove_file(&data).unwrap();
+
+    let output = replace(&site, &[]);
+    assert!(
+        output.status.success() && said(&output).contains("can't be restored from this disk"),
+        "{}",
+        said(&output)
+    );
+    site.start_box();
+    let verify = site.try_coffer(&["verify"]);
+    assert_eq!(verify.status.code(), Some(12), "{}", said(&verify));
+    assert!(!not_restored(&site, "1").is_empty());
+    // The computer still has what it captured last.
+    wait_until("the newest point is whole", &site.path("box.log"), || {
+        capture(&site);
+        let newest =
+            site.points("alpha/files").iter().filter_map(|point| point["point"].as_u64()).max().unwrap();
+        not_restored(&site, &newest.to_string()).is_empty()
+    });
+    let verify = site.try_coffer(&["verify"]);
+    assert!(said(&verify).contains("large-03"), "{}", said(&verify));
+
+    // Headquarters has it all, once the box has joined.
+    site.kill_box();
+    let mut join = program("cofferd");
+    join.args(["join", "--hq", &hq.address, "--code", &code(site.dir.path(), &["--replace"]), "--dir"]);
+    succeed(join.arg(site.path("box")));
+    site.start_box();
+    wait_until("it's healed from headquarters", &site.path("box.log"), || {
+        site.try_coffer(&["verify"]).status.success()
+    });
+}
+
+/// The largest file in a folder.
+fn largest_of(folder: &Path) -> PathBuf {
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+/// Damaged metadata in the folder is put right before anything is taken in, by what headquarters has whole, or as soon as it runs, by what it
+/// has at least of that.
+#[test]
+fn metadata_that_is_damaged_in_the_folder_spoils_no_point() {
+    for is_damaged_at_hq in [false, true] {
+        let (mut hq, mut site) = Headquarters::with_site("");
+        fill(&site);
+        for number in 0..4 {
+            change(&site, number);
+            capture(&site);
+        }
+        site.kill_box();
+        site.start_box();
+        hq.wait_until_whole(&site, 4);
+        hq.wait_until_level(&site);
+        site.kill_box();
+        copy(&site.path("box/vault"), &site.path("vault"));
+        lose_box(&mut site);
+        copy(&site.path("vault"), &site.path("box/vault"));
+        issue_operator(&site);
+        let here = metadata_in(&site.path("box/vault/segments")).remove(0);
+        let records: Vec<usize> = {
+            let bytes = fs::read(&here).unwrap();
+            bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
+        };
+        flip(&here, records[records.len() - 5] + 40);
+        if is_damaged_at_hq {
+            flip(&metadata_in(&site.path("hq/branches/leeds/segments"))[0], records[2] + 40);
+            hq.stop();
+            hq.start(site.dir.path());
+            assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
+        }
+        let told = replace_from(&hq, &site);
+        assert_eq!(told.contains("metadata"), is_damaged_at_hq, "{told}");
+        site.start_box();
+        let log = site.path("box.log");
+        wait_until("captures go on", &log, || site.capture().status.success());
+        change(&site, 9);
+        capture(&site);
+        wait_until("all is well", &log, || site.try_coffer(&["verify"]).status.success());
+        for point in site.points("alpha/files") {
+            assert_eq!(point["is_doubtful"], false, "{is_damaged_at_hq}: {point}");
+        }
+        hq.wait_until_whole(
+            &site,
+            site.points("alpha/files").iter().filter_map(|one| one["point"].as_u64()).max().unwrap(),
+        );
+        wait_until("HQ says so too", &log, || {
+            at_hq(&hq, &site, &["verify"]).output().unwrap().status.success()
+        });
+    }
+}
+
+/// A new library has blank tapes under the barcodes of the burnt ones: nothing on those counts.
+#[test]
+fn blank_tapes_with_the_barcodes_of_old_ones_are_no_copies() {
+    let (mut hq, mut site) = Headquarters::with_site("[tape]\nsimulated = true\n");
+    fill_with_large(&site);
+    capture(&site);
+    site.coffer(&["tape", "run"]);
+    fs::remove_file(site.data().join("large-03")).unwrap();
+    capture(&site);
+    hq.wait_until_whole(&site, 2);
+    site.coffer(&["tape", "run"]);
+    hq.wait_until_level(&site);
+    lose_box(&mut site);
+    issue_operator(&site);
+    let bulk = largest_of(&site.path("hq/branches/leeds/segments"));
+    let records: Vec<usize> = {
+        let bytes = fs::read(&bulk).unwrap();
+        bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
+    };
+    flip(&bulk, records[records.len() / 3] + 1000);
+    hq.stop();
+    hq.start(site.dir.path());
+    assert!(!at_hq(&hq, &site, &["verify"]).output().unwrap().status.success());
+
+    replace_from(&hq, &site);
+    site.start_box();
+    let log = site.path("box.log");
+    let verify = site.try_coffer(&["verify"]);
+    assert!(!verify.status.success(), "{}", said(&verify));
+    wait_until("the newest point is whole", &log, || {
+        site.capture();
+        let newest =
+            site.points("alpha/files").iter().filter_map(|point| point["point"].as_u64()).max().unwrap();
+        not_restored(&site, &newest.to_string()).is_empty()
+    });
+    wait_until("the box and HQ claim what a restore gives", &log, || {
+        let is_restored = is_first_restored(&site);
+        let is_well = |output: std::process::Output| output.status.success();
+        let (here, there) = (
+            is_well(site.try_coffer(&["verify"])),
+            is_well(at_hq(&hq, &site, &["verify"]).output().unwrap()),
+        );
+        here == is_restored && there == is_restored
+    });
+}
+
+/// Whether a restore of the first point gives everything.
+fn is_first_restored(site: &Site) -> bool {
+    let to = site.path("first");
+    fs::remove_dir_all(&to).ok();
+    site.try_coffer(&["restore", "alpha/files", "--point", "1", "--to", to.to_str().unwrap()])
+        .status
+        .success()
+}
+
 #[test]
 fn tapes_and_headquarters_together_give_what_either_knows() {
     let (hq, mut site) = Headquarters::with_site("[tape]\nsimulated = true\n");

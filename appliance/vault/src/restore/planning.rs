@@ -278,7 +278,12 @@ impl<'a> Run<'a> {
             });
             Ok(row.optional()?)
         })?;
-        let Some((at, listed)) = row else { return Err(self.contradicted("which versions it has")) };
+        let Some((at, listed)) = row else {
+            return Err(match self.reading.is_doubtful(self.wanted.config, self.wanted.point)? {
+                true => unlisted_row("the metadata that says what it held is missing".to_owned()),
+                false => self.contradicted("which versions it has"),
+            });
+        };
         let (entry, op) = match self.reading.op(at) {
             // Another part, or none, is where it should be.
             Err(VaultError::Damaged { segment: SegmentId(0), .. }) => {

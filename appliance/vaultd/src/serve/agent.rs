@@ -170,7 +170,10 @@ impl Serving<'_> {
             Message::Begin { config } => {
                 let session = self.session.get_or_insert_with(|| Session::new(vault.clone(), self.computer));
                 let standing = session.begin(config)?;
-                if reading.goes_by_others(config)? && !reading.must_recall(config)? {
+                let is_awaited = || {
+                    Ok::<_, VaultError>(!reading.must_recall(config)? || self.appliance.awaits_metadata()?)
+                };
+                if reading.goes_by_others(config)? && is_awaited()? {
                     let sentence = METADATA_IS_AWAITED.into();
                     return Err(VaultError::Refused { code: RefusalCode::Busy, sentence }.into());
                 }

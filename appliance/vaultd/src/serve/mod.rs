@@ -104,6 +104,13 @@ impl Running {
         troubles.extend(finish_taking_up(&layout, &vault, taken_up));
         if scratch.is_none() {
             troubles.extend(escrow::keep(&layout, &settings, &authority, &vault));
+            if settings.hq.is_none()
+                && let Err(error) = vault.give_up_copies_at_hq()
+            {
+                troubles.push(format!(
+                    "Copies at headquarters may still count, though this box has none: {error}. Mend that, then restart the box."
+                ));
+            }
             if let Err(error) = simulated::leave(&settings, &layout, &vault) {
                 troubles.push(format!(
                     "Copies in the simulated library may still count, though it isn't used now: {error:#}. Mend that, then restart the box."

@@ -65,16 +65,21 @@ impl Tapes {
         matches!(self.from, From::Hand(_))
     }
 
-    /// Labels of all of this program's cartridges in the library. Each is loaded for it.
-    pub(super) fn labels(&mut self, tell: &mut dyn FnMut(String)) -> Result<Vec<Label>, TapeError> {
+    /// Labels of the cartridges in the library, `None` where one is blank; without those that can't be read. Each is loaded for it.
+    pub(super) fn labels(
+        &mut self,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<Vec<(Barcode, Option<Label>)>, TapeError> {
         let From::Library(library) = &mut self.from else { return Ok(Vec::new()) };
         let barcodes: Vec<Barcode> = library.take_stock()?.barcodes();
         let mut labels = Vec::new();
         for barcode in barcodes.iter().filter(|one| !one.is_cleaning()) {
             tell(format!("looking at the label of tape {barcode}"));
             let looked = load(library, barcode.as_str(), &mut |drive| {
-                if let LabelState::Ours(label) = read_label(drive)? {
-                    labels.push(label);
+                match read_label(drive)? {
+                    LabelState::Ours(label) => labels.push((barcode.clone(), Some(label))),
+                    LabelState::Blank => labels.push((barcode.clone(), None)),
+                    LabelState::Foreign => {}
                 }
                 Ok(0)
             });

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use coffer_format::event::{Event, Place};
 use coffer_format::wire::SegmentHeld;
 use coffer_format::{FileHash, SegmentId, VaultId};
+use coffer_tape::Barcode;
 use coffer_tape::container::ExpectedHash;
 use coffer_vault::continuing::{Continuation, held_in, outline_of};
 use coffer_vault::{Opener, Vault};
@@ -15,7 +16,9 @@ use coffer_vault::{Opener, Vault};
 use super::Source;
 use super::by_hand::Tapes;
 use super::gathering::{Wanted, gather};
+use super::labelling::give_up_stranger;
 use super::learning::{Learned, learn_of};
+use super::offline::holds;
 
 /// What came from cartridges.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub struct FromTapes {
     pub lacking: BTreeMap<SegmentId, String>,
     held: Vec<SegmentHeld>,
     learned: Learned,
+    /// Cartridges in the library that are blank, or have another label than their barcode and this vault.
+    strangers: Vec<Barcode>,
 }
 
 /// Completes a vault's folder, which nobody has open, with what the cartridges in a library know beyond it: the outlines, and of what is
@@ -39,8 +44,15 @@ pub fn complete_from_tapes(
 ) -> Result<FromTapes> {
     let mut tapes = Tapes::of_library(source, Box::new(|_| false))?;
     let work = tempfile::tempdir_in(dir).context("there's no room for what the tapes tell")?;
-    let Some(learned) = learn_of(&mut tapes, vault, work.path(), tell)? else {
-        return Ok(FromTapes::default());
+    let (mut labels, mut strangers) = (Vec::new(), Vec::new());
+    for (barcode, label) in tapes.labels(tell)? {
+        match label.filter(|label| label.vault == vault && label.barcode == barcode.as_str()) {
+            Some(label) => labels.push(label),
+            None => strangers.push(barcode),
+        }
+    }
+    let Some(learned) = learn_of(&mut tapes, labels, work.path(), tell)? else {
+        return Ok(FromTapes { strangers, ..FromTapes::default() });
     };
     let held = held_in(work.path())?;
     let mut continuation = Continuation::begin(dir, opener, held.clone())?;
@@ -71,7 +83,7 @@ pub fn complete_from_tapes(
     if segments > 0 {
         continuation.finish()?;
     }
-    Ok(FromTapes { segments, lacking: gathered.lost, held, learned })
+    Ok(FromTapes { segments, lacking: gathered.lost, held, learned, strangers })
 }
 
 /// Records what lies on the cartridges and how they stand: what was written last isn't told by any segment that they hold.
@@ -110,6 +122,12 @@ pub fn record_learned(vault: &Vault, from_tapes: &FromTapes) -> Result<()> {
     }
     if !events.is_empty() {
         vault.record(events)?;
+    }
+    let held_ours = |barcode: &Barcode| {
+        known.iter().any(|one| one.barcode == barcode.as_str() && one.state.is_some_and(holds))
+    };
+    for barcode in from_tapes.strangers.iter().filter(|barcode| held_ours(barcode)) {
+        give_up_stranger(vault, barcode)?;
     }
     Ok(())
 }

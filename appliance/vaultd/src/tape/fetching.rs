@@ -10,6 +10,7 @@ use coffer_vault::{Vault, VaultError};
 use serde_json::{Value, json};
 
 use super::gathering::{Mounts, Sink, Wanted, Work, gather};
+use super::labelling::give_up_stranger;
 use super::mounting::Use;
 use super::order::{Copy, Nearness};
 use super::{TapeJob, Trouble, refused};
@@ -46,6 +47,9 @@ impl TapeJob {
         drop(library);
         self.tell_moves(working);
         self.lose(vault, &gathered.unreadable)?;
+        for barcode in gathered.strangers.iter().filter_map(|barcode| barcode.parse().ok()) {
+            give_up_stranger(vault, &barcode)?;
+        }
         tracing::info!(
             mounts = gathered.mounts,
             segments = gathered.segments,

@@ -49,6 +49,8 @@ pub(super) struct Gathered {
     pub(super) away: BTreeSet<String>,
     /// What couldn't be read from anywhere, each with the last reason.
     pub(super) lost: BTreeMap<SegmentId, String>,
+    /// Cartridges that aren't those that had these barcodes.
+    pub(super) strangers: BTreeSet<String>,
     /// Copies that aren't what was written, or aren't there, each with the reason.
     pub(super) unreadable: Vec<(SegmentId, Copy, String)>,
 }
@@ -80,6 +82,10 @@ pub(super) fn gather(
         }
         match &outcome {
             Err(TapeError::NotInLibrary(_)) => drop(gathered.away.insert(pass.barcode.clone())),
+            Err(TapeError::NotLabelled | TapeError::WrongCartridge { .. }) => {
+                gathered.mounts += 1;
+                gathered.strangers.insert(pass.barcode.clone());
+            }
             _ => gathered.mounts += 1,
         }
         for segment in got {

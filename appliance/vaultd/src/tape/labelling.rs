@@ -5,7 +5,7 @@ use coffer_format::container::Label;
 use coffer_format::event::{CartridgeState, Event};
 use coffer_tape::container::{LabelPolicy, LabelState, label_cartridge, read_label, scan_cartridge};
 use coffer_tape::{Barcode, Drive, Library, TapeError};
-use coffer_vault::Vault;
+use coffer_vault::{Vault, VaultError};
 
 use super::media::{Choice, Stock};
 use super::mounting::Mounted;
@@ -37,7 +37,7 @@ impl TapeJob {
         }
         if let Err(error) = drive.check_writable() {
             return match fault(&error, "") {
-                Fault::Cartridge => set_aside(vault, barcode, &error.to_string()).map(|()| None),
+                Fault::Cartridge => Ok(set_aside(vault, barcode, &error.to_string()).map(|()| None)?),
                 _ => Err(error.into()),
             };
         }
@@ -95,13 +95,19 @@ impl TapeJob {
             // The label's block is there and can't be read: the cartridge's fault, or the drive's.
             LabelState::Foreign => Err(TapeError::NotLabelled.into()),
             LabelState::Ours(_) | LabelState::Blank => {
-                tracing::error!(%barcode, "another cartridge carries this barcode: what was on it is lost");
-                vault.record(vec![Event::CopiesGone { barcode: barcode.to_string() }])?;
-                set_aside(vault, barcode, "another cartridge carries this barcode now")?;
+                give_up_stranger(vault, barcode)?;
                 Ok(None)
             }
         }
     }
+}
+
+/// Another cartridge carries a known barcode: what was on the one before counts no more, and what is nowhere else is damage.
+pub(super) fn give_up_stranger(vault: &Vault, barcode: &Barcode) -> Result<(), VaultError> {
+    tracing::error!(%barcode, "another cartridge carries this barcode: what was on it is lost");
+    vault.record(vec![Event::CopiesGone { barcode: barcode.to_string() }])?;
+    set_aside(vault, barcode, "another cartridge carries this barcode now")?;
+    vault.note_left_without_copy()
 }
 
 fn is_ours(label: &Label, vault: &Vault, barcode: &Barcode) -> bool {
@@ -113,10 +119,10 @@ fn is_empty(drive: &mut Drive) -> Result<bool, TapeError> {
 }
 
 /// Leaves a cartridge alone until it's ordered otherwise.
-fn set_aside(vault: &Vault, barcode: &Barcode, why: &str) -> Result<(), Trouble> {
+fn set_aside(vault: &Vault, barcode: &Barcode, why: &str) -> Result<(), VaultError> {
     tracing::warn!(%barcode, why, "a cartridge is set aside; `coffer tape take` has it used all the same");
     vault.audit("box", &format!("set tape {barcode} aside: {why}"))?;
-    Ok(vault.record(vec![blank_state(barcode, CartridgeState::Foreign)])?)
+    vault.record(vec![blank_state(barcode, CartridgeState::Foreign)])
 }
 
 /// A cartridge that holds nothing of ours.

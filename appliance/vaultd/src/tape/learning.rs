@@ -95,7 +95,7 @@ pub(super) fn learn(
             looked.context("no tape was put in: start again with the one that was written last")?;
         }
         None => {
-            let labels = tapes.labels(tell)?;
+            let labels: Vec<Label> = tapes.labels(tell)?.into_iter().filter_map(|(_, label)| label).collect();
             let vaults: BTreeSet<VaultId> = labels.iter().map(|label| label.vault).collect();
             if vaults.len() > 1 {
                 bail!(
@@ -117,15 +117,13 @@ pub(super) fn learn(
     Ok(learner.learned)
 }
 
-/// The same of one vault's cartridges in a library. `None`: there are none.
+/// The same of the cartridges in a library that have these labels, of one vault. `None`: they hold nothing.
 pub(super) fn learn_of(
     tapes: &mut Tapes,
-    vault: VaultId,
+    labels: Vec<Label>,
     work: &Path,
     tell: &mut dyn FnMut(String),
 ) -> Result<Option<Learned>> {
-    let mut labels = tapes.labels(tell)?;
-    labels.retain(|label| label.vault == vault);
     if labels.is_empty() {
         return Ok(None);
     }
