@@ -267,7 +267,7 @@ fn metadata_that_is_damaged_in_the_folder_spoils_no_point() {
         assert_eq!(told.contains("metadata"), is_damaged_at_hq, "{told}");
         site.start_box();
         let log = site.path("box.log");
-        wait_until("captures go on", &log, || site.capture().status.success());
+        capture_when_taken(&site);
         change(&site, 9);
         capture(&site);
         wait_until("all is well", &log, || site.try_coffer(&["verify"]).status.success());
@@ -459,7 +459,7 @@ fn lost_metadata_stops_a_replacement_until_that_is_accepted(damage: impl FnOnce(
     let verify = site.try_coffer(&["verify"]);
     assert!(!verify.status.success(), "nothing says what lacks: {}", said(&verify));
     // The computer has it all, and compares it: its next point is whole.
-    capture(&site);
+    capture_when_taken(&site);
     let to = site.path("back");
     let output = site.try_coffer(&["restore", "alpha/files", "--to", to.to_str().unwrap()]);
     assert!(output.status.success(), "{}", said(&output));
@@ -542,9 +542,15 @@ fn what_headquarters_loses_after_a_replacement_is_named_on_both_sides_until_it_i
 /// The computer is there, and is asked to compare everything.
 fn capture_until_whole(hq: &Headquarters, site: &Site, point: u64) {
     wait_until("the newest point is whole at HQ", &site.path("box.log"), || {
-        capture(site);
+        // Until all copies were asked for what is missing, nothing is taken in.
+        site.capture();
         hq.has_whole(site, point)
     });
+}
+
+/// Captures once the box has asked all copies for metadata that is missing.
+fn capture_when_taken(site: &Site) {
+    wait_until("captures go on", &site.path("box.log"), || site.capture().status.success());
 }
 
 fn flip(path: &Path, at: usize) {
