@@ -28,6 +28,30 @@ fn state(site: &Site) -> String {
     site.status()["computers"][0]["configurations"][0]["state"].as_str().unwrap().to_owned()
 }
 
+/// What's asked for by its path and isn't reached says what is in the way.
+#[test]
+fn an_include_that_is_not_reached_names_what_is_in_the_way() {
+    let site = Site::start();
+    fs::set_permissions(site.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let closed = site.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("file"), b"readable by its name").unwrap();
+    // Searched by everybody, listed by nobody but its owner.
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o711)).unwrap();
+    site.configure(&format!(
+        "include = [{:?}, {:?}, {:?}]\n",
+        site.data(),
+        closed.join("file"),
+        site.path("agent")
+    ));
+    succeed(Command::new("chown").args(["-R", "65534"]).arg(site.path("agent")));
+    let output = capture_as_nobody(&site);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let report = site.coffer(&["report", "alpha/files"]);
+    assert!(report.contains(&format!("{} can't be listed", closed.display())), "{report}");
+    assert!(report.contains("the agent's own folder"), "{report}");
+}
+
 #[test]
 fn a_file_that_cannot_be_read_any_more_takes_the_claim_though_nothing_else_changed() {
     let site = Site::start();

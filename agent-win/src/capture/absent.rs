@@ -18,7 +18,7 @@ use super::{CaptureError, Target};
 use crate::clock::{now_ms, utc};
 use crate::config::below;
 use crate::journal::{JournalChange, Known};
-use crate::path::{folded, split, within};
+use crate::path::{ends, folded, split, within};
 use crate::platform::{Directory, Mounts, is_gone, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
@@ -504,9 +504,26 @@ impl Pass<'_> {
                  it or put it back; if it's gone for good, take it out of the configuration"
             ),
             Err(error) => format!("is included but can't be found ({error}); mount or correct it"),
-            Ok(_) => "is included and there, but couldn't be reached: include it by its path without links, short names and \
-                      mount points"
-                .to_owned(),
+            Ok(_) if self.scope.is_own(include) => {
+                "is included and is the agent's own folder, which is in no point; take it out of the configuration".to_owned()
+            }
+            Ok(_) => match self.closed_above(include) {
+                Some((folder, error)) => format!(
+                    "is included and there, but couldn't be reached: {folder} can't be listed ({error}); let the agent list it"
+                ),
+                None => "is included and there, but couldn't be reached: include it by its path without links, short names and \
+                         mount points"
+                    .to_owned(),
+            },
+        })
+    }
+
+    /// The first folder above a path that can't be opened.
+    fn closed_above(&self, path: &[u8]) -> Option<(String, std::io::Error)> {
+        let mut above = ends(path).map(|end| &path[..end]).filter(|folder| folder.len() < path.len());
+        above.find_map(|folder| {
+            let error = self.reading.view.directory(folder).err()?;
+            Some((String::from_utf8_lossy(folder).into_owned(), error))
         })
     }
 

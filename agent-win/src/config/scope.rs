@@ -253,6 +253,11 @@ impl Scope {
         self.includes().any(|include| within(include, folder).is_some() && is_asked(include))
     }
 
+    /// Whether a path is, or lies below, a folder of the agent's own.
+    pub(crate) fn is_own(&self, path: &[u8]) -> bool {
+        self.own.iter().any(|own| within(&folded(path), own).is_some())
+    }
+
     /// Whether a path is asked for by its own name.
     pub(crate) fn is_included(&self, path: &[u8]) -> bool {
         self.includes().any(|include| folded(include) == folded(path))

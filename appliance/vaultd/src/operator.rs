@@ -196,10 +196,7 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
             vault.audit(who, "said that the box's clock is right")?;
             json!({ "now_ms": now_ms })
         }
-        Request::HqStatus => match &appliance.wan {
-            Some(wan) => json!(*wan.status().borrow()),
-            None => Value::Null,
-        },
+        Request::HqStatus => json!(status::at_hq(appliance)?),
     })
 }
 

@@ -32,6 +32,8 @@ fn captures_wait_for_metadata_that_headquarters_has_and_give_no_number_twice() {
     remove_catalog(&site);
 
     site.start_box();
+    let status = site.status();
+    assert!(status["not_at_hq"].is_null() && status["hq"]["behind_bytes"].is_null(), "{status}");
     change(&site, 7);
     fs::write(site.data().join("came"), "while metadata was missing").unwrap();
     let output = site.agent("capture").args(["--server", &site.server]).output().unwrap();

@@ -9,6 +9,7 @@ mod standing;
 mod unread;
 
 use coffer_format::ComputerId;
+use coffer_replicator::{WanStatus, due_bytes};
 use coffer_vault::VaultError;
 use coffer_vault::scrub::Progress;
 use serde::Serialize;
@@ -35,8 +36,8 @@ pub struct Status {
     /// Segments that have no verified copy on tape, those among them that are still being written to.
     pub not_on_tape: u64,
     pub not_on_tape_bytes: u64,
-    /// Closed segments that HQ hasn't confirmed.
-    pub not_at_hq: u64,
+    /// Closed segments that HQ hasn't confirmed; `None` where there's no HQ, or until it has said what it has.
+    pub not_at_hq: Option<u64>,
     pub computers: Vec<ComputerStatus>,
     /// Metadata is missing, and a copy may bring it back: what's listed may not be all.
     pub awaits_metadata: bool,
@@ -69,27 +70,35 @@ impl Status {
             segments: segments.len() as u64,
             has_library: appliance.tape.is_some(),
             not_on_tape: (not_on_tape.len() + open.len()) as u64,
-            not_at_hq: reading
-                .without_copy(|place| matches!(place, coffer_format::event::Place::Hq { .. }))?
-                .len() as u64,
+            not_at_hq: None,
             not_on_tape_bytes: not_on_tape.iter().chain(&open).map(|one| one.bytes).sum(),
             computers: computers::of(appliance)?,
             awaits_metadata: appliance.awaits_metadata()?,
             doing: appliance.live.doing(),
             scrub: proof::progress(appliance)?,
-            hq: appliance.wan.as_ref().map(|wan| {
-                let status = wan.status().borrow().clone();
-                serde_json::json!(status.counting(coffer_replicator::due_bytes(&segments)))
-            }),
+            hq: None,
             sentences: Vec::new(),
             notes: copies::notes(&appliance.settings),
         };
+        if let Some(hq) = at_hq(appliance)? {
+            let not_there =
+                reading.without_copy(|place| matches!(place, coffer_format::event::Place::Hq { .. }))?;
+            status.not_at_hq = hq.behind_bytes.map(|_| not_there.len() as u64);
+            status.hq = Some(serde_json::json!(hq));
+        }
         status.sentences = sentences(appliance, &status)?;
         status.notes.extend(computers::notes(&status.computers));
         status.notes.extend(proof::notes(&status));
         status.notes.extend(proof::catalog(&reading.catalog_care()?, status.now_ms));
         Ok(status)
     }
+}
+
+/// How the line to HQ stands now, with what has come since the job last counted; `None` where the box has no HQ.
+pub(crate) fn at_hq(appliance: &Appliance) -> Result<Option<WanStatus>, VaultError> {
+    let Some(wan) = &appliance.wan else { return Ok(None) };
+    let status = wan.status().borrow().clone();
+    Ok(Some(status.counting(due_bytes(&appliance.vault.segments()?))))
 }
 
 fn sentences(appliance: &Appliance, status: &Status) -> Result<Vec<String>, VaultError> {
