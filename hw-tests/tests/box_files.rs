@@ -59,6 +59,43 @@ fn a_disk_that_takes_no_writes_is_restored_from_and_verified() {
     assert!(site.capture().status.success());
 }
 
+/// Segments that nothing is written to any more: what was open is closed by the start after it.
+fn close_segments(site: &mut Site) {
+    site.kill_box();
+    site.start_box();
+    site.kill_box();
+}
+
+/// The segment with the files' bytes.
+fn largest_segment(site: &Site) -> std::path::PathBuf {
+    let all = fs::read_dir(site.path("box/vault/segments")).unwrap().map(|entry| entry.unwrap().path());
+    all.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+fn flip_middle(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_verifying_finds_on_a_disk_that_takes_no_writes_is_in_the_status_too() {
+    let mut site = Site::start();
+    fill(&site, 30, 4);
+    close_segments(&mut site);
+    start_read_only(&mut site);
+    assert!(!sentences(&site).contains("can't be restored"), "{}", sentences(&site));
+    flip_middle(&largest_segment(&site));
+    for _ in 0..2 {
+        let verified = site.try_coffer(&["verify"]);
+        assert_eq!(verified.status.code(), Some(12), "{}", said(&verified));
+        assert!(sentences(&site).contains("from no copy either"), "{}", sentences(&site));
+        assert!(site.points("alpha/files")[0]["lost"].as_u64() > Some(0));
+        assert_ne!(site.status()["computers"][0]["configurations"][0]["state"], "protected");
+    }
+}
+
 /// A box whose vault is on a file system of its own. `first` is what a shell does there before the box starts.
 fn start_on_own_disk(site: &mut Site, first: &str) {
     let image = site.path("disk");
@@ -73,6 +110,9 @@ fn start_on_own_disk(site: &mut Site, first: &str) {
     command.args(["run", "--dir"]).arg(site.path("box"));
     site.start_box_by(command);
 }
+
+/// Leaves no room.
+const FILL_UP: &str = "cat /dev/zero > filler 2>/dev/null || cat /dev/zero > more 2>/dev/null || true";
 
 /// A command that sees the disks as the box does.
 fn beside_box(site: &Site) -> Command {
@@ -96,10 +136,7 @@ fn a_box_that_was_started_on_a_full_disk_restores_and_goes_on_once_there_is_room
     let before = contents(&site.data());
     site.kill_box();
     // Its blocks are smaller than a page, and not one is left.
-    start_on_own_disk(
-        &mut site,
-        "cat /dev/zero > filler 2>/dev/null || cat /dev/zero > more 2>/dev/null || true",
-    );
+    start_on_own_disk(&mut site, FILL_UP);
     assert!(sentences(&site).contains("takes no writes"), "{}", sentences(&site));
     assert_eq!(contents(&site.restore(&[])), before);
     fs::write(site.data().join("new"), b"new").unwrap();
@@ -110,6 +147,20 @@ fn a_box_that_was_started_on_a_full_disk_restores_and_goes_on_once_there_is_room
     let captured = site.capture();
     assert!(captured.status.success(), "{}", said(&captured));
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+#[test]
+fn a_disk_that_is_full_keeps_nobody_from_verifying() {
+    let mut site = Site::start();
+    fill(&site, 10, 4);
+    site.kill_box();
+    start_on_own_disk(&mut site, "true");
+    let fill_up = format!("cd \"$0\" && {{ {FILL_UP}; }}");
+    succeed(beside_box(&site).args(["sh", "-c", &fill_up]).arg(site.path("box/vault")));
+    for _ in 0..20 {
+        let verified = site.try_coffer(&["verify"]);
+        assert!(verified.status.success(), "{}", said(&verified));
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub struct HealNeed {
 impl Reading {
     /// Segments to heal, oldest first. Asks the catalog only; empty at once where nothing is damaged.
     pub fn to_heal(&self) -> Result<Vec<HealNeed>> {
-        let damage = self.readers.with(catalog::all_damage)?;
+        let damage = self.all_damage()?;
         let mut needs: Vec<HealNeed> = Vec::new();
         if damage.is_empty() {
             return Ok(needs);

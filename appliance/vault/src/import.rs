@@ -63,7 +63,7 @@ impl Vault {
 
     /// Whether nothing of a segment can be read here.
     fn is_unreadable(&self, segment: SegmentId) -> Result<bool> {
-        let damage = self.reading.readers.with(catalog::all_damage)?;
+        let damage = self.reading.all_damage()?;
         let whole = |stretch: &Stretch| stretch.offset == 0 && stretch.kind != DamageKind::Closed;
         Ok(damage.iter().any(|(stretch, _)| stretch.segment == segment && whole(stretch)))
     }

@@ -60,6 +60,7 @@ mod soundness;
 mod suspects;
 mod takeover;
 pub mod trial;
+mod unrecorded;
 mod vault;
 pub mod verify;
 mod write_trial;

@@ -144,7 +144,7 @@ impl Vault {
     pub fn look_for_missing(&self) -> Result<usize> {
         let mut missing = self.keep_files_in_place()?;
         let forms = list_names(&self.reading)?;
-        let known = self.reading.readers.with(catalog::all_damage)?;
+        let known = self.reading.all_damage()?;
         let is_known =
             |segment| known.iter().any(|(stretch, _)| stretch.segment == segment && stretch.offset == 0);
         // The list of files is older than what is asked here: what has come since has its file.

@@ -57,7 +57,7 @@ impl Dates {
         let states = reading.segments()?.into_iter();
         let metadata: HashSet<SegmentId> =
             states.filter(|state| state.stream == Stream::Meta).map(|state| state.segment).collect();
-        for (stretch, _) in reading.readers.with(catalog::all_damage)? {
+        for (stretch, _) in reading.all_damage()? {
             // Metadata that nobody goes by any more keeps no later point from its date.
             if !metadata.contains(&stretch.segment) || !reading.is_given_up(&stretch)? {
                 damage.entry(stretch.segment).or_default().push(stretch);

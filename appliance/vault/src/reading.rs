@@ -17,6 +17,7 @@ use crate::disk::Disk;
 use crate::seal::{open_record, read_compressed};
 use crate::segment::{ReadableSegment, SegmentFiles};
 use crate::suspects::Suspects;
+use crate::unrecorded::Unrecorded;
 use crate::{Result, VaultError};
 
 /// Decoded entries kept at hand.
@@ -35,6 +36,7 @@ pub struct Reading {
     /// Records that were looked for in the segments, and aren't there either.
     in_vain: Mutex<HashSet<Lsn>>,
     pub(crate) suspects: Mutex<Suspects>,
+    pub(crate) unrecorded: Mutex<Unrecorded>,
 }
 
 impl Reading {
@@ -48,6 +50,7 @@ impl Reading {
             beginnings: Mutex::default(),
             in_vain: Mutex::default(),
             suspects: Mutex::default(),
+            unrecorded: Mutex::default(),
         }
     }
 

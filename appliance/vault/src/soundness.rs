@@ -39,7 +39,7 @@ pub(crate) struct Soundness {
 impl Soundness {
     /// As the catalog knows it.
     pub(crate) fn known(reading: &Reading) -> Result<Soundness> {
-        let damage = reading.readers.with(catalog::all_damage)?.into_iter().map(|(stretch, _)| stretch);
+        let damage = reading.all_damage()?.into_iter().map(|(stretch, _)| stretch);
         let cut_off = reading.readers.with(catalog::cut_off)?;
         Soundness::with(reading, damage.chain(cut_off))
     }
@@ -137,7 +137,7 @@ pub(crate) fn name_of(place: &Place) -> String {
 impl Reading {
     /// Segments whose file isn't what was written, or isn't there: they can't be copied, and don't count as being on disk.
     pub fn unsound(&self) -> Result<BTreeSet<SegmentId>> {
-        let damage = self.readers.with(catalog::all_damage)?;
+        let damage = self.all_damage()?;
         let unsound = damage.into_iter().filter(|(stretch, _)| stretch.kind != DamageKind::Closed);
         Ok(unsound.map(|(stretch, _)| stretch.segment).collect())
     }
@@ -145,7 +145,7 @@ impl Reading {
     /// Where the damage begins in those segments: what HQ gets of them ends there.
     pub fn damaged_from(&self) -> Result<HashMap<SegmentId, u64>> {
         let mut from: HashMap<SegmentId, u64> = HashMap::new();
-        for (stretch, _) in self.readers.with(catalog::all_damage)? {
+        for (stretch, _) in self.all_damage()? {
             if stretch.kind != DamageKind::Closed {
                 let first = from.entry(stretch.segment).or_insert(stretch.offset);
                 *first = stretch.offset.min(*first);
@@ -156,7 +156,7 @@ impl Reading {
 
     /// Segments in which anything is damaged, whether or not a copy can heal it.
     pub(crate) fn damaged_segments(&self) -> Result<BTreeSet<SegmentId>> {
-        let damage = self.readers.with(catalog::all_damage)?;
+        let damage = self.all_damage()?;
         Ok(damage.into_iter().map(|(stretch, _)| stretch.segment).collect())
     }
 }

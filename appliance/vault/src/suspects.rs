@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_format::SegmentId;
 
-use crate::catalog::{self, Doubt};
+use crate::catalog::Doubt;
 use crate::reading::Reading;
 use crate::vault::Vault;
 use crate::{Result, VaultError};
@@ -45,6 +45,7 @@ impl Reading {
     /// A segment's bytes were put right, or were read back closely: what reads met of it before counts no more.
     pub(crate) fn forget_met(&self, segment: SegmentId) {
         self.suspects.lock().expect("no panics here").retain(|(of, _)| *of != segment);
+        self.forget_unrecorded([&segment]);
     }
 
     /// Places that reads met, of segments that should be here, and that aren't listed as damaged; how many there are of each
@@ -55,7 +56,7 @@ impl Reading {
         if suspects.is_empty() {
             return Ok(unlisted);
         }
-        let known = self.readers.with(catalog::all_damage)?;
+        let known = self.all_damage()?;
         let states = self.segments()?;
         let here: BTreeSet<_> =
             states.iter().filter(|state| state.on_disk).map(|state| state.segment).collect();

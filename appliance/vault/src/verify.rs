@@ -186,23 +186,25 @@ impl Vault {
         };
         let (mut report, read) = self.reading.look(progress, &mut |_| Ok(None))?;
         report.catalog = compared;
-        // On a disk that takes no writes it's said, and can't be kept.
+        let found: Vec<Damage> = report.damage.iter().filter(|one| one.what != CLOSED_SO).cloned().collect();
+        let looked_at = read.iter().map(|(segment, _)| *segment).collect();
+        // Where it can't be recorded, it's known all the same: whoever asks hears the same as who verified.
         if self.is_read_only() {
+            self.reading.keep_unrecorded(&found, &looked_at);
             return Ok(report);
         }
-        match self.note_verified(&report, read) {
-            // What was found is said all the same, and found again by whoever looks when there's room.
-            Err(error) if error.is_disk_full() => {
-                tracing::warn!(%error, "the disk is full, so what verifying found couldn't be recorded");
+        match self.note_verified(&report, &found, read) {
+            Err(error) if error.is_of_no_writes() || self.is_read_only() => {
+                tracing::warn!(%error, "the disk takes no write, so what verifying found couldn't be recorded");
+                self.reading.keep_unrecorded(&found, &looked_at);
             }
             noted => noted?,
         }
         Ok(report)
     }
 
-    fn note_verified(&self, report: &Report, read: Vec<(SegmentId, u64)>) -> Result<()> {
-        let found: Vec<Damage> = report.damage.iter().filter(|one| one.what != CLOSED_SO).cloned().collect();
-        self.record_found(&found, &read.iter().map(|(segment, _)| *segment).collect())?;
+    fn note_verified(&self, report: &Report, found: &[Damage], read: Vec<(SegmentId, u64)>) -> Result<()> {
+        self.record_found(found, &read.iter().map(|(segment, _)| *segment).collect())?;
         self.record(vec![Event::Verified {
             segments: report.segments,
             bytes: report.bytes,
@@ -242,6 +244,7 @@ impl Vault {
             .collect();
         events.extend(whole_again.iter().map(|segment| Event::SegmentReturned { segment: *segment }));
         if events.is_empty() {
+            self.reading.forget_unrecorded(looked_at);
             return Ok(());
         }
         let mut told: BTreeMap<SegmentId, (usize, String)> = BTreeMap::new();
@@ -260,7 +263,9 @@ impl Vault {
                 }
             }
             events.into_iter().try_for_each(|event| batch.write_event(event).map(drop))
-        })
+        })?;
+        self.reading.forget_unrecorded(looked_at);
+        Ok(())
     }
 }
 
@@ -317,7 +322,7 @@ pub(crate) fn is_damaged(segment: SegmentId, places: usize, what: &str) -> Strin
     format!("segment {segment} is damaged{places}: {what}")
 }
 
-fn stretch_of(one: &Damage) -> Stretch {
+pub(crate) fn stretch_of(one: &Damage) -> Stretch {
     let kind = if one.what == CLOSED_SO { DamageKind::Closed } else { DamageKind::Changed };
     Stretch { segment: one.segment, offset: one.offset, len: one.len, kind }
 }
@@ -348,7 +353,7 @@ impl Reading {
     /// Whether every kept point can be restored, as far as damage is known: no data is read.
     pub fn prove(self: &Arc<Self>) -> Result<Report> {
         let mut report = Report::default();
-        for (stretch, detail) in self.readers.with(catalog::all_damage)? {
+        for (stretch, detail) in self.all_damage()? {
             let Stretch { segment, offset, len, kind } = stretch;
             let what = match kind {
                 DamageKind::Closed => CLOSED_SO.into(),
@@ -509,12 +514,7 @@ impl Reading {
 
     /// Damage that is known and not mended.
     pub fn known_damage(&self) -> Result<Vec<(SegmentId, u64)>> {
-        self.readers.with(|db| {
-            let mut query =
-                db.prepare_cached("SELECT segment, offset FROM damage ORDER BY segment, offset")?;
-            let rows = query.query_map([], |row| Ok((SegmentId(row.get(0)?), row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
+        Ok(self.all_damage()?.into_iter().map(|(stretch, _)| (stretch.segment, stretch.offset)).collect())
     }
 }
 

@@ -429,7 +429,7 @@ fn verified(appliance: &Appliance, who: &str, report: &Report) -> Outcome {
             told["verdict"] = json!("unread");
         }
     }
-    vault.audit(who, &format!("verified {} segments: {sentence}", report.segments))?;
+    vault.audit_answer(who, &format!("verified {} segments: {sentence}", report.segments))?;
     told["sentence"] = json!(sentence);
     Ok(told)
 }

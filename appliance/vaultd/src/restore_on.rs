@@ -97,11 +97,11 @@ pub(crate) fn restore_on(
             format!("a restore to {name} is under way: wait until it's done (`coffer audit` shows it)");
         refused(RefusalCode::Busy, sentence)
     })?;
-    vault.audit(who, &asked(appliance, &job, &wanted, &on)?)?;
+    vault.audit_answer(who, &asked(appliance, &job, &wanted, &on)?)?;
     let is_told =
         appliance.restores.open_on(computer).is_some_and(|asked| appliance.live.tell(computer, asked));
     let ended = if is_told { wait(appliance, computer, &name, &job, working) } else { Err(away(&name)) };
-    vault.audit(who, &outcome(&job, &name, &ended))?;
+    vault.audit_answer(who, &outcome(&job, &name, &ended))?;
     answer(&job, &name, &ended?)
 }
 

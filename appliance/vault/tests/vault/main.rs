@@ -22,6 +22,7 @@ mod maps;
 mod mending;
 mod mirror;
 mod model;
+mod read_only;
 mod replaced;
 mod round_trip;
 mod scrubbing;

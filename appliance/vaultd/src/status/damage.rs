@@ -17,12 +17,12 @@ pub(super) fn sentences(appliance: &Appliance) -> Result<Vec<String>, VaultError
     let damage = Damage {
         places: reading.known_damage()?.len(),
         is_metadata: is_metadata(&reading.to_heal()?),
+        heals: !appliance.only_restores() && !appliance.vault.is_read_only(),
         is_hq_away: appliance.wan.as_ref().is_some_and(|wan| !wan.status().borrow().connected),
     };
     let (touched, count) = reading.touched_by_damage(NAMED_MAX)?;
-    let heals = !appliance.only_restores() && !appliance.vault.is_read_only();
-    let met = met(reading.suspected()?.len(), heals);
-    Ok(gap(missing).into_iter().chain(sentence(&damage, &touched, count)).chain(met).collect())
+    let met = met(reading.suspected()?.len(), damage.heals);
+    Ok(gap(missing, damage.heals).into_iter().chain(sentence(&damage, &touched, count)).chain(met).collect())
 }
 
 /// What reads met that isn't listed yet, or can't be on a disk that takes no writes.
@@ -40,12 +40,16 @@ fn met(segments: usize, heals: bool) -> Option<String> {
     }
 }
 
+const UNHEALED: &str = "The box can't ask its copies for them while its disk takes no writes";
+
 /// What is damaged, apart from the versions that it touches.
 #[derive(Debug, Clone, Copy)]
 struct Damage {
     places: usize,
     /// Among it, records of what points there are.
     is_metadata: bool,
+    /// Whether the box can put anything right: not while its disk takes no writes.
+    heals: bool,
     /// Headquarters, which may have copies, can't be reached.
     is_hq_away: bool,
 }
@@ -54,11 +58,12 @@ fn is_metadata(needs: &[HealNeed]) -> bool {
     needs.iter().any(|need| need.stream == Stream::Meta)
 }
 
-fn gap(records: u64) -> Option<String> {
+fn gap(records: u64, heals: bool) -> Option<String> {
+    let comes = if heals { "The box asks its copies for them" } else { UNHEALED };
     (records > 0).then(|| {
         format!(
-            "{records} metadata records are missing on the box's disk: points that were made then may lack files, or not be shown. The box asks \
-             its copies for them; `coffer verify` says what is known."
+            "{records} metadata records are missing on the box's disk: points that were made then may lack files, or not be shown. {comes}; \
+             `coffer verify` says what is known."
         )
     })
 }
@@ -68,11 +73,11 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
     match (places, count, damage.is_metadata) {
         (0, 0, _) => return None,
         (_, 0, true) => {
-            return Some(
-                "Metadata on the box's disk is damaged: the disk can't prove what the catalog says. The box asks its copies for it; \
+            let comes = if damage.heals { "The box asks its copies for it" } else { UNHEALED };
+            return Some(format!(
+                "Metadata on the box's disk is damaged: the disk can't prove what the catalog says. {comes}; \
                  where none has it, `coffer verify` says how to go on. Have the disk checked."
-                    .into(),
-            );
+            ));
         }
         (_, 0, false) => {
             return Some(format!(
@@ -81,6 +86,7 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
         }
         _ => {}
     }
+    let is_lost = touched.iter().any(|one| one.is_lost);
     let names: Vec<String> =
         touched.iter().map(|one| format!("{} (since point {})", printable(&one.path), one.since)).collect();
     let more = match count.saturating_sub(touched.len() as u64) {
@@ -88,7 +94,15 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
         more => format!(" and {more} more"),
     };
     let names = names.join(", ") + &more;
-    Some(match touched.iter().any(|one| one.is_lost) {
+    Some(match is_lost {
+        true if !damage.heals => format!(
+            "The box's disk is damaged: {count} versions can't be restored from it, some of them from no copy either: {names}. The box can't heal \
+             them while its disk takes no writes; `coffer verify` names all. Have the disk checked."
+        ),
+        false if !damage.heals => format!(
+            "The box's disk is damaged: {count} versions can't be restored from it, and the box can't bring them back from their copies while its \
+             disk takes no writes: {names}. Restore them from a copy (`coffer verify` says which has them), and have the disk checked."
+        ),
         true => format!(
             "The box's disk is damaged: {count} versions can't be restored from it, some of them from no copy either: {names}. The box goes \
              on asking the copies and the computers for them; `coffer verify` names all. Have the disk checked."
@@ -113,7 +127,7 @@ mod tests {
     }
 
     fn damage(places: usize, is_metadata: bool) -> Damage {
-        Damage { places, is_metadata, is_hq_away: false }
+        Damage { places, is_metadata, heals: true, is_hq_away: false }
     }
 
     #[test]
@@ -135,6 +149,12 @@ mod tests {
         assert!(
             sentence(&damage(1, false), &[touched("/a", true)], 1).unwrap().contains("from no copy either")
         );
+        for is_lost in [true, false] {
+            let stays = Damage { heals: false, ..damage(1, false) };
+            let told = sentence(&stays, &[touched("/a", is_lost)], 1).unwrap();
+            assert!(told.contains("while its disk takes no writes"), "{told}");
+            assert_eq!(told.contains("from no copy either"), is_lost, "{told}");
+        }
     }
 
     #[test]
@@ -146,7 +166,8 @@ mod tests {
 
     #[test]
     fn missing_records_are_told_though_they_touch_no_version() {
-        assert_eq!(gap(0), None);
-        assert!(gap(3).unwrap().starts_with("3 metadata records"));
+        assert_eq!(gap(0, true), None);
+        assert!(gap(3, true).unwrap().starts_with("3 metadata records"));
+        assert!(gap(3, false).unwrap().contains("while its disk takes no writes"));
     }
 }

@@ -1,0 +1,130 @@
+//! A vault on a disk that takes no writes: what verifying finds there can't be recorded, and counts all the same.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use coffer_format::{ConfigId, NodeId};
+use coffer_vault::disk::CrashDisk;
+use coffer_vault::query::{Query, Which};
+use coffer_vault::verify::Verdict;
+use coffer_vault::{Opener, Options, Vault};
+
+use crate::support::Random;
+use crate::support::agent::{Agent, Memory, PAGE};
+use crate::support::fixture::{Fixture, enrol};
+use crate::support::restored::check_point;
+
+const ROOT: NodeId = NodeId::ROOT;
+
+/// Three points of two files. The last segments are open, as a power cut leaves them, unless all are to be closed.
+fn fill(fixture: &Fixture, closed: bool) -> (ConfigId, Memory) {
+    let vault = fixture.open();
+    let (computer, config) = enrol(&vault, "desk").unwrap();
+    let mut agent = Agent::new(&vault, computer, config).unwrap();
+    let mut random = Random::new(3);
+    agent.make_file(ROOT, "one", random.bytes(3 * PAGE));
+    let two = agent.make_file(ROOT, "two", random.bytes(PAGE));
+    agent.close().unwrap();
+    agent.overwrite(two, 0, &random.bytes(50));
+    agent.close().unwrap();
+    agent.make_file(ROOT, "three", random.bytes(PAGE));
+    agent.close().unwrap();
+    if closed {
+        vault.roll().unwrap();
+    }
+    (config, agent.leave())
+}
+
+fn open_read_only(fixture: &Fixture, scratch: &Path) -> Arc<Vault> {
+    let (opener, options) = (Opener::Box(fixture.box_key.clone()), Options { reserve_bytes: 0 });
+    Arc::new(Vault::open_read_only(fixture.dir(), opener, fixture.clock.clone(), options, scratch).unwrap())
+}
+
+/// The largest segment: the one with the files' bytes.
+fn largest(vault: &Vault) -> u64 {
+    let states = vault.segments().unwrap().into_iter();
+    states.max_by_key(|state| state.bytes).unwrap().segment.0
+}
+
+fn flip(path: &Path, at: u64) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at as usize] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn check_all(vault: &Arc<Vault>, config: ConfigId, memory: &Memory) {
+    for (point, model) in &memory.points {
+        check_point(vault.reading(), config, *point, model).unwrap();
+    }
+}
+
+/// How many files of its points are told to be lost.
+fn told_lost(vault: &Arc<Vault>, config: ConfigId) -> u64 {
+    let points = vault.reading().answer_marked(&Query::Points { config: Which::Number(config.0) }).unwrap();
+    points.as_array().unwrap().iter().map(|point| point["lost"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn what_is_found_where_nothing_can_be_recorded_is_told_to_all_until_it_is_gone() {
+    let (fixture, scratch) = (Fixture::real(), tempfile::tempdir().unwrap());
+    let (config, _) = fill(&fixture, true);
+    let vault = open_read_only(&fixture, scratch.path());
+    let path = fixture.segment_path(largest(&vault));
+    assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole);
+    assert_eq!((vault.reading().known_damage().unwrap().len(), told_lost(&vault, config)), (0, 0));
+    flip(&path, 900);
+    for _ in 0..2 {
+        let report = vault.verify(&mut |_| {}).unwrap();
+        assert_eq!(report.verdict, Verdict::Lost, "{report:?}");
+        let (touched, count) = vault.reading().touched_by_damage(10).unwrap();
+        assert!(touched[0].is_lost);
+        assert_eq!(count, report.touched_count);
+        assert_eq!(vault.reading().known_damage().unwrap().len(), report.damage.len());
+        assert!(told_lost(&vault, config) > 0);
+        assert!(vault.reading().lost_of_newest().unwrap()[&config] > 0);
+        assert_eq!(vault.reading().prove().unwrap().verdict, Verdict::Lost);
+    }
+    // It was a cable.
+    flip(&path, 900);
+    assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole);
+    assert_eq!((vault.reading().known_damage().unwrap().len(), told_lost(&vault, config)), (0, 0));
+}
+
+#[test]
+fn damage_that_was_recorded_and_is_gone_is_told_no_more_though_nothing_can_be_recorded() {
+    let (fixture, scratch) = (Fixture::real(), tempfile::tempdir().unwrap());
+    let (config, memory) = fill(&fixture, true);
+    let vault = fixture.open();
+    let path = fixture.segment_path(largest(&vault));
+    flip(&path, 900);
+    vault.verify(&mut |_| {}).unwrap();
+    drop(vault);
+    let vault = open_read_only(&fixture, scratch.path());
+    assert!(told_lost(&vault, config) > 0);
+    flip(&path, 900);
+    assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole);
+    assert_eq!(told_lost(&vault, config), 0);
+    check_all(&vault, config, &memory);
+}
+
+#[test]
+fn what_is_found_while_the_disk_is_full_is_told_and_recorded_once_there_is_room() {
+    let disk = CrashDisk::new();
+    let fixture = Fixture::on(Arc::new(disk.clone()));
+    let (config, _) = fill(&fixture, true);
+    let vault = fixture.open();
+    disk.flip_bit(&fixture.segment_path(largest(&vault)), 900);
+    disk.set_free(Some(0));
+    let report = vault.verify(&mut |_| {}).unwrap();
+    assert_eq!(report.verdict, Verdict::Lost);
+    vault.audit_answer("reader", "verified").unwrap();
+    assert_eq!(vault.reading().touched_by_damage(10).unwrap().1, report.touched_count);
+    let told = told_lost(&vault, config);
+    assert!(told > 0);
+    disk.set_free(None);
+    vault.verify(&mut |_| {}).unwrap();
+    assert_eq!(told_lost(&vault, config), told);
+    drop(vault);
+    assert_eq!(told_lost(&fixture.open(), config), told);
+}
