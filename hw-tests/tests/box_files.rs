@@ -21,15 +21,6 @@ fn sentences(site: &Site) -> String {
     site.status()["sentences"].to_string()
 }
 
-/// A box whose whole folder is on a disk that takes no writes.
-fn start_read_only(site: &mut Site) {
-    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(site.path("box"));
-    command.arg(program("cofferd").get_program()).args(["run", "--dir"]).arg(site.path("box"));
-    site.start_box_by(command);
-}
-
 fn snapshot(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, blake3::Hash> {
     contents(dir)
 }
@@ -42,7 +33,7 @@ fn a_disk_that_takes_no_writes_is_restored_from_and_verified() {
     // As a power cut leaves it: with open segments, which opening a vault closes.
     site.kill_box();
     let kept = snapshot(&site.path("box/vault"));
-    start_read_only(&mut site);
+    site.start_box_read_only();
     assert!(sentences(&site).contains("takes no writes"), "{}", sentences(&site));
     assert_eq!(contents(&site.restore(&[])), before);
     let verified = site.try_coffer(&["verify"]);
@@ -84,7 +75,7 @@ fn what_verifying_finds_on_a_disk_that_takes_no_writes_is_in_the_status_too() {
     let mut site = Site::start();
     fill(&site, 30, 4);
     close_segments(&mut site);
-    start_read_only(&mut site);
+    site.start_box_read_only();
     assert!(!sentences(&site).contains("can't be restored"), "{}", sentences(&site));
     flip_middle(&largest_segment(&site));
     for _ in 0..2 {
@@ -147,6 +138,30 @@ fn a_box_that_was_started_on_a_full_disk_restores_and_goes_on_once_there_is_room
     let captured = site.capture();
     assert!(captured.status.success(), "{}", said(&captured));
     assert_eq!(contents(&site.restore(&[])), contents(&site.data()));
+}
+
+/// Opening the vault closes in memory what was open: what the disk loses of that afterwards is damage, whatever the box still has.
+#[test]
+fn what_a_full_disk_loses_under_the_box_is_damage_until_it_is_put_back() {
+    let mut site = Site::start();
+    fill(&site, 10, 4);
+    let before = contents(&site.data());
+    site.kill_box();
+    start_on_own_disk(&mut site, FILL_UP);
+    assert!(site.try_coffer(&["verify"]).status.success());
+    let largest = largest_segment(&site);
+    let flip = "printf '\\377\\376\\375' | dd of=\"$0\" bs=1 seek=4000 conv=notrunc 2>/dev/null";
+    succeed(beside_box(&site).args(["sh", "-c", flip]).arg(&largest));
+    let verified = site.try_coffer(&["verify"]);
+    assert_eq!(verified.status.code(), Some(12), "{}", said(&verified));
+    assert!(said(&verified).contains("before the box is stopped"), "{}", said(&verified));
+    assert!(sentences(&site).contains("before the box is stopped"), "{}", sentences(&site));
+    assert_eq!(contents(&site.restore(&[])), before);
+    succeed(beside_box(&site).arg("rm").arg(site.path("box/vault/filler")));
+    wait_for_recovery(&site, "takes no writes");
+    let verified = site.try_coffer(&["verify"]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    assert_eq!(contents(&site.restore(&[])), before);
 }
 
 #[test]

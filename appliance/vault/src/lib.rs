@@ -19,6 +19,7 @@ mod commit;
 pub mod comparison;
 pub mod continuing;
 pub mod copies;
+mod covered;
 pub mod disk;
 mod error;
 pub mod escrow;

@@ -32,6 +32,8 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Metadata records that should be there and aren't.
     pub gaps: Vec<Gap>,
+    /// Damaged places that the box itself can read until it's stopped, and nobody after that.
+    pub until_stopped: u64,
     /// Kept points that may be older than they were, or lack files, as metadata of the time before them isn't what their computer
     /// went by.
     pub doubtful: u64,
@@ -153,7 +155,8 @@ impl Report {
             Verdict::Whole => self.catalog.sentence(),
             Verdict::Heals | Verdict::Lost => self.catalog.told(),
         };
-        let catalog = mended.into_iter().chain(self.catalog.not_compared.clone());
+        let held = (self.until_stopped > 0).then(|| HELD.to_owned());
+        let catalog = mended.into_iter().chain(held).chain(self.catalog.not_compared.clone());
         catalog.fold(judged, |all, more| format!("{all}; {more}"))
     }
 
@@ -332,6 +335,9 @@ const FROM_BOX: &str = "the branch's box";
 
 /// What is said of damage that a segment was closed with.
 const CLOSED_SO: &str = "it was damaged before the segment was closed";
+/// What is said where the disk lost something that the box still has.
+const HELD: &str =
+    "the box still has what the disk lost since it was started: restore it before the box is stopped";
 const CUT_OFF: &str = "metadata that came isn't here any more";
 
 impl Reading {
@@ -377,10 +383,11 @@ impl Reading {
         let mut read = Vec::new();
         self.forget_entries();
         for state in self.segments()? {
-            let found = match state.on_disk {
+            let mut found = match state.on_disk {
                 true => self.check_segment(state.segment, state.bytes, &mut |_| true)?.unwrap_or_default(),
                 false => self.check_stub(state.segment)?,
             };
+            found.extend(self.check_below(state.segment)?);
             if !found.is_empty() && state.on_disk && !self.is_on_disk(state.segment)? {
                 // Reclaim took it off the disk meanwhile.
                 continue;
@@ -393,6 +400,7 @@ impl Reading {
             }
             report.damage.extend(found);
         }
+        report.until_stopped = report.damage.iter().filter(|one| one.is_below()).count() as u64;
         self.add_known(&mut report)?;
         let due = due(&report.damage)?;
         self.judge(&mut report, due.as_ref())?;
@@ -463,7 +471,7 @@ impl Reading {
                     continue;
                 }
                 let standing = sound.of(one.segment, one.offset, one.len);
-                if standing == Standing::Lost && due.is_none() {
+                if standing == Standing::Lost && due.is_none() && !one.is_below() {
                     report.known_by_catalog += self.records_gone_by(&stretch)?;
                 }
                 let is_due = due.is_some_and(|due| due.brings_segment(one.segment));

@@ -53,7 +53,29 @@ pub(crate) async fn recovered(appliance: &Appliance) {
         let tried = tokio::task::spawn_blocking(move || try_write_to(&RealDisk, &dir)).await;
         taken = if matches!(tried, Ok(Ok(()))) { taken + 1 } else { 0 };
         if taken >= TRIES && appliance.traffic.answers_nobody() {
-            return;
+            if put_back(appliance).await {
+                return;
+            }
+            taken = 0;
+        }
+    }
+}
+
+/// Gives the disk back what it lost since the box was started and the box still has; whether all of that is there.
+pub(crate) async fn put_back(appliance: &Appliance) -> bool {
+    if !appliance.only_restores() {
+        return true;
+    }
+    let vault = appliance.vault.clone();
+    match tokio::task::spawn_blocking(move || vault.put_back_below()).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, source = ?std::error::Error::source(&error), "what the disk lost can't be put back");
+            false
+        }
+        Err(panic) => {
+            tracing::error!(%panic, "putting back what the disk lost failed; this is a mistake in cofferd");
+            false
         }
     }
 }

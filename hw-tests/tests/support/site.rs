@@ -84,6 +84,15 @@ impl Site {
         self.server = line.rsplit(' ').next().unwrap().to_owned();
     }
 
+    /// Starts a box whose whole folder is on a disk that takes no writes.
+    pub(crate) fn start_box_read_only(&mut self) {
+        let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(self.path("box"));
+        command.arg(program("cofferd").get_program()).args(["run", "--dir"]).arg(self.path("box"));
+        self.start_box_by(command);
+    }
+
     /// Ends the box as a power cut would.
     pub(crate) fn kill_box(&mut self) {
         self.daemon = None;

@@ -66,6 +66,10 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that can still be written.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// The disk below, where this one only has a version of that file in a layer over it.
+    fn covers(&self, _path: &Path) -> Option<Arc<dyn Disk>> {
+        None
+    }
 }
 
 /// An open file. What was written survives a power cut only after `sync`.

@@ -126,6 +126,11 @@ impl Disk for ReadOnlyDisk {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         self.below.free_bytes(dir)
     }
+
+    fn covers(&self, path: &Path) -> Option<Arc<dyn Disk>> {
+        let above = self.below.look_up(&self.above(path));
+        matches!(above, Ok(Named::File(_))).then(|| self.below.clone())
+    }
 }
 
 enum At {
@@ -225,5 +230,6 @@ mod tests {
         assert_eq!(seen.list(disk.path()).unwrap(), ["made", "moved"]);
         assert_eq!(fs::read(at("kept")).unwrap(), b"as it was");
         assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 2);
+        assert!(seen.covers(&at("made")).is_some() && seen.covers(&at("gone")).is_none());
     }
 }

@@ -128,3 +128,55 @@ fn what_is_found_while_the_disk_is_full_is_told_and_recorded_once_there_is_room(
     drop(vault);
     assert_eq!(told_lost(&fixture.open(), config), told);
 }
+
+fn change(path: &Path, how: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    match how {
+        "flipped" => bytes[middle] ^= 1,
+        "cut" => bytes.truncate(middle),
+        "without a header" => bytes[..600].fill(0),
+        _ => return fs::remove_file(path).unwrap(),
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// What was open is read in when the vault is opened: what the disk still has of it is what is left once it's closed.
+#[test]
+fn what_the_disk_loses_of_what_was_read_in_is_damage_and_is_put_back_where_it_can_be() {
+    for how in ["flipped", "cut", "without a header", "removed"] {
+        for puts_back in [true, false] {
+            let fixture = Fixture::real();
+            let (config, memory) = fill(&fixture, false);
+            let scratch = tempfile::tempdir().unwrap();
+            let vault = open_read_only(&fixture, scratch.path());
+            let segments: Vec<u64> = vault.segments().unwrap().iter().map(|state| state.segment.0).collect();
+            assert!(segments.len() > 1);
+            for segment in segments {
+                let path = fixture.segment_path(segment);
+                let before = fs::read(&path).unwrap();
+                let what = format!("segment {segment} {how}");
+                let whole = vault.verify(&mut |_| {}).unwrap();
+                assert_eq!((whole.verdict, whole.until_stopped), (Verdict::Whole, 0), "{what}");
+                change(&path, how);
+                let report = vault.verify(&mut |_| {}).unwrap();
+                assert_eq!(report.verdict, Verdict::Lost, "{what}: {report:?}");
+                assert!(report.until_stopped > 0 && report.sentence().contains("before the box is stopped"));
+                assert!(vault.reading().places_until_closed().unwrap() > 0, "{what}");
+                // Not every record of metadata is of a version.
+                assert!(told_lost(&vault, config) > 0 || segment != largest(&vault), "{what}");
+                check_all(&vault, config, &memory);
+                match puts_back {
+                    true => assert_eq!(vault.put_back_below().unwrap(), 1, "{what}"),
+                    false => fs::write(&path, before).unwrap(),
+                }
+            }
+            assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole, "{how}");
+            assert_eq!(vault.put_back_below().unwrap(), 0, "{how}");
+            drop(vault);
+            let vault = fixture.open();
+            assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole, "{how}");
+            check_all(&vault, config, &memory);
+        }
+    }
+}

@@ -209,6 +209,7 @@ impl Running {
         }
         while jobs.join_next().await.is_some() {}
         keep_files_in_place(&self.appliance).await;
+        disk_watch::put_back(&self.appliance).await;
         Ok(Ended::Stopped)
     }
 }

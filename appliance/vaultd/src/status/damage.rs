@@ -21,8 +21,23 @@ pub(super) fn sentences(appliance: &Appliance) -> Result<Vec<String>, VaultError
         is_hq_away: appliance.wan.as_ref().is_some_and(|wan| !wan.status().borrow().connected),
     };
     let (touched, count) = reading.touched_by_damage(NAMED_MAX)?;
+    let held = held(reading.places_until_closed()?);
     let met = met(reading.suspected()?.len(), damage.heals);
-    Ok(gap(missing, damage.heals).into_iter().chain(sentence(&damage, &touched, count)).chain(met).collect())
+    Ok(gap(missing, damage.heals)
+        .into_iter()
+        .chain(sentence(&damage, &touched, count))
+        .chain(held)
+        .chain(met)
+        .collect())
+}
+
+/// What the disk lost since the box was started, and the box still has.
+fn held(places: usize) -> Option<String> {
+    (places > 0).then(|| {
+        "The box still has what its disk lost since it was started: restore that now, before the box is stopped. Where the disk takes writes again \
+         it's put back."
+            .into()
+    })
 }
 
 /// What reads met that isn't listed yet, or can't be on a disk that takes no writes.

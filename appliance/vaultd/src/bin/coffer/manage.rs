@@ -268,6 +268,9 @@ pub(crate) fn verdict(report: &Value) -> Done {
                 "{sentence}; the box heals itself from them: see that the tapes are in, or that HQ is reached"
             ),
         )),
+        _ if report["until_stopped"].as_u64().is_some_and(|places| places > 0) => {
+            Err(Failure::Told(ExitClass::LOST, sentence))
+        }
         // Nothing of a file is lost, and the sentence says what to do.
         _ if report["lost_count"] == 0
             && report["known_by_catalog"].as_u64().is_some_and(|known| known > 0) =>
