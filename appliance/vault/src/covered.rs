@@ -8,21 +8,23 @@ use coffer_format::SegmentId;
 use coffer_format::segment::{IndexEntry, RecordKind, SegmentHeader};
 
 use crate::catalog::WHOLE_FILE;
-use crate::disk::{Disk, DiskFile, no_file};
+use crate::disk::{Disk, DiskFile, Named, no_file};
 use crate::placing::{clear, put_in_place};
 use crate::reading::Reading;
 use crate::segment::{FileForm, read_contents, segment_path, segments_dir};
+use crate::soundness::{Soundness, Standing};
 use crate::vault::Vault;
 use crate::verify::Damage;
 use crate::{Result, VaultError};
 
 /// What is said of what only the layer has.
-const ELSE_BELOW: &str = "the disk doesn't have it any more as it was when the box was started";
+const ELSE_BELOW: &str =
+    "the disk doesn't have it as it was written; the box reads it elsewhere until it's stopped";
 
 /// A covered segment, and the disk that it's covered on.
 struct Covered {
     file: Arc<dyn DiskFile>,
-    /// What was read below when the segment was closed: the header, then each record. Offset and length in bytes.
+    /// What was read below when the segment was closed (the header, then each record), or all of a copy. Offset and length in bytes.
     stretches: Vec<(u64, u64)>,
     below: Arc<dyn Disk>,
 }
@@ -45,6 +47,9 @@ impl Reading {
     pub(crate) fn check_below(&self, segment: SegmentId) -> Result<Vec<Damage>> {
         let Some(covered) = self.covered(segment)? else { return Ok(Vec::new()) };
         let stretches = match self.lacks(segment, &covered)? {
+            Lacks::File if is_evicted(&covered, &segment_path(&self.dir, segment, FileForm::Stub)) => {
+                Vec::new()
+            }
             Lacks::File => vec![(0, WHOLE_FILE)],
             Lacks::Stretches(_, stretches) => stretches,
         };
@@ -60,9 +65,12 @@ impl Reading {
         let Ok(readable) = self.files.open(segment, FileForm::Whole) else { return Ok(None) };
         let Ok(Some(contents)) = read_contents(&*readable.file, &readable.key) else { return Ok(None) };
         let is_torn = |record: &IndexEntry| record.kind == RecordKind::Pack && record.chunks.is_empty();
-        let records = contents.index.records.iter().filter(|record| !is_torn(record));
+        let is_copy = self.is_laid_over(segment);
+        let records = contents.index.records.iter().filter(|record| is_copy || !is_torn(record));
         let records = records.map(|record| (record.offset, record.record_len));
-        let stretches = [(0, SegmentHeader::LEN as u64)].into_iter().chain(records).collect();
+        let end = contents.trailer.index_offset;
+        let end = is_copy.then(|| (end, contents.trailer.file_len - end));
+        let stretches = [(0, SegmentHeader::LEN as u64)].into_iter().chain(records).chain(end).collect();
         Ok(Some(Covered { file: readable.file, stretches, below }))
     }
 
@@ -85,15 +93,16 @@ impl Reading {
         Ok(Lacks::Stretches(below, lacking))
     }
 
-    /// How many places are known that are sound until the vault is closed, and no longer.
+    /// How many places are known that are sound until the vault is closed, and in no copy.
     pub fn places_until_closed(&self) -> Result<usize> {
-        let all = self.all_damage()?;
-        Ok(all.iter().filter(|(_, what)| what == ELSE_BELOW.as_bytes()).count())
+        let (all, sound) = (self.all_damage()?, Soundness::known(self)?);
+        let held = all.iter().filter(|(_, what)| what == ELSE_BELOW.as_bytes()).map(|(stretch, _)| stretch);
+        Ok(held.filter(|one| sound.of(one.segment, one.offset, one.len) == Standing::Lost).count())
     }
 }
 
 impl Vault {
-    /// Puts right on the disk below what the layer has and the disk lost since the vault was opened. Where there's no layer, nothing is done.
+    /// Puts right on the disk below what the layer has and the disk hasn't. Where there's no layer, nothing is done.
     /// Returns how many segments were put right.
     pub fn put_back_below(&self) -> Result<usize> {
         let mut count = 0;
@@ -107,6 +116,9 @@ impl Vault {
     fn put_back(&self, segment: SegmentId, covered: &Covered) -> Result<bool> {
         let path = segment_path(&self.reading.dir, segment, FileForm::Whole);
         match self.reading.lacks(segment, covered)? {
+            Lacks::File if is_evicted(covered, &segment_path(&self.reading.dir, segment, FileForm::Stub)) => {
+                return Ok(false);
+            }
             Lacks::File => write_file(covered, &path)?,
             Lacks::Stretches(_, stretches) if stretches.is_empty() => return Ok(false),
             Lacks::Stretches(below, stretches) => {
@@ -120,9 +132,14 @@ impl Vault {
         let dir = segments_dir(&self.reading.dir);
         covered.below.sync_dir(&dir).map_err(VaultError::io("sync", &dir))?;
         self.reading.forget_met(segment);
-        tracing::warn!(%segment, "the disk had lost part of a segment since the box was started; it was put back");
+        tracing::warn!(%segment, "the disk lacked part of a segment that the box had elsewhere; it was put back");
         Ok(true)
     }
+}
+
+/// Whether the disk isn't meant to have it.
+fn is_evicted(covered: &Covered, stub: &Path) -> bool {
+    matches!(covered.below.look_up(stub), Ok(Named::File(_)))
 }
 
 /// The whole segment as the layer has it, closed.

@@ -51,6 +51,7 @@ mod recover;
 pub mod registry;
 pub mod remaking;
 mod replay;
+mod rescue;
 pub mod restore;
 pub mod retention;
 pub mod scrub;
@@ -72,6 +73,7 @@ pub use identity::{give_box_key, join_organisation, vault_in};
 pub use intake::{Committed, PreparedPart, Session, Standing};
 pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, random};
 pub use reading::Reading;
+pub use rescue::Rescuer;
 pub use vault::{Options, SegmentState, Vault};
 pub use write_trial::try_write_to;
 

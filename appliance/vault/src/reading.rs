@@ -14,6 +14,7 @@ use coffer_format::{ChunkId, ConfigId, Locator, Lsn, NodeId, PointSeq, SegmentId
 use crate::beginnings::Beginnings;
 use crate::catalog::{self, ChunkLocation, Doubt, Readers};
 use crate::disk::Disk;
+use crate::rescue::Rescue;
 use crate::seal::{open_record, read_compressed};
 use crate::segment::{ReadableSegment, SegmentFiles};
 use crate::suspects::Suspects;
@@ -37,6 +38,7 @@ pub struct Reading {
     in_vain: Mutex<HashSet<Lsn>>,
     pub(crate) suspects: Mutex<Suspects>,
     pub(crate) unrecorded: Mutex<Unrecorded>,
+    pub(crate) rescue: Rescue,
 }
 
 impl Reading {
@@ -51,6 +53,7 @@ impl Reading {
             in_vain: Mutex::default(),
             suspects: Mutex::default(),
             unrecorded: Mutex::default(),
+            rescue: Rescue::default(),
         }
     }
 
@@ -112,12 +115,26 @@ impl Reading {
     }
 
     fn entry_of(&self, segment: SegmentId, offset: u64, len: u64, lsn: Option<Lsn>) -> Result<Entry> {
-        let mut record = Vec::new();
-        let (header, plain) = self.record(segment, offset, len, RecordKind::Meta, &mut record)?;
-        if lsn.is_some_and(|lsn| lsn != header.lsn) {
-            return Err(VaultError::Damaged { segment, offset, what: "another record is there".to_owned() });
+        self.with_rescue(segment, || {
+            let mut record = Vec::new();
+            let (header, plain) = self.record(segment, offset, len, RecordKind::Meta, &mut record)?;
+            if lsn.is_some_and(|lsn| lsn != header.lsn) {
+                return Err(VaultError::Damaged {
+                    segment,
+                    offset,
+                    what: "another record is there".to_owned(),
+                });
+            }
+            read_compressed(plain)
+        })
+    }
+
+    /// Reads from a segment; once more where it can't be read, and a copy can be had.
+    fn with_rescue<T>(&self, segment: SegmentId, read: impl Fn() -> Result<T>) -> Result<T> {
+        match read() {
+            Err(VaultError::Damaged { .. } | VaultError::NotOnDisk(_)) if self.rescue(segment) => read(),
+            read => read,
         }
-        read_compressed(plain)
     }
 
     /// A segment's file. What's wrong with it is kept in mind.
@@ -230,8 +247,10 @@ impl Reading {
 
     /// A pack as it was sealed. Its payload is still compressed.
     pub(crate) fn pack(&self, segment: SegmentId, offset: u64, len: u64) -> Result<Pack> {
-        let mut record = Vec::new();
-        Ok(from_bytes(self.record(segment, offset, len, RecordKind::Pack, &mut record)?.1)?)
+        self.with_rescue(segment, || {
+            let mut record = Vec::new();
+            Ok(from_bytes(self.record(segment, offset, len, RecordKind::Pack, &mut record)?.1)?)
+        })
     }
 
     /// The raw bytes of the pack that has a chunk. Where the catalog is wrong, it's where the segments say.

@@ -61,6 +61,7 @@ impl Reading {
         send: &mut Send<'_>,
     ) -> Result<Restored> {
         self.check_point(wanted.config, wanted.point)?;
+        let _restoring = self.restoring();
         let absent = self.absent(away)?;
         // The next batch is planned while this one is read and sent.
         let (queue, planned) = sync_channel(BATCHES_AHEAD);

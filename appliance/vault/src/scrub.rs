@@ -139,7 +139,8 @@ impl Vault {
             // Reclaim took it off the disk meanwhile.
             return Ok(None);
         }
-        self.record_found(&found, &[segment].into())?;
+        let recorded = self.record_found(&found, &[segment].into());
+        self.reading.keep_unless_recorded(recorded, &found)?;
         self.note_read_back(&[(segment, before.bytes, found.is_empty())])?;
         Ok(Some(found.len()))
     }

@@ -57,6 +57,8 @@ pub struct Vault {
     pub(crate) gate: std::sync::RwLock<()>,
     next_segment: AtomicU64,
     read_only: AtomicBool,
+    /// Whether everything that is written goes to a layer over the disk.
+    pub(crate) is_layered: bool,
     _lock: Option<Flock<std::fs::File>>,
 }
 
@@ -168,7 +170,8 @@ impl Vault {
         }
         let disk = Arc::new(ReadOnlyDisk::new(scratch));
         let parts = Parts { disk, dir, catalog, lock };
-        let (vault, notes) = Vault::open_parts(parts, opener, clock, options)?;
+        let (mut vault, notes) = Vault::open_parts(parts, opener, clock, options)?;
+        vault.is_layered = true;
         notes.iter().for_each(|note| tracing::warn!(note, "when the vault was opened for reading"));
         vault.poison();
         Ok(vault)
@@ -204,6 +207,7 @@ impl Vault {
             gate: std::sync::RwLock::default(),
             next_segment: AtomicU64::new(found.next_segment.0),
             read_only: AtomicBool::new(false),
+            is_layered: false,
             _lock: lock,
         };
         vault.watch_catalog(&*vault.meta.lock().map_err(|_| VaultError::ReadOnly)?)?;

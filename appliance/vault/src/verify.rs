@@ -190,18 +190,17 @@ impl Vault {
         let (mut report, read) = self.reading.look(progress, &mut |_| Ok(None))?;
         report.catalog = compared;
         let found: Vec<Damage> = report.damage.iter().filter(|one| one.what != CLOSED_SO).cloned().collect();
-        let looked_at = read.iter().map(|(segment, _)| *segment).collect();
         // Where it can't be recorded, it's known all the same: whoever asks hears the same as who verified.
         if self.is_read_only() {
+            let found_in = found.iter().map(|one| one.segment);
+            let looked_at = read.iter().map(|(segment, _)| *segment).chain(found_in).collect();
             self.reading.keep_unrecorded(&found, &looked_at);
             return Ok(report);
         }
-        match self.note_verified(&report, &found, read) {
-            Err(error) if error.is_of_no_writes() || self.is_read_only() => {
-                tracing::warn!(%error, "the disk takes no write, so what verifying found couldn't be recorded");
-                self.reading.keep_unrecorded(&found, &looked_at);
-            }
-            noted => noted?,
+        let noted = self.note_verified(&report, &found, read);
+        match self.reading.keep_unless_recorded(noted, &found) {
+            Err(error) if !error.is_of_no_writes() && !self.is_read_only() => return Err(error),
+            _ => {}
         }
         Ok(report)
     }
@@ -400,7 +399,6 @@ impl Reading {
             }
             report.damage.extend(found);
         }
-        report.until_stopped = report.damage.iter().filter(|one| one.is_below()).count() as u64;
         self.add_known(&mut report)?;
         let due = due(&report.damage)?;
         self.judge(&mut report, due.as_ref())?;
@@ -431,6 +429,11 @@ impl Reading {
         let stretches = report.damage.iter().map(stretch_of);
         let sound = Soundness::with(self, stretches)?;
         let sound = if due.is_some() { sound.at_hq() } else { sound };
+        let held = report
+            .damage
+            .iter()
+            .filter(|one| one.is_below() && sound.of(one.segment, one.offset, one.len) == Standing::Lost);
+        report.until_stopped = held.count() as u64;
         let checked = self.check_versions(&sound, &mut |mut hit| {
             if hit.remedy.is_lost && due.is_some_and(|due| due.brings(&hit)) {
                 hit.remedy.is_lost = false;

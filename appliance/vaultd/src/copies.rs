@@ -56,7 +56,7 @@ pub(crate) fn fetch_for(
     working(json!({ "doing": format!("reading {count} segments back") }));
     let (mut away, mut requests) = from_tape(appliance, &missing, working, &import);
     let missing = reading.missing_for(wanted)?;
-    if let (false, Some(wan)) = (missing.is_empty(), &appliance.wan) {
+    if let (false, Some(wan)) = (missing.is_empty(), &appliance.line) {
         working(json!({ "doing": format!("asking HQ for {} segments", missing.len()) }));
         for (segment, why) in from_hq(appliance, wan, &missing, import_from_hq(wan)) {
             let tape = away.remove(&segment).map(|tape| format!("; {tape}")).unwrap_or_default();
@@ -92,6 +92,7 @@ pub(crate) fn import_from_hq(
     move |vault, segment, bytes| {
         let outcome = vault.import_segment(segment, bytes);
         if let Err(VaultError::Refused { code: RefusalCode::Damaged, .. }) = &outcome
+            && !vault.is_read_only()
             && vault.reading().copies(segment)?.contains(&place)
         {
             tracing::error!(%segment, "headquarters' copy isn't what was written; it counts no more");
@@ -106,6 +107,26 @@ pub(crate) fn import_from_hq(
         }
         outcome
     }
+}
+
+/// On a disk that takes no writes: what a restore can't read there is taken from HQ while it goes on.
+pub(crate) fn rescue_from_hq(vault: &Arc<Vault>, line: &WanJob) {
+    let (settings, throttle) = (line.settings().clone(), line.throttle());
+    let (runtime, weak) = (tokio::runtime::Handle::current(), Arc::downgrade(vault));
+    vault.reading().rescue_by(Box::new(move |segment| {
+        let Some(vault) = weak.upgrade() else { return false };
+        let put = move |segment, bytes: &[u8]| vault.import_segment(segment, bytes);
+        let fetch = || runtime.block_on(fetch_what_can(&settings, Some(throttle.clone()), &[segment], put));
+        // Whoever reads may be one of the runtime's own.
+        let lacking = std::thread::scope(|scope| scope.spawn(fetch).join());
+        let why = match lacking {
+            Ok(lacking) if lacking.is_empty() => return true,
+            Ok(lacking) => lacking.into_values().next(),
+            Err(_) => Some("this is a mistake in cofferd".into()),
+        };
+        tracing::warn!(%segment, why, "HQ couldn't give a segment that the disk can't");
+        false
+    }));
 }
 
 /// What tape couldn't give, and what a person is to do.

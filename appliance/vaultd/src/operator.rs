@@ -110,6 +110,8 @@ pub enum Asked {
 
 type Outcome = Result<Value, VaultError>;
 
+/// What there is to say of the line to headquarters where nothing is sent.
+const ONLY_GIVES: &str = "the box's disk takes no writes: nothing is sent to headquarters; restores take from there what they can't read here";
 /// Most versions that an answer about a cartridge names.
 const IMPACT_NAMED_MAX: usize = 1000;
 
@@ -196,7 +198,15 @@ pub fn answer(appliance: &Appliance, who: &str, asked: Asked, working: &mut dyn 
             vault.audit(who, "said that the box's clock is right")?;
             json!({ "now_ms": now_ms })
         }
-        Request::HqStatus => json!(status::at_hq(appliance)?),
+        Request::HqStatus => match (status::at_hq(appliance)?, &appliance.line) {
+            (Some(told), _) => json!(told),
+            (None, Some(line)) => {
+                let mut told = json!(*line.status().borrow());
+                told["last_error"] = json!(ONLY_GIVES);
+                told
+            }
+            (None, None) => Value::Null,
+        },
     })
 }
 
@@ -431,6 +441,8 @@ fn verified(appliance: &Appliance, who: &str, report: &Report) -> Outcome {
     }
     vault.audit_answer(who, &format!("verified {} segments: {sentence}", report.segments))?;
     told["sentence"] = json!(sentence);
+    told["heals"] = json!(!appliance.only_restores() && !vault.is_read_only());
+    told["restores_from_hq"] = json!(appliance.only_restores() && appliance.line.is_some());
     Ok(told)
 }
 

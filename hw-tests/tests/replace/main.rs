@@ -10,4 +10,5 @@ mod from_hq;
 mod headquarters;
 mod joining;
 mod lost_metadata;
+mod read_only;
 mod set_back;

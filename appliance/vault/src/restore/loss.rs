@@ -44,7 +44,7 @@ impl Loss {
     pub(super) fn of_file(&self, index: Option<u32>, path: Vec<u8>) -> LeftOut {
         let what = match self.why {
             LeftOutWhy::Damaged => format!(
-                "is damaged in the vault and wasn't restored ({}): what a copy has comes back by itself, so restore it again in a while, or from another point",
+                "is damaged in the vault and wasn't restored ({}): what a copy has comes back by itself where the disk takes writes, so restore it again in a while, or from another point",
                 self.cause
             ),
             _ => format!("wasn't restored: {}", self.cause),

@@ -1,10 +1,12 @@
 //! A vault on a disk that takes no writes: what verifying finds there can't be recorded, and counts all the same.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use coffer_format::{ConfigId, NodeId};
+use coffer_format::event::Place;
+use coffer_format::{ConfigId, NodeId, SegmentId};
 use coffer_vault::disk::CrashDisk;
 use coffer_vault::query::{Query, Which};
 use coffer_vault::verify::Verdict;
@@ -178,5 +180,57 @@ fn what_the_disk_loses_of_what_was_read_in_is_damage_and_is_put_back_where_it_ca
             assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole, "{how}");
             check_all(&vault, config, &memory);
         }
+    }
+}
+
+/// Copies of all closed segments, as headquarters has them.
+fn copy_all(fixture: &Fixture) -> BTreeMap<SegmentId, Vec<u8>> {
+    let vault = fixture.open();
+    let closed: Vec<_> = vault.segments().unwrap().into_iter().filter(|state| state.closed).collect();
+    let place = Place::Hq { name: "leeds".into() };
+    vault
+        .record_copies(closed.iter().map(|one| (one.segment, one.hash.unwrap(), place.clone())).collect())
+        .unwrap();
+    vault.roll().unwrap();
+    closed.iter().map(|one| (one.segment, fixture.segment_bytes(one.segment.0))).collect()
+}
+
+fn rescue(vault: &Arc<Vault>, copies: BTreeMap<SegmentId, Vec<u8>>) {
+    let weak = Arc::downgrade(vault);
+    vault.reading().rescue_by(Box::new(move |segment| {
+        let (Some(vault), Some(bytes)) = (weak.upgrade(), copies.get(&segment)) else { return false };
+        vault.import_segment(segment, bytes).is_ok()
+    }));
+}
+
+#[test]
+fn what_a_restore_cannot_read_is_read_from_a_copy_where_the_disk_takes_no_writes() {
+    for how in ["flipped", "cut", "without a header", "removed"] {
+        let fixture = Fixture::real();
+        let (config, memory) = fill(&fixture, true);
+        let copies = copy_all(&fixture);
+        let scratch = tempfile::tempdir().unwrap();
+        let vault = open_read_only(&fixture, scratch.path());
+        let path = fixture.segment_path(largest(&vault));
+        let good = fs::read(&path).unwrap();
+        change(&path, how);
+        let bad = fs::read(&path).ok();
+        vault.verify(&mut |_| {}).unwrap();
+        let last = *memory.points.keys().next_back().unwrap();
+        assert!(check_point(vault.reading(), config, last, &memory.points[&last]).is_err(), "{how}");
+        rescue(&vault, copies);
+        check_all(&vault, config, &memory);
+        for _ in 0..2 {
+            // The disk is as it was: that is what counts.
+            let report = vault.verify(&mut |_| {}).unwrap();
+            assert_eq!((report.verdict, report.until_stopped), (Verdict::Heals, 0), "{how}: {report:?}");
+            assert_eq!(vault.reading().touched_by_damage(10).unwrap().1, report.touched_count);
+            assert_eq!(vault.reading().places_until_closed().unwrap(), 0, "{how}");
+            assert!(vault.reading().suspected().unwrap().is_empty(), "{how}");
+        }
+        assert_eq!(fs::read(&path).ok(), bad, "{how}");
+        assert_eq!(vault.put_back_below().unwrap(), 1, "{how}");
+        assert_eq!(fs::read(&path).unwrap(), good, "{how}");
+        assert_eq!(vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Whole, "{how}");
     }
 }

@@ -42,6 +42,8 @@ pub struct Appliance {
     pub(crate) updates: Updates,
     pub(crate) tape: Option<TapeJob>,
     pub(crate) wan: Option<Arc<WanJob>>,
+    /// The way to HQ's copies: the same job, which doesn't run on a disk that takes no writes.
+    pub(crate) line: Option<Arc<WanJob>>,
     /// What was wrong since the start and doesn't keep the box from its work, each a sentence.
     troubles: Mutex<Vec<String>>,
     /// Where that is written which can't be written to the box's disk: it takes no writes, and all the box can do is restore.
@@ -122,14 +124,15 @@ impl Running {
         }
         let newest_ms = vault.reading().newest_record_ms()?;
         let clock = Arc::new(ClockWatch::start(layout.clock(), newest_ms, vault.now_ms()));
+        let line = wan_job(&settings, &layout, &vault, &mut troubles);
         let (tape, wan) = match scratch {
-            // What tapes and HQ take and give has to be noted on the disk.
+            // What tapes and HQ take, and what tapes give, has to be noted on the disk.
             Some(_) => (None, None),
-            None => (
-                tape_job(&settings, &layout, &clock, &mut troubles),
-                wan_job(&settings, &layout, &vault, &mut troubles),
-            ),
+            None => (tape_job(&settings, &layout, &clock, &mut troubles), line.clone()),
         };
+        if let (Some(line), true) = (&line, scratch.is_some()) {
+            crate::copies::rescue_from_hq(&vault, line);
+        }
         troubles.iter().for_each(|sentence| tracing::error!("{sentence}"));
         let listener = Listener::bind(settings.listen, &identity, &[], ByteBudget::for_server()).await?;
         let advertiser = advertise(&settings, &vault, &authority, listener.local_addr());
@@ -144,6 +147,7 @@ impl Running {
             updates: Updates::of(dir),
             tape,
             wan,
+            line,
             troubles: Mutex::new(troubles),
             scratch,
             clock,

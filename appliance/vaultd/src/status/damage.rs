@@ -34,7 +34,7 @@ pub(super) fn sentences(appliance: &Appliance) -> Result<Vec<String>, VaultError
 /// What the disk lost since the box was started, and the box still has.
 fn held(places: usize) -> Option<String> {
     (places > 0).then(|| {
-        "The box still has what its disk lost since it was started: restore that now, before the box is stopped. Where the disk takes writes again \
+        "The box still has what its disk lost since it was started, and no copy has it: restore that now, before the box is stopped. Where the disk takes writes again \
          it's put back."
             .into()
     })
@@ -49,8 +49,8 @@ fn met(segments: usize, heals: bool) -> Option<String> {
             "{met}: the box looks at them closely within a minute, and what is damaged comes back from its copies by itself."
         )),
         (_, false) => Some(format!(
-            "{met}, and the box can't heal them while its disk takes no writes: files that need them can't be restored from it. Have the \
-             disk checked."
+            "{met}, and the box can't heal them while its disk takes no writes: files that need them can't be restored from it, but from their \
+             copies. Have the disk checked."
         )),
     }
 }
@@ -116,7 +116,8 @@ fn sentence(damage: &Damage, touched: &[Touched], count: u64) -> Option<String> 
         ),
         false if !damage.heals => format!(
             "The box's disk is damaged: {count} versions can't be restored from it, and the box can't bring them back from their copies while its \
-             disk takes no writes: {names}. Restore them from a copy (`coffer verify` says which has them), and have the disk checked."
+             disk takes no writes: {names}. A restore takes from headquarters what is there, where that can be reached; what only tapes have \
+             comes by `coffer tape read`. Have the disk checked."
         ),
         true => format!(
             "The box's disk is damaged: {count} versions can't be restored from it, some of them from no copy either: {names}. The box goes \

@@ -262,6 +262,20 @@ pub(crate) fn verdict(report: &Value) -> Done {
                 "{sentence}: see that those tapes and their drives are well, then restore something of them"
             ),
         )),
+        Some("heals") if report["restores_from_hq"] == true => Err(Failure::Told(
+            ExitClass::DAMAGE,
+            format!(
+                "{sentence}; the box can't heal itself while its disk takes no writes, but a restore takes from HQ what HQ has of it: see that HQ is reached, \
+                 restore what is needed and have the disk checked"
+            ),
+        )),
+        Some("heals") if report["heals"] == false => Err(Failure::Told(
+            ExitClass::DAMAGE,
+            format!(
+                "{sentence}; the box can't heal itself while its disk takes no writes: restore from the copy (`coffer tape read`, or from HQ with \
+                 `coffer --hq-branch`) and have the disk checked"
+            ),
+        )),
         Some("heals") => Err(Failure::Told(
             ExitClass::DAMAGE,
             format!(
