@@ -152,6 +152,7 @@ fn what_a_full_disk_loses_under_the_box_is_damage_until_it_is_put_back() {
     let largest = largest_segment(&site);
     let flip = "printf '\\377\\376\\375' | dd of=\"$0\" bs=1 seek=4000 conv=notrunc 2>/dev/null";
     succeed(beside_box(&site).args(["sh", "-c", flip]).arg(&largest));
+    site.wait_until("the box sees it by itself", || sentences(&site).contains("before the box is stopped"));
     let verified = site.try_coffer(&["verify"]);
     assert_eq!(verified.status.code(), Some(12), "{}", said(&verified));
     assert!(said(&verified).contains("before the box is stopped"), "{}", said(&verified));

@@ -1,6 +1,7 @@
 //! Segments that a layer covers, where the disk takes no writes: opening a vault closes in the layer what was open. The layer is gone once the
 //! vault is closed, and what the disk below has then is all there is: so that counts, and the layer puts right what it can before.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,6 +103,19 @@ impl Reading {
 }
 
 impl Vault {
+    /// Looks at what the disk below has of covered segments, and keeps in mind what it lacks. Returns of how many segments that is.
+    pub fn look_below(&self) -> Result<usize> {
+        let mut count = 0;
+        for state in self.segments()? {
+            let found = self.reading.check_below(state.segment)?;
+            if !found.is_empty() {
+                self.reading.keep_unrecorded(&found, &BTreeSet::from([state.segment]));
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     /// Puts right on the disk below what the layer has and the disk hasn't. Where there's no layer, nothing is done.
     /// Returns how many segments were put right.
     pub fn put_back_below(&self) -> Result<usize> {

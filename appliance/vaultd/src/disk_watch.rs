@@ -7,6 +7,7 @@ use std::time::Duration;
 use coffer_vault::disk::RealDisk;
 use coffer_vault::try_write_to;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::layout::Layout;
 use crate::serve::Appliance;
@@ -14,6 +15,8 @@ use crate::units::local_time;
 
 /// How often it's tried.
 const TRY_EVERY: Duration = Duration::from_secs(20);
+/// How often it's looked at what a disk that takes no writes has lost under the box.
+const LOOK_BELOW_EVERY: Duration = Duration::from_secs(600);
 /// How often it's tried whether the disk has recovered, and how often in a row it must have.
 const TRY_AGAIN_EVERY: Duration = Duration::from_secs(5);
 const TRIES: u32 = 3;
@@ -24,10 +27,15 @@ const TOLD_MS: u64 = 7 * 24 * 3_600_000;
 
 /// Goes on until the box stops. Beside the rest of housekeeping, which may be busy with a tape for hours.
 pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<bool>) {
+    let mut looked: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = tokio::time::sleep(TRY_EVERY) => {}
             _ = stop.wait_for(|stop| *stop) => return,
+        }
+        if appliance.only_restores() && looked.is_none_or(|looked| looked.elapsed() >= LOOK_BELOW_EVERY) {
+            look_below(&appliance).await;
+            looked = Some(Instant::now());
         }
         if appliance.vault.is_read_only() {
             continue;
@@ -38,6 +46,19 @@ pub(crate) async fn run(appliance: Arc<Appliance>, mut stop: watch::Receiver<boo
             Ok(Err(error)) => tracing::warn!(%error, "the disk took no write; it's tried again"),
             Err(panic) => tracing::error!(%panic, "trying the disk failed; this is a mistake in cofferd"),
         }
+    }
+}
+
+/// What the box holds in memory isn't on the disk for that.
+async fn look_below(appliance: &Appliance) {
+    let vault = appliance.vault.clone();
+    match tokio::task::spawn_blocking(move || vault.look_below()).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(segments)) => tracing::error!(segments, "the disk lost what the box still has"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "it couldn't be seen what the disk has; it's looked at again")
+        }
+        Err(panic) => tracing::error!(%panic, "looking at the disk failed; this is a mistake in cofferd"),
     }
 }
 
