@@ -62,6 +62,17 @@ impl WanError {
         }
     }
 
+    /// Whether it's the line, and another attempt may fare better.
+    pub fn is_of_line(&self) -> bool {
+        use LinkError::{Cut, HandshakeTimeout, Io, Unreachable};
+        matches!(
+            self,
+            WanError::Stalled { .. }
+                | WanError::Closed
+                | WanError::Link(Cut { .. } | Io { .. } | Unreachable { .. } | HandshakeTimeout { .. })
+        )
+    }
+
     /// Whether HQ was reached, and refused what was offered to it.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, WanError::Link(LinkError::Refused(_)))

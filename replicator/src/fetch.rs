@@ -51,6 +51,16 @@ where
     fetch_each_that_can(settings, throttle, Of::Segments, segments, sink).await
 }
 
+/// Fetches one whole segment for a restore that somebody waits for.
+pub async fn fetch_segment(
+    settings: &WanSettings,
+    throttle: Option<Throttle>,
+    segment: SegmentId,
+) -> Result<Vec<u8>, WanError> {
+    let of = Of::Segments;
+    Fetch { settings, throttle, of, link: None, attempts_max: ATTEMPTS_WAITED_FOR }.whole(segment).await
+}
+
 /// What is fetched of each segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Of {
@@ -76,7 +86,7 @@ where
             Ok(bytes) => hand_over(sink, segment, bytes).await,
             Err(error) => {
                 lacking.insert(segment, error.sentence());
-                if is_worth_retrying(&error) {
+                if error.is_of_line() {
                     // Tried often enough: the next one would fare no better.
                     lacking.extend(waiting.map(|segment| (segment, error.sentence())));
                     break;
@@ -135,7 +145,7 @@ impl Fetch<'_> {
             };
             self.link = None;
             attempts = if bytes.len() > before { 0 } else { attempts + 1 };
-            if attempts >= self.attempts_max || !is_worth_retrying(&error) {
+            if attempts >= self.attempts_max || !error.is_of_line() {
                 return Err(error);
             }
             tracing::warn!(%segment, at = bytes.len(), error = %error.sentence(), "fetching goes on after a wait");
@@ -189,18 +199,4 @@ fn add(segment: SegmentId, bytes: &mut Vec<u8>, message: Option<Message>) -> Res
         Some(_) => Err(WanError::OutOfTurn),
         None => Err(WanError::Closed),
     }
-}
-
-fn is_worth_retrying(error: &WanError) -> bool {
-    matches!(
-        error,
-        WanError::Stalled { .. }
-            | WanError::Closed
-            | WanError::Link(
-                LinkError::Cut { .. }
-                    | LinkError::Io { .. }
-                    | LinkError::Unreachable { .. }
-                    | LinkError::HandshakeTimeout { .. }
-            )
-    )
 }

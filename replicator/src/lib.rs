@@ -23,7 +23,7 @@ mod work;
 pub use calendar::{Calendar, CalendarError, Window};
 pub use continuing::{AtHq, fetch_outlines, take_over};
 pub use error::WanError;
-pub use fetch::{fetch_segments, fetch_what_can};
+pub use fetch::{fetch_segment, fetch_segments, fetch_what_can};
 pub use job::{LostCopies, WanJob};
 pub use rate::{BadRate, Rate};
 pub use settings::{LocalTime, Patience, WanSettings};

@@ -73,7 +73,7 @@ pub use identity::{give_box_key, join_organisation, vault_in};
 pub use intake::{Committed, PreparedPart, Session, Standing};
 pub use keys::{BoxKey, Opener, RecoveryKey, RecoveryPublic, random};
 pub use reading::Reading;
-pub use rescue::Rescuer;
+pub use rescue::{Rescued, Rescuer};
 pub use vault::{Options, SegmentState, Vault};
 pub use write_trial::try_write_to;
 

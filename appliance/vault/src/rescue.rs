@@ -13,17 +13,43 @@ use crate::reading::Reading;
 
 /// What couldn't be had isn't asked for again for so long.
 const AGAIN: Duration = Duration::from_secs(300);
+/// Nothing is asked for that long after nobody answered: a restore doesn't wait for that again and again.
+const AWAY: Duration = Duration::from_secs(60);
 
-/// Brings a segment from a copy and gives it to [`crate::Vault::import_segment`]; says whether it did.
-pub type Rescuer = dyn Fn(SegmentId) -> bool + Send + Sync;
+/// Brings a segment from a copy and gives it to [`crate::Vault::import_segment`].
+pub type Rescuer = dyn Fn(SegmentId) -> Rescued + Send + Sync;
+
+/// What came of asking for a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rescued {
+    Brought,
+    /// No copy of it could be used.
+    NotThere,
+    /// Nobody answered.
+    NotReached,
+}
 
 /// Who brings segments, and what was brought.
 #[derive(Default)]
 pub(crate) struct Rescue {
     by: OnceLock<Box<Rescuer>>,
     restores: AtomicUsize,
-    asked: Mutex<BTreeMap<SegmentId, Instant>>,
+    asked: Mutex<Asked>,
     laid_over: Mutex<BTreeSet<SegmentId>>,
+}
+
+/// What was asked for in vain, and when.
+#[derive(Default)]
+struct Asked {
+    segments: BTreeMap<SegmentId, Instant>,
+    away: Option<Instant>,
+}
+
+impl Asked {
+    fn is_in_vain(&self, segment: SegmentId) -> bool {
+        self.away.is_some_and(|at| at.elapsed() < AWAY)
+            || self.segments.get(&segment).is_some_and(|at| at.elapsed() < AGAIN)
+    }
 }
 
 /// A restore under way.
@@ -59,14 +85,14 @@ impl Reading {
         if self.is_laid_over(segment) {
             return true;
         }
-        if asked.get(&segment).is_some_and(|at| at.elapsed() < AGAIN) {
+        if asked.is_in_vain(segment) || self.copies(segment).map_or(true, |copies| copies.is_empty()) {
             return false;
         }
-        let has_copy = self.copies(segment).is_ok_and(|copies| !copies.is_empty());
-        if has_copy && by(segment) {
-            return true;
+        match by(segment) {
+            Rescued::Brought => return true,
+            Rescued::NotThere => drop(asked.segments.insert(segment, Instant::now())),
+            Rescued::NotReached => asked.away = Some(Instant::now()),
         }
-        asked.insert(segment, Instant::now());
         false
     }
 

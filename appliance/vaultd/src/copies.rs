@@ -10,10 +10,11 @@ use coffer_format::event::{Event, Place};
 use coffer_format::wire::RefusalCode;
 use coffer_link::{Identity, Role};
 use coffer_replicator::{
-    Calendar, Patience, Rate, WanJob, WanSettings, Window, fetch_outlines, fetch_segments, fetch_what_can,
+    Calendar, Patience, Rate, WanJob, WanSettings, Window, fetch_outlines, fetch_segment, fetch_segments,
+    fetch_what_can,
 };
 use coffer_vault::restore::Wanted;
-use coffer_vault::{Vault, VaultError};
+use coffer_vault::{Rescued, Vault, VaultError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -114,18 +115,21 @@ pub(crate) fn rescue_from_hq(vault: &Arc<Vault>, line: &WanJob) {
     let (settings, throttle) = (line.settings().clone(), line.throttle());
     let (runtime, weak) = (tokio::runtime::Handle::current(), Arc::downgrade(vault));
     vault.reading().rescue_by(Box::new(move |segment| {
-        let Some(vault) = weak.upgrade() else { return false };
-        let put = move |segment, bytes: &[u8]| vault.import_segment(segment, bytes);
-        let fetch = || runtime.block_on(fetch_what_can(&settings, Some(throttle.clone()), &[segment], put));
+        let Some(vault) = weak.upgrade() else { return Rescued::NotReached };
+        let fetch = || runtime.block_on(fetch_segment(&settings, Some(throttle.clone()), segment));
         // Whoever reads may be one of the runtime's own.
-        let lacking = std::thread::scope(|scope| scope.spawn(fetch).join());
-        let why = match lacking {
-            Ok(lacking) if lacking.is_empty() => return true,
-            Ok(lacking) => lacking.into_values().next(),
-            Err(_) => Some("this is a mistake in cofferd".into()),
+        let fetched = std::thread::scope(|scope| scope.spawn(fetch).join());
+        let (why, rescued) = match fetched {
+            Ok(Ok(bytes)) => match vault.import_segment(segment, &bytes) {
+                Ok(()) => return Rescued::Brought,
+                Err(error) => (error.refusal().sentence, Rescued::NotThere),
+            },
+            Ok(Err(error)) if error.is_of_line() => (error.sentence(), Rescued::NotReached),
+            Ok(Err(error)) => (error.sentence(), Rescued::NotThere),
+            Err(_) => ("this is a mistake in cofferd".into(), Rescued::NotThere),
         };
         tracing::warn!(%segment, why, "HQ couldn't give a segment that the disk can't");
-        false
+        rescued
     }));
 }
 

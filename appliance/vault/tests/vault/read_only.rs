@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coffer_format::event::Place;
 use coffer_format::{ConfigId, NodeId, SegmentId};
 use coffer_vault::disk::CrashDisk;
 use coffer_vault::query::{Query, Which};
 use coffer_vault::verify::Verdict;
-use coffer_vault::{Opener, Options, Vault};
+use coffer_vault::{Opener, Options, Rescued, Vault};
 
 use crate::support::Random;
 use crate::support::agent::{Agent, Memory, PAGE};
@@ -161,6 +162,9 @@ fn what_the_disk_loses_of_what_was_read_in_is_damage_and_is_put_back_where_it_ca
                 let whole = vault.verify(&mut |_| {}).unwrap();
                 assert_eq!((whole.verdict, whole.until_stopped), (Verdict::Whole, 0), "{what}");
                 change(&path, how);
+                assert_eq!(vault.reading().places_until_closed().unwrap(), 0, "{what}");
+                assert_eq!(vault.look_below().unwrap(), 1, "{what}");
+                assert!(vault.reading().places_until_closed().unwrap() > 0, "{what}");
                 let report = vault.verify(&mut |_| {}).unwrap();
                 assert_eq!(report.verdict, Verdict::Lost, "{what}: {report:?}");
                 assert!(report.until_stopped > 0 && report.sentence().contains("before the box is stopped"));
@@ -198,9 +202,31 @@ fn copy_all(fixture: &Fixture) -> BTreeMap<SegmentId, Vec<u8>> {
 fn rescue(vault: &Arc<Vault>, copies: BTreeMap<SegmentId, Vec<u8>>) {
     let weak = Arc::downgrade(vault);
     vault.reading().rescue_by(Box::new(move |segment| {
-        let (Some(vault), Some(bytes)) = (weak.upgrade(), copies.get(&segment)) else { return false };
-        vault.import_segment(segment, bytes).is_ok()
+        let (Some(vault), Some(bytes)) = (weak.upgrade(), copies.get(&segment)) else {
+            return Rescued::NotThere;
+        };
+        vault.import_segment(segment, bytes).map_or(Rescued::NotThere, |()| Rescued::Brought)
     }));
+}
+
+/// A restore goes on without it.
+#[test]
+fn a_copy_that_cannot_be_reached_is_not_asked_for_again_and_again() {
+    let (fixture, scratch) = (Fixture::real(), tempfile::tempdir().unwrap());
+    let (config, memory) = fill(&fixture, true);
+    copy_all(&fixture);
+    let vault = open_read_only(&fixture, scratch.path());
+    change(&fixture.segment_path(largest(&vault)), "without a header");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    vault.reading().rescue_by(Box::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Rescued::NotReached
+    }));
+    for (point, model) in &memory.points {
+        assert!(check_point(vault.reading(), config, *point, model).is_err());
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[test]
