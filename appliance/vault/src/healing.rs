@@ -34,6 +34,15 @@ pub struct HealNeed {
     pub copies: Vec<Place>,
 }
 
+/// Files of a newest state that can't be restored from this disk as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HarmToNewest {
+    /// They need something that neither this disk nor a verified copy has.
+    pub lost: u64,
+    /// A verified copy has what they need.
+    pub damaged: u64,
+}
+
 impl Reading {
     /// Segments to heal, oldest first. Asks the catalog only; empty at once where nothing is damaged.
     pub fn to_heal(&self) -> Result<Vec<HealNeed>> {
@@ -251,19 +260,20 @@ impl Reading {
         Ok((touched, count))
     }
 
-    /// By configuration: how many files of its newest state need something that neither this disk nor a verified copy has.
-    pub fn lost_of_newest(self: &Arc<Self>) -> Result<BTreeMap<ConfigId, u64>> {
+    /// By configuration, what known damage does to its newest state.
+    pub fn harm_to_newest(self: &Arc<Self>) -> Result<BTreeMap<ConfigId, HarmToNewest>> {
         let sound = Soundness::known(self)?;
-        let mut lost = BTreeMap::new();
+        let mut harm: BTreeMap<ConfigId, HarmToNewest> = BTreeMap::new();
         if self.may_be_touched(&sound)? {
             self.check_versions(&sound, &mut |hit| {
-                if hit.is_newest() && hit.remedy.is_lost {
-                    *lost.entry(hit.config).or_default() += 1;
+                if hit.is_newest() {
+                    let of = harm.entry(hit.config).or_default();
+                    *(if hit.remedy.is_lost { &mut of.lost } else { &mut of.damaged }) += 1;
                 }
                 Ok(())
             })?;
         }
-        Ok(lost)
+        Ok(harm)
     }
 
     /// Files of a configuration whose newest version is touched by damage, at most `most`: their agent may have the bytes.

@@ -131,12 +131,12 @@ impl Resending {
     /// Finds what is lost, and keeps in the audit log what was and what is no more.
     fn look(&mut self, appliance: &Appliance, configurations: &[Configuration]) -> Result<(), VaultError> {
         let vault = &appliance.vault;
-        let found = vault.reading().lost_of_newest()?;
+        let found = vault.reading().harm_to_newest()?;
         for one in configurations {
             let (config, name) = (ConfigId(one.config), format!("{}/{}", one.computer_name, one.name));
             let newest = newest_of(appliance, config)?;
             let before = self.lost.remove(&config);
-            let Some(files) = found.get(&config).copied() else {
+            let Some(files) = found.get(&config).map(|harm| harm.lost).filter(|lost| *lost > 0) else {
                 if before.is_some() {
                     let what = format!(
                         "nothing of the newest state of {name} is lost any more: its computer was asked, and sent again what it still has"

@@ -1,10 +1,9 @@
 //! How each computer stands, and what there is to say of it.
 
-use std::collections::BTreeMap;
-
 use coffer_format::wire::WAITS;
 use coffer_format::{ComputerId, ConfigId, PointSeq};
 use coffer_vault::browse::Point;
+use coffer_vault::healing::HarmToNewest;
 use coffer_vault::trial::Trial;
 use coffer_vault::{Reading, VaultError};
 use serde::Serialize;
@@ -62,7 +61,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
     let now = appliance.vault.now_ms();
     let all = reading.configurations()?;
     let trials = reading.trials()?;
-    let lost_files = reading.lost_of_newest()?;
+    let harm_to_newest = reading.harm_to_newest()?;
     let on_unread = appliance.on_unread.counts(appliance)?;
     let is_shut = appliance.takes_nothing_in()?;
     let mut computers = Vec::new();
@@ -76,8 +75,8 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let last = points.first().map(|point| point.closed_ms);
             let holds_files = reading.holds_files(id)?;
             let remark = first_remark(reading, id, points.first())?;
-            let of = |counts: &BTreeMap<ConfigId, u64>| counts.get(&id).copied().unwrap_or(0);
-            let (lost, unread) = (of(&lost_files), of(&on_unread));
+            let HarmToNewest { lost, damaged } = harm_to_newest.get(&id).copied().unwrap_or_default();
+            let unread = on_unread.get(&id).copied().unwrap_or(0);
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
             let newest = points.first().map(|point| PointSeq(point.point));
             let is_doubtful = newest.map_or(Ok(false), |newest| reading.is_doubtful(id, newest))?;
@@ -89,6 +88,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 is_shut,
                 remark,
                 lost,
+                damaged,
                 unread,
                 is_doubtful,
             };

@@ -65,6 +65,8 @@ pub(super) struct Known<'a> {
     pub(super) remark: Option<&'a str>,
     /// Files of the newest point that can't be restored, from here or from a copy.
     pub(super) lost: u64,
+    /// Those that can't be restored from this disk until they come back from a copy.
+    pub(super) damaged: u64,
     /// Files of the newest point that are only on tapes which can't be read now.
     pub(super) unread: u64,
     /// Whether metadata from before the newest point is missing.
@@ -72,7 +74,8 @@ pub(super) struct Known<'a> {
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure, is_shut, remark, lost, unread, is_doubtful } = known;
+    let Known { holds_files, looked_ms, failure, is_shut, remark, lost, damaged, unread, is_doubtful } =
+        known;
     let fails = failure.is_some() || is_shut;
     let Some(newest) = newest else {
         let standing = if fails { Standing::Failing } else { Standing::Initial };
@@ -84,6 +87,7 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
     let at_risk_ms = (!is_future && holds_files).then(|| now_ms.saturating_sub(protected_ms));
     let incomplete = cannot_be_restored(newest, lost)
         .or_else(|| are_on_unread(newest, unread))
+        .or_else(|| come_back(newest, damaged))
         .or_else(|| is_doubtful.then(|| may_be_older(newest)))
         .or_else(|| lacks(newest, holds_files, remark));
     let standing = match () {
@@ -119,6 +123,16 @@ fn are_on_unread(newest: &Point, unread: u64) -> Option<String> {
     (unread > 0).then(|| {
         format!(
             "{unread} files of restore point {} are only on tapes that couldn't be read when they were needed, so they can't be restored now",
+            newest.point
+        )
+    })
+}
+
+/// What of the newest point is damaged and comes back.
+fn come_back(newest: &Point, damaged: u64) -> Option<String> {
+    (damaged > 0).then(|| {
+        format!(
+            "{damaged} files of restore point {} can't be restored from this disk until they come back from their copies, which the box asks by itself",
             newest.point
         )
     })
@@ -178,6 +192,7 @@ mod tests {
         is_shut: false,
         remark: None,
         lost: 0,
+        damaged: 0,
         unread: 0,
         is_doubtful: false,
     };
@@ -194,6 +209,7 @@ mod tests {
         assert_eq!(standing(&point(0, fresh), Known { lost: 1, ..WHOLE }), Standing::Incomplete);
         assert_eq!(standing(&point(0, fresh), Known { unread: 1, ..WHOLE }), Standing::Incomplete);
         assert_eq!(standing(&point(0, fresh), Known { is_doubtful: true, ..WHOLE }), Standing::Incomplete);
+        assert_eq!(standing(&point(0, fresh), Known { damaged: 1, ..WHOLE }), Standing::Incomplete);
         let failing = Known { failure: Some("can't be read"), ..WHOLE };
         assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
         assert_eq!(standing(&point(0, fresh), Known { is_shut: true, ..WHOLE }), Standing::Failing);
