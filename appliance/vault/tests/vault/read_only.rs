@@ -85,7 +85,7 @@ fn what_is_found_where_nothing_can_be_recorded_is_told_to_all_until_it_is_gone()
         assert_eq!(count, report.touched_count);
         assert_eq!(vault.reading().known_damage().unwrap().len(), report.damage.len());
         assert!(told_lost(&vault, config) > 0);
-        assert!(vault.reading().lost_of_newest().unwrap()[&config] > 0);
+        assert!(vault.reading().harm_to_newest().unwrap()[&config].lost > 0);
         assert_eq!(vault.reading().prove().unwrap().verdict, Verdict::Lost);
     }
     // It was a cable.

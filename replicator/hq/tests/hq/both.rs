@@ -181,7 +181,9 @@ async fn the_same_damage_on_both_sides_is_known_as_lost() {
     assert_eq!(branch.vault.verify(&mut |_| {}).unwrap().verdict, Verdict::Heals, "HQ's copy was good");
     heal(&branch, &settings).await;
     let known = async {
-        while branch.vault.reading().lost_of_newest().unwrap().get(&branch.config) != Some(&1) {
+        let lost =
+            || branch.vault.reading().harm_to_newest().unwrap().get(&branch.config).map(|harm| harm.lost);
+        while lost() != Some(1) {
             tokio::task::yield_now().await;
         }
     };
