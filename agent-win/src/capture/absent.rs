@@ -10,7 +10,7 @@ use coffer_format::NodeId;
 use coffer_format::node::NodeKind;
 use coffer_format::op::Name;
 
-use super::carried::Carried;
+use super::carried::{Carried, Missing, notice_names};
 use super::identity::{Identity, is_same_here};
 use super::pass::{Here, Pass};
 use super::strangers::Strangers;
@@ -19,7 +19,7 @@ use crate::clock::{now_ms, utc};
 use crate::config::below;
 use crate::journal::{JournalChange, Known};
 use crate::path::{ends, folded, split, within};
-use crate::platform::{Directory, Mounts, is_gone, stat_path};
+use crate::platform::{Directory, Mounts, is_gone, path_bytes, stat_path};
 use crate::scan::{ListedEntry, Stat, Walk};
 
 /// Noted with the mount points once all of them are known. An older journal has none (or that of a version for which overlays and
@@ -45,6 +45,12 @@ pub(super) struct Absent {
     places: BTreeSet<Vec<u8>>,
     /// What's missing and kept below a folder that got another name.
     pub(super) carried: Carried,
+    /// What's missing and known, for when a folder above it is met at another path.
+    pub(super) missing: Vec<Missing>,
+    /// By include: where what it had was kept, and something else is now.
+    pub(super) displaced: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Mount points that volumes went along from.
+    pub(super) left: BTreeSet<Vec<u8>>,
     /// Includes that aren't met, and why.
     includes: BTreeMap<Vec<u8>, String>,
     /// By mount point: files of the bare folder that stand back behind the volume's, and the first of them.
@@ -61,7 +67,6 @@ struct MovedFolder {
     parent: NodeId,
     name: Name,
     path: Vec<u8>,
-    from: Vec<Vec<u8>>,
 }
 
 impl Absent {
@@ -80,18 +85,6 @@ impl Absent {
             self.bare.iter().filter(|(bare, _)| is_over(bare)).max_by_key(|(bare, _)| bare.len())?;
         let is_nearer = |mounted: &Vec<u8>| mounted.len() > bare.len() && is_over(mounted);
         (!self.mounts.volumes().any(is_nearer)).then_some((bare, device))
-    }
-
-    /// Where a path is after the moves of this look so far.
-    pub(super) fn path_now(&self, path: &[u8]) -> Vec<u8> {
-        let mut now = path.to_vec();
-        for moved in &self.moved {
-            let rest = moved.from.iter().find_map(|from| within(&now, from)).map(<[u8]>::to_vec);
-            if let Some(rest) = rest {
-                now = [&moved.path[..], &rest].concat();
-            }
-        }
-        now
     }
 
     /// Mount points that a path leads to.
@@ -117,8 +110,14 @@ impl Pass<'_> {
             true => self.reading.journal.absent()?,
             false => std::mem::take(&mut self.absent.before),
         };
-        let mut absent = Absent { before, ..Absent::default() };
-        let remembered = self.reading.journal.mounts()?;
+        let left = std::mem::take(&mut self.absent.left);
+        if !left.is_empty() {
+            // An earlier look of this capture took something along: the journal knows where to.
+            self.reading.outlet.settle()?;
+        }
+        let mut absent = Absent { before, left, ..Absent::default() };
+        let mut remembered = self.reading.journal.mounts()?;
+        remembered.retain(|path| !absent.left.contains(path));
         absent.are_all_known = remembered.contains(ALL_KNOWN);
         absent.before.retain(|path, _| self.scope.is_reachable(path));
         for path in remembered.into_iter().filter(|path| path.starts_with(b"/")) {
@@ -137,20 +136,27 @@ impl Pass<'_> {
         let is_gone = |path: &Vec<u8>| {
             !absent.mounts.has_volume(path) || stat_path(&self.reading.view.at(path)).is_err()
         };
-        for path in absent.remembered.iter().filter(|path| is_gone(path)) {
-            let device = match self.reading.journal.find(path)? {
+        for path in absent.remembered.clone().into_iter().filter(is_gone) {
+            let device = match self.reading.journal.find(&path)? {
                 Some(node) => self.reading.journal.node(node)?.map(|known| known.stat.device),
                 None => None,
             };
-            // Nothing of it is at the box: the folder is captured like any other.
-            absent.bare.extend(device.map(|device| (path.clone(), device)));
+            match device {
+                Some(device) => drop(absent.bare.insert(path, device)),
+                // Nothing of it is at the box: the folder is captured like any other.
+                None => {
+                    absent.remembered.remove(&path);
+                    self.reading.outlet.note(JournalChange::Unwanted { path })?;
+                }
+            }
         }
         absent.places = self.places();
         absent.is_whole = matches!(target, Target::Everything);
         let (carried, over) = self.carried_before()?;
         absent.carried = carried;
         let mut with_returned = self.with_returned(target, &absent);
-        Self::notice_names(&mut with_returned, &over);
+        notice_names(&mut with_returned, &over);
+        absent.missing = self.find_missing(&absent)?;
         self.awaited = self.to_be_met(&absent);
         self.absent = absent;
         Ok(with_returned)
@@ -413,8 +419,8 @@ impl Pass<'_> {
 
     /// A folder got another name: where the old one is kept although it isn't there, it has only the new one from now on.
     pub(super) fn moved(&mut self, node: NodeId, parent: NodeId, name: Name, path: Vec<u8>) -> Result<()> {
-        let from = self.carry_along(node, &path)?;
-        self.absent.moved.push(MovedFolder { node, parent, name, path, from });
+        self.carry_along(node, &path)?;
+        self.absent.moved.push(MovedFolder { node, parent, name, path });
         Ok(())
     }
 
@@ -441,6 +447,7 @@ impl Pass<'_> {
             let why = self.why_not_met(&include)?;
             self.absent.includes.insert(include, why);
         }
+        self.say_led_elsewhere();
         self.absent.since = self.absent.since_when();
         for (path, since_ms) in self.absent.since.clone() {
             let since = utc(since_ms);
@@ -460,9 +467,31 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// What's asked for by a name that has become a link, or leads elsewhere by now, isn't what this look went to.
+    fn say_led_elsewhere(&mut self) {
+        if cfg!(windows) {
+            return;
+        }
+        let scope = self.scope.clone();
+        for include in scope.includes() {
+            let path = self.reading.view.at(include);
+            if !std::fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_symlink()) {
+                continue;
+            }
+            let Ok(target) = std::fs::canonicalize(&path) else { continue };
+            let target = path_bytes(&target);
+            if !scope.includes().any(|one| within(&target, one).is_some()) {
+                self.lacks = true;
+                let what = "leads elsewhere since this capture began, and what it leads to isn't in this point: the next one follows it";
+                self.reading.report.add_missing(include, what);
+            }
+        }
+    }
+
     fn take_old_names_back(&mut self) -> Result<()> {
         let moved = std::mem::take(&mut self.absent.moved);
-        if moved.is_empty() || self.absent.places.is_empty() && self.absent.bare.is_empty() {
+        let Absent { places, bare, left, .. } = &self.absent;
+        if moved.is_empty() || places.is_empty() && bare.is_empty() && left.is_empty() {
             return Ok(());
         }
         // Names that this look took back already must be out of the journal.
@@ -471,7 +500,8 @@ impl Pass<'_> {
             for (old_parent, old_name) in self.reading.journal.names(node)? {
                 let Some(folder) = self.reading.journal.path(old_parent)? else { continue };
                 let path = [&folder[..], b"/", old_name.as_bytes()].concat();
-                if (old_parent, &old_name) != (parent, &name) && self.absent.has(&path) {
+                let is_old = self.absent.has(&path) || self.absent.left.contains(&path);
+                if (old_parent, &old_name) != (parent, &name) && is_old {
                     self.reading.outlet.unlink(old_parent, old_name)?;
                 }
             }
@@ -538,6 +568,11 @@ impl Pass<'_> {
         self.reading.outlet.note(JournalChange::Absent { paths })?;
         let carried = self.absent.carried.clone().into_iter().collect();
         self.reading.outlet.note(JournalChange::Carried { carried })?;
+        for path in std::mem::take(&mut self.absent.left) {
+            if !self.absent.remembered.contains(&path) {
+                self.reading.outlet.note(JournalChange::Unwanted { path })?;
+            }
+        }
         self.note_strangers()
     }
 }

@@ -84,6 +84,7 @@ impl Pass<'_> {
             }
             before => self.identity(here, (&path, &name), &stat, before, present)?,
         };
+        self.met_where_kept(&path, matches!(identity, Identity::Same(_) | Identity::Successor(_)));
         if let Some((node, kind)) = had_name
             && !matches!(identity, Identity::Same(_) | Identity::Successor(_))
         {
