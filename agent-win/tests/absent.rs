@@ -265,6 +265,59 @@ fn what_is_missing_stays_in_a_folder_that_gets_another_name() {
     }
 }
 
+/// Two folders change places, one of which an include is missing from.
+#[test]
+fn what_is_missing_is_kept_where_folders_change_places() {
+    for (one, other) in [("p", "w"), ("w", "p"), ("p", "deep/w"), ("deep/p", "w")] {
+        for is_kept_before in [true, false] {
+            let bench = bench_of(&["", &format!("{one}/letters")]);
+            bench.write(&format!("{one}/letters/x"), noise(10_000, 1));
+            bench.write(&format!("{one}/stays"), "with it");
+            bench.write(&format!("{other}/own"), "of another");
+            bench.capture();
+            fs::rename(bench.path(&format!("{one}/letters")), bench.folder.path().join("away")).unwrap();
+            if is_kept_before {
+                bench.capture();
+            }
+            let beside = bench.path("beside");
+            for (from, to) in [
+                (bench.path(one), beside.clone()),
+                (bench.path(other), bench.path(one)),
+                (beside, bench.path(other)),
+            ] {
+                fs::rename(from, to).unwrap();
+            }
+            for _ in 0..2 {
+                bench.capture();
+                let state = bench.state();
+                let places =
+                    [one, other].map(|folder| state.file(&bench.path(&format!("{folder}/letters/x"))));
+                assert!(places.contains(&Some(noise(10_000, 1))), "{one} {other} {is_kept_before}");
+                for (name, bytes) in
+                    [(format!("{other}/stays"), "with it"), (format!("{one}/own"), "of another")]
+                {
+                    assert_eq!(state.file(&bench.path(&name)).unwrap(), bytes.as_bytes(), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_took_the_name_of_what_is_kept_is_told() {
+    let bench = bench_of(&["", "p/letters"]);
+    bench.write("p/letters/x", noise(10_000, 1));
+    bench.capture();
+    fs::remove_dir_all(bench.path("p/letters")).unwrap();
+    bench.capture();
+    fs::rename(bench.path("p"), bench.path("n")).unwrap();
+    bench.write("n/letters/new", "something else");
+    let point = closed(bench.capture());
+    assert_missing(&point, &bench.path("p/letters"));
+    assert!(point.report[0].what.contains("something else is now"), "{:?}", point.report);
+    bench.assert_all_there();
+}
+
 #[test]
 fn a_journal_of_before_goes_on() {
     let bench = bench_of(&["letters", "there"]);

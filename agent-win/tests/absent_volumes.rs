@@ -388,6 +388,27 @@ fn a_missing_volume_stays_in_a_folder_that_gets_another_name() {
     });
 }
 
+/// The folder that it was mounted in leaves what's asked for, but for a part of it.
+#[test]
+fn a_missing_volume_that_is_kept_no_longer_is_named() {
+    in_own_mounts("a_missing_volume_that_is_kept_no_longer_is_named", || {
+        let site = Site::new(&["", "mnt/part"], false);
+        site.bench.write("mnt/part/x", "x");
+        site.bench.capture();
+        site.unmount();
+        site.bench.capture();
+        site.assert_kept();
+        let away = site.bench.folder.path().join("away");
+        fs::create_dir(&away).unwrap();
+        fs::rename(site.bench.path("mnt"), away.join("mnt")).unwrap();
+        std::os::unix::fs::symlink(away.join("mnt"), site.bench.path("mnt")).unwrap();
+        let point = closed(site.bench.capture());
+        let is_told = point.report.iter().any(|line| &line.path.0[..] == site.at.as_os_str().as_bytes());
+        let is_kept = site.bench.state().file(&site.at.join("share/0")).is_some();
+        assert!(is_told && point.consistency == Consistency::PerFile, "{is_kept} {point:?}");
+    });
+}
+
 /// Numbers that are the same for the same seed.
 struct Dice(u64);
 

@@ -52,6 +52,40 @@ fn an_include_that_is_not_reached_names_what_is_in_the_way() {
     assert!(report.contains("the agent's own folder"), "{report}");
 }
 
+/// An included folder becomes a link while the agent watches: no point is whole that has nothing of what it leads to.
+#[test]
+fn what_an_include_leads_to_is_in_each_point_that_claims_it() {
+    let site = Site::start();
+    let (named, away) = (site.data().join("named"), site.path("away"));
+    fs::create_dir(&named).unwrap();
+    fs::write(named.join("file"), b"what is asked for").unwrap();
+    site.configure(&format!(
+        "include = [{named:?}, {:?}]\nwhen = \"continuous\"\n",
+        site.data().join("beside")
+    ));
+    fs::create_dir(site.data().join("beside")).unwrap();
+    fs::write(site.data().join("beside/other"), b"other").unwrap();
+    let agent = site.start_agent();
+    site.wait_until("the first point", || state(&site) == "protected");
+    fs::rename(&named, &away).unwrap();
+    symlink(&away, &named).unwrap();
+    let led_to = |point: &str| {
+        let to = site.path("led");
+        fs::remove_dir_all(&to).ok();
+        site.try_coffer(&["restore", "alpha/files", "--point", point, "--to", to.to_str().unwrap()]);
+        to.join(away.strip_prefix("/").unwrap()).join("file").exists()
+            || to.join(named.strip_prefix("/").unwrap()).join("file").is_file()
+    };
+    site.wait_until("what it leads to is there", || {
+        let newest = &site.points("alpha/files")[0];
+        newest["report_lines"] == 0 && led_to(&newest["point"].to_string())
+    });
+    for point in site.points("alpha/files") {
+        assert!(point["report_lines"] != 0 || led_to(&point["point"].to_string()), "{point}");
+    }
+    drop(agent);
+}
+
 #[test]
 fn a_file_that_cannot_be_read_any_more_takes_the_claim_though_nothing_else_changed() {
     let site = Site::start();

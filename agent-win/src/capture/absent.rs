@@ -49,6 +49,8 @@ pub(super) struct Absent {
     pub(super) missing: Vec<Missing>,
     /// By include: where what it had was kept, and something else is now.
     pub(super) displaced: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Mount points of missing volumes of which nothing is kept, as the folder that they're in left what's included.
+    pub(super) out: BTreeSet<Vec<u8>>,
     /// Mount points that volumes went along from.
     pub(super) left: BTreeSet<Vec<u8>>,
     /// Includes that aren't met, and why.
@@ -110,12 +112,13 @@ impl Pass<'_> {
             true => self.reading.journal.absent()?,
             false => std::mem::take(&mut self.absent.before),
         };
-        let left = std::mem::take(&mut self.absent.left);
+        let (left, out) = (std::mem::take(&mut self.absent.left), std::mem::take(&mut self.absent.out));
+        let displaced = std::mem::take(&mut self.absent.displaced);
         if !left.is_empty() {
             // An earlier look of this capture took something along: the journal knows where to.
             self.reading.outlet.settle()?;
         }
-        let mut absent = Absent { before, left, ..Absent::default() };
+        let mut absent = Absent { before, left, out, displaced, ..Absent::default() };
         let mut remembered = self.reading.journal.mounts()?;
         remembered.retain(|path| !absent.left.contains(path));
         absent.are_all_known = remembered.contains(ALL_KNOWN);
@@ -152,7 +155,8 @@ impl Pass<'_> {
         }
         absent.places = self.places();
         absent.is_whole = matches!(target, Target::Everything);
-        let (carried, over) = self.carried_before()?;
+        let (mut carried, over) = self.carried_before()?;
+        carried.retain(|kept, include| absent.displaced.get(include) != Some(kept));
         absent.carried = carried;
         let mut with_returned = self.with_returned(target, &absent);
         notice_names(&mut with_returned, &over);
@@ -448,6 +452,12 @@ impl Pass<'_> {
             self.absent.includes.insert(include, why);
         }
         self.say_led_elsewhere();
+        for path in self.absent.out.clone() {
+            self.lacks = true;
+            let what = "the volume that was mounted here is missing, and the folder that it was in has left what's included: this point has \
+                        nothing of it any more";
+            self.reading.report.add_missing(&path, what);
+        }
         self.absent.since = self.absent.since_when();
         for (path, since_ms) in self.absent.since.clone() {
             let since = utc(since_ms);
@@ -480,7 +490,8 @@ impl Pass<'_> {
             }
             let Ok(target) = std::fs::canonicalize(&path) else { continue };
             let target = path_bytes(&target);
-            if !scope.includes().any(|one| within(&target, one).is_some()) {
+            let is_met = |one: &[u8]| within(&target, one).is_some() || within(one, &target).is_some();
+            if !scope.includes().any(is_met) {
                 self.lacks = true;
                 let what = "leads elsewhere since this capture began, and what it leads to isn't in this point: the next one follows it";
                 self.reading.report.add_missing(include, what);

@@ -131,10 +131,7 @@ impl Pass<'_> {
             return Ok(());
         }
         if !self.scope.is_reachable(now) {
-            self.lacks = true;
-            let what = "the volume that's mounted here is missing, and the folder that it's in has left what's included: this point has nothing of \
-                        it any more";
-            self.reading.report.add_missing(before, what);
+            self.absent.out.insert(before.to_vec());
             return Ok(());
         }
         self.absent.remembered.insert(now.to_vec());
