@@ -12,7 +12,9 @@ use coffer_format::{ConfigId, OrgId, VaultId};
 use coffer_link::{Authority, EnrolmentCode, Identity, Role};
 use coffer_vault::disk::RealDisk;
 use coffer_vault::verify::{Report, Verdict};
-use coffer_vault::{BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, give_box_key, vault_in};
+use coffer_vault::{
+    BoxKey, Opener, Options, RecoveryKey, SystemClock, Vault, VaultError, give_box_key, vault_in,
+};
 
 use crate::layout::Layout;
 use crate::recovery_public;
@@ -91,8 +93,8 @@ pub async fn replace(dir: &Path, with: Replacement<'_>) -> Result<Replaced> {
     let found = look(&layout, &with.recovery)?;
     if found.escrow.is_none() && !with.new_authority {
         bail!(
-            "this vault has no escrow, so no computer would know the new box. Give --new-authority to go on all the same; then \
-             every computer has to be enrolled again"
+            "this vault has no escrow that can be read, so no computer would know the new box. Headquarters or the tapes may have it: give --hq and --code, \
+             or --settings with the library. Or give --new-authority to go on all the same; then every computer has to be enrolled again"
         );
     }
     let mut settings = match (with.settings, &found.escrow) {
@@ -178,7 +180,7 @@ fn settings_in_escrow(layout: &Layout, recovery: &RecoveryKey) -> Result<Option<
     let opener = Opener::Organisation(recovery.clone());
     let (clock, options) = (Arc::new(SystemClock), Options { reserve_bytes: 0 });
     let vault = Vault::open_read_only(&layout.vault(), opener, clock, options, scratch.path())?;
-    let escrow = vault.reading().escrow(vault.id(), recovery).context("the escrow in the vault")?;
+    let escrow = escrow_of(&vault, recovery)?;
     escrow.map(|escrow| Settings::parse(&escrow.settings).context("the dead box's settings")).transpose()
 }
 
@@ -192,10 +194,21 @@ struct Found {
     newest: Vec<Newest>,
 }
 
+/// One that can't be read is none.
+fn escrow_of(vault: &Vault, recovery: &RecoveryKey) -> Result<Option<Escrow>> {
+    match vault.reading().escrow(vault.id(), recovery) {
+        Err(error @ (VaultError::Damaged { .. } | VaultError::NotOnDisk(_) | VaultError::Decode(_))) => {
+            tracing::error!(%error, "the escrow in the vault can't be read");
+            Ok(None)
+        }
+        escrow => escrow.context("the escrow in the vault"),
+    }
+}
+
 fn look(layout: &Layout, recovery: &RecoveryKey) -> Result<Found> {
     let vault = open(layout, Opener::Organisation(recovery.clone()))?;
     let reading = vault.reading();
-    let escrow = reading.escrow(vault.id(), recovery).context("the escrow in the vault")?;
+    let escrow = escrow_of(&vault, recovery)?;
     let (mut points, mut newest) = (0, Vec::new());
     for config in reading.configurations()? {
         let all = reading.points(ConfigId(config.config))?;

@@ -142,6 +142,28 @@ fn a_run_that_broke_off_is_taken_up_again_and_a_box_is_never_overwritten() {
     assert_eq!(contents(&site.restore(&["--point", "1"])), contents(&site.data()));
 }
 
+/// The segment with the escrow is gone, and everything else is there.
+#[test]
+fn without_its_escrow_a_vault_goes_on_under_a_new_authority() {
+    let mut site = site();
+    capture(&site);
+    // Starting anew closes what was open.
+    site.kill_box();
+    site.start_box();
+    change(&site, 1);
+    capture(&site);
+    lose_box(&mut site, Path::new("vault"));
+    let first = metadata_in(&site.path("box/vault/segments")).remove(0);
+    fs::remove_file(first).unwrap();
+    let refused = replace(&site, &[]);
+    assert!(!refused.status.success() && said(&refused).contains("--new-authority"), "{}", said(&refused));
+    let output = replace(&site, &["--new-authority"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("! "), "what is missing is told: {}", said(&output));
+    site.start_box();
+    assert!(!site.try_coffer(&["verify"]).status.success());
+}
+
 #[test]
 fn the_wrong_key_changes_nothing() {
     let mut site = site();

@@ -80,6 +80,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
             let (failure_said, remark) = (failure.as_deref(), remark.as_deref());
             let newest = points.first().map(|point| PointSeq(point.point));
             let is_doubtful = newest.map_or(Ok(false), |newest| reading.is_doubtful(id, newest))?;
+            let lacks_newer = !is_doubtful && reading.goes_by_others(id)?;
             let looked_ms = looked;
             let known = Known {
                 holds_files,
@@ -91,6 +92,7 @@ pub(super) fn of(appliance: &Appliance) -> Result<Vec<ComputerStatus>, VaultErro
                 damaged,
                 unread,
                 is_doubtful,
+                lacks_newer,
             };
             let judged = match computer.revoked {
                 true => Judged { standing: Standing::Revoked, at_risk_ms: None, why: None },

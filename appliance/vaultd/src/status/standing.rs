@@ -71,11 +71,23 @@ pub(super) struct Known<'a> {
     pub(super) unread: u64,
     /// Whether metadata from before the newest point is missing.
     pub(super) is_doubtful: bool,
+    /// Whether metadata is missing that may have newer points.
+    pub(super) lacks_newer: bool,
 }
 
 pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Judged {
-    let Known { holds_files, looked_ms, failure, is_shut, remark, lost, damaged, unread, is_doubtful } =
-        known;
+    let Known {
+        holds_files,
+        looked_ms,
+        failure,
+        is_shut,
+        remark,
+        lost,
+        damaged,
+        unread,
+        is_doubtful,
+        lacks_newer,
+    } = known;
     let fails = failure.is_some() || is_shut;
     let Some(newest) = newest else {
         let standing = if fails { Standing::Failing } else { Standing::Initial };
@@ -89,6 +101,7 @@ pub(super) fn judge(newest: Option<&Point>, known: Known<'_>, now_ms: u64) -> Ju
         .or_else(|| are_on_unread(newest, unread))
         .or_else(|| come_back(newest, damaged))
         .or_else(|| is_doubtful.then(|| may_be_older(newest)))
+        .or_else(|| lacks_newer.then(|| may_have_newer(newest)))
         .or_else(|| lacks(newest, holds_files, remark));
     let standing = match () {
         () if fails => Standing::Failing,
@@ -146,6 +159,13 @@ fn may_be_older(newest: &Point) -> String {
     )
 }
 
+fn may_have_newer(newest: &Point) -> String {
+    format!(
+        "metadata is missing on the box that may be of restore points after {}: the computer compares everything at its next capture",
+        newest.point
+    )
+}
+
 /// What the newest point lacks.
 fn lacks(newest: &Point, holds_files: bool, remark: Option<&str>) -> Option<String> {
     let point = newest.point;
@@ -195,6 +215,7 @@ mod tests {
         damaged: 0,
         unread: 0,
         is_doubtful: false,
+        lacks_newer: false,
     };
 
     #[test]
@@ -209,6 +230,7 @@ mod tests {
         assert_eq!(standing(&point(0, fresh), Known { lost: 1, ..WHOLE }), Standing::Incomplete);
         assert_eq!(standing(&point(0, fresh), Known { unread: 1, ..WHOLE }), Standing::Incomplete);
         assert_eq!(standing(&point(0, fresh), Known { is_doubtful: true, ..WHOLE }), Standing::Incomplete);
+        assert_eq!(standing(&point(0, fresh), Known { lacks_newer: true, ..WHOLE }), Standing::Incomplete);
         assert_eq!(standing(&point(0, fresh), Known { damaged: 1, ..WHOLE }), Standing::Incomplete);
         let failing = Known { failure: Some("can't be read"), ..WHOLE };
         assert_eq!(standing(&point(0, fresh), failing), Standing::Failing);
