@@ -42,7 +42,7 @@ pub(super) struct Absent {
     /// Mount points without their volumes, and the device that each volume was.
     pub(super) bare: BTreeMap<Vec<u8>, u64>,
     /// Includes, and folders on the way to one, at which there's nothing.
-    places: BTreeSet<Vec<u8>>,
+    pub(super) places: BTreeSet<Vec<u8>>,
     /// What's missing and kept below a folder that got another name.
     pub(super) carried: Carried,
     /// What's missing and known, for when a folder above it is met at another path.
@@ -90,7 +90,7 @@ impl Absent {
     }
 
     /// Mount points that a path leads to.
-    pub(super) fn remembered_below(&self, path: &[u8]) -> impl Iterator<Item = &Vec<u8>> {
+    fn remembered_below(&self, path: &[u8]) -> impl Iterator<Item = &Vec<u8>> {
         let (own, inside) = (self.remembered.get(path), [path, b"/"].concat());
         let deeper = self.remembered.range(inside.clone()..);
         own.into_iter().chain(deeper.take_while(move |mounted| mounted.starts_with(&inside)))

@@ -72,7 +72,7 @@ impl Pass<'_> {
     /// Everything that's missing and of which the box has something, before a look.
     pub(super) fn find_missing(&self, absent: &Absent) -> Result<Vec<Missing>> {
         let volumes = absent.bare.iter().map(|(path, device)| (path.clone(), What::Volume(*device)));
-        let is_missing = |include: &&[u8]| stat_path(&self.reading.view.at(include)).is_err();
+        let is_missing = |include: &&[u8]| absent.places.iter().any(|place| within(include, place).is_some());
         let includes = self.scope.includes().filter(is_missing);
         let includes = includes.map(|include| (include.to_vec(), What::Include(include.to_vec())));
         let carried =
