@@ -54,6 +54,20 @@ fn lose_box(site: &mut Site) {
     fs::create_dir(site.path("box")).unwrap();
 }
 
+/// The same, but that there's a copy of its vault.
+fn lose_all_but_vault(site: &mut Site) {
+    site.kill_box();
+    copy(&site.path("box/vault"), &site.path("vault"));
+    lose_box(site);
+    copy(&site.path("vault"), &site.path("box/vault"));
+}
+
+fn join(hq: &Headquarters, site: &Site) {
+    let mut join = program("cofferd");
+    join.args(["join", "--hq", &hq.address, "--code", &code(site.dir.path(), &["--replace"]), "--dir"]);
+    succeed(join.arg(site.path("box")));
+}
+
 #[test]
 fn a_dead_box_is_replaced_from_headquarters_alone() {
     let (hq, mut site) = Headquarters::with_site("");
@@ -158,15 +172,10 @@ fn a_replacement_can_join_headquarters_later() {
     fill(&site);
     capture(&site);
     hq.wait_until_whole(&site, 1);
-    site.kill_box();
-    copy(&site.path("box/vault"), &site.path("vault"));
-    lose_box(&mut site);
-    copy(&site.path("vault"), &site.path("box/vault"));
+    lose_all_but_vault(&mut site);
     let output = replace(&site, &[]);
     assert!(said(&output).contains("cofferd join"), "{}", said(&output));
-    let mut join = program("cofferd");
-    join.args(["join", "--hq", &hq.address, "--code", &code(site.dir.path(), &["--replace"]), "--dir"]);
-    succeed(join.arg(site.path("box")));
+    join(&hq, &site);
     site.start_box();
     change(&site, 1);
     capture(&site);
@@ -186,10 +195,7 @@ fn a_replacement_without_headquarters_counts_on_none_of_its_copies() {
     hq.wait_until_level(&site);
     fs::remove_file(site.data().join("large-03")).unwrap();
     capture(&site);
-    site.kill_box();
-    copy(&site.path("box/vault"), &site.path("vault"));
-    lose_box(&mut site);
-    copy(&site.path("vault"), &site.path("box/vault"));
+    lose_all_but_vault(&mut site);
     let segments = site.path("box/vault/segments");
     let data = largest_of(&segments);
     fs::remove_file(&data).unwrap();
@@ -207,18 +213,14 @@ fn a_replacement_without_headquarters_counts_on_none_of_its_copies() {
     // The computer still has what it captured last.
     wait_until("the newest point is whole", &site.path("box.log"), || {
         capture(&site);
-        let newest =
-            site.points("alpha/files").iter().filter_map(|point| point["point"].as_u64()).max().unwrap();
-        not_restored(&site, &newest.to_string()).is_empty()
+        not_restored(&site, &newest_point(&site).to_string()).is_empty()
     });
     let verify = site.try_coffer(&["verify"]);
     assert!(said(&verify).contains("large-03"), "{}", said(&verify));
 
     // Headquarters has it all, once the box has joined.
     site.kill_box();
-    let mut join = program("cofferd");
-    join.args(["join", "--hq", &hq.address, "--code", &code(site.dir.path(), &["--replace"]), "--dir"]);
-    succeed(join.arg(site.path("box")));
+    join(&hq, &site);
     site.start_box();
     wait_until("it's healed from headquarters", &site.path("box.log"), || {
         site.try_coffer(&["verify"]).status.success()
@@ -246,16 +248,10 @@ fn metadata_that_is_damaged_in_the_folder_spoils_no_point() {
         site.start_box();
         hq.wait_until_whole(&site, 4);
         hq.wait_until_level(&site);
-        site.kill_box();
-        copy(&site.path("box/vault"), &site.path("vault"));
-        lose_box(&mut site);
-        copy(&site.path("vault"), &site.path("box/vault"));
+        lose_all_but_vault(&mut site);
         issue_operator(&site);
         let here = metadata_in(&site.path("box/vault/segments")).remove(0);
-        let records: Vec<usize> = {
-            let bytes = fs::read(&here).unwrap();
-            bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
-        };
+        let records = records_in(&fs::read(&here).unwrap());
         flip(&here, records[records.len() - 5] + 40);
         if is_damaged_at_hq {
             flip(&metadata_in(&site.path("hq/branches/leeds/segments"))[0], records[2] + 40);
@@ -274,10 +270,7 @@ fn metadata_that_is_damaged_in_the_folder_spoils_no_point() {
         for point in site.points("alpha/files") {
             assert_eq!(point["is_doubtful"], false, "{is_damaged_at_hq}: {point}");
         }
-        hq.wait_until_whole(
-            &site,
-            site.points("alpha/files").iter().filter_map(|one| one["point"].as_u64()).max().unwrap(),
-        );
+        hq.wait_until_whole(&site, newest_point(&site));
         wait_until("HQ says so too", &log, || {
             at_hq(&hq, &site, &["verify"]).output().unwrap().status.success()
         });
@@ -299,10 +292,7 @@ fn blank_tapes_with_the_barcodes_of_old_ones_are_no_copies() {
     lose_box(&mut site);
     issue_operator(&site);
     let bulk = largest_of(&site.path("hq/branches/leeds/segments"));
-    let records: Vec<usize> = {
-        let bytes = fs::read(&bulk).unwrap();
-        bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
-    };
+    let records = records_in(&fs::read(&bulk).unwrap());
     flip(&bulk, records[records.len() / 3] + 1000);
     hq.stop();
     hq.start(site.dir.path());
@@ -315,9 +305,7 @@ fn blank_tapes_with_the_barcodes_of_old_ones_are_no_copies() {
     assert!(!verify.status.success(), "{}", said(&verify));
     wait_until("the newest point is whole", &log, || {
         site.capture();
-        let newest =
-            site.points("alpha/files").iter().filter_map(|point| point["point"].as_u64()).max().unwrap();
-        not_restored(&site, &newest.to_string()).is_empty()
+        not_restored(&site, &newest_point(&site).to_string()).is_empty()
     });
     wait_until("the box and HQ claim what a restore gives", &log, || {
         let is_restored = is_first_restored(&site);
@@ -665,8 +653,7 @@ fn an_older_copy_and_a_damaged_segment_at_headquarters_make_a_whole_one() {
 fn metadata_that_headquarters_lost_a_bit_of_costs_what_needs_it_alone() {
     // In the record of the fourth capture.
     let (hq, site) = replaced_without_record(|bytes| {
-        let magic = bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at);
-        let records: Vec<usize> = magic.collect();
+        let records = records_in(bytes);
         records[records.len() / 2]
     });
     let points = site.points("alpha/files");
@@ -731,11 +718,18 @@ fn replaced_without_record(record: impl FnOnce(&[u8]) -> usize) -> (Headquarters
     (hq, site)
 }
 
+fn newest_point(site: &Site) -> u64 {
+    site.points("alpha/files").iter().filter_map(|point| point["point"].as_u64()).max().unwrap()
+}
+
+/// Where the records of a segment begin.
+fn records_in(bytes: &[u8]) -> Vec<usize> {
+    bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at).collect()
+}
+
 /// Where the largest record of a segment begins.
 fn largest_record(bytes: &[u8]) -> usize {
-    let magic = bytes.windows(4).enumerate().filter(|(_, four)| four == b"CREC").map(|(at, _)| at);
-    let starts: Vec<usize> = magic.collect();
-    starts.windows(2).map(|pair| (pair[1] - pair[0], pair[0])).max().unwrap().1
+    records_in(bytes).windows(2).map(|pair| (pair[1] - pair[0], pair[0])).max().unwrap().1
 }
 
 /// The metadata of the newest point is what headquarters lost: nothing is called well before the computer has compared, no number is given
